@@ -1,0 +1,2 @@
+//! The sordino command line
+fn main() {}

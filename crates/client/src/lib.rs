@@ -1,0 +1,1 @@
+//! Keys for a plan, encryption and decryption of batches

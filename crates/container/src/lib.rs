@@ -1,0 +1,1 @@
+//! File header, digests, limits, bounded reads, write-then-rename

@@ -1,0 +1,1 @@
+//! Readers of image data sets and folders, preprocessing, splits and batches

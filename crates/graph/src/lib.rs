@@ -1,0 +1,1 @@
+//! Network graphs: operations, plain executor, folding and quantizing passes, ranges, model file

@@ -1,0 +1,1 @@
+//! Compiling a network into a plan: parameters, scales, steps and estimates

@@ -1,0 +1,1 @@
+//! Headers and limits of what client and server exchange

@@ -1,0 +1,1 @@
+//! Primes, the transform of the conjugate-invariant ring, sampling and the modular matrix kernels

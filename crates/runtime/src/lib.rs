@@ -1,0 +1,1 @@
+//! Walking a plan over an engine, clear or encrypted

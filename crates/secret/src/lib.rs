@@ -1,0 +1,1 @@
+//! Secret key, key generation, encryption and decryption

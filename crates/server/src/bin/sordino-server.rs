@@ -1,0 +1,2 @@
+//! The server binary: `evaluate` only.
+fn main() {}

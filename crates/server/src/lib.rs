@@ -1,0 +1,1 @@
+//! Evaluation of requests: no secret key, no training, no images

@@ -1,0 +1,1 @@
+//! Encrypted batch inference: the workflow in one crate

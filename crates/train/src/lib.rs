@@ -1,0 +1,1 @@
+//! Training of networks with polynomial activations, and export to the model file
