@@ -1,0 +1,216 @@
+//! Files that appear under their final name only when they are complete.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use crate::Error;
+
+/// How the name of every temporary file ends.
+pub const TEMPORARY_SUFFIX: &str = ".tmp-sordino";
+
+/// Whether a file may take the place of an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// An existing file is an error, also one that appears while we write.
+    Refuse,
+    /// An existing regular file is replaced in one step.
+    Replace,
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// As the process's umask says.
+    Shared,
+    /// Only the owner (mode 0600 on Unix), from the moment the file is created.
+    OwnerOnly,
+}
+
+// The temporary files of running writers. The lock is held while one is created, named or removed, so that
+// `remove_unfinished` sees each of them either in the list or not on the disk.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    // A set of paths is in order even if a holder panicked.
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Deletes the temporary files of all writers of this process, for an interrupt handler that exits next.
+///
+/// A writer that is still running keeps its open file and fails at its commit.
+pub fn remove_unfinished() {
+    let mut paths = unfinished();
+    for path in paths.iter() {
+        // Nobody is left to tell, and the suffix tells what it is.
+        let _ = fs::remove_file(path);
+    }
+    paths.clear();
+}
+
+/// A file that is written under a temporary name in its final folder and takes its name at [`commit`](Self::commit).
+///
+/// Dropped without a commit it is removed. Writes are buffered.
+#[derive(Debug)]
+pub struct AtomicFile {
+    // None only after commit or drop have taken it.
+    writer: Option<BufWriter<NamedTempFile>>,
+    target: PathBuf,
+    overwrite: Overwrite,
+}
+
+impl AtomicFile {
+    /// Starts a file that will be called `path`; its folder must exist.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where `path` is there and may not be replaced, [`Error::NotAFile`] where it is a
+    /// folder, device or pipe, [`Error::Io`] where the folder cannot be written to.
+    pub fn create(
+        path: impl AsRef<Path>,
+        overwrite: Overwrite,
+        access: Access,
+    ) -> Result<Self, Error> {
+        let target = path.as_ref().to_path_buf();
+        let name = target.file_name().ok_or_else(|| Error::NotAFile {
+            path: target.clone(),
+        })?;
+        // Told now, since the work that fills the file may be long; the commit checks again.
+        match fs::symlink_metadata(&target) {
+            Ok(_) if overwrite == Overwrite::Refuse => return Err(Error::Exists { path: target }),
+            Ok(found) if !(found.is_file() || found.is_symlink()) => {
+                return Err(Error::NotAFile { path: target });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(target, "look up", error)),
+        }
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut prefix = std::ffi::OsString::from(".");
+        // A long name with more added to it could pass the file system's limit.
+        let name = name.to_string_lossy();
+        prefix.push(name.chars().take(40).collect::<String>());
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = match access {
+                Access::Shared => 0o666,
+                Access::OwnerOnly => 0o600,
+            };
+            builder.permissions(fs::Permissions::from_mode(mode));
+        }
+        #[cfg(not(unix))]
+        let _ = access;
+        let mut paths = unfinished();
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|error| Error::io(&target, "create", error))?;
+        paths.insert(file.path().to_path_buf());
+        drop(paths);
+        Ok(Self {
+            writer: Some(BufWriter::with_capacity(1 << 18, file)),
+            target,
+            overwrite,
+        })
+    }
+
+    /// The final path.
+    pub fn path(&self) -> &Path {
+        &self.target
+    }
+
+    fn writer(&mut self) -> &mut BufWriter<NamedTempFile> {
+        self.writer
+            .as_mut()
+            .expect("only commit and drop take the writer")
+    }
+
+    /// Writes everything to the disk and gives the file its name in one step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where that fails, such as for a full disk, [`Error::Exists`] where the name was taken
+    /// meanwhile and may not be replaced. In both cases nothing is left behind.
+    pub fn commit(mut self) -> Result<(), Error> {
+        let target = self.target.clone();
+        self.writer()
+            .flush()
+            .map_err(|error| Error::io(&target, "write", error))?;
+        self.writer()
+            .get_ref()
+            .as_file()
+            .sync_all()
+            .map_err(|error| Error::io(&target, "write", error))?;
+        let file = self.writer.take().expect("commit runs once").into_parts().0;
+        let temporary = file.path().to_path_buf();
+        let mut paths = unfinished();
+        let outcome = match self.overwrite {
+            Overwrite::Replace => file.persist(&target),
+            Overwrite::Refuse => file.persist_noclobber(&target),
+        };
+        // On failure the temporary file goes with `outcome`, still under the lock.
+        let outcome = outcome.map(drop).map_err(|failed| failed.error);
+        paths.remove(&temporary);
+        drop(paths);
+        match outcome {
+            Ok(()) => {
+                sync_folder(&target);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::Exists { path: target })
+            }
+            Err(error) => Err(Error::io(target, "rename the finished file", error)),
+        }
+    }
+}
+
+/// Makes the new name itself durable, where the system can; the content already is.
+fn sync_folder(target: &Path) {
+    if cfg!(unix) {
+        let folder = target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if let Ok(folder) = fs::File::open(folder.unwrap_or(Path::new("."))) {
+            // Not every file system can; after a power cut the name may then be missing, never half a file.
+            let _ = folder.sync_all();
+        }
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer().flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.writer().seek(position)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // `into_parts` does not flush: what is being thrown away need not reach the disk first.
+            let file = writer.into_parts().0;
+            let path = file.path().to_path_buf();
+            let mut paths = unfinished();
+            drop(file);
+            paths.remove(&path);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The digest that names a file's content.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Error;
+
+/// A BLAKE3 digest of 32 bytes, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes` in a domain of its own: equal bytes in two domains have unrelated digests.
+    ///
+    /// `domain` is a constant of the program, such as `"sordino parameters v1"`.
+    pub fn of(domain: &str, bytes: &[u8]) -> Self {
+        Self(
+            *blake3::Hasher::new_derive_key(domain)
+                .update(bytes)
+                .finalize()
+                .as_bytes(),
+        )
+    }
+
+    /// The plain BLAKE3 digest of `bytes`, the one that the tool `b3sum` prints.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    /// Reads 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`Error::DigestText`] for any other length or character.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::DigestText {
+            found: text.chars().take(80).collect(),
+        };
+        if text.len() != 64 {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digit = |c: u8| {
+                char::from(c)
+                    .to_digit(16)
+                    .and_then(|d| u8::try_from(d).ok())
+            };
+            let (high, low) = digit(pair[0]).zip(digit(pair[1])).ok_or_else(wrong)?;
+            *byte = high << 4 | low;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_input_has_the_published_blake3_digest() {
+        // BLAKE3 reference test vectors, input length 0.
+        let text = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(Digest::of_bytes(b"").to_string(), text);
+        assert_eq!(text.parse::<Digest>().unwrap(), Digest::of_bytes(b""));
+        let json = serde_json::to_string(&Digest::of_bytes(b"")).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(
+            serde_json::from_str::<Digest>(&json).unwrap(),
+            Digest::of_bytes(b"")
+        );
+    }
+
+    #[test]
+    fn domains_are_apart() {
+        assert_ne!(Digest::of("a", b"x"), Digest::of("b", b"x"));
+        assert_ne!(Digest::of("a", b"x"), Digest::of_bytes(b"x"));
+    }
+
+    #[test]
+    fn malformed_text_is_refused() {
+        let good = Digest([0xab; 32]).to_string();
+        for bad in [
+            "",
+            "ab",
+            &good[1..],
+            &format!("{good}0"),
+            &good.replace('b', "g"),
+            &"é".repeat(32),
+        ] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Whole files: metadata and payload in, metadata and payload out.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::atomic::{Access, AtomicFile, Overwrite};
+use crate::header::{FORMAT_VERSION, HEADER_BYTES, Header, Kind, Limits, METADATA_LIMIT};
+use crate::{Digest, Error};
+
+// Large enough for the disk, small enough that a chunk is still in the cache when it is hashed.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A file's metadata and payload, after every check of this crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents<M> {
+    /// The digest that names this content.
+    pub digest: Digest,
+    /// The parsed metadata.
+    pub metadata: M,
+    /// The payload's bytes.
+    pub payload: Vec<u8>,
+}
+
+/// What any file says about itself, its digest verified.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AnyHeader {
+    /// The kind of file.
+    pub kind: Kind,
+    /// The format version.
+    pub version: u16,
+    /// The digest that names the content.
+    pub digest: Digest,
+    /// The metadata, whatever its shape.
+    pub metadata: serde_json::Value,
+    /// Bytes of metadata.
+    pub metadata_bytes: u64,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+}
+
+/// Metadata as JSON within the limits, and a header for it with an empty digest.
+fn describe<M: Serialize>(
+    kind: Kind,
+    metadata: &M,
+    payload_bytes: u64,
+    location: &str,
+) -> Result<(Header, Vec<u8>), Error> {
+    let metadata = serde_json::to_vec(metadata).map_err(|error| Error::Metadata {
+        location: location.into(),
+        kind,
+        detail: error.to_string(),
+    })?;
+    let found = metadata.len() as u64;
+    match u32::try_from(found) {
+        Ok(metadata_bytes) if found <= METADATA_LIMIT => Ok((
+            Header {
+                kind,
+                metadata_bytes,
+                payload_bytes,
+                digest: Digest([0; 32]),
+            },
+            metadata,
+        )),
+        _ => Err(Error::TooLarge {
+            location: location.into(),
+            part: "metadata",
+            found,
+            limit: METADATA_LIMIT,
+        }),
+    }
+}
+
+/// A whole file as bytes in memory.
+///
+/// Equal input gives equal bytes, provided that `M` serializes in a fixed order (no hash maps).
+///
+/// # Errors
+/// [`Error::Metadata`] where `M` cannot be written as JSON, [`Error::TooLarge`] for metadata over
+/// [`METADATA_LIMIT`].
+pub fn to_bytes<M: Serialize>(kind: Kind, metadata: &M, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let (mut header, metadata) = describe(kind, metadata, payload.len() as u64, MEMORY)?;
+    header.digest = Digest(
+        *header
+            .hasher()
+            .update(&metadata)
+            .update(payload)
+            .finalize()
+            .as_bytes(),
+    );
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + metadata.len() + payload.len());
+    bytes.extend_from_slice(&header.encode());
+    bytes.extend_from_slice(&metadata);
+    bytes.extend_from_slice(payload);
+    Ok(bytes)
+}
+
+const MEMORY: &str = "bytes in memory";
+
+/// Reads a whole file from bytes in memory.
+///
+/// # Errors
+/// Every fault of [`Fault::BadFile`](crate::Fault::BadFile): another kind or version, a length over the
+/// limits, cut short, added to, damaged, or metadata that is not an `M`.
+pub fn from_bytes<M: DeserializeOwned>(
+    bytes: &[u8],
+    expected: Kind,
+    limits: Limits,
+) -> Result<Contents<M>, Error> {
+    read_from(
+        bytes,
+        bytes.len() as u64,
+        expected,
+        limits,
+        MEMORY,
+        Path::new(MEMORY),
+    )
+}
+
+/// Reads a file, all of it, within the limits.
+///
+/// # Errors
+/// As [`from_bytes`], with the path in the message; [`Error::Io`] and [`Error::NotAFile`] where it cannot be read.
+pub fn read_file<M: DeserializeOwned>(
+    path: impl AsRef<Path>,
+    expected: Kind,
+    limits: Limits,
+) -> Result<Contents<M>, Error> {
+    let path = path.as_ref();
+    let (file, length) = open(path)?;
+    read_from(
+        file,
+        length,
+        expected,
+        limits,
+        &path.display().to_string(),
+        path,
+    )
+}
+
+/// Opens a regular file; a pipe would block or never end, and has no length to check against.
+fn open(path: &Path) -> Result<(File, u64), Error> {
+    let before = fs::metadata(path).map_err(|error| Error::io(path, "open", error))?;
+    if !before.is_file() {
+        return Err(Error::NotAFile { path: path.into() });
+    }
+    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let length = file
+        .metadata()
+        .map_err(|error| Error::io(path, "read", error))?
+        .len();
+    Ok((file, length))
+}
+
+fn read_header(source: &mut impl Read, location: &str, path: &Path) -> Result<Header, Error> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    source
+        .take(HEADER_BYTES as u64)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(path, "read", error))?;
+    Header::decode(&bytes, location)
+}
+
+fn read_from<M: DeserializeOwned>(
+    mut source: impl Read,
+    length: u64,
+    expected: Kind,
+    limits: Limits,
+    location: &str,
+    path: &Path,
+) -> Result<Contents<M>, Error> {
+    let header = read_header(&mut source, location, path)?;
+    if header.kind != expected {
+        return Err(Error::WrongKind {
+            location: location.into(),
+            expected,
+            found: header.kind,
+        });
+    }
+    header.check(length, limits, location)?;
+    let mut hasher = header.hasher();
+    let metadata = read_part(
+        &mut source,
+        u64::from(header.metadata_bytes),
+        &header,
+        &mut hasher,
+        location,
+        path,
+    )?;
+    let payload = read_part(
+        &mut source,
+        header.payload_bytes,
+        &header,
+        &mut hasher,
+        location,
+        path,
+    )?;
+    finish(source, &header, hasher, location, path)?;
+    let metadata = parse(&metadata, header.kind, location)?;
+    Ok(Contents {
+        digest: header.digest,
+        metadata,
+        payload,
+    })
+}
+
+/// Reads and hashes `bytes` bytes; the limits were checked before.
+fn read_part(
+    source: &mut impl Read,
+    bytes: u64,
+    header: &Header,
+    hasher: &mut blake3::Hasher,
+    location: &str,
+    path: &Path,
+) -> Result<Vec<u8>, Error> {
+    let mut part = Vec::new();
+    let size = usize::try_from(bytes)
+        .ok()
+        .filter(|&size| part.try_reserve_exact(size).is_ok());
+    let Some(size) = size else {
+        return Err(Error::OutOfMemory {
+            location: location.into(),
+            bytes,
+        });
+    };
+    while part.len() < size {
+        let done = part.len();
+        let chunk = CHUNK_BYTES.min(size - done);
+        let count = source
+            .take(chunk as u64)
+            .read_to_end(&mut part)
+            .map_err(|error| Error::io(path, "read", error))?;
+        if count == 0 {
+            // It was long enough when it was opened: somebody cut it while we read.
+            let (expected, found) = (header.file_bytes(), HEADER_BYTES as u64 + done as u64);
+            return Err(Error::Length {
+                location: location.into(),
+                expected,
+                found,
+            });
+        }
+        hasher.update(&part[done..]);
+    }
+    Ok(part)
+}
+
+/// The end of the file must be here, and the digest right.
+fn finish(
+    mut source: impl Read,
+    header: &Header,
+    hasher: blake3::Hasher,
+    location: &str,
+    path: &Path,
+) -> Result<(), Error> {
+    let mut more = [0];
+    let count = source
+        .read(&mut more)
+        .map_err(|error| Error::io(path, "read", error))?;
+    if count > 0 {
+        let expected = header.file_bytes();
+        return Err(Error::Length {
+            location: location.into(),
+            expected,
+            found: expected.saturating_add(1),
+        });
+    }
+    if hasher.finalize().as_bytes() != header.digest.as_bytes() {
+        return Err(Error::DigestMismatch {
+            location: location.into(),
+        });
+    }
+    Ok(())
+}
+
+fn parse<M: DeserializeOwned>(metadata: &[u8], kind: Kind, location: &str) -> Result<M, Error> {
+    serde_json::from_slice(metadata).map_err(|error| Error::Metadata {
+        location: location.into(),
+        kind,
+        detail: error.to_string(),
+    })
+}
+
+/// What a file of any kind says about itself, after its digest was verified.
+///
+/// # Errors
+/// As [`read_file`], except that every kind is welcome and the payload may have any size.
+///
+/// # Cost
+/// Reads the whole file once, in chunks of a megabyte.
+pub fn inspect_file(path: impl AsRef<Path>) -> Result<AnyHeader, Error> {
+    let path = path.as_ref();
+    let location = path.display().to_string();
+    let (mut file, length) = open(path)?;
+    let header = read_header(&mut file, &location, path)?;
+    let limits = Limits {
+        metadata_bytes: METADATA_LIMIT,
+        payload_bytes: u64::MAX,
+    };
+    header.check(length, limits, &location)?;
+    let mut hasher = header.hasher();
+    let metadata_bytes = u64::from(header.metadata_bytes);
+    let metadata = read_part(
+        &mut file,
+        metadata_bytes,
+        &header,
+        &mut hasher,
+        &location,
+        path,
+    )?;
+    let mut left = header.payload_bytes;
+    while left > 0 {
+        let chunk = left.min(CHUNK_BYTES as u64);
+        read_part(&mut file, chunk, &header, &mut hasher, &location, path)?;
+        left -= chunk;
+    }
+    finish(file, &header, hasher, &location, path)?;
+    let metadata = parse(&metadata, header.kind, &location)?;
+    Ok(AnyHeader {
+        kind: header.kind,
+        version: FORMAT_VERSION,
+        digest: header.digest,
+        metadata,
+        metadata_bytes,
+        payload_bytes: header.payload_bytes,
+    })
+}
+
+/// Writes a file that appears under its name only when it is complete.
+///
+/// # Errors
+/// Those of [`to_bytes`] and [`AtomicFile`]; a full disk is [`Error::Io`] and leaves nothing behind.
+pub fn write_file<M: Serialize>(
+    path: impl AsRef<Path>,
+    kind: Kind,
+    metadata: &M,
+    payload: &[u8],
+    overwrite: Overwrite,
+    access: Access,
+) -> Result<Digest, Error> {
+    write_file_parts(path, kind, metadata, &[payload], overwrite, access)
+}
+
+/// As [`write_file`], for a payload that lies in several pieces.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_file_parts<M: Serialize>(
+    path: impl AsRef<Path>,
+    kind: Kind,
+    metadata: &M,
+    payload: &[&[u8]],
+    overwrite: Overwrite,
+    access: Access,
+) -> Result<Digest, Error> {
+    let payload_bytes = payload.iter().map(|part| part.len() as u64).sum();
+    let mut writer = StreamWriter::create(path, kind, metadata, payload_bytes, overwrite, access)?;
+    for part in payload {
+        writer.write(part)?;
+    }
+    writer.commit()
+}
+
+/// Writes a payload of known length piece by piece, for content that need not be in memory as a whole.
+///
+/// Dropped without a [`commit`](Self::commit) it leaves nothing behind.
+#[derive(Debug)]
+pub struct StreamWriter {
+    file: AtomicFile,
+    header: Header,
+    hasher: blake3::Hasher,
+    written: u64,
+}
+
+impl StreamWriter {
+    /// Starts a file with `payload_bytes` bytes of payload to come.
+    ///
+    /// # Errors
+    /// Those of [`to_bytes`] and [`AtomicFile::create`].
+    pub fn create<M: Serialize>(
+        path: impl AsRef<Path>,
+        kind: Kind,
+        metadata: &M,
+        payload_bytes: u64,
+        overwrite: Overwrite,
+        access: Access,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (header, metadata) =
+            describe(kind, metadata, payload_bytes, &path.display().to_string())?;
+        let file = AtomicFile::create(path, overwrite, access)?;
+        let mut hasher = header.hasher();
+        hasher.update(&metadata);
+        let mut writer = Self {
+            file,
+            header,
+            hasher,
+            written: 0,
+        };
+        // The digest is not known yet: this header's is zero, and the commit writes the right one.
+        writer.put(&header.encode())?;
+        writer.put(&metadata)?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file
+            .write_all(bytes)
+            .map_err(|error| self.write_error(error))
+    }
+
+    fn write_error(&self, error: io::Error) -> Error {
+        Error::io(self.file.path(), "write", error)
+    }
+
+    /// Appends to the payload.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::PayloadCount`] for more bytes than were announced.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if self.written > self.header.payload_bytes {
+            return Err(self.count_error());
+        }
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            self.hasher.update(chunk);
+            self.put(chunk)?;
+        }
+        Ok(())
+    }
+
+    fn count_error(&self) -> Error {
+        let (expected, found) = (self.header.payload_bytes, self.written);
+        Error::PayloadCount {
+            location: self.file.path().display().to_string(),
+            expected,
+            found,
+        }
+    }
+
+    /// Completes the header and gives the file its name.
+    ///
+    /// # Errors
+    /// Those of [`AtomicFile::commit`], and [`Error::PayloadCount`] for fewer bytes than were announced.
+    pub fn commit(mut self) -> Result<Digest, Error> {
+        if self.written != self.header.payload_bytes {
+            return Err(self.count_error());
+        }
+        self.header.digest = Digest(*self.hasher.finalize().as_bytes());
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(|error| self.write_error(error))?;
+        self.put(&self.header.encode())?;
+        self.file.commit()?;
+        Ok(self.header.digest)
+    }
+}

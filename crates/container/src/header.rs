@@ -1,0 +1,207 @@
+//! The fixed header in front of every file.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Error};
+
+/// The first eight bytes of every file.
+pub const MAGIC: [u8; 8] = *b"SORDINO\0";
+
+/// The format version that this program writes and reads.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Bytes before the metadata.
+pub const HEADER_BYTES: usize = 56;
+
+/// The most metadata that any file may carry; whatever is larger belongs into the payload.
+pub const METADATA_LIMIT: u64 = 16 << 20;
+
+const DIGEST_DOMAIN: &str = "sordino container file v1";
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u16)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The part of a plan with the weights, for the evaluating side.
+    ServerPlan = 1,
+    /// The part of a plan without weights, for the side that owns the images.
+    ClientPlan = 2,
+    /// A secret key.
+    SecretKey = 3,
+    /// The public evaluation key.
+    EvaluationKey = 4,
+    /// Encrypted images.
+    Request = 5,
+    /// Encrypted scores.
+    Reply = 6,
+}
+
+impl Kind {
+    /// Every kind, by code.
+    pub const ALL: [Self; 6] = [
+        Self::ServerPlan,
+        Self::ClientPlan,
+        Self::SecretKey,
+        Self::EvaluationKey,
+        Self::Request,
+        Self::Reply,
+    ];
+
+    /// The code in the header.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The kind with a code, if there is one.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Which command writes such a file, for messages.
+    pub(crate) fn origin(self) -> &'static str {
+        match self {
+            Self::ServerPlan => "the server.plan that `sordino compile` writes",
+            Self::ClientPlan => "the client.plan that `sordino compile` writes",
+            Self::SecretKey => "the secret.key that `sordino keygen` writes",
+            Self::EvaluationKey => "the evaluation.key that `sordino keygen` writes",
+            Self::Request => "a request that `sordino encrypt` writes",
+            Self::Reply => "a reply that `sordino evaluate` writes",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ServerPlan => "server plan",
+            Self::ClientPlan => "client plan",
+            Self::SecretKey => "secret key",
+            Self::EvaluationKey => "evaluation key",
+            Self::Request => "request",
+            Self::Reply => "reply",
+        })
+    }
+}
+
+/// The most that a reader is willing to take into memory.
+///
+/// Metadata is bounded by [`METADATA_LIMIT`] as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of metadata.
+    pub metadata_bytes: u64,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+}
+
+/// A header as read, with magic, version and kind checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) metadata_bytes: u32,
+    pub(crate) payload_bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+impl Header {
+    /// Bytes of the whole file; saturates where no such file can exist.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        (HEADER_BYTES as u64 + u64::from(self.metadata_bytes)).saturating_add(self.payload_bytes)
+    }
+
+    /// A hasher that has taken in version, kind and lengths; metadata and payload follow.
+    pub(crate) fn hasher(&self) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_derive_key(DIGEST_DOMAIN);
+        hasher.update(&self.encode()[MAGIC.len()..HEADER_BYTES - 32]);
+        hasher
+    }
+
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[10..12].copy_from_slice(&self.kind.code().to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.metadata_bytes.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[24..].copy_from_slice(self.digest.as_bytes());
+        bytes
+    }
+
+    /// Reads a header from the first bytes of a file (fewer than [`HEADER_BYTES`] if the file is shorter).
+    pub(crate) fn decode(bytes: &[u8], location: &str) -> Result<Self, Error> {
+        // A short file that starts like one of ours was cut, anything else was never ours.
+        let start = bytes.len().min(MAGIC.len());
+        if bytes.is_empty() || bytes[..start] != MAGIC[..start] {
+            return Err(Error::NotSordino {
+                location: location.into(),
+            });
+        }
+        let Ok(bytes) = <&[u8; HEADER_BYTES]>::try_from(bytes) else {
+            let (expected, found) = (HEADER_BYTES as u64, bytes.len() as u64);
+            return Err(Error::Length {
+                location: location.into(),
+                expected,
+                found,
+            });
+        };
+        let field = |at: usize, width: usize| {
+            bytes[at..at + width]
+                .iter()
+                .rev()
+                .fold(0u64, |value, &byte| value << 8 | u64::from(byte))
+        };
+        let version = field(8, 2) as u16;
+        if version != FORMAT_VERSION {
+            return Err(Error::UnsupportedVersion {
+                location: location.into(),
+                found: version,
+            });
+        }
+        let code = field(10, 2) as u16;
+        let Some(kind) = Kind::from_code(code) else {
+            return Err(Error::UnknownKind {
+                location: location.into(),
+                found: code,
+            });
+        };
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes[24..]);
+        Ok(Self {
+            kind,
+            metadata_bytes: field(12, 4) as u32,
+            payload_bytes: field(16, 8),
+            digest: Digest(digest),
+        })
+    }
+
+    /// Refuses lengths over the limits, and a file that is not as long as its header says.
+    pub(crate) fn check(&self, found: u64, limits: Limits, location: &str) -> Result<(), Error> {
+        let metadata_limit = limits.metadata_bytes.min(METADATA_LIMIT);
+        for (part, length, limit) in [
+            ("metadata", u64::from(self.metadata_bytes), metadata_limit),
+            ("payload", self.payload_bytes, limits.payload_bytes),
+        ] {
+            if length > limit {
+                return Err(Error::TooLarge {
+                    location: location.into(),
+                    part,
+                    found: length,
+                    limit,
+                });
+            }
+        }
+        let expected = self.file_bytes();
+        if expected != found {
+            return Err(Error::Length {
+                location: location.into(),
+                expected,
+                found,
+            });
+        }
+        Ok(())
+    }
+}
