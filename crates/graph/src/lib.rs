@@ -1,1 +1,26 @@
-//! Network graphs: operations, plain executor, folding and quantizing passes, ranges, model file
+//! Network graphs: operations, plain executor, folding and quantizing passes, ranges, model file.
+//!
+//! A [`Model`] is a [`Graph`] with what is needed to use it on images: [`Preprocess`], class names, [`OutputKind`] and
+//! the ranges that [`calibrate`] recorded. The graph is computed in the clear by [`execute`]; [`fold`] turns it into
+//! a [`Folded`] network of only inputs, linear maps and squares, and [`quantize`] rounds the weights of that to
+//! integers. The crate knows nothing of encryption: scales, levels and parameters belong to the planner.
+
+mod calibration;
+mod error;
+mod folded;
+mod graph;
+mod model;
+mod op;
+mod preprocess;
+mod quantized;
+mod shape;
+
+pub use calibration::{Calibration, FoldedStatistics, Range};
+pub use error::Error;
+pub use folded::{Folded, FoldedNode, FoldedOp, FoldedTile, Term};
+pub use graph::{Builder, Graph};
+pub use model::Model;
+pub use op::{Granularity, Node, NodeId, Op, Tensor};
+pub use preprocess::{OutputKind, Preprocess, SizePolicy};
+pub use quantized::{Quantized, QuantizedNode, QuantizedOp, QuantizedTerm, QuantizedTile};
+pub use shape::Shape;

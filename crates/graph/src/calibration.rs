@@ -1,0 +1,47 @@
+//! Ranges and statistics of a network on calibration images.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Values seen at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// 99.99 % of all values have at most this magnitude (rounded up by less than 1 %).
+    pub p9999: f64,
+}
+
+/// What a run over calibration images recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// Number of images.
+    pub images: usize,
+    /// Range of every graph node, by name.
+    pub nodes: BTreeMap<String, Range>,
+    /// Bits to leave above the ranges.
+    pub margin_bits: f64,
+    /// Statistics of every folded node, in order; empty for a network that cannot be folded (ReLU).
+    pub folded: Vec<FoldedStatistics>,
+}
+
+/// Statistics of a node of the folded network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldedStatistics {
+    /// Name of the folded node.
+    pub name: String,
+    /// Largest magnitude over images and elements.
+    pub max_abs: f64,
+    /// Largest mean over the images of an element's magnitude.
+    pub max_batch_mean_abs: f64,
+    /// Mean over the images of the squared value, for every element.
+    pub mean_square: Vec<f32>,
+    /// Mean over the images of `(2x + r)^2`, for every element of a square; empty for other nodes.
+    pub gain_mean_square: Vec<f32>,
+    /// Largest mean over the elements of `(2x + r)^2` that an image has, divided by the mean over the images; 1 for
+    /// nodes that are not squares.
+    pub worst_image_gain: f64,
+}
