@@ -1,1 +1,20 @@
-//! Primes, the transform of the conjugate-invariant ring, sampling and the modular matrix kernels
+//! Arithmetic under the CKKS scheme: primes, the number-theoretic transform of the conjugate-invariant ring
+//! `Z[X + 1/X] / (X^2N + 1)`, residue number system (RNS) polynomials, sampling, and the modular matrix product.
+//!
+//! This crate knows rings and residues, not ciphertexts, scales or keys. It is the only crate of the workspace
+//! with `unsafe` code (SIMD intrinsics); [`backend::portable`] is complete without any of it and defines every
+//! result. The other backends return the same bytes.
+
+pub mod backend;
+mod error;
+pub mod linear;
+mod modulus;
+pub mod prime;
+mod residue_bytes;
+mod residue_matrix;
+
+pub use error::Error;
+pub use modulus::Modulus;
+pub use prime::{is_prime, prime_near, primes_below};
+pub use residue_bytes::{pack, unpack};
+pub use residue_matrix::ResidueMatrix;

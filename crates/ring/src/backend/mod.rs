@@ -1,0 +1,115 @@
+//! The choice of implementation: tables of functions over whole limbs and tiles.
+//!
+//! [`portable`] is safe, plain and complete, and defines every result. The others return the same bytes, faster.
+//! A backend is chosen once, when a context is built; `SORDINO_BACKEND` forces one by name.
+
+use std::sync::OnceLock;
+
+use crate::Error;
+
+/// The environment variable that forces a backend.
+pub const ENVIRONMENT_VARIABLE: &str = "SORDINO_BACKEND";
+
+/// One implementation of the kernels.
+pub struct Backend {
+    /// The name by which it is forced and reported.
+    pub name: &'static str,
+}
+
+static PORTABLE: Backend = Backend { name: "portable" };
+
+#[cfg(target_arch = "x86_64")]
+static AVX512_VNNI: Backend = Backend {
+    name: "avx512-vnni",
+};
+
+/// The plain implementation that defines every result.
+pub fn portable() -> &'static Backend {
+    &PORTABLE
+}
+
+/// The backends that this processor can run, the best first; [`portable`] is always the last.
+pub fn available() -> Vec<&'static Backend> {
+    let mut backends = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512_vnni() {
+        backends.push(&AVX512_VNNI);
+    }
+    backends.push(portable());
+    backends
+}
+
+/// Whether the processor has every instruction that the `avx512-vnni` tables use.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512_vnni() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+/// The backend of that name; without one the one named by `SORDINO_BACKEND`, else the best available.
+///
+/// # Errors
+/// [`Error::Backend`] if the name is unknown or the processor lacks its instructions.
+pub fn select(name: Option<&str>) -> Result<&'static Backend, Error> {
+    let from_environment = match name {
+        Some(_) => None,
+        None => std::env::var(ENVIRONMENT_VARIABLE)
+            .ok()
+            .filter(|value| !value.is_empty()),
+    };
+    let backends = available();
+    match name.or(from_environment.as_deref()) {
+        None => Ok(backends[0]),
+        Some(name) => backends
+            .iter()
+            .copied()
+            .find(|backend| backend.name == name)
+            .ok_or_else(|| Error::Backend {
+                found: name.to_owned(),
+                available: backends
+                    .iter()
+                    .map(|backend| backend.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+    }
+}
+
+/// The backend of operations that take none: [`select`] without a name, or [`portable`] where that fails.
+pub fn process_default() -> &'static Backend {
+    static DEFAULT: OnceLock<&'static Backend> = OnceLock::new();
+    DEFAULT.get_or_init(|| select(None).unwrap_or(portable()))
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_is_always_there_and_last() {
+        assert_eq!(available().last().map(|b| b.name), Some("portable"));
+        for backend in available() {
+            assert_eq!(select(Some(backend.name)).unwrap().name, backend.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_choices() {
+        let error = select(Some("abacus")).unwrap_err().to_string();
+        assert!(
+            error.contains("abacus") && error.contains("portable"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole-layer modular matrix product.

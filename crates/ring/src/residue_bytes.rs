@@ -1,0 +1,131 @@
+//! Residues as little-endian bytes without padding: the storage and file layout of every polynomial.
+
+/// Elements handled at a time: eight residues of w bytes are w whole words.
+const GROUP: usize = 8;
+
+/// Reads `out.len()` residues of `width` bytes each.
+///
+/// # Panics
+/// If `width` is not 1 to 8 or `bytes` is not exactly `width · out.len()` long.
+pub fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
+    assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
+    assert_eq!(
+        bytes.len(),
+        width * out.len(),
+        "bytes must hold exactly the residues asked for"
+    );
+    match width {
+        3 => unpack_groups::<3>(bytes, out),
+        4 => unpack_groups::<4>(bytes, out),
+        5 => unpack_groups::<5>(bytes, out),
+        6 => unpack_groups::<6>(bytes, out),
+        7 => unpack_groups::<7>(bytes, out),
+        _ => unpack_tail(width, bytes, out),
+    }
+}
+
+/// Writes residues as `width` bytes each; higher bytes are cut off.
+///
+/// # Panics
+/// If `width` is not 1 to 8 or `out` is not exactly `width · residues.len()` long.
+pub fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
+    assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
+    assert_eq!(
+        out.len(),
+        width * residues.len(),
+        "out must hold exactly the residues given"
+    );
+    match width {
+        3 => pack_groups::<3>(residues, out),
+        4 => pack_groups::<4>(residues, out),
+        5 => pack_groups::<5>(residues, out),
+        6 => pack_groups::<6>(residues, out),
+        7 => pack_groups::<7>(residues, out),
+        _ => pack_tail(width, residues, out),
+    }
+}
+
+fn unpack_tail(width: usize, bytes: &[u8], out: &mut [u64]) {
+    for (residue, value) in bytes.chunks_exact(width).zip(out) {
+        let mut word = [0; 8];
+        word[..width].copy_from_slice(residue);
+        *value = u64::from_le_bytes(word);
+    }
+}
+
+fn pack_tail(width: usize, residues: &[u64], out: &mut [u8]) {
+    for (value, residue) in residues.iter().zip(out.chunks_exact_mut(width)) {
+        residue.copy_from_slice(&value.to_le_bytes()[..width]);
+    }
+}
+
+/// Overlapping 8-byte loads at constant offsets; those that would reach past the group end there and shift.
+#[inline(always)]
+fn unpack_groups<const W: usize>(bytes: &[u8], out: &mut [u64]) {
+    let mask = u64::MAX >> (64 - 8 * W);
+    let (groups, tail) = out.as_chunks_mut::<GROUP>();
+    let (group_bytes, tail_bytes) = bytes.split_at(groups.len() * GROUP * W);
+    for (group, bytes) in groups.iter_mut().zip(group_bytes.chunks_exact(GROUP * W)) {
+        for (j, value) in group.iter_mut().enumerate() {
+            let offset = (j * W).min(GROUP * W - 8);
+            let word: [u8; 8] = bytes[offset..offset + 8].try_into().expect("8 bytes");
+            *value = (u64::from_le_bytes(word) >> (8 * (j * W - offset))) & mask;
+        }
+    }
+    unpack_tail(W, tail_bytes, tail);
+}
+
+#[inline(always)]
+fn pack_groups<const W: usize>(residues: &[u64], out: &mut [u8]) {
+    let mask = u64::MAX >> (64 - 8 * W);
+    let (groups, tail) = residues.as_chunks::<GROUP>();
+    let (group_bytes, tail_bytes) = out.split_at_mut(groups.len() * GROUP * W);
+    for (group, bytes) in groups.iter().zip(group_bytes.chunks_exact_mut(GROUP * W)) {
+        let mut words = [0_u64; W];
+        for (j, &value) in group.iter().enumerate() {
+            let value = value & mask;
+            let (word, shift) = (j * W / 8, 8 * (j * W % 8));
+            words[word] |= value << shift;
+            if shift + 8 * W > 64 {
+                words[word + 1] |= value >> (64 - shift);
+            }
+        }
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    pack_tail(W, tail, tail_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn round_trip_and_layout(width in 1_usize..=8, values in prop::collection::vec(any::<u64>(), 0..70)) {
+            let mask = u64::MAX >> (64 - 8 * width);
+            let mut bytes = vec![0xa5; width * values.len()];
+            pack(width, &values, &mut bytes);
+            let plain: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..width].to_vec()).collect();
+            prop_assert_eq!(&bytes, &plain);
+            let mut back = vec![u64::MAX; values.len()];
+            unpack(width, &bytes, &mut back);
+            let expected: Vec<u64> = values.iter().map(|v| v & mask).collect();
+            prop_assert_eq!(back, expected);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "exactly")]
+    fn unpack_refuses_a_wrong_length() {
+        unpack(4, &[0; 15], &mut [0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "exactly")]
+    fn pack_refuses_a_wrong_length() {
+        pack(5, &[0; 4], &mut [0; 21]);
+    }
+}

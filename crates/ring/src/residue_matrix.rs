@@ -1,0 +1,299 @@
+//! The stored form of one limb of many polynomials.
+
+use rayon::prelude::*;
+
+use crate::{Error, Modulus, pack, unpack};
+
+/// One limb of one component of a feature map: a matrix of packed residues, one polynomial a row.
+///
+/// The bytes are exactly the file layout: row after row, `width` little-endian bytes a residue, no padding.
+///
+/// # Shapes
+/// rows (features) × columns (ring degree N).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResidueMatrix {
+    rows: usize,
+    columns: usize,
+    width: usize,
+    data: Vec<u8>,
+}
+
+impl ResidueMatrix {
+    /// A matrix of zeros.
+    ///
+    /// # Panics
+    /// If `width` is not 1 to 8, `columns` is 0 or the size overflows.
+    pub fn zeros(rows: usize, columns: usize, width: usize) -> Self {
+        assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
+        assert!(columns > 0, "a matrix needs columns");
+        let size = rows
+            .checked_mul(columns)
+            .and_then(|n| n.checked_mul(width))
+            .expect("matrix size overflows");
+        Self {
+            rows,
+            columns,
+            width,
+            data: vec![0; size],
+        }
+    }
+
+    /// Takes packed bytes as they are; [`validate`](Self::validate) checks the residues.
+    ///
+    /// # Errors
+    /// [`Error::Width`] or [`Error::Shape`] if the bytes are not exactly rows · columns · width.
+    pub fn from_bytes(
+        rows: usize,
+        columns: usize,
+        width: usize,
+        data: Vec<u8>,
+    ) -> Result<Self, Error> {
+        if !(1..=8).contains(&width) {
+            return Err(Error::Width { found: width });
+        }
+        if columns == 0 {
+            return Err(Error::Shape {
+                place: "columns of a residue matrix",
+                expected: 1,
+                found: 0,
+            });
+        }
+        let size = rows
+            .checked_mul(columns)
+            .and_then(|n| n.checked_mul(width))
+            .unwrap_or(usize::MAX);
+        if size != data.len() {
+            return Err(Error::Shape {
+                place: "bytes of a residue matrix",
+                expected: size,
+                found: data.len(),
+            });
+        }
+        Ok(Self {
+            rows,
+            columns,
+            width,
+            data,
+        })
+    }
+
+    /// The number of polynomials.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of residues in a row: the ring degree N.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The bytes a residue takes.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The bytes a row takes.
+    pub fn row_bytes(&self) -> usize {
+        self.columns * self.width
+    }
+
+    /// All bytes: the file layout.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// All bytes, to be overwritten with packed residues.
+    pub fn as_mut_bytes(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+
+    /// The bytes, without a copy.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.data
+    }
+
+    /// The packed residues of one row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        &self.data[row * self.row_bytes()..][..self.row_bytes()]
+    }
+
+    /// The packed residues of one row, mutable.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_mut(&mut self, row: usize) -> &mut [u8] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        let size = self.row_bytes();
+        &mut self.data[row * size..][..size]
+    }
+
+    /// All rows, in order, as a parallel iterator.
+    pub fn par_rows(&self) -> impl IndexedParallelIterator<Item = &[u8]> {
+        self.data.par_chunks_exact(self.row_bytes())
+    }
+
+    /// All rows, in order and mutable, as a parallel iterator.
+    pub fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [u8]> {
+        let size = self.row_bytes();
+        self.data.par_chunks_exact_mut(size)
+    }
+
+    /// Unpacks one row.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` is not N long.
+    pub fn unpack_row_into(&self, row: usize, out: &mut [u64]) {
+        unpack(self.width, self.row(row), out);
+    }
+
+    /// Packs one row.
+    ///
+    /// # Panics
+    /// If there is no such row or `residues` is not N long.
+    pub fn pack_row_from(&mut self, row: usize, residues: &[u64]) {
+        let width = self.width;
+        pack(width, residues, self.row_mut(row));
+    }
+
+    /// Checks bytes from outside: the width is the modulus' own and every residue is below it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another width, [`Error::ResidueRange`] naming the first residue that is too large.
+    pub fn validate(&self, modulus: &Modulus) -> Result<(), Error> {
+        if self.width != modulus.byte_width() {
+            return Err(Error::Shape {
+                place: "bytes a residue for this modulus",
+                expected: modulus.byte_width(),
+                found: self.width,
+            });
+        }
+        const CHUNK: usize = 512;
+        let bad = self.par_rows().enumerate().find_map_first(|(row, bytes)| {
+            let mut residues = [0; CHUNK];
+            for (chunk, bytes) in bytes.chunks(CHUNK * self.width).enumerate() {
+                let residues = &mut residues[..bytes.len() / self.width];
+                unpack(self.width, bytes, residues);
+                // A sum of comparisons vectorizes; the search for the place is only done for damaged data.
+                if residues
+                    .iter()
+                    .map(|&r| u64::from(r >= modulus.value()))
+                    .sum::<u64>()
+                    > 0
+                {
+                    let place = residues
+                        .iter()
+                        .position(|&r| r >= modulus.value())
+                        .unwrap_or(0);
+                    return Some((row, chunk * CHUNK + place));
+                }
+            }
+            None
+        });
+        match bad {
+            Some((row, column)) => Err(Error::ResidueRange {
+                row,
+                column,
+                modulus: modulus.value(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for ResidueMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "ResidueMatrix({} × {}, {} bytes each)",
+            self.rows, self.columns, self.width
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_independent_and_round_trip() {
+        for width in 3..=7 {
+            let mut matrix = ResidueMatrix::zeros(3, 20, width);
+            let values: Vec<Vec<u64>> = (0..3)
+                .map(|r| {
+                    (0..20)
+                        .map(|c| r * 1000 + c + (1 << (8 * width - 1)))
+                        .collect()
+                })
+                .collect();
+            for (r, values) in values.iter().enumerate() {
+                matrix.pack_row_from(r, values);
+            }
+            let again =
+                ResidueMatrix::from_bytes(3, 20, width, matrix.as_bytes().to_vec()).unwrap();
+            assert!(again == matrix);
+            let mut out = vec![0; 20];
+            for (r, values) in values.iter().enumerate() {
+                again.unpack_row_into(r, &mut out);
+                assert_eq!(&out, values);
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_sizes_that_do_not_fit() {
+        assert!(matches!(
+            ResidueMatrix::from_bytes(2, 16, 4, vec![0; 127]),
+            Err(Error::Shape {
+                expected: 128,
+                found: 127,
+                ..
+            })
+        ));
+        assert!(matches!(
+            ResidueMatrix::from_bytes(2, 16, 9, vec![0; 288]),
+            Err(Error::Width { found: 9 })
+        ));
+        assert!(matches!(
+            ResidueMatrix::from_bytes(usize::MAX, 16, 4, vec![]),
+            Err(Error::Shape { .. })
+        ));
+        assert!(matches!(
+            ResidueMatrix::from_bytes(0, 0, 4, vec![]),
+            Err(Error::Shape { .. })
+        ));
+    }
+
+    #[test]
+    fn validate_finds_the_first_residue_out_of_range() {
+        let q = Modulus::new(4_294_967_291).unwrap();
+        let mut matrix = ResidueMatrix::zeros(3, 1024, 4);
+        let mut row = vec![q.value() - 1; 1024];
+        matrix.pack_row_from(1, &row);
+        assert_eq!(matrix.validate(&q), Ok(()));
+        row[700] = q.value();
+        row[900] = q.value() + 1;
+        matrix.pack_row_from(1, &row);
+        matrix.pack_row_from(2, &row);
+        assert_eq!(
+            matrix.validate(&q),
+            Err(Error::ResidueRange {
+                row: 1,
+                column: 700,
+                modulus: q.value()
+            })
+        );
+        let narrow = ResidueMatrix::zeros(1, 16, 3);
+        assert!(matches!(
+            narrow.validate(&q),
+            Err(Error::Shape {
+                expected: 4,
+                found: 3,
+                ..
+            })
+        ));
+    }
+}
