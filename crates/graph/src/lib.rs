@@ -7,8 +7,10 @@
 
 mod calibration;
 mod error;
+mod execute;
 mod folded;
 mod graph;
+mod infer;
 mod model;
 mod op;
 mod preprocess;
@@ -17,8 +19,9 @@ mod shape;
 
 pub use calibration::{Calibration, FoldedStatistics, Range};
 pub use error::Error;
+pub use execute::{execute, execute_f64, execute_observed};
 pub use folded::{Folded, FoldedNode, FoldedOp, FoldedTile, Term};
-pub use graph::{Builder, Graph};
+pub use graph::{Builder, Graph, MAX_ELEMENTS, MAX_NODES};
 pub use model::Model;
 pub use op::{Granularity, Node, NodeId, Op, Tensor};
 pub use preprocess::{OutputKind, Preprocess, SizePolicy};

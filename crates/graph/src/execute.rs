@@ -1,0 +1,358 @@
+//! Plain executor.
+//!
+//! Images go through the graph in blocks: the value of a node is one array of `LANES` numbers an element, one number an
+//! image, so that every loop is over contiguous images and no result depends on which images share a block.
+
+use crate::infer::window_taps;
+use crate::{Error, Graph, Node, Op, Shape};
+use rayon::prelude::*;
+use std::ops::{Add, AddAssign, Mul};
+
+/// A floating-point number to compute in.
+pub(crate) trait Real:
+    Copy
+    + Send
+    + Sync
+    + PartialOrd
+    + AddAssign
+    + Add<Output = Self>
+    + Mul<Output = Self>
+    + Into<f64>
+    + From<f32>
+{
+    const ZERO: Self;
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    const ZERO: Self = 0.0;
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Real for f64 {
+    const ZERO: Self = 0.0;
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
+/// Images that one block holds in f32.
+pub(crate) const LANES_F32: usize = 16;
+/// Images that one block holds in f64.
+pub(crate) const LANES_F64: usize = 8;
+
+/// Value of a node for a block of images: `[element][image]`.
+pub(crate) type Block<T, const L: usize> = Vec<[T; L]>;
+
+/// Computes the logits of prepared images in f32, on all threads.
+///
+/// Shapes: `images` is `[batch, C, H, W]`, the result `[batch, classes]`.
+///
+/// # Errors
+/// [`Error::Images`] when `images` does not hold `batch` images of the graph's input shape.
+pub fn execute(graph: &Graph, images: &[f32], batch: usize) -> Result<Vec<f32>, Error> {
+    run::<f32, LANES_F32>(graph, images, batch)
+}
+
+/// As [`execute`], computed in f64: the reference for the folding pass.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_f64(graph: &Graph, images: &[f32], batch: usize) -> Result<Vec<f64>, Error> {
+    run::<f64, LANES_F64>(graph, images, batch)
+}
+
+/// As [`execute`], and shows the value of every node to `observer`.
+///
+/// The observer is called for a few images at a time, then for every node in order, with `[images, elements]` values;
+/// images come in order. It is called by the calling thread only.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_observed(
+    graph: &Graph,
+    images: &[f32],
+    batch: usize,
+    mut observer: impl FnMut(&Node, &[f32]),
+) -> Result<Vec<f32>, Error> {
+    let pixels = check_images(graph.input_shape(), images, batch)?;
+    let classes = graph.classes();
+    let mut logits = Vec::with_capacity(batch * classes);
+    // As many blocks at a time as there are threads bounds the memory for all nodes' values.
+    let group = LANES_F32 * rayon::current_num_threads();
+    for group in images.chunks(group * pixels) {
+        let values: Vec<Vec<Vec<f32>>> = group
+            .par_chunks(LANES_F32 * pixels)
+            .map(|block| {
+                let count = block.len() / pixels;
+                let mut values = Vec::with_capacity(graph.nodes().len());
+                run_block::<f32, LANES_F32>(graph, block, pixels, &mut |_, value| {
+                    values.push(transpose_out(value, count));
+                });
+                values
+            })
+            .collect();
+        for values in values {
+            for (node, value) in graph.nodes().iter().zip(&values) {
+                observer(node, value);
+            }
+            if let Some(value) = values.last() {
+                logits.extend_from_slice(value);
+            }
+        }
+    }
+    Ok(logits)
+}
+
+/// Number of values of an image.
+pub(crate) fn check_images(shape: Shape, images: &[f32], batch: usize) -> Result<usize, Error> {
+    let pixels = shape.elements();
+    let expected = pixels.saturating_mul(batch);
+    if images.len() != expected {
+        return Err(Error::Images {
+            batch,
+            shape,
+            expected,
+            found: images.len(),
+        });
+    }
+    Ok(pixels)
+}
+
+fn run<T: Real, const L: usize>(
+    graph: &Graph,
+    images: &[f32],
+    batch: usize,
+) -> Result<Vec<T>, Error> {
+    let pixels = check_images(graph.input_shape(), images, batch)?;
+    let classes = graph.classes();
+    let mut logits = vec![T::ZERO; batch * classes];
+    logits
+        .par_chunks_mut(L * classes)
+        .zip(images.par_chunks(L * pixels))
+        .for_each(|(logits, block)| {
+            let last = graph.nodes().len() - 1;
+            run_block::<T, L>(graph, block, pixels, &mut |index, value| {
+                if index == last {
+                    logits.copy_from_slice(&transpose_out(value, block.len() / pixels));
+                }
+            });
+        });
+    Ok(logits)
+}
+
+/// `[images, elements]` as `[element][image]`; lanes beyond the images are zero.
+pub(crate) fn transpose_in<T: Real, const L: usize>(images: &[f32], pixels: usize) -> Block<T, L> {
+    let mut block = vec![[T::ZERO; L]; pixels];
+    for (lane, image) in images.chunks_exact(pixels).enumerate() {
+        for (element, &value) in block.iter_mut().zip(image) {
+            element[lane] = T::from(value);
+        }
+    }
+    block
+}
+
+/// `[element][image]` as `[images, elements]`, of the first `count` images.
+pub(crate) fn transpose_out<T: Real, const L: usize>(block: &[[T; L]], count: usize) -> Vec<T> {
+    (0..count)
+        .flat_map(|lane| block.iter().map(move |element| element[lane]))
+        .collect()
+}
+
+/// Computes all nodes for one block of at most `L` images, shows each value, and frees it after its last reader.
+pub(crate) fn run_block<T: Real, const L: usize>(
+    graph: &Graph,
+    images: &[f32],
+    pixels: usize,
+    observer: &mut dyn FnMut(usize, &[[T; L]]),
+) {
+    let mut pending = graph.reader_counts();
+    let mut values: Vec<Block<T, L>> = Vec::with_capacity(graph.nodes().len());
+    for (index, node) in graph.nodes().iter().enumerate() {
+        let inputs: Vec<&[[T; L]]> = node.inputs.iter().map(|id| &values[id.0][..]).collect();
+        let value = match node.inputs.first() {
+            None => transpose_in(images, pixels),
+            Some(&id) => {
+                let (from, to) = (graph.shape(id), graph.shape(crate::NodeId(index)));
+                compute(&node.op, &inputs, &from, &to)
+            }
+        };
+        observer(index, &value);
+        values.push(value);
+        for id in &node.inputs {
+            pending[id.0] -= 1;
+            if pending[id.0] == 0 {
+                values[id.0] = Vec::new();
+            }
+        }
+    }
+}
+
+fn compute<T: Real, const L: usize>(
+    op: &Op,
+    inputs: &[&[[T; L]]],
+    from: &Shape,
+    to: &Shape,
+) -> Block<T, L> {
+    let x = inputs[0];
+    let each = |f: &dyn Fn(usize, T) -> T| -> Block<T, L> {
+        x.iter()
+            .enumerate()
+            .map(|(index, lanes)| lanes.map(|value| f(index, value)))
+            .collect()
+    };
+    match op {
+        Op::Input | Op::Flatten => x.to_vec(),
+        Op::Conv2d {
+            weight,
+            bias,
+            stride,
+            padding,
+        } => {
+            let taps = taps(
+                from,
+                to,
+                [weight.shape()[2], weight.shape()[3]],
+                *stride,
+                *padding,
+            );
+            convolve(
+                x,
+                weight.data(),
+                weight.shape(),
+                bias,
+                from.channel_elements(),
+                &taps,
+            )
+        }
+        Op::Dense { weight, bias } => {
+            let taps = vec![vec![(0, 0)]];
+            let shape = [weight.shape()[0], weight.shape()[1], 1, 1];
+            convolve(x, weight.data(), &shape, bias, 1, &taps)
+        }
+        Op::AveragePool { kernel, stride } => {
+            let taps = taps(from, to, *kernel, *stride, [0, 0]);
+            let factor = T::of(1.0 / (kernel[0] * kernel[1]) as f64);
+            let mut out = Vec::with_capacity(to.elements());
+            for channel in x.chunks_exact(from.channel_elements()) {
+                for taps in &taps {
+                    let mut sum = [T::ZERO; L];
+                    for &(pixel, _) in taps {
+                        for (sum, &value) in sum.iter_mut().zip(&channel[pixel]) {
+                            *sum += value;
+                        }
+                    }
+                    out.push(sum.map(|sum| sum * factor));
+                }
+            }
+            out
+        }
+        Op::BatchNorm { .. } => {
+            let affine: Vec<(T, T)> = batch_norm_affine(op)
+                .into_iter()
+                .map(|(factor, offset)| (T::of(factor), T::of(offset)))
+                .collect();
+            let per_channel = from.channel_elements();
+            each(&|index, value| {
+                let (factor, offset) = affine[index / per_channel];
+                factor * value + offset
+            })
+        }
+        Op::Add => x
+            .iter()
+            .zip(inputs[1])
+            .map(|(x, y)| std::array::from_fn(|lane| x[lane] + y[lane]))
+            .collect(),
+        Op::Relu => each(&|_, value| if value > T::ZERO { value } else { T::ZERO }),
+        Op::Quadratic {
+            granularity,
+            a,
+            b,
+            c,
+        } => each(&|index, value| {
+            let k = granularity.index(from, index);
+            (T::from(a[k]) * value + T::from(b[k])) * value + T::from(c[k])
+        }),
+    }
+}
+
+/// Factor and offset of every channel of a batch normalization; empty for other operations.
+pub(crate) fn batch_norm_affine(op: &Op) -> Vec<(f64, f64)> {
+    let Op::BatchNorm {
+        gamma,
+        beta,
+        mean,
+        variance,
+        epsilon,
+    } = op
+    else {
+        return Vec::new();
+    };
+    (0..gamma.len())
+        .map(|channel| {
+            let factor =
+                f64::from(gamma[channel]) / (f64::from(variance[channel]) + epsilon).sqrt();
+            let offset = f64::from(beta[channel]) - f64::from(mean[channel]) * factor;
+            (factor, offset)
+        })
+        .collect()
+}
+
+/// [`window_taps`] between two maps.
+pub(crate) fn taps(
+    from: &Shape,
+    to: &Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Vec<Vec<(usize, usize)>> {
+    let plane = |shape: &Shape| match *shape {
+        Shape::Map { height, width, .. } => (height, width),
+        Shape::Flat(_) => (1, 1),
+    };
+    window_taps(plane(from), plane(to), kernel, stride, padding)
+}
+
+/// Output channels computed together, so that an input is loaded once for all of them.
+const CHANNELS_AT_ONCE: usize = 2;
+
+fn convolve<T: Real, const L: usize>(
+    x: &[[T; L]],
+    weight: &[f32],
+    shape: &[usize],
+    bias: &[f32],
+    pixels: usize,
+    taps: &[Vec<(usize, usize)>],
+) -> Block<T, L> {
+    let kernel = shape[2] * shape[3];
+    let row = shape[1] * kernel;
+    let positions = taps.len();
+    let mut out = vec![[T::ZERO; L]; shape[0] * positions];
+    let rows = weight.chunks(CHANNELS_AT_ONCE * row);
+    for (group, (weight, bias)) in rows.zip(bias.chunks(CHANNELS_AT_ONCE)).enumerate() {
+        let count = bias.len();
+        // A missing second channel computes the first one again.
+        let second = if count == 2 { &weight[row..] } else { weight };
+        for (position, taps) in taps.iter().enumerate() {
+            let mut sums = [[T::from(bias[0]); L], [T::from(bias[count - 1]); L]];
+            for channel in 0..shape[1] {
+                let x = &x[channel * pixels..][..pixels];
+                let first = &weight[channel * kernel..][..kernel];
+                let second = &second[channel * kernel..][..kernel];
+                for &(pixel, tap) in taps {
+                    let (u, v) = (T::from(first[tap]), T::from(second[tap]));
+                    for lane in 0..L {
+                        sums[0][lane] += u * x[pixel][lane];
+                        sums[1][lane] += v * x[pixel][lane];
+                    }
+                }
+            }
+            for (offset, sum) in sums.into_iter().take(count).enumerate() {
+                out[(group * CHANNELS_AT_ONCE + offset) * positions + position] = sum;
+            }
+        }
+    }
+    out
+}
