@@ -76,6 +76,55 @@ pub enum Error {
         /// The modulus it must be below.
         modulus: u64,
     },
+    /// A tile of a linear map names a row that the matrix does not have.
+    #[error(
+        "tile {tile} names {side} row {found} of a map with {rows}: check the index lists against the shapes"
+    )]
+    TileRow {
+        /// The position of the tile.
+        tile: usize,
+        /// "input" or "output".
+        side: &'static str,
+        /// The row named.
+        found: u32,
+        /// The rows there are.
+        rows: usize,
+    },
+    /// Two rows of tiles write the same output.
+    #[error(
+        "tile {tile} writes output row {output} a second time: join the tiles, as sums over tiles are not formed"
+    )]
+    RepeatedOutput {
+        /// The position of the second tile.
+        tile: usize,
+        /// The output row.
+        output: u32,
+    },
+    /// A tile has more inputs than its sums of byte products stay exact for.
+    #[error(
+        "tile {tile} has {found} inputs and sums stay exact up to {limit}: \
+         split the layer into several and add their outputs"
+    )]
+    TileInputs {
+        /// The position of the tile.
+        tile: usize,
+        /// Its inputs.
+        found: usize,
+        /// The most that the weight width allows.
+        limit: usize,
+    },
+    /// A weight is outside the range of its width.
+    #[error(
+        "tile {tile} has weight {found}, allowed is up to ±{limit}: clamp it or use wider weights"
+    )]
+    WeightRange {
+        /// The position of the tile.
+        tile: usize,
+        /// The refused weight.
+        found: i16,
+        /// The largest magnitude allowed.
+        limit: i16,
+    },
     /// The operating system gave no random bytes.
     #[error(
         "the operating system gave no random bytes ({reason}): try again, or check the random device"

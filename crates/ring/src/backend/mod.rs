@@ -3,9 +3,18 @@
 //! [`portable`] is safe, plain and complete, and defines every result. The others return the same bytes, faster.
 //! A backend is chosen once, when a context is built; `SORDINO_BACKEND` forces one by name.
 
+mod peak;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
 use std::sync::OnceLock;
 
-use crate::Error;
+use crate::{
+    Error,
+    linear::{self, PrepareLinear},
+};
+
+pub use peak::measure_int8_peak;
 
 /// The environment variable that forces a backend.
 pub const ENVIRONMENT_VARIABLE: &str = "SORDINO_BACKEND";
@@ -14,13 +23,23 @@ pub const ENVIRONMENT_VARIABLE: &str = "SORDINO_BACKEND";
 pub struct Backend {
     /// The name by which it is forced and reported.
     pub name: &'static str,
+    /// Packs a linear map for this backend's matrix kernel.
+    pub(crate) linear: PrepareLinear,
+    /// The inner loop of [`measure_int8_peak`].
+    pub(crate) int8_burst: peak::Burst,
 }
 
-static PORTABLE: Backend = Backend { name: "portable" };
+static PORTABLE: Backend = Backend {
+    name: "portable",
+    linear: linear::portable::prepare,
+    int8_burst: peak::portable_burst,
+};
 
 #[cfg(target_arch = "x86_64")]
 static AVX512_VNNI: Backend = Backend {
     name: "avx512-vnni",
+    linear: vnni::prepare,
+    int8_burst: vnni::int8_burst,
 };
 
 /// The plain implementation that defines every result.
@@ -46,6 +65,7 @@ fn has_avx512_vnni() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vnni")
 }
 

@@ -1,0 +1,156 @@
+//! Exit of the kernel: the sums of the byte planes become canonical residues and packed bytes.
+//!
+//! All in f64, where every intermediate value is an exact integer (or a multiple of 2^-24 that fits):
+//! with |sum of a plane| < 2^31 the planes 0 to 2 make L, |L| < 2^48, and the others H, so x = H·2^24 + L.
+//! As inputs are below q, |x| ≤ 66,311 · 127 · q < 2^23.01 q, hence |H| < 2^(23.01 + 50 - 24) + 2^24 < 2^50.
+//! The quotient x/q is formed with a relative error below 2^-51, so n, its rounding, has |x/q - n| < 1/2 + 2^-27.
+//! Then r = x - nq has |r| < 0.51 q < 2^50, and t = H - nq·2^-24 = (r - L)·2^-24 is a multiple of 2^-24 below
+//! 2^27: 51 bits, so the fused operation that forms it does not round, and the one that forms r = t·2^24 + L does
+//! not either. Adding q where r < 0 makes it canonical.
+//!
+//! For 16-bit weights both rows are brought to |r| < 0.51 q first. Then x = 256·r_hi + r_lo, |x/q| < 132, and
+//! 256·r_hi - nq = r - r_lo is an integer below 1.02 q + 1 < 2^51, again exact.
+
+use std::arch::x86_64::*;
+
+use super::LANES;
+use crate::Modulus;
+
+/// 1.5 · 2^52: added to a smaller number it leaves its rounding in the last bits; subtracted, the rounded number.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+const TWO_TO_24: f64 = 16_777_216.0;
+
+/// Columns converted at a time: the 64-bit lanes of a vector.
+const HALF: usize = LANES / 2;
+
+/// The modulus in the forms the exit needs.
+pub(super) struct Reducer {
+    modulus: f64,
+    inverse: f64,
+    value: u64,
+}
+
+/// Byte positions that close the gaps between eight residues of that many bytes in 64-bit lanes.
+const fn close(width: usize) -> [u8; 64] {
+    let mut index = [0; 64];
+    let mut i = 0;
+    while i < HALF * width {
+        index[i] = (i / width * 8 + i % width) as u8;
+        i += 1;
+    }
+    index
+}
+
+struct Layout<const W: usize>;
+
+impl<const W: usize> Layout<W> {
+    const CLOSE: [u8; 64] = close(W);
+}
+
+impl Reducer {
+    pub(super) fn new(modulus: &Modulus) -> Self {
+        let value = modulus.value();
+        Self {
+            modulus: value as f64,
+            inverse: 1.0 / value as f64,
+            value,
+        }
+    }
+
+    /// Reduces and stores sixteen columns of one output, or as many as are left.
+    ///
+    /// `sums` are the W planes, for 16-bit weights those of the low row and then those of the high row.
+    ///
+    /// # Safety
+    /// The processor has the features and `target` is writable for `columns` residues of W bytes or sixteen.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+    pub(super) unsafe fn store<const W: usize>(
+        &self,
+        sums: &[__m512i],
+        target: *mut u8,
+        columns: usize,
+    ) {
+        for half in 0..2 {
+            let mut remainder = self.remainder::<W>(&sums[..W], half);
+            if sums.len() > W {
+                let high = self.remainder::<W>(&sums[W..], half);
+                remainder = self.combine(high, remainder);
+            }
+            let residues = self.canonical(remainder);
+            // SAFETY: the index is a vector of constants.
+            let index = unsafe { _mm512_loadu_epi8(Layout::<W>::CLOSE.as_ptr().cast()) };
+            let bytes = _mm512_permutexvar_epi8(index, residues);
+            let count = HALF.min(columns.saturating_sub(half * HALF)) * W;
+            let mask = if count == 0 {
+                0
+            } else {
+                u64::MAX >> (64 - count)
+            };
+            // SAFETY: the mask keeps the store to the columns that are there.
+            unsafe {
+                _mm512_mask_storeu_epi8(target.add(half * HALF * W).cast(), mask, bytes);
+            }
+        }
+    }
+
+    /// x mod q in (-0.51 q, 0.51 q) for eight columns.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn remainder<const W: usize>(&self, sums: &[__m512i], half: usize) -> __m512d {
+        let plane = |p: usize| {
+            // SAFETY: a vector of sums has two halves.
+            let sums =
+                unsafe { _mm256_load_si256((&raw const sums[p]).cast::<__m256i>().add(half)) };
+            _mm512_cvtepi32_pd(sums)
+        };
+        // Horner's rule over planes from..to.
+        let join = |from: usize, to: usize| {
+            (from..to - 1).rev().fold(plane(to - 1), |value, p| {
+                _mm512_fmadd_pd(value, _mm512_set1_pd(256.0), plane(p))
+            })
+        };
+        let two_to_24 = _mm512_set1_pd(TWO_TO_24);
+        let low = join(0, W.min(3));
+        if W <= 3 {
+            let quotient = self.quotient(low);
+            return _mm512_fnmadd_pd(quotient, _mm512_set1_pd(self.modulus), low);
+        }
+        let high = join(3, W);
+        let quotient = self.quotient(_mm512_fmadd_pd(high, two_to_24, low));
+        let scaled = _mm512_set1_pd(self.modulus / TWO_TO_24);
+        let difference = _mm512_fnmadd_pd(quotient, scaled, high);
+        _mm512_fmadd_pd(difference, two_to_24, low)
+    }
+
+    /// 256·high + low mod q, all three in (-0.51 q, 0.51 q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn combine(&self, high: __m512d, low: __m512d) -> __m512d {
+        let shifted = _mm512_mul_pd(high, _mm512_set1_pd(256.0));
+        let quotient = self.quotient(_mm512_add_pd(shifted, low));
+        let modulus = _mm512_set1_pd(self.modulus);
+        _mm512_add_pd(_mm512_fnmadd_pd(quotient, modulus, shifted), low)
+    }
+
+    /// x/q rounded to an integer.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn quotient(&self, x: __m512d) -> __m512d {
+        let round = _mm512_set1_pd(ROUND);
+        _mm512_sub_pd(
+            _mm512_fmadd_pd(x, _mm512_set1_pd(self.inverse), round),
+            round,
+        )
+    }
+
+    /// The representative in `[0, q)` of an integer in (-q, q).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn canonical(&self, remainder: __m512d) -> __m512i {
+        let signed = _mm512_cvtpd_epi64(remainder);
+        let raised = _mm512_add_epi64(signed, _mm512_set1_epi64(self.value as i64));
+        // Read as unsigned, a negative number is the larger one.
+        _mm512_min_epu64(signed, raised)
+    }
+}

@@ -1,0 +1,92 @@
+//! The register block and the loop that measures the peak.
+
+use std::{arch::x86_64::*, hint::black_box};
+
+/// The most accumulators a register block may have; larger ones are never asked for and not compiled.
+const MAX_ACCUMULATORS: usize = 27;
+
+/// Adds the product of a block of weights \[quads, rows\] and a panel \[quads, W\] to the sums \[rows, W\], which it
+/// overwrites unless it continues an earlier pass.
+///
+/// # Panics
+/// If the lengths do not fit together.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn multiply<const W: usize>(
+    rows: usize,
+    weights: &[i32],
+    panel: &[__m512i],
+    sums: &mut [__m512i],
+    continues: bool,
+) {
+    match rows {
+        1 => register_block::<1, W>(weights, panel, sums, continues),
+        2 => register_block::<2, W>(weights, panel, sums, continues),
+        3 => register_block::<3, W>(weights, panel, sums, continues),
+        4 => register_block::<4, W>(weights, panel, sums, continues),
+        5 => register_block::<5, W>(weights, panel, sums, continues),
+        6 => register_block::<6, W>(weights, panel, sums, continues),
+        7 => register_block::<7, W>(weights, panel, sums, continues),
+        8 => register_block::<8, W>(weights, panel, sums, continues),
+        _ => unreachable!("no register block of {rows} rows"),
+    }
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn register_block<const R: usize, const W: usize>(
+    weights: &[i32],
+    panel: &[__m512i],
+    sums: &mut [__m512i],
+    continues: bool,
+) {
+    if R * W > MAX_ACCUMULATORS {
+        unreachable!("{R} rows of {W} planes do not fit the registers");
+    }
+    let (weights, no_weights) = weights.as_chunks::<R>();
+    let (panel, no_panel) = panel.as_chunks::<W>();
+    assert!(weights.len() == panel.len() && no_weights.is_empty() && no_panel.is_empty());
+    let (sums, no_sums) = sums.as_chunks_mut::<W>();
+    assert!(sums.len() == R && no_sums.is_empty());
+    let mut block = [[_mm512_setzero_si512(); W]; R];
+    if continues {
+        for (accumulators, sums) in block.iter_mut().zip(&*sums) {
+            *accumulators = *sums;
+        }
+    }
+    for (weights, planes) in weights.iter().zip(panel) {
+        for r in 0..R {
+            let weight = _mm512_set1_epi32(weights[r]);
+            for p in 0..W {
+                block[r][p] = _mm512_dpbusd_epi32(block[r][p], planes[p], weight);
+            }
+        }
+    }
+    for (accumulators, sums) in block.iter().zip(sums) {
+        *sums = *accumulators;
+    }
+}
+
+/// The peak loop: nothing but accumulators, enough of them to hide the latency.
+pub(in crate::backend) fn int8_burst(products: u64) -> u64 {
+    const ACCUMULATORS: usize = 24;
+    const PRODUCTS: u64 = 64 * ACCUMULATORS as u64;
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn run(rounds: u64) {
+        let unsigned = _mm512_set1_epi8(black_box(3));
+        let signed = _mm512_set1_epi8(black_box(-5));
+        let mut sums = [_mm512_setzero_si512(); ACCUMULATORS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, unsigned, signed);
+            }
+        }
+        black_box(sums);
+    }
+
+    let rounds = products.div_ceil(PRODUCTS);
+    // SAFETY: this backend's table is only reachable after the features were checked (`backend::available`).
+    unsafe { run(rounds) };
+    rounds * PRODUCTS
+}
