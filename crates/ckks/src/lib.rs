@@ -1,1 +1,40 @@
-//! RNS-CKKS on the conjugate-invariant ring: parameters, encoding, ciphertexts, evaluation and noise formulas
+//! RNS-CKKS on the conjugate-invariant ring: parameters, encoding, ciphertexts, evaluation and noise formulas.
+//!
+//! The scheme is leveled, without bootstrapping and without rotations. Ciphertexts come as feature maps
+//! ([`Ciphertexts`]): all elements of a layer at once, one slot an image. Linear layers are exact integer
+//! matrix products over the whole map ([`Context::linear`]).
+//!
+//! ```text
+//! Parameters ── Context ──┬── Encoder            slots ↔ coefficients
+//!   (numbers)   (tables)  ├── SeededCiphertexts ── expand ── Ciphertexts
+//!                         └── add, multiply, square_shifted, linear, relinearize, rescale, drop_limbs
+//! ```
+//!
+//! No secret key exists here: encryption and decryption are in `sordino-secret`, which a server never links.
+
+mod ciphertexts;
+mod context;
+mod encoder;
+mod error;
+mod evaluation_key;
+mod evaluator;
+pub mod gadget;
+mod key_id;
+mod mixed_radix;
+pub mod noise;
+mod parameters;
+pub mod rows;
+mod scale;
+pub mod security;
+pub mod seed;
+
+pub use ciphertexts::{Ciphertexts, SeededCiphertexts};
+pub use context::Context;
+pub use encoder::Encoder;
+pub use error::Error;
+pub use evaluation_key::{EvaluationKey, EvaluationKeyMetadata};
+pub use gadget::Gadget;
+pub use key_id::KeyId;
+pub use mixed_radix::MixedRadix;
+pub use parameters::{MAX_LIMBS, Parameters, ParametersRecord};
+pub use scale::Scale;

@@ -1,0 +1,413 @@
+//! Feature maps of ciphertexts.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use sordino_container::Digest;
+use sordino_ring::{ResidueMatrix, pack};
+
+use crate::seed::{Purpose, expand};
+use crate::{Context, Error, Scale};
+
+/// A feature map of F ciphertexts that share level, scale and number of components.
+///
+/// Component c of ciphertext f is row f of the matrices of component c, one matrix a limb, in evaluation
+/// form. A decryption is c_0 + c_1 s + c_2 s² …; two components are usual, products have three until they
+/// are relinearized.
+///
+/// # Shapes
+/// components × limbs matrices of F × N residues.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ciphertexts {
+    pub(crate) parameters: Digest,
+    pub(crate) parts: Vec<Vec<ResidueMatrix>>,
+    pub(crate) scale: Scale,
+}
+
+/// Fresh ciphertexts whose uniform component is expanded from a public seed: half the size.
+///
+/// Row f of component 1 is expanded from the seed with index `first_index` + f.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeededCiphertexts {
+    parameters: Digest,
+    seed: [u8; 32],
+    first_index: u64,
+    parts: Vec<ResidueMatrix>,
+    scale: Scale,
+}
+
+/// Checks one component: the right number of limbs, equal row counts, width and residues of each modulus.
+fn check_component(
+    context: &Context,
+    component: &[ResidueMatrix],
+    limbs: usize,
+    rows: usize,
+) -> Result<(), Error> {
+    let count = |what, expected, found| {
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::Count {
+                what,
+                expected,
+                found,
+            })
+        }
+    };
+    count("limbs of a component", limbs, component.len())?;
+    for (limb, matrix) in component.iter().enumerate() {
+        count("ciphertexts of a feature map", rows, matrix.rows())?;
+        count(
+            "residues of a polynomial",
+            context.ring_degree(),
+            matrix.columns(),
+        )?;
+        matrix.validate(context.modulus(limb))?;
+    }
+    Ok(())
+}
+
+/// Checks the number of limbs and rows of a feature map from outside.
+fn check_size(context: &Context, limbs: usize, rows: usize) -> Result<(), Error> {
+    if limbs == 0 || limbs > context.limbs() {
+        return Err(Error::Count {
+            what: "limbs of a feature map (at most those of the chain, at least 1)",
+            expected: context.limbs(),
+            found: limbs,
+        });
+    }
+    if rows == 0 {
+        return Err(Error::Count {
+            what: "ciphertexts of a feature map (at least 1)",
+            expected: 1,
+            found: 0,
+        });
+    }
+    Ok(())
+}
+
+impl Ciphertexts {
+    /// The most components that operations produce.
+    pub const MAX_COMPONENTS: usize = 3;
+
+    /// Takes packed residues from outside, `parts[component][limb]`, and checks every one of them.
+    ///
+    /// # Errors
+    /// [`Error::Count`] for shapes that do not fit each other or the context, [`Error::Components`] for none
+    /// or more than three components, [`Error::Ring`] for residues that are not below their modulus.
+    pub fn from_parts(
+        context: &Context,
+        parts: Vec<Vec<ResidueMatrix>>,
+        scale: Scale,
+    ) -> Result<Self, Error> {
+        if parts.is_empty() || parts.len() > Self::MAX_COMPONENTS {
+            return Err(Error::Components {
+                what: "a feature map",
+                expected: "1 to 3",
+                found: parts.len(),
+            });
+        }
+        let limbs = parts[0].len();
+        let rows = parts[0].first().map_or(0, ResidueMatrix::rows);
+        check_size(context, limbs, rows)?;
+        for component in &parts {
+            check_component(context, component, limbs, rows)?;
+        }
+        Ok(Self {
+            parameters: context.digest(),
+            parts,
+            scale,
+        })
+    }
+
+    /// Zeros: what an encryption of 0 without noise looks like, to be filled by an operation.
+    pub(crate) fn zeros(
+        context: &Context,
+        rows: usize,
+        components: usize,
+        limbs: usize,
+        scale: Scale,
+    ) -> Self {
+        let component = || {
+            (0..limbs)
+                .map(|limb| zero_matrix(context, rows, limb))
+                .collect()
+        };
+        Self {
+            parameters: context.digest(),
+            parts: (0..components).map(|_| component()).collect(),
+            scale,
+        }
+    }
+
+    /// The digest of the parameters that these ciphertexts belong to.
+    pub fn parameters(&self) -> Digest {
+        self.parameters
+    }
+
+    /// The number of ciphertexts F.
+    pub fn len(&self) -> usize {
+        self.parts[0][0].rows()
+    }
+
+    /// Whether there are none, which construction excludes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of components: 1 to 3.
+    pub fn components(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The number of limbs.
+    pub fn limbs(&self) -> usize {
+        self.parts[0].len()
+    }
+
+    /// The number of primes that can still be dropped.
+    pub fn level(&self) -> usize {
+        self.limbs() - 1
+    }
+
+    /// The scale of the slots.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// One limb of one component, a row a ciphertext.
+    ///
+    /// # Panics
+    /// If there is no such component or limb.
+    pub fn part(&self, component: usize, limb: usize) -> &ResidueMatrix {
+        &self.parts[component][limb]
+    }
+
+    /// All parts, `[component][limb]`.
+    pub fn parts(&self) -> &[Vec<ResidueMatrix>] {
+        &self.parts
+    }
+
+    /// The parts without a copy, `[component][limb]`.
+    pub fn into_parts(self) -> Vec<Vec<ResidueMatrix>> {
+        self.parts
+    }
+
+    /// The same residues read at another scale: divides the slots by `scale` / [`scale`](Self::scale).
+    pub fn with_scale(mut self, scale: Scale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Bytes of residues.
+    pub fn size_bytes(&self) -> usize {
+        self.parts
+            .iter()
+            .flatten()
+            .map(|matrix| matrix.as_bytes().len())
+            .sum()
+    }
+
+    /// A copy of some ciphertexts, in the order given; one may occur several times.
+    ///
+    /// # Errors
+    /// [`Error::Count`] if an index is out of range or there are none.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, Error> {
+        if rows.is_empty() {
+            return Err(Error::Count {
+                what: "ciphertexts to select (at least 1)",
+                expected: 1,
+                found: 0,
+            });
+        }
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.len()) {
+            return Err(Error::Count {
+                what: "index of a ciphertext to select (below the number there are)",
+                expected: self.len(),
+                found: row,
+            });
+        }
+        let select = |matrix: &ResidueMatrix| {
+            let mut selected = ResidueMatrix::zeros(rows.len(), matrix.columns(), matrix.width());
+            for (to, &from) in rows.iter().enumerate() {
+                selected.row_mut(to).copy_from_slice(matrix.row(from));
+            }
+            selected
+        };
+        Ok(Self {
+            parameters: self.parameters,
+            parts: self
+                .parts
+                .iter()
+                .map(|component| component.iter().map(select).collect())
+                .collect(),
+            scale: self.scale,
+        })
+    }
+}
+
+impl SeededCiphertexts {
+    /// Takes component 0 from outside, one matrix a limb, and checks every residue.
+    ///
+    /// # Errors
+    /// As [`Ciphertexts::from_parts`], and [`Error::Count`] if the indices of the expansion would overflow.
+    pub fn from_parts(
+        context: &Context,
+        seed: [u8; 32],
+        first_index: u64,
+        parts: Vec<ResidueMatrix>,
+        scale: Scale,
+    ) -> Result<Self, Error> {
+        let rows = parts.first().map_or(0, ResidueMatrix::rows);
+        check_size(context, parts.len(), rows)?;
+        check_component(context, &parts, parts.len(), rows)?;
+        if first_index.checked_add(rows as u64).is_none() {
+            return Err(Error::Count {
+                what: "first index of seeded ciphertexts",
+                expected: 0,
+                found: usize::MAX,
+            });
+        }
+        Ok(Self {
+            parameters: context.digest(),
+            seed,
+            first_index,
+            parts,
+            scale,
+        })
+    }
+
+    /// The digest of the parameters that these ciphertexts belong to.
+    pub fn parameters(&self) -> Digest {
+        self.parameters
+    }
+
+    /// The number of ciphertexts F.
+    pub fn len(&self) -> usize {
+        self.parts[0].rows()
+    }
+
+    /// Whether there are none, which construction excludes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of limbs.
+    pub fn limbs(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The number of primes that can still be dropped.
+    pub fn level(&self) -> usize {
+        self.limbs() - 1
+    }
+
+    /// The scale of the slots.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// The public seed of the uniform component.
+    pub fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// The index of the first row in the expansion of the seed.
+    pub fn first_index(&self) -> u64 {
+        self.first_index
+    }
+
+    /// Component 0, one matrix a limb.
+    pub fn parts(&self) -> &[ResidueMatrix] {
+        &self.parts
+    }
+
+    /// Component 0 without a copy, one matrix a limb.
+    pub fn into_parts(self) -> Vec<ResidueMatrix> {
+        self.parts
+    }
+
+    /// Bytes of residues, without the seed.
+    pub fn size_bytes(&self) -> usize {
+        self.parts
+            .iter()
+            .map(|matrix| matrix.as_bytes().len())
+            .sum()
+    }
+
+    /// A copy of consecutive ciphertexts.
+    ///
+    /// # Errors
+    /// [`Error::Count`] if the range is empty or out of bounds.
+    pub fn select(&self, rows: Range<usize>) -> Result<Self, Error> {
+        if rows.is_empty() || rows.end > self.len() {
+            return Err(Error::Count {
+                what: "end of the rows to select (not empty, at most the number there are)",
+                expected: self.len(),
+                found: rows.end,
+            });
+        }
+        let select = |matrix: &ResidueMatrix| {
+            let bytes =
+                &matrix.as_bytes()[rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes()];
+            ResidueMatrix::from_bytes(rows.len(), matrix.columns(), matrix.width(), bytes.to_vec())
+        };
+        Ok(Self {
+            parameters: self.parameters,
+            seed: self.seed,
+            first_index: self.first_index + rows.start as u64,
+            parts: self.parts.iter().map(select).collect::<Result<_, _>>()?,
+            scale: self.scale,
+        })
+    }
+
+    /// Both components: the uniform one is expanded from the seed.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] if they were made in another context.
+    pub fn expand(self, context: &Context) -> Result<Ciphertexts, Error> {
+        if self.parameters != context.digest() {
+            return Err(Error::ParametersMismatch {
+                what: "a fresh feature map",
+                expected: context.digest(),
+                found: self.parameters,
+            });
+        }
+        let uniform = (0..self.limbs())
+            .map(|limb| {
+                let mut matrix = zero_matrix(context, self.len(), limb);
+                let (modulus, width) = (context.modulus(limb), matrix.width());
+                matrix.rows_mut().enumerate().for_each_init(
+                    || vec![0; context.ring_degree()],
+                    |residues, (row, bytes)| {
+                        let index = self.first_index + row as u64;
+                        expand(
+                            &self.seed,
+                            Purpose::Ciphertext,
+                            index,
+                            limb,
+                            modulus,
+                            residues,
+                        );
+                        pack(width, residues, bytes);
+                    },
+                );
+                matrix
+            })
+            .collect();
+        Ok(Ciphertexts {
+            parameters: self.parameters,
+            parts: vec![self.parts, uniform],
+            scale: self.scale,
+        })
+    }
+}
+
+/// A matrix of zeros for one limb of `rows` polynomials.
+pub(crate) fn zero_matrix(context: &Context, rows: usize, limb: usize) -> ResidueMatrix {
+    ResidueMatrix::zeros(
+        rows,
+        context.ring_degree(),
+        context.modulus(limb).byte_width(),
+    )
+}

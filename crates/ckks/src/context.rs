@@ -1,0 +1,131 @@
+//! Parameters together with the tables that arithmetic on ciphertexts needs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sordino_container::Digest;
+use sordino_ring::backend::Backend;
+use sordino_ring::{Modulus, NttTable};
+
+use crate::gadget::Digit;
+use crate::{Encoder, Error, Parameters};
+
+/// [`Parameters`] with moduli, transform tables, encoder and backend; never serialized, cheap to clone.
+///
+/// The operations on ciphertexts are its methods. Results depend on the parameters only, not on the backend
+/// or the number of threads.
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parameters: Parameters,
+    digest: Digest,
+    backend: &'static Backend,
+    /// One table a modulus: the chain, then the special modulus.
+    tables: Vec<NttTable>,
+    moduli: Vec<Modulus>,
+    digits: Vec<Digit>,
+    encoder: Encoder,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("parameters", &self.inner.parameters)
+            .field("backend", &self.inner.backend.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Builds the tables for these parameters.
+    ///
+    /// # Errors
+    /// [`Error::Ring`] if a modulus has no transform at this degree, which checked parameters exclude.
+    pub fn new(parameters: Parameters, backend: &'static Backend) -> Result<Self, Error> {
+        let moduli = parameters
+            .primes()
+            .iter()
+            .chain(parameters.special_primes())
+            .map(|&prime| Modulus::new(prime))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tables = moduli
+            .iter()
+            .map(|&modulus| NttTable::new(parameters.ring_degree(), modulus, backend))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                digest: parameters.digest(),
+                digits: parameters.digits(),
+                encoder: Encoder::new(parameters.ring_degree()),
+                parameters,
+                backend,
+                tables,
+                moduli,
+            }),
+        })
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.inner.parameters
+    }
+
+    /// The parameters' digest.
+    pub fn digest(&self) -> Digest {
+        self.inner.digest
+    }
+
+    /// The ring degree N, which is also the number of slots.
+    pub fn ring_degree(&self) -> usize {
+        self.inner.parameters.ring_degree()
+    }
+
+    /// The backend that transforms and matrix products run on.
+    pub fn backend(&self) -> &'static Backend {
+        self.inner.backend
+    }
+
+    /// Encoder and decoder for this ring degree.
+    pub fn encoder(&self) -> &Encoder {
+        &self.inner.encoder
+    }
+
+    /// A modulus of the chain, or the special one after it.
+    ///
+    /// # Panics
+    /// If `limb` is not below [`all_limbs`](Self::all_limbs).
+    pub fn modulus(&self, limb: usize) -> &Modulus {
+        &self.inner.moduli[limb]
+    }
+
+    /// The transform modulo a prime of the chain, or the special one after it.
+    ///
+    /// # Panics
+    /// If `limb` is not below [`all_limbs`](Self::all_limbs).
+    pub fn table(&self, limb: usize) -> &NttTable {
+        &self.inner.tables[limb]
+    }
+
+    /// The number of limbs of a fresh ciphertext.
+    pub fn limbs(&self) -> usize {
+        self.inner.parameters.limbs()
+    }
+
+    /// The number of moduli, the special one included.
+    pub fn all_limbs(&self) -> usize {
+        self.inner.moduli.len()
+    }
+
+    /// The digits of the gadget, limb by limb; empty without a gadget.
+    pub fn digits(&self) -> &[Digit] {
+        &self.inner.digits
+    }
+
+    /// The special modulus, if there is one.
+    pub fn special_modulus(&self) -> Option<&Modulus> {
+        self.inner.moduli.get(self.limbs())
+    }
+}

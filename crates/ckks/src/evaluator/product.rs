@@ -1,0 +1,132 @@
+//! Products of ciphertexts: two components in, three out.
+
+use rayon::prelude::*;
+use sordino_ring::{pack, unpack};
+
+use super::check_rows;
+use crate::ciphertexts::zero_matrix;
+use crate::rows::rows_of;
+use crate::{Ciphertexts, Context, Error};
+
+impl Context {
+    /// a · b, slot by slot: three components at the product of the scales.
+    ///
+    /// # Level and scale
+    /// Both operands have the same level; the scales are multiplied. Neither relinearizes nor rescales.
+    ///
+    /// # Errors
+    /// [`Error::Count`], [`Error::Level`] or [`Error::ParametersMismatch`] where the operands differ,
+    /// [`Error::Components`] unless both have two.
+    pub fn multiply(&self, a: &Ciphertexts, b: &Ciphertexts) -> Result<Ciphertexts, Error> {
+        self.check_pair("product", a, b)?;
+        check_two_components("product", a)?;
+        let scale = a.scale.times(b.scale.value())?;
+        let mut product = Ciphertexts::zeros(self, a.len(), 3, a.limbs(), scale);
+        let n = self.ring_degree();
+        for limb in 0..a.limbs() {
+            let modulus = self.modulus(limb);
+            let width = modulus.byte_width();
+            let outputs = product
+                .parts
+                .iter_mut()
+                .map(|component| &mut component[limb]);
+            rows_of(outputs)
+                .par_chunks_exact_mut(3)
+                .enumerate()
+                .for_each_init(
+                    || vec![0; 5 * n],
+                    |scratch, (row, outputs)| {
+                        let (cross, factors) = scratch.split_at_mut(n);
+                        let [a0, a1, b0, b1] = quarters(factors);
+                        a.parts[0][limb].unpack_row_into(row, a0);
+                        a.parts[1][limb].unpack_row_into(row, a1);
+                        b.parts[0][limb].unpack_row_into(row, b0);
+                        b.parts[1][limb].unpack_row_into(row, b1);
+                        let backend = self.backend();
+                        backend.multiply_into(modulus, a0, b1, cross);
+                        backend.multiply_add_assign(modulus, cross, a1, b0);
+                        backend.multiply_assign(modulus, a0, b0);
+                        backend.multiply_assign(modulus, a1, b1);
+                        pack(width, a0, outputs[0]);
+                        pack(width, cross, outputs[1]);
+                        pack(width, a1, outputs[2]);
+                    },
+                );
+        }
+        Ok(product)
+    }
+
+    /// a², slot by slot: three components at the squared scale.
+    ///
+    /// # Errors
+    /// As [`multiply`](Self::multiply).
+    pub fn square(&self, a: Ciphertexts) -> Result<Ciphertexts, Error> {
+        let zeros = vec![0; a.len()];
+        self.square_shifted(a, &zeros)
+    }
+
+    /// x (x + r) slot by slot, with a constant r a ciphertext: three components at the squared scale.
+    ///
+    /// With R = `shift[f]` this is (c_0 (c_0 + R), c_1 (2 c_0 + R), c_1²): one product and no extra level.
+    ///
+    /// # Level and scale
+    /// `shift` is at the scale of the ciphertexts: r · scale, rounded. The scale is squared, the level stays.
+    ///
+    /// # Errors
+    /// [`Error::Components`] unless there are two, [`Error::Count`] if there is not one shift a ciphertext,
+    /// [`Error::ParametersMismatch`].
+    pub fn square_shifted(&self, mut a: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
+        self.check_parameters("square", &a)?;
+        check_two_components("square", &a)?;
+        check_rows("shifts, one a ciphertext", a.len(), shift.len())?;
+        a.scale = a.scale.times(a.scale.value())?;
+        let (rows, limbs, n) = (a.len(), a.limbs(), self.ring_degree());
+        a.parts.push(
+            (0..limbs)
+                .map(|limb| zero_matrix(self, rows, limb))
+                .collect(),
+        );
+        for limb in 0..limbs {
+            let modulus = self.modulus(limb);
+            let width = modulus.byte_width();
+            rows_of(a.parts.iter_mut().map(|component| &mut component[limb]))
+                .par_chunks_exact_mut(3)
+                .enumerate()
+                .for_each_init(
+                    || vec![0; 3 * n],
+                    |scratch, (row, parts)| {
+                        let (c0, rest) = scratch.split_at_mut(n);
+                        let (c1, c2) = rest.split_at_mut(n);
+                        unpack(width, parts[0], c0);
+                        unpack(width, parts[1], c1);
+                        let shift = modulus.from_i128(shift[row]);
+                        self.backend()
+                            .square_shifted_assign(modulus, c0, c1, shift, c2);
+                        pack(width, c0, parts[0]);
+                        pack(width, c1, parts[1]);
+                        pack(width, c2, parts[2]);
+                    },
+                );
+        }
+        Ok(a)
+    }
+}
+
+fn quarters(scratch: &mut [u64]) -> [&mut [u64]; 4] {
+    let (low, high) = scratch.split_at_mut(scratch.len() / 2);
+    let (a, b) = low.split_at_mut(low.len() / 2);
+    let (c, d) = high.split_at_mut(high.len() / 2);
+    [a, b, c, d]
+}
+
+fn check_two_components(what: &'static str, a: &Ciphertexts) -> Result<(), Error> {
+    if a.components() == 2 {
+        Ok(())
+    } else {
+        Err(Error::Components {
+            what,
+            expected: "two",
+            found: a.components(),
+        })
+    }
+}

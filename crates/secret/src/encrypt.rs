@@ -1,0 +1,141 @@
+//! Symmetric encryption with a public seed.
+
+use sordino_ckks::rows::rows_of;
+use sordino_ckks::seed::{Purpose, expand};
+use sordino_ckks::{Context, Scale, SeededCiphertexts};
+use sordino_ring::sample::{self, SecretRng};
+use sordino_ring::{ResidueMatrix, pack};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::key::public_bytes;
+use crate::schedule::for_each_row;
+use crate::{Error, SecretKey};
+
+/// Memory of one worker: message, error and what they are computed with.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Scratch {
+    slots: Vec<f64>,
+    transform: Vec<f64>,
+    coefficients: Vec<i64>,
+    error: Vec<i32>,
+    residues: Vec<u64>,
+    product: Vec<u64>,
+}
+
+/// Encrypts `features` vectors of N slots as one feature map with a fresh public seed.
+///
+/// `slots_of(f, slots)` fills the slots of feature f, which come as zeros.
+///
+/// # Shapes
+/// F ciphertexts of N slots; one component is stored, the other is expanded from the seed.
+///
+/// # Level and scale
+/// `level` + 1 limbs; the slots are multiplied by `scale` and rounded in the coefficients.
+///
+/// # Errors
+/// [`Error::Ckks`] if the key belongs to other parameters, the level is higher than the highest, there are no
+/// features, or a message does not fit the modulus; [`Error::Entropy`].
+///
+/// # Safety of use
+/// Every call draws a fresh seed from the operating system and fresh errors from `rng`, which advances.
+pub fn encrypt(
+    context: &Context,
+    key: &SecretKey,
+    rng: &mut SecretRng,
+    features: usize,
+    slots_of: &(dyn Fn(usize, &mut [f64]) + Sync),
+    level: usize,
+    scale: Scale,
+) -> Result<SeededCiphertexts, Error> {
+    let seed = public_bytes()?;
+    encrypt_with_seed(context, key, rng, seed, features, slots_of, level, scale)
+}
+
+/// [`encrypt`] with a given seed; a seed must never be used twice with one key.
+#[allow(clippy::too_many_arguments)]
+fn encrypt_with_seed(
+    context: &Context,
+    key: &SecretKey,
+    rng: &mut SecretRng,
+    seed: [u8; 32],
+    features: usize,
+    slots_of: &(dyn Fn(usize, &mut [f64]) + Sync),
+    level: usize,
+    scale: Scale,
+) -> Result<SeededCiphertexts, Error> {
+    key.check(context)?;
+    let (limbs, n) = (level.saturating_add(1), context.ring_degree());
+    if limbs > context.limbs() {
+        return Err(sordino_ckks::Error::Level {
+            what: "encryption",
+            expected: context.limbs() - 1,
+            found: level,
+        }
+        .into());
+    }
+    let secret = key.evaluations(context, 0..limbs);
+    let errors = rng.streams();
+    let encoder = context.encoder();
+    let limit = context.parameters().log2_q_at(level) - 1.0;
+    let mut parts: Vec<_> = (0..limbs)
+        .map(|limb| ResidueMatrix::zeros(features, n, context.modulus(limb).byte_width()))
+        .collect();
+    for_each_row(
+        &mut rows_of(parts.iter_mut()),
+        limbs,
+        || Scratch {
+            slots: vec![0.0; n],
+            transform: vec![0.0; encoder.scratch_len()],
+            coefficients: vec![0; n],
+            error: vec![0; n],
+            residues: vec![0; n],
+            product: vec![0; n],
+        },
+        |scratch, feature, limbs| {
+            scratch.slots.fill(0.0);
+            slots_of(feature, &mut scratch.slots);
+            encoder.encode_in_place(
+                &mut scratch.slots,
+                &mut scratch.transform,
+                scale,
+                &mut scratch.coefficients,
+            )?;
+            check_range(&scratch.coefficients, limit)?;
+            sample::gaussian(&mut errors.fork(feature as u64), &mut scratch.error);
+            for (coefficient, &error) in scratch.coefficients.iter_mut().zip(&scratch.error) {
+                *coefficient += i64::from(error);
+            }
+            for ((limb, bytes), secret) in limbs.iter_mut().enumerate().zip(secret.chunks_exact(n))
+            {
+                let (modulus, backend) = (context.modulus(limb), context.backend());
+                let Scratch {
+                    residues, product, ..
+                } = scratch;
+                backend.reduce_i64_into(modulus, &scratch.coefficients, residues);
+                context.table(limb).forward(residues);
+                let index = feature as u64;
+                expand(&seed, Purpose::Ciphertext, index, limb, modulus, product);
+                backend.multiply_assign(modulus, product, secret);
+                backend.sub_assign(modulus, residues, product);
+                pack(modulus.byte_width(), residues, bytes);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(SeededCiphertexts::from_parts(
+        context, seed, 0, parts, scale,
+    )?)
+}
+
+/// The message must be below half of the modulus, or it wraps around.
+fn check_range(coefficients: &[i64], limit: f64) -> Result<(), Error> {
+    let largest = coefficients
+        .iter()
+        .fold(0, |largest, a| largest.max(a.unsigned_abs()));
+    let found = (largest as f64).log2();
+    if found < limit {
+        Ok(())
+    } else {
+        Err(sordino_ckks::Error::MessageRange { found, limit }.into())
+    }
+}

@@ -1,0 +1,34 @@
+//! What can go wrong in this crate; no message holds anything secret.
+
+/// Everything this crate refuses, with what was expected, what was found and what to try.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The scheme refused: shapes, levels, scales, parameters, message range.
+    #[error(transparent)]
+    Ckks(#[from] sordino_ckks::Error),
+    /// A ring operation failed, or the operating system gave no random bytes.
+    #[error(transparent)]
+    Ring(#[from] sordino_ring::Error),
+    /// A key file could not be read or written.
+    #[error(transparent)]
+    Container(#[from] sordino_container::Error),
+    /// A key file holds something that is no coefficient of a ternary secret.
+    #[error(
+        "{location}: coefficient {position} of the secret is not -1, 0 or 1: the file is damaged, restore it from a copy"
+    )]
+    Coefficient {
+        /// The file.
+        location: String,
+        /// The first such coefficient.
+        position: usize,
+    },
+    /// The operating system gave no random bytes.
+    #[error(
+        "the operating system gave no random bytes ({reason}): try again, or check the random device"
+    )]
+    Entropy {
+        /// The system's reason.
+        reason: String,
+    },
+}
