@@ -1,0 +1,454 @@
+//! The whole-layer product: portable against 128-bit arithmetic, every backend against portable, every limit.
+
+use proptest::prelude::*;
+use sordino_ring::{
+    Error, Modulus, ResidueMatrix, backend,
+    linear::{LinearMap, Tile, WeightWidth},
+    prime::is_prime,
+};
+
+/// The largest prime of that many bits, so that residues reach bytes of 255 where the width is full.
+fn modulus(bits: u32) -> Modulus {
+    let prime = (0..1_u64 << bits).rev().find(|&q| is_prime(q)).unwrap();
+    Modulus::new(prime).unwrap()
+}
+
+/// SplitMix64: reproducible residues without a dependency.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// Half of the weights are at an end of the range or at a byte boundary.
+    fn weight(&mut self, width: WeightWidth) -> i16 {
+        let max = width.max_weight();
+        match (self.next() % 8, width) {
+            (0, _) => max,
+            (1, _) => -max,
+            (2, WeightWidth::Sixteen) => 128,
+            (3, WeightWidth::Sixteen) => -128,
+            (2 | 3, _) => 0,
+            _ => (self.below(2 * max as usize + 1) as i32 - i32::from(max)) as i16,
+        }
+    }
+
+    /// A quarter of the residues is 0 or q - 1.
+    fn matrix(&mut self, rows: usize, columns: usize, q: &Modulus) -> ResidueMatrix {
+        let mut matrix = ResidueMatrix::zeros(rows, columns, q.byte_width());
+        for row in 0..rows {
+            let residues: Vec<u64> = (0..columns)
+                .map(|_| match self.next() % 8 {
+                    0 => 0,
+                    1 => q.value() - 1,
+                    _ => self.next() % q.value(),
+                })
+                .collect();
+            matrix.pack_row_from(row, &residues);
+        }
+        matrix
+    }
+
+    /// Tiles over shuffled outputs; some share their inputs, some outputs stay unwritten.
+    fn map(&mut self, inputs: usize, outputs: usize, width: WeightWidth) -> LinearMap {
+        let mut order: Vec<u32> = (0..outputs as u32).collect();
+        for i in (1..outputs).rev() {
+            order.swap(i, self.below(i + 1));
+        }
+        let mut lists: Vec<Vec<u32>> = Vec::new();
+        let mut tiles = Vec::new();
+        while !order.is_empty() {
+            let rest = order.split_off(order.len().min(1 + self.below(20)));
+            let rows = std::mem::replace(&mut order, rest);
+            if self.next().is_multiple_of(5) {
+                continue;
+            }
+            let list = if lists.is_empty() || self.next().is_multiple_of(2) {
+                let depth = self.below(inputs + 3);
+                let list: Vec<u32> = (0..depth).map(|_| self.below(inputs) as u32).collect();
+                lists.push(list.clone());
+                list
+            } else {
+                lists[self.below(lists.len())].clone()
+            };
+            let weights = (0..rows.len() * list.len())
+                .map(|_| self.weight(width))
+                .collect();
+            tiles.push(Tile {
+                outputs: rows,
+                inputs: list,
+                weights,
+            });
+        }
+        LinearMap::new(inputs, outputs, width, tiles).unwrap()
+    }
+}
+
+fn naive(map: &LinearMap, q: &Modulus, input: &ResidueMatrix) -> ResidueMatrix {
+    let columns = input.columns();
+    let mut output = ResidueMatrix::zeros(map.output_rows(), columns, q.byte_width());
+    let rows: Vec<Vec<u64>> = (0..input.rows())
+        .map(|row| {
+            let mut residues = vec![0; columns];
+            input.unpack_row_into(row, &mut residues);
+            residues
+        })
+        .collect();
+    for tile in map.tiles() {
+        for (&output_row, weights) in tile
+            .outputs
+            .iter()
+            .zip(tile.weights.chunks(tile.inputs.len().max(1)))
+        {
+            let residues: Vec<u64> = (0..columns)
+                .map(|column| {
+                    let modulus = u128::from(q.value());
+                    let sum = tile.inputs.iter().zip(weights).fold(0, |sum, (&k, &w)| {
+                        let w = (i128::from(w) + i128::from(q.value())).rem_euclid(modulus as i128);
+                        (sum + w as u128 * u128::from(rows[k as usize][column])) % modulus
+                    });
+                    sum as u64
+                })
+                .collect();
+            output.pack_row_from(output_row as usize, &residues);
+        }
+    }
+    output
+}
+
+fn apply(
+    backend: &'static backend::Backend,
+    map: &LinearMap,
+    q: &Modulus,
+    input: &ResidueMatrix,
+    threads: usize,
+) -> ResidueMatrix {
+    let prepared = map.prepare(backend);
+    // What was there before must not show.
+    let bytes = map.output_rows() * input.row_bytes();
+    let mut output = ResidueMatrix::from_bytes(
+        map.output_rows(),
+        input.columns(),
+        input.width(),
+        vec![0xa5; bytes],
+    )
+    .unwrap();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+        .install(|| prepared.apply(q, input, &mut output));
+    output
+}
+
+/// Every backend that is not portable, or a note that there is none.
+fn others() -> Vec<&'static backend::Backend> {
+    let others: Vec<_> = backend::available()
+        .into_iter()
+        .filter(|b| b.name != backend::portable().name)
+        .collect();
+    if others.is_empty() {
+        println!("skipped: this processor runs the portable backend only");
+    }
+    others
+}
+
+fn weight_width() -> impl Strategy<Value = WeightWidth> {
+    prop_oneof![Just(WeightWidth::Eight), Just(WeightWidth::Sixteen)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn portable_is_the_naive_product(
+        seed: u64, bits in 2_u32..=50, columns in 1_usize..40, inputs in 1_usize..30, outputs in 1_usize..30,
+        width in weight_width(),
+    ) {
+        let (q, mut numbers) = (modulus(bits), Numbers(seed));
+        let map = numbers.map(inputs, outputs, width);
+        let input = numbers.matrix(inputs, columns, &q);
+        let expected = naive(&map, &q, &input);
+        prop_assert!(apply(backend::portable(), &map, &q, &input, 1) == expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn backends_are_bit_identical(
+        seed: u64, bits in 2_u32..=50, columns in 1_usize..700, inputs in 1_usize..80, outputs in 1_usize..60,
+        width in weight_width(), threads in 1_usize..=2,
+    ) {
+        let (q, mut numbers) = (modulus(bits), Numbers(seed));
+        let map = numbers.map(inputs, outputs, width);
+        let input = numbers.matrix(inputs, columns, &q);
+        let expected = apply(backend::portable(), &map, &q, &input, 1);
+        for other in others() {
+            let found = apply(other, &map, &q, &input, threads);
+            prop_assert_eq!(found.validate(&q), Ok(()), "{}", other.name);
+            prop_assert!(found == expected, "{}", other.name);
+        }
+    }
+}
+
+/// All bytes as large as they get, with weights of one sign: sums reach their limits.
+fn extremes(depth: usize, outputs: usize, columns: usize, bits: u32, width: WeightWidth) {
+    let q = modulus(bits);
+    let max = width.max_weight();
+    let weight_of = |row: usize| match (row % 4, width) {
+        (0, _) => max,
+        (1, _) => -max,
+        // Low byte -128, the other limit of a sum.
+        (_, WeightWidth::Sixteen) => -128 - 256 * (row as i16 % 2),
+        (_, WeightWidth::Eight) => row as i16 % 128,
+    };
+    let weights = (0..outputs).flat_map(|row| std::iter::repeat_n(weight_of(row), depth));
+    let tile = Tile {
+        outputs: (0..outputs as u32).collect(),
+        inputs: vec![0; depth],
+        weights: weights.collect(),
+    };
+    let map = LinearMap::new(1, outputs, width, vec![tile]).unwrap();
+    let mut input = ResidueMatrix::zeros(1, columns, q.byte_width());
+    input.pack_row_from(0, &vec![q.value() - 1; columns]);
+    // The input is -1, so output o is -depth · weight.
+    for found in backend::available() {
+        let output = apply(found, &map, &q, &input, 1);
+        for row in 0..outputs {
+            let mut residues = vec![0; columns];
+            output.unpack_row_into(row, &mut residues);
+            let expected = q.from_i64(-(depth as i64) * i64::from(weight_of(row)));
+            assert!(
+                residues.iter().all(|&r| r == expected),
+                "{}, {bits} bits, {depth} inputs, row {row}",
+                found.name
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_are_exact_up_to_the_limit() {
+    for width in [WeightWidth::Eight, WeightWidth::Sixteen] {
+        for bits in [17, 24, 32, 40, 48, 50] {
+            extremes(width.max_inputs(), 4, 17, bits, width);
+        }
+    }
+}
+
+#[test]
+fn extreme_values_at_ordinary_sizes() {
+    for width in [WeightWidth::Eight, WeightWidth::Sixteen] {
+        for bits in [8, 16, 24, 32, 33, 40, 41, 48, 49, 50] {
+            for depth in [1, 3, 4, 257, 258, 259, 1000] {
+                extremes(depth, 13, 33, bits, width);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_by_one() {
+    let q = modulus(32);
+    for (weight, width) in [(-127, WeightWidth::Eight), (32_639, WeightWidth::Sixteen)] {
+        let tile = Tile {
+            outputs: vec![0],
+            inputs: vec![0],
+            weights: vec![weight],
+        };
+        let map = LinearMap::new(1, 1, width, vec![tile]).unwrap();
+        let mut input = ResidueMatrix::zeros(1, 1, 4);
+        input.pack_row_from(0, &[3_000_000_000]);
+        for found in backend::available() {
+            let mut residue = [0];
+            apply(found, &map, &q, &input, 1).unpack_row_into(0, &mut residue);
+            let expected = (i128::from(weight) * 3_000_000_000).rem_euclid(q.value().into());
+            assert_eq!(i128::from(residue[0]), expected, "{}", found.name);
+        }
+    }
+}
+
+/// A convolution as the planner makes it: one tile a position, each with its own weights, inputs overlapping.
+#[test]
+fn convolution_tiles_agree_for_any_number_of_threads() {
+    let mut numbers = Numbers(7);
+    let tiles: Vec<Tile> = (0..169)
+        .map(|position: u32| {
+            let (y, x) = (position / 13 * 2, position % 13 * 2);
+            let inputs: Vec<u32> = (0..25).map(|k| (y + k / 5) * 29 + x + k % 5).collect();
+            Tile {
+                outputs: (0..5).map(|channel| channel * 169 + position).collect(),
+                weights: (0..125)
+                    .map(|_| numbers.weight(WeightWidth::Eight))
+                    .collect(),
+                inputs,
+            }
+        })
+        .collect();
+    let map = LinearMap::new(29 * 29, 845, WeightWidth::Eight, tiles).unwrap();
+    assert_eq!(map.multiply_accumulates(), 169 * 125);
+    for bits in [32, 40, 47, 50] {
+        let q = modulus(bits);
+        let input = numbers.matrix(29 * 29, 64, &q);
+        let expected = apply(backend::portable(), &map, &q, &input, 1);
+        for found in backend::available() {
+            for threads in [1, 2, 5] {
+                assert!(
+                    apply(found, &map, &q, &input, threads) == expected,
+                    "{}, {threads} threads, {bits} bits",
+                    found.name
+                );
+            }
+        }
+    }
+}
+
+/// Deep enough for several passes over the packed right side, and more outputs than one register block.
+#[test]
+fn deep_tiles_agree() {
+    let mut numbers = Numbers(11);
+    for width in [WeightWidth::Eight, WeightWidth::Sixteen] {
+        for bits in [24, 32, 40, 48, 50] {
+            let q = modulus(bits);
+            let input = numbers.matrix(2500, 50, &q);
+            let tile = Tile {
+                outputs: (0..31).rev().collect(),
+                inputs: (0..2500).rev().collect(),
+                weights: (0..31 * 2500).map(|_| numbers.weight(width)).collect(),
+            };
+            let map = LinearMap::new(2500, 31, width, vec![tile]).unwrap();
+            let expected = apply(backend::portable(), &map, &q, &input, 1);
+            for other in others() {
+                assert!(
+                    apply(other, &map, &q, &input, 2) == expected,
+                    "{}, {bits} bits, {width:?}",
+                    other.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_in_no_tile_and_tiles_without_inputs_are_zero() {
+    let q = modulus(40);
+    let input = Numbers(3).matrix(2, 20, &q);
+    let tiles = vec![
+        Tile {
+            outputs: vec![3],
+            inputs: vec![],
+            weights: vec![],
+        },
+        Tile {
+            outputs: vec![1],
+            inputs: vec![1],
+            weights: vec![1],
+        },
+    ];
+    for tiles in [tiles, vec![]] {
+        let written = !tiles.is_empty();
+        let map = LinearMap::new(2, 5, WeightWidth::Eight, tiles).unwrap();
+        for found in backend::available() {
+            let output = apply(found, &map, &q, &input, 1);
+            for row in [0, 2, 3, 4] {
+                assert!(output.row(row).iter().all(|&b| b == 0), "{}", found.name);
+            }
+            assert_eq!(output.row(1) == input.row(1), written, "{}", found.name);
+        }
+    }
+}
+
+#[test]
+fn every_limit_is_an_error() {
+    let tile = |outputs: &[u32], inputs: &[u32], weights: &[i16]| Tile {
+        outputs: outputs.to_vec(),
+        inputs: inputs.to_vec(),
+        weights: weights.to_vec(),
+    };
+    let new = |width, tiles| LinearMap::new(3, 2, width, tiles);
+    use WeightWidth::{Eight, Sixteen};
+
+    assert!(new(Eight, vec![tile(&[0, 1], &[0, 2], &[127, -127, 0, 1])]).is_ok());
+    for found in [1, 3] {
+        assert!(matches!(
+            new(Eight, vec![tile(&[0], &[0, 1], &vec![1; found])]),
+            Err(Error::Shape { expected: 2, found: f, .. }) if f == found
+        ));
+    }
+    assert_eq!(
+        new(Eight, vec![tile(&[0], &[1], &[1]), tile(&[1], &[3], &[1])]),
+        Err(Error::TileRow {
+            tile: 1,
+            side: "input",
+            found: 3,
+            rows: 3
+        })
+    );
+    assert_eq!(
+        new(Eight, vec![tile(&[2], &[0], &[1])]),
+        Err(Error::TileRow {
+            tile: 0,
+            side: "output",
+            found: 2,
+            rows: 2
+        })
+    );
+    for tiles in [
+        vec![tile(&[1], &[0], &[1]), tile(&[0, 1], &[0], &[1, 1])],
+        vec![tile(&[0], &[0], &[1]), tile(&[1, 1], &[0], &[1, 1])],
+    ] {
+        assert_eq!(
+            new(Eight, tiles),
+            Err(Error::RepeatedOutput { tile: 1, output: 1 })
+        );
+    }
+    for (width, limit) in [(Eight, 127), (Sixteen, 32_639)] {
+        for found in [limit + 1, -limit - 1, i16::MIN, i16::MAX] {
+            assert_eq!(
+                new(width, vec![tile(&[0], &[0, 1], &[0, found])]),
+                Err(Error::WeightRange {
+                    tile: 0,
+                    found,
+                    limit
+                })
+            );
+        }
+        for weight in [limit, -limit] {
+            assert!(new(width, vec![tile(&[0], &[0], &[weight])]).is_ok());
+        }
+    }
+    for (width, limit) in [(Eight, 66_311), (Sixteen, 65_793)] {
+        let deep = |found: usize| new(width, vec![tile(&[0], &vec![0; found], &vec![1; found])]);
+        assert!(deep(limit).is_ok());
+        assert_eq!(
+            deep(limit + 1),
+            Err(Error::TileInputs {
+                tile: 0,
+                found: limit + 1,
+                limit
+            })
+        );
+    }
+}
+
+#[test]
+#[should_panic(expected = "width of the input")]
+fn apply_refuses_another_width() {
+    let map = LinearMap::new(1, 1, WeightWidth::Eight, vec![]).unwrap();
+    let input = ResidueMatrix::zeros(1, 16, 5);
+    map.prepare(backend::portable()).apply(
+        &modulus(32),
+        &input,
+        &mut ResidueMatrix::zeros(1, 16, 4),
+    );
+}
