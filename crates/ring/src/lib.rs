@@ -7,14 +7,20 @@
 
 pub mod backend;
 mod error;
+mod limb;
 pub mod linear;
 mod modulus;
+mod ntt;
+mod polynomial;
 pub mod prime;
 mod residue_bytes;
 mod residue_matrix;
+pub mod sample;
 
 pub use error::Error;
 pub use modulus::Modulus;
+pub use ntt::NttTable;
+pub use polynomial::{Coefficient, Evaluation, RnsPolynomial};
 pub use prime::{is_prime, prime_near, primes_below};
 pub use residue_bytes::{pack, unpack};
 pub use residue_matrix::ResidueMatrix;

@@ -10,8 +10,9 @@ mod vnni;
 use std::sync::OnceLock;
 
 use crate::{
-    Error,
+    Error, limb,
     linear::{self, PrepareLinear},
+    ntt::Transform,
 };
 
 pub use peak::measure_int8_peak;
@@ -27,12 +28,18 @@ pub struct Backend {
     pub(crate) linear: PrepareLinear,
     /// The inner loop of [`measure_int8_peak`].
     pub(crate) int8_burst: peak::Burst,
+    /// The operations on whole limbs.
+    pub(crate) limb: &'static limb::Kernel,
+    /// The negacyclic transform.
+    pub(crate) transform: Transform,
 }
 
 static PORTABLE: Backend = Backend {
     name: "portable",
     linear: linear::portable::prepare,
     int8_burst: peak::portable_burst,
+    limb: &limb::portable::KERNEL,
+    transform: Transform::Portable,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -40,6 +47,18 @@ static AVX512_VNNI: Backend = Backend {
     name: "avx512-vnni",
     linear: vnni::prepare,
     int8_burst: vnni::int8_burst,
+    limb: &limb::avx512_ifma::KERNEL,
+    transform: Transform::Tfhe,
+};
+
+/// The same for the few processors with VNNI but without 52-bit multiply-add (Cascade Lake, Cooper Lake).
+#[cfg(target_arch = "x86_64")]
+static AVX512_VNNI_WITHOUT_IFMA: Backend = Backend {
+    name: "avx512-vnni",
+    linear: vnni::prepare,
+    int8_burst: vnni::int8_burst,
+    limb: &limb::portable::KERNEL,
+    transform: Transform::Tfhe,
 };
 
 /// The plain implementation that defines every result.
@@ -52,7 +71,11 @@ pub fn available() -> Vec<&'static Backend> {
     let mut backends = Vec::new();
     #[cfg(target_arch = "x86_64")]
     if has_avx512_vnni() {
-        backends.push(&AVX512_VNNI);
+        backends.push(if limb::avx512_ifma::supported() {
+            &AVX512_VNNI
+        } else {
+            &AVX512_VNNI_WITHOUT_IFMA
+        });
     }
     backends.push(portable());
     backends

@@ -1,0 +1,144 @@
+//! Operations on whole limbs: slices of canonical residues modulo one prime.
+//!
+//! They are methods of [`Backend`], so that the choice of implementation is made once. All results are canonical
+//! and the same bytes on every backend. Nothing branches on residues.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_ifma;
+pub(crate) mod portable;
+
+use crate::{Modulus, backend::Backend, ntt::Twist};
+
+/// The functions behind the methods; lengths are checked before they are called.
+pub(crate) struct Kernel {
+    /// Shoup quotients that the functions on a [`Twist`] expect are floor(w · 2^shift / q).
+    pub(crate) shoup_shift: u32,
+    pub(crate) add_assign: fn(&Modulus, &mut [u64], &[u64]),
+    pub(crate) sub_assign: fn(&Modulus, &mut [u64], &[u64]),
+    pub(crate) negate_assign: fn(&Modulus, &mut [u64]),
+    pub(crate) multiply_assign: fn(&Modulus, &mut [u64], &[u64]),
+    pub(crate) multiply_into: fn(&Modulus, &[u64], &[u64], &mut [u64]),
+    pub(crate) multiply_add_assign: fn(&Modulus, &mut [u64], &[u64], &[u64]),
+    pub(crate) add_scalar_assign: fn(&Modulus, &mut [u64], u64),
+    pub(crate) multiply_scalar_assign: fn(&Modulus, &mut [u64], u64),
+    pub(crate) multiply_scalar_add_assign: fn(&Modulus, &mut [u64], &[u64], u64),
+    pub(crate) sub_multiply_scalar_assign: fn(&Modulus, &mut [u64], &[u64], u64),
+    pub(crate) square_shifted_assign: fn(&Modulus, &mut [u64], &mut [u64], u64, &mut [u64]),
+    pub(crate) reduce_centered_into: fn(&Modulus, &Modulus, &[u64], &mut [u64]),
+    pub(crate) reduce_i64_into: fn(&Modulus, &[i64], &mut [u64]),
+    pub(crate) fold: fn(&Twist, &mut [u64]),
+    pub(crate) unfold: fn(&Twist, &mut [u64]),
+    /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
+    pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
+}
+
+/// Panics unless the operands are equally long.
+#[track_caller]
+fn same_length(a: usize, b: usize) {
+    assert_eq!(a, b, "limbs of different lengths");
+}
+
+/// Limb operations.
+///
+/// # Range
+/// Residues and residue constants must be canonical, i.e. below the modulus; all results are.
+///
+/// # Panics
+/// Every one panics if its slices are not equally long.
+impl Backend {
+    /// a += b.
+    pub fn add_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64]) {
+        same_length(a.len(), b.len());
+        (self.limb.add_assign)(modulus, a, b);
+    }
+
+    /// a -= b.
+    pub fn sub_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64]) {
+        same_length(a.len(), b.len());
+        (self.limb.sub_assign)(modulus, a, b);
+    }
+
+    /// a = -a.
+    pub fn negate_assign(&self, modulus: &Modulus, a: &mut [u64]) {
+        (self.limb.negate_assign)(modulus, a);
+    }
+
+    /// a *= b, position by position.
+    pub fn multiply_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64]) {
+        same_length(a.len(), b.len());
+        (self.limb.multiply_assign)(modulus, a, b);
+    }
+
+    /// out = a · b, position by position.
+    pub fn multiply_into(&self, modulus: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
+        same_length(a.len(), b.len());
+        same_length(a.len(), out.len());
+        (self.limb.multiply_into)(modulus, a, b, out);
+    }
+
+    /// sum += a · b, position by position.
+    pub fn multiply_add_assign(&self, modulus: &Modulus, sum: &mut [u64], a: &[u64], b: &[u64]) {
+        same_length(a.len(), b.len());
+        same_length(a.len(), sum.len());
+        (self.limb.multiply_add_assign)(modulus, sum, a, b);
+    }
+
+    /// a += c at every position: in evaluation form this adds the constant polynomial c.
+    pub fn add_scalar_assign(&self, modulus: &Modulus, a: &mut [u64], c: u64) {
+        assert!(c < modulus.value(), "the constant must be reduced");
+        (self.limb.add_scalar_assign)(modulus, a, c);
+    }
+
+    /// a *= w.
+    pub fn multiply_scalar_assign(&self, modulus: &Modulus, a: &mut [u64], w: u64) {
+        assert!(w < modulus.value(), "the constant must be reduced");
+        (self.limb.multiply_scalar_assign)(modulus, a, w);
+    }
+
+    /// sum += w · a.
+    pub fn multiply_scalar_add_assign(
+        &self,
+        modulus: &Modulus,
+        sum: &mut [u64],
+        a: &[u64],
+        w: u64,
+    ) {
+        same_length(a.len(), sum.len());
+        assert!(w < modulus.value(), "the constant must be reduced");
+        (self.limb.multiply_scalar_add_assign)(modulus, sum, a, w);
+    }
+
+    /// a = (a - b) · w: the last step of a rescale or of a division by the special prime.
+    pub fn sub_multiply_scalar_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64], w: u64) {
+        same_length(a.len(), b.len());
+        assert!(w < modulus.value(), "the constant must be reduced");
+        (self.limb.sub_multiply_scalar_assign)(modulus, a, b, w);
+    }
+
+    /// (c0, c1) becomes (c0 · (c0 + r), c1 · (2·c0 + r)) and `c2` becomes c1^2: the components of x·(x + r).
+    pub fn square_shifted_assign(
+        &self,
+        modulus: &Modulus,
+        c0: &mut [u64],
+        c1: &mut [u64],
+        r: u64,
+        c2: &mut [u64],
+    ) {
+        same_length(c0.len(), c1.len());
+        same_length(c0.len(), c2.len());
+        assert!(r < modulus.value(), "the constant must be reduced");
+        (self.limb.square_shifted_assign)(modulus, c0, c1, r, c2);
+    }
+
+    /// out = a, taken as a number in (-p/2, p/2) with p the modulus `from`, mod `to`; either may be the larger one.
+    pub fn reduce_centered_into(&self, from: &Modulus, to: &Modulus, a: &[u64], out: &mut [u64]) {
+        same_length(a.len(), out.len());
+        (self.limb.reduce_centered_into)(from, to, a, out);
+    }
+
+    /// out = a mod q, for any signed 64-bit numbers.
+    pub fn reduce_i64_into(&self, modulus: &Modulus, a: &[i64], out: &mut [u64]) {
+        same_length(a.len(), out.len());
+        (self.limb.reduce_i64_into)(modulus, a, out);
+    }
+}
