@@ -1,6 +1,7 @@
 //! What can go wrong with graphs and model files.
 
 use crate::Shape;
+use sordino_container as container;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -64,4 +65,65 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// ReLU in a network that is to be folded.
+    #[error(
+        "node {node:?} is a ReLU, which cannot be computed on encrypted values: train or distil a polynomial student"
+    )]
+    Relu {
+        /// The node's name.
+        node: String,
+    },
+    /// The folded network would take too much memory.
+    #[error(
+        "node {node:?}: the folded network has {found} matrix entries, at most {limit} are supported: use smaller images or fewer channels"
+    )]
+    FoldedSize {
+        /// The node at which the limit was passed.
+        node: String,
+        /// Entries up to this node.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Weight formats that do not fit the folded network.
+    #[error("quantize: {what}")]
+    Quantize {
+        /// What was expected, what was found and what to do.
+        what: String,
+    },
+    /// Calibration that cannot be computed.
+    #[error("calibrate: {what}")]
+    Calibrate {
+        /// What was expected, what was found and what to do.
+        what: String,
+    },
+    /// A file that is not a good model file.
+    #[error("{location}: {what}")]
+    ModelFile {
+        /// The path, or what the bytes are.
+        location: String,
+        /// What was expected, what was found and what to do.
+        what: String,
+    },
+    /// A model file that is well-formed and describes a network that cannot be used.
+    #[error("{location}: {source}")]
+    ModelContent {
+        /// The path, or what the bytes are.
+        location: String,
+        /// What is wrong with the network.
+        source: Box<Error>,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] container::Error),
+}
+
+impl Error {
+    /// The sort of fault, from which the command line picks its exit code.
+    pub fn kind(&self) -> container::Fault {
+        match self {
+            Self::File(error) => error.kind(),
+            _ => container::Fault::BadFile,
+        }
+    }
 }

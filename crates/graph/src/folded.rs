@@ -21,6 +21,51 @@ pub struct FoldedNode {
     pub elements: usize,
 }
 
+impl Folded {
+    /// The linear nodes with their positions, in order.
+    pub fn linear_nodes(&self) -> impl Iterator<Item = (usize, &FoldedNode)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| matches!(node.op, FoldedOp::Linear { .. }))
+    }
+
+    /// Number of matrix entries, exact sums included and diagonals not.
+    pub fn multiply_accumulates(&self) -> u64 {
+        self.nodes
+            .iter()
+            .flat_map(FoldedNode::terms)
+            .map(|term| match term {
+                Term::Tiles { tiles, .. } => {
+                    tiles.iter().map(|tile| tile.weights.len() as u64).sum()
+                }
+                Term::Diagonal { .. } => 0,
+            })
+            .sum()
+    }
+}
+
+impl FoldedNode {
+    /// The terms of a linear map; none for other nodes.
+    pub fn terms(&self) -> &[Term] {
+        match &self.op {
+            FoldedOp::Linear { terms, .. } => terms,
+            _ => &[],
+        }
+    }
+
+    /// The nodes that this one reads, with repetitions.
+    pub fn sources(&self) -> impl Iterator<Item = usize> + '_ {
+        let square = match &self.op {
+            FoldedOp::Square { source, .. } => Some(*source),
+            _ => None,
+        };
+        square
+            .into_iter()
+            .chain(self.terms().iter().map(Term::source))
+    }
+}
+
 /// What a folded node computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FoldedOp {
@@ -47,18 +92,20 @@ pub enum FoldedOp {
 /// One summand of a linear map.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Term {
-    /// A matrix, given as dense tiles; each output is in at most one tile.
+    /// A matrix, given as dense tiles; each output is in at most one tile, and no tile is empty.
     Tiles {
         /// The node that is read.
         source: usize,
         /// The tiles.
         tiles: Vec<FoldedTile>,
     },
-    /// Element `f` of the output gets `factors[f]` times element `f` of the source, which may have more elements.
+    /// Element `f` of the output gets `factors[f]` times element `f` of the source.
+    ///
+    /// There may be fewer factors than elements of the node or of the source: the rest is not touched.
     Diagonal {
         /// The node that is read.
         source: usize,
-        /// One factor an output element.
+        /// One factor an element.
         factors: Vec<f64>,
     },
 }

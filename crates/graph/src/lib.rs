@@ -7,23 +7,29 @@
 
 mod calibration;
 mod error;
+mod evaluate;
 mod execute;
+mod fold;
 mod folded;
 mod graph;
 mod infer;
 mod model;
 mod op;
 mod preprocess;
+mod quantize;
 mod quantized;
 mod shape;
 
 pub use calibration::{Calibration, FoldedStatistics, Range};
 pub use error::Error;
+pub use evaluate::{execute_folded, execute_folded_observed, execute_quantized};
 pub use execute::{execute, execute_f64, execute_observed};
+pub use fold::{MAX_WEIGHTS, fold};
 pub use folded::{Folded, FoldedNode, FoldedOp, FoldedTile, Term};
 pub use graph::{Builder, Graph, MAX_ELEMENTS, MAX_NODES};
 pub use model::Model;
 pub use op::{Granularity, Node, NodeId, Op, Tensor};
 pub use preprocess::{OutputKind, Preprocess, SizePolicy};
+pub use quantize::{WeightFormat, quantize, quantize_with};
 pub use quantized::{Quantized, QuantizedNode, QuantizedOp, QuantizedTerm, QuantizedTile};
 pub use shape::Shape;

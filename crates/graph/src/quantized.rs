@@ -61,9 +61,18 @@ pub enum QuantizedTerm {
     Diagonal {
         /// The node that is read.
         source: usize,
-        /// One factor an output element.
+        /// One factor an element.
         factors: Vec<f64>,
     },
+}
+
+impl QuantizedTerm {
+    /// The node that the term reads.
+    pub const fn source(&self) -> usize {
+        match self {
+            Self::Tiles { source, .. } | Self::Diagonal { source, .. } => *source,
+        }
+    }
 }
 
 /// A dense block of a matrix of integers.

@@ -1,0 +1,159 @@
+//! Quadratic activations.
+
+use super::scale::NewRow;
+use super::view::Extra;
+use super::{Folder, View};
+use crate::{Error, FoldedOp, Node};
+
+/// The scale of an element is not taken below this share of the layer's largest.
+///
+/// Rows are rounded with one scale a layer, so a row multiplied by a tiny `t` would lose its digits; with a larger `t`
+/// the column of the next layer shrinks instead, by `|a| / t^2`.
+const SMALLEST_SCALE: f64 = 1.0 / 16.0;
+
+/// What becomes of one element.
+struct Element {
+    /// `x' = scale * x + offset` is what is squared.
+    scale: f64,
+    offset: f64,
+    shift: f64,
+    /// Factor of the square in the value, and the value's constant.
+    factor: f64,
+    constant: f64,
+    /// The square of `x' + offset` that is needed too, and its factor.
+    second: Option<(f64, f64)>,
+}
+
+impl Folder<'_> {
+    /// `coefficients` holds `[a, b, c]` of every element.
+    pub(super) fn fold_quadratic(
+        &mut self,
+        node: &Node,
+        mut x: View,
+        mut coefficients: Vec<[f64; 3]>,
+    ) -> Result<View, Error> {
+        for (element, abc) in coefficients.iter_mut().enumerate() {
+            if x.is_constant(element) {
+                let [a, b, c] = *abc;
+                let value = x.beta[element];
+                *abc = [0.0, 0.0, (a * value + b) * value + c];
+            }
+        }
+        let largest = |k: usize| {
+            coefficients
+                .iter()
+                .map(|abc| abc[k].abs())
+                .fold(0.0, f64::max)
+        };
+        let (largest_a, largest_b) = (largest(0), largest(1));
+        if largest_a == 0.0 {
+            x.map(|element| (coefficients[element][1], coefficients[element][2]));
+            return Ok(x);
+        }
+        let elements: Vec<Element> = coefficients
+            .iter()
+            .map(|&abc| split(abc, largest_a, largest_b))
+            .collect();
+        let source = self.prepare(node, &x, &elements);
+        let seconds: Vec<usize> = (0..elements.len())
+            .filter(|&element| elements[element].second.is_some())
+            .collect();
+        let mut view = View::identity(0, elements.len());
+        let mut shift: Vec<f64> = elements.iter().map(|element| element.shift).collect();
+        shift.extend(seconds.iter().map(|_| 0.0));
+        for (place, element) in elements.iter().enumerate() {
+            view.alpha[place] = element.factor;
+            view.beta[place] = element.constant;
+        }
+        view.extra = seconds
+            .iter()
+            .enumerate()
+            .filter_map(|(number, &element)| {
+                let (_, factor) = elements[element].second?;
+                Some(Extra {
+                    element,
+                    base_element: self.draft(source).elements - seconds.len() + number,
+                    factor,
+                })
+            })
+            .collect();
+        let length = shift.len();
+        view.base = self.push(&node.name, FoldedOp::Square { source, shift }, length);
+        Ok(view)
+    }
+
+    /// A linear map whose value is every element's `scale * x + offset`, followed by the second ones.
+    fn prepare(&mut self, node: &Node, x: &View, elements: &[Element]) -> usize {
+        // A linear map with more elements than the view already feeds something else.
+        let direct = self.can_transform(x.base)
+            && x.extra.is_empty()
+            && self.draft(x.base).elements == x.elements();
+        let (source, x) = if direct {
+            (x.base, x)
+        } else {
+            let source = self.materialize(&format!("{}:input", node.name), x);
+            (source, &View::identity(source, x.elements()))
+        };
+        let rows: Vec<NewRow> = elements
+            .iter()
+            .enumerate()
+            .filter_map(|(element, e)| {
+                let (offset, _) = e.second?;
+                Some(NewRow { element, offset })
+            })
+            .collect();
+        let mut factors = Vec::with_capacity(elements.len());
+        let mut offsets = Vec::with_capacity(elements.len());
+        for (place, element) in elements.iter().enumerate() {
+            // A constant's row is not used, but whoever else reads it must be able to undo the factor.
+            let constant = x.alpha[place] == 0.0;
+            factors.push(if constant {
+                1.0
+            } else {
+                element.scale * x.alpha[place]
+            });
+            offsets.push(if constant {
+                0.0
+            } else {
+                element.scale * x.beta[place] + element.offset
+            });
+        }
+        self.transform(source, &factors, &offsets);
+        self.append_rows(source, &rows);
+        source
+    }
+}
+
+/// How to compute `a x^2 + b x + c` from squares.
+fn split([a, b, c]: [f64; 3], largest_a: f64, largest_b: f64) -> Element {
+    let floor = largest_a.sqrt() * SMALLEST_SCALE;
+    let exact = a.abs().sqrt();
+    let scale = exact.max(floor);
+    if b == 0.0 || b.abs() * scale / a.abs() <= largest_b / floor {
+        return Element {
+            scale,
+            offset: 0.0,
+            shift: if b == 0.0 { 0.0 } else { b * scale / a },
+            factor: if exact >= floor {
+                a.signum()
+            } else {
+                a / (scale * scale)
+            },
+            constant: c,
+            second: None,
+        };
+    }
+    // a x^2 + b x = A (x + s)^2 + B (x - s)^2 - a s^2 with A + B = a and 2 s (A - B) = b. With s = |b| / (2 max|a|) both
+    // factors are about half the largest coefficient, however small a is.
+    let scale = largest_a.sqrt();
+    let distance = b.abs() / (2.0 * largest_a);
+    let other = largest_a * b.signum();
+    Element {
+        scale,
+        offset: scale * distance,
+        shift: 0.0,
+        factor: (a + other) / (2.0 * largest_a),
+        constant: c - a * distance * distance,
+        second: Some((-2.0 * scale * distance, (a - other) / (2.0 * largest_a))),
+    }
+}

@@ -1,0 +1,240 @@
+//! Folding: every operation becomes an input, a linear map or a square.
+//!
+//! The value of a graph node is kept as a [`View`] of a folded node, `alpha * base + beta` element by element, for as
+//! long as possible: batch normalization, the signs and constants of activations and the divisor of a pooling only
+//! change the view. A convolution or dense layer takes the view of its input into its columns and its bias, where a
+//! padded tap contributes nothing at all (the zeros are put around the value, after everything that the view holds).
+//!
+//! An activation `a x^2 + b x + c` becomes `x' (x' + r)` with `x' = t x`; the `t` of every element is multiplied into
+//! the rows of the linear map that computes `x` ([`scale`]), which others that read `x` undo. Where `x` is not the value
+//! of a linear map, a diagonal one is inserted.
+
+mod activation;
+mod add;
+mod linear;
+mod scale;
+mod view;
+
+use crate::execute::batch_norm_affine;
+use crate::{Error, Folded, FoldedNode, FoldedOp, Graph, Node, NodeId, Op, Shape, Term};
+use view::View;
+
+/// Most matrix entries that a folded network may have together (4 GiB of f64).
+pub const MAX_WEIGHTS: u64 = 1 << 29;
+
+/// Turns a graph into an equal network of inputs, linear maps and squares.
+///
+/// A square may have more elements than the activation it comes from: an element whose `a` is tiny next to the others'
+/// would need a huge `r`, and is computed as a difference of two squares instead; the second ones follow after the others.
+///
+/// # Errors
+/// [`Error::Relu`] for a network with ReLU, [`Error::FoldedSize`] when the matrices would have more than
+/// [`MAX_WEIGHTS`] entries.
+///
+/// # Cost
+/// A convolution is stored with its own matrix for every output position: `8 * positions * weights` bytes.
+pub fn fold(graph: &Graph) -> Result<Folded, Error> {
+    let mut folder = Folder {
+        graph,
+        drafts: Vec::new(),
+        views: Vec::new(),
+        pending: graph.reader_counts(),
+        weights: 0,
+    };
+    for (index, node) in graph.nodes().iter().enumerate() {
+        let view = folder.fold_node(NodeId(index), node)?;
+        folder.views.push(Some(view));
+    }
+    folder.finish()
+}
+
+struct Folder<'g> {
+    graph: &'g Graph,
+    // A node that was merged into a later one leaves an empty place.
+    drafts: Vec<Option<FoldedNode>>,
+    // Value of every graph node that has readers left.
+    views: Vec<Option<View>>,
+    // Readers of every graph node that were not folded yet.
+    pending: Vec<usize>,
+    weights: u64,
+}
+
+impl Folder<'_> {
+    fn fold_node(&mut self, id: NodeId, node: &Node) -> Result<View, Error> {
+        let Some(&source) = node.inputs.first() else {
+            let elements = self.graph.input_shape().elements();
+            let base = self.push(&node.name, FoldedOp::Input, elements);
+            return Ok(View::identity(base, elements));
+        };
+        let (from, to) = (self.graph.shape(source), self.graph.shape(id));
+        let mut x = self.take_view(source);
+        match &node.op {
+            Op::Input | Op::Flatten => Ok(x),
+            Op::Relu => Err(Error::Relu {
+                node: node.name.clone(),
+            }),
+            Op::BatchNorm { .. } => {
+                let affine = batch_norm_affine(&node.op);
+                let per_channel = from.channel_elements();
+                x.map(|element| affine[element / per_channel]);
+                Ok(x)
+            }
+            Op::Conv2d { .. } | Op::Dense { .. } => self.fold_linear(node, &x, &from, &to),
+            Op::AveragePool { kernel, stride } => {
+                self.fold_pool(node, &x, &from, &to, *kernel, *stride)
+            }
+            Op::Quadratic {
+                granularity,
+                a,
+                b,
+                c,
+            } => {
+                let coefficients = (0..from.elements())
+                    .map(|element| {
+                        let k = granularity.index(&from, element);
+                        [a[k], b[k], c[k]].map(f64::from)
+                    })
+                    .collect();
+                self.fold_quadratic(node, x, coefficients)
+            }
+            Op::Add => {
+                let y = self.take_view(node.inputs[1]);
+                self.fold_add(node, x, y)
+            }
+        }
+    }
+
+    /// The value of a graph node for one of its readers; forgotten after the last one.
+    fn take_view(&mut self, id: NodeId) -> View {
+        self.pending[id.0] -= 1;
+        let view = if self.pending[id.0] == 0 {
+            self.views[id.0].take()
+        } else {
+            self.views[id.0].clone()
+        };
+        view.expect("a view is kept until its last reader took it")
+    }
+
+    fn push(&mut self, name: &str, op: FoldedOp, elements: usize) -> usize {
+        self.drafts.push(Some(FoldedNode {
+            name: name.to_string(),
+            op,
+            elements,
+        }));
+        self.drafts.len() - 1
+    }
+
+    fn draft(&self, index: usize) -> &FoldedNode {
+        self.drafts[index]
+            .as_ref()
+            .expect("only merged nodes are gone, and nothing refers to them")
+    }
+
+    fn draft_mut(&mut self, index: usize) -> &mut FoldedNode {
+        self.drafts[index]
+            .as_mut()
+            .expect("only merged nodes are gone, and nothing refers to them")
+    }
+
+    fn is_linear(&self, index: usize) -> bool {
+        matches!(self.draft(index).op, FoldedOp::Linear { .. })
+    }
+
+    /// Counts matrix entries before they are allocated.
+    fn reserve(&mut self, node: &str, weights: u64) -> Result<(), Error> {
+        self.weights = self.weights.saturating_add(weights);
+        if self.weights > MAX_WEIGHTS {
+            return Err(Error::FoldedSize {
+                node: node.to_string(),
+                found: self.weights,
+                limit: MAX_WEIGHTS,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether no folded node and no view that is still needed reads a folded node.
+    fn is_unread(&self, index: usize) -> bool {
+        let viewed = self.views.iter().flatten().any(|view| view.base == index);
+        !viewed && self.readers(index).next().is_none()
+    }
+
+    fn readers(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        self.drafts
+            .iter()
+            .enumerate()
+            .filter(move |(_, draft)| draft.as_ref().is_some_and(|node| reads(node, index)))
+            .map(|(reader, _)| reader)
+    }
+
+    /// Makes the logits the value of the last node, and drops what does not lead to them.
+    fn finish(mut self) -> Result<Folded, Error> {
+        let output = self.graph.output();
+        let name = &self.graph.node(output).name;
+        let view = self.views[output.0]
+            .take()
+            .expect("the output has no reader that took it");
+        let last = if self.is_linear(view.base) && self.is_unread(view.base) {
+            if view.is_identity() {
+                view.base
+            } else {
+                self.scale_rows(view.base, &view.alpha);
+                self.add_to_bias(view.base, &view.beta);
+                view.base
+            }
+        } else {
+            self.materialize(&format!("{name}:logits"), &view)
+        };
+        Ok(Folded {
+            nodes: self.compact(last),
+        })
+    }
+
+    fn compact(mut self, last: usize) -> Vec<FoldedNode> {
+        let mut needed = vec![false; self.drafts.len()];
+        // The input is kept even if no weight reads it.
+        needed[0] = true;
+        needed[last] = true;
+        for index in (0..=last).rev() {
+            if needed[index] {
+                let sources: Vec<usize> = self.draft(index).sources().collect();
+                sources.into_iter().for_each(|source| needed[source] = true);
+            }
+        }
+        let mut position = vec![usize::MAX; needed.len()];
+        let mut nodes = Vec::new();
+        for index in 0..=last {
+            if !needed[index] {
+                continue;
+            }
+            position[index] = nodes.len();
+            let mut node = self.drafts[index].take().expect("a needed node is there");
+            match &mut node.op {
+                FoldedOp::Input => {}
+                FoldedOp::Square { source, .. } => *source = position[*source],
+                FoldedOp::Linear { terms, .. } => {
+                    for Term::Tiles { source, .. } | Term::Diagonal { source, .. } in terms {
+                        *source = position[*source];
+                    }
+                }
+            }
+            nodes.push(node);
+        }
+        nodes
+    }
+}
+
+fn reads(node: &FoldedNode, index: usize) -> bool {
+    node.sources().any(|source| source == index)
+}
+
+/// Window positions of a layer between two shapes; a dense layer is a window of one position and one tap.
+fn layer_taps(
+    from: &Shape,
+    to: &Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Vec<Vec<(usize, usize)>> {
+    crate::execute::taps(from, to, kernel, stride, padding)
+}
