@@ -1,0 +1,165 @@
+//! What can go wrong with images, sorted by what the user can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The sort of fault, from which the command line picks its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The data is damaged, of another format, or does not fit the network.
+    BadFile,
+    /// The operating system could not read, or has no memory.
+    Io,
+    /// A name or path that stands for nothing, or for several things.
+    Usage,
+}
+
+/// Why images could not be read or prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}: check the path and its permissions", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Content that is damaged or no image data.
+    #[error("{location}: expected {expected}, found {found}: {advice}")]
+    Malformed {
+        /// Which file.
+        location: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to try.
+        advice: String,
+    },
+    /// A size over the limits of this reader.
+    #[error(
+        "{location}: {what} {found} is over the limit of {limit}: check that this is the right file, or split it"
+    )]
+    TooLarge {
+        /// Which file.
+        location: String,
+        /// Which size.
+        what: &'static str,
+        /// The size found.
+        found: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
+    /// The memory for data within the limits could not be had.
+    #[error("{location}: no memory for {bytes} bytes: free some memory or use fewer images")]
+    OutOfMemory {
+        /// Which file.
+        location: String,
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// A data set that is nowhere.
+    #[error("data set {name:?} not found; looked at {}: {advice}", list(looked))]
+    SetNotFound {
+        /// The name or path asked for.
+        name: String,
+        /// Every place that was tried.
+        looked: Vec<PathBuf>,
+        /// What to try.
+        advice: String,
+    },
+    /// A path that holds several things of which one must be named.
+    #[error("{location}: holds {}: name one of them, {advice}", choices.join(", "))]
+    Ambiguous {
+        /// The path.
+        location: String,
+        /// What it holds.
+        choices: Vec<String>,
+        /// How to name one.
+        advice: String,
+    },
+    /// Images of another shape than the network's.
+    #[error(
+        "{location}: the network takes images of {expected} (channels x height x width), these are {found}: {advice}"
+    )]
+    Shape {
+        /// Where the images come from.
+        location: String,
+        /// The network's shape.
+        expected: String,
+        /// The images' shape.
+        found: String,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// A value that the network's preprocessing does not accept.
+    #[error("{image}: value {found} is outside {low}..{high}: {advice}")]
+    Value {
+        /// The image, by index and name.
+        image: String,
+        /// The value.
+        found: f64,
+        /// Smallest accepted.
+        low: f64,
+        /// Largest accepted.
+        high: f64,
+        /// What to try.
+        advice: String,
+    },
+    /// A range or a preprocessing that makes no sense.
+    #[error("{what}: {advice}")]
+    Range {
+        /// What is wrong.
+        what: String,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// The network's preprocessing is not valid.
+    #[error(transparent)]
+    Preprocess(#[from] sordino_graph::Error),
+}
+
+impl Error {
+    /// Which sort of fault this is.
+    pub fn kind(&self) -> Fault {
+        match self {
+            Self::Io { .. } | Self::OutOfMemory { .. } => Fault::Io,
+            Self::SetNotFound { .. } | Self::Ambiguous { .. } | Self::Range { .. } => Fault::Usage,
+            _ => Fault::BadFile,
+        }
+    }
+
+    pub(crate) fn io(path: impl AsRef<Path>, action: &'static str, source: io::Error) -> Self {
+        Self::Io {
+            path: path.as_ref().to_path_buf(),
+            action,
+            source,
+        }
+    }
+
+    pub(crate) fn malformed(
+        location: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::Malformed {
+            location: location.into(),
+            expected: expected.into(),
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,120 @@
+//! File formats of images, told apart by content.
+
+pub(crate) mod cifar;
+pub(crate) mod folder;
+pub(crate) mod idx;
+pub(crate) mod npy;
+pub(crate) mod npz;
+
+use std::path::{Path, PathBuf};
+
+use crate::source::{Source, magic};
+use crate::{Error, Images};
+
+/// Reads images to be classified: a flat folder of PNG or JPEG, or a file of many images.
+///
+/// | source | labels | names |
+/// |---|---|---|
+/// | folder of PNG/JPEG, gray or RGB, 8 or 16 bit, in the byte order of their names | none | file names |
+/// | one PNG/JPEG | none | file name |
+/// | IDX of unsigned bytes, `[N, H, W]` or `[N, C, H, W]`, gzipped or not | if a labels file lies beside | none |
+/// | CIFAR-10 binary (`*.bin`) | in the file | none |
+/// | `.npy` of u8, u16, f32 or f64, `[N, C, H, W]` or `[N, H, W]` | if a labels file lies beside | none |
+/// | `.npz` with one such array, or one called `images`; `FILE.npz:NAME` picks another | if an array of labels is there | none |
+///
+/// The labels of an array or file are looked for under its name with `images` replaced by `labels` (and `idx3` by
+/// `idx1`). The orientation that a JPEG's metadata may state is ignored.
+///
+/// # Errors
+/// [`Error::Malformed`] for damaged files and other formats, [`Error::TooLarge`] for sizes over the limits,
+/// [`Error::Ambiguous`] for an archive with several arrays, [`Error::Io`] where reading fails.
+pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return folder::read_folder(path);
+    }
+    if let Some((archive, array)) = archive_member(path) {
+        return npz::read_images(&archive, Some(&array));
+    }
+    let start = magic(path)?;
+    match &*start {
+        [0x93, b'N', b'U', b'M', ..] => {
+            let images = npy::images(Source::open(path)?)?;
+            with_labels_beside(images, path, |path| npy::labels(Source::open(path)?))
+        }
+        [b'P', b'K', 3..=8, ..] => npz::read_images(path, None),
+        [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => folder::read_single(path),
+        // Before IDX, since a batch whose first label is 0 may start like one.
+        _ if path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("bin")) =>
+        {
+            cifar::read_batch(path)
+        }
+        [0x1f, 0x8b, ..] | [0, 0, ..] => {
+            let images = idx::images(Source::open(path)?)?;
+            with_labels_beside(images, path, |path| idx::labels(Source::open(path)?))
+        }
+        _ => Err(Error::malformed(
+            path.display().to_string(),
+            "images",
+            "another format",
+            "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz",
+        )),
+    }
+}
+
+/// Splits `FILE.npz:NAME`, where there is no file of that whole name.
+fn archive_member(path: &Path) -> Option<(PathBuf, String)> {
+    if path.exists() {
+        return None;
+    }
+    let (archive, array) = path.to_str()?.rsplit_once(':')?;
+    let is_archive = Path::new(archive).extension()?.eq_ignore_ascii_case("npz");
+    is_archive.then(|| (archive.into(), array.into()))
+}
+
+/// What the labels of images of this name are called, if the name says so.
+pub(crate) fn labels_name(name: &str) -> Option<String> {
+    let labels = name
+        .replace("images", "labels")
+        .replace("idx3", "idx1")
+        .replace("idx4", "idx1");
+    name.contains("images").then_some(labels)
+}
+
+fn with_labels_beside(
+    images: Images,
+    path: &Path,
+    read: impl Fn(&Path) -> Result<Vec<u16>, Error>,
+) -> Result<Images, Error> {
+    let Some(name) = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(labels_name)
+    else {
+        return Ok(images);
+    };
+    // One of the two may be packed and the other not.
+    let other = name
+        .strip_suffix(".gz")
+        .map_or_else(|| format!("{name}.gz"), str::to_owned);
+    let found = [name, other]
+        .map(|name| path.with_file_name(name))
+        .into_iter()
+        .find(|path| path.is_file());
+    match found {
+        None => Ok(images),
+        Some(path) => {
+            let origin = images.origin.clone();
+            let labels = read(&path)?;
+            Images::new(
+                (images.channels, images.height, images.width),
+                images.pixels,
+                Some(labels),
+                None,
+                origin,
+            )
+        }
+    }
+}

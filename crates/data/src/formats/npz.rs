@@ -1,0 +1,171 @@
+//! NumPy's `.npz`: a zip archive of `.npy` arrays.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::{labels_name, npy};
+use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
+use crate::{Error, Images};
+
+const ARRAY_LIMIT: usize = 256;
+
+/// An open archive.
+pub(crate) struct Npz {
+    archive: ZipArchive<BufReader<File>>,
+    location: String,
+    length: u64,
+}
+
+impl Npz {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let location = path.display().to_string();
+        let (file, length) = open_file(path)?;
+        let archive =
+            ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&location, &error))?;
+        let entries = archive.len();
+        if entries > ARRAY_LIMIT {
+            let (what, found, limit) = ("number of arrays", entries as u64, ARRAY_LIMIT as u64);
+            return Err(Error::TooLarge {
+                location,
+                what,
+                found,
+                limit,
+            });
+        }
+        Ok(Self {
+            archive,
+            location,
+            length,
+        })
+    }
+
+    /// The arrays' names, in the order of the archive.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.archive.file_names().filter_map(Result::ok);
+        names
+            .filter_map(|name| name.strip_suffix(".npy").map(str::to_owned))
+            .collect()
+    }
+
+    /// The bytes of an array.
+    pub(crate) fn array(&mut self, name: &str) -> Result<Source<'_>, Error> {
+        let location = format!("{}: array {name}", self.location);
+        let Some(index) = self.archive.index_for_name(&format!("{name}.npy")) else {
+            let advice = format!("name one of its arrays: {}", self.names().join(", "));
+            return Err(Error::malformed(
+                &*self.location,
+                format!("an array {name}"),
+                "no such array",
+                advice,
+            ));
+        };
+        let entry = self
+            .archive
+            .by_index(index)
+            .map_err(|error| damaged(&location, &error))?;
+        let packed = entry.compressed_size().min(self.length);
+        let size = entry.size();
+        let possible = packed.saturating_mul(DEFLATE_RATIO);
+        if size > possible {
+            let (expected, found) = (
+                format!("at most {possible} bytes"),
+                format!("{size} announced"),
+            );
+            return Err(Error::malformed(location, expected, found, FETCH_AGAIN));
+        }
+        // A header and a little air beyond the pixels.
+        let limit = PIXEL_BYTES + (1 << 16);
+        if size > limit {
+            return Err(Error::TooLarge {
+                location,
+                what: "array size in bytes",
+                found: size,
+                limit,
+            });
+        }
+        Ok(Source::new(entry, location, size))
+    }
+
+    /// The labels that belong to the array `name`, where there are any.
+    fn labels_of(&mut self, name: &str, names: &[String]) -> Result<Option<Vec<u16>>, Error> {
+        let candidates = labels_name(name)
+            .into_iter()
+            .chain(["labels".to_owned(), "y".to_owned()]);
+        // With several arrays of images, `labels` alone would not say whose they are.
+        let mut found = candidates.take(if name.contains("images") { 1 } else { 2 });
+        match found.find(|candidate| candidate != name && names.contains(candidate)) {
+            Some(labels) => npy::labels(self.array(&labels)?).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn damaged(location: &str, error: &ZipError) -> Error {
+    match error {
+        ZipError::Io(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Error::io(location, "read", source.kind().into())
+        }
+        _ => Error::malformed(
+            location,
+            "a sound .npz archive",
+            error.to_string(),
+            FETCH_AGAIN,
+        ),
+    }
+}
+
+/// Reads the array `name`, or the only one of images, or the one called `images`.
+pub(crate) fn read_images(path: &Path, name: Option<&str>) -> Result<Images, Error> {
+    let mut archive = Npz::open(path)?;
+    let names = archive.names();
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => {
+            let mut candidates = Vec::new();
+            for name in &names {
+                if npy::looks_like_images(archive.array(name)?)? {
+                    candidates.push(name.clone());
+                }
+            }
+            let choice = candidates
+                .iter()
+                .position(|name| name == "images")
+                .or((candidates.len() == 1).then_some(0));
+            match choice {
+                Some(index) => candidates.swap_remove(index),
+                None if candidates.is_empty() => {
+                    let found = format!("arrays {}", names.join(", "));
+                    let advice =
+                        "save one array of shape [N, C, H, W] as uint8, uint16, float32 or float64";
+                    return Err(Error::malformed(
+                        archive.location,
+                        "an array of images",
+                        found,
+                        advice,
+                    ));
+                }
+                None => {
+                    let advice = format!("such as {}:{}", archive.location, candidates[0]);
+                    return Err(Error::Ambiguous {
+                        location: archive.location,
+                        choices: candidates,
+                        advice,
+                    });
+                }
+            }
+        }
+    };
+    let labels = archive.labels_of(&name, &names)?;
+    let images = npy::images(archive.array(&name)?)?;
+    Images::new(
+        (images.channels, images.height, images.width),
+        images.pixels,
+        labels,
+        None,
+        images.origin,
+    )
+}

@@ -1,0 +1,380 @@
+//! Images as they were read, before any preprocessing.
+
+use crate::Error;
+use crate::source::PIXEL_BYTES;
+
+/// Raw values of pixels, in the order `[image, channel, row, column]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pixels {
+    /// Unsigned bytes.
+    U8(Vec<u8>),
+    /// 16-bit values.
+    U16(Vec<u16>),
+    /// Floating point (64-bit input is rounded).
+    F32(Vec<f32>),
+}
+
+impl Pixels {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::U16(values) => values.len(),
+            Self::F32(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value at a position.
+    ///
+    /// # Panics
+    /// Past the end.
+    pub fn value(&self, at: usize) -> f64 {
+        match self {
+            Self::U8(values) => f64::from(values[at]),
+            Self::U16(values) => f64::from(values[at]),
+            Self::F32(values) => f64::from(values[at]),
+        }
+    }
+
+    fn gather(&self, indices: &[usize], size: usize) -> Self {
+        fn pick<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
+            indices
+                .iter()
+                .flat_map(|&index| &values[index * size..(index + 1) * size])
+                .copied()
+                .collect()
+        }
+        match self {
+            Self::U8(values) => Self::U8(pick(values, indices, size)),
+            Self::U16(values) => Self::U16(pick(values, indices, size)),
+            Self::F32(values) => Self::F32(pick(values, indices, size)),
+        }
+    }
+}
+
+/// Images of one shape, with labels and names where the source has them.
+///
+/// # Shapes
+/// `pixels` is `[len, channels, height, width]`; `labels` and `names` have `len` entries. [`Images::new`] checks this.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Images {
+    /// Channels of an image.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Raw values.
+    pub pixels: Pixels,
+    /// Class of every image, if known.
+    pub labels: Option<Vec<u16>>,
+    /// File name of every image, if each has its own.
+    pub names: Option<Vec<String>>,
+    /// Where the images come from, for messages.
+    pub origin: String,
+}
+
+impl Images {
+    /// Images from their parts.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where the numbers of values, labels and names do not fit together.
+    pub fn new(
+        (channels, height, width): (usize, usize, usize),
+        pixels: Pixels,
+        labels: Option<Vec<u16>>,
+        names: Option<Vec<String>>,
+        origin: impl Into<String>,
+    ) -> Result<Self, Error> {
+        let origin = origin.into();
+        let size = channels
+            .checked_mul(height)
+            .and_then(|size| size.checked_mul(width));
+        let Some(size) = size.filter(|&size| size > 0 && pixels.len().is_multiple_of(size)) else {
+            let expected = format!("whole images of {channels}x{height}x{width}");
+            let advice = "check the shape and that the data is complete";
+            return Err(Error::malformed(
+                origin,
+                expected,
+                format!("{} values", pixels.len()),
+                advice,
+            ));
+        };
+        let count = pixels.len() / size;
+        for (what, length) in [
+            ("labels", labels.as_ref().map(Vec::len)),
+            ("names", names.as_ref().map(Vec::len)),
+        ] {
+            if let Some(length) = length.filter(|&length| length != count) {
+                let found = format!("{length} {what}");
+                let advice = "check that labels and images belong together";
+                return Err(Error::malformed(
+                    origin,
+                    format!("{count} {what}, one an image"),
+                    found,
+                    advice,
+                ));
+            }
+        }
+        Ok(Self {
+            channels,
+            height,
+            width,
+            pixels,
+            labels,
+            names,
+            origin,
+        })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.pixels.len() / self.elements()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
+    /// Values of an image.
+    pub fn elements(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// How messages call an image: its index (from 0), and its name if it has one.
+    pub fn describe(&self, index: usize) -> String {
+        match self.names.as_ref().and_then(|names| names.get(index)) {
+            Some(name) => format!("{}: image {index} ({name})", self.origin),
+            None => format!("{}: image {index}", self.origin),
+        }
+    }
+
+    /// The images at `indices`, in that order; an index may occur several times.
+    ///
+    /// # Panics
+    /// For an index past the end.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        Self {
+            pixels: self.pixels.gather(indices, self.elements()),
+            labels: self
+                .labels
+                .as_ref()
+                .map(|labels| indices.iter().map(|&index| labels[index]).collect()),
+            names: self
+                .names
+                .as_ref()
+                .map(|names| indices.iter().map(|&index| names[index].clone()).collect()),
+            origin: self.origin.clone(),
+            ..*self
+        }
+    }
+
+    /// The first `count` images (all, where there are fewer) and the rest, in order.
+    pub fn split_at(&self, count: usize) -> (Self, Self) {
+        let indices: Vec<usize> = (0..self.len()).collect();
+        let (first, rest) = indices.split_at(count.min(indices.len()));
+        (self.subset(first), self.subset(rest))
+    }
+
+    /// Takes `count` images out at random and gives the remaining and the taken ones, each in their old order.
+    ///
+    /// Depends on nothing but the number of images and `seed`; see [`permutation`](crate::permutation).
+    pub fn hold_out(&self, count: usize, seed: u64) -> (Self, Self) {
+        let mut order = crate::permutation(self.len(), seed);
+        let (taken, kept) = order.split_at_mut(count.min(self.len()));
+        taken.sort_unstable();
+        kept.sort_unstable();
+        (self.subset(kept), self.subset(taken))
+    }
+
+    /// These images followed by others.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where shape, kind of values, or the presence of labels or names differ.
+    pub fn append(&mut self, other: Self) -> Result<(), Error> {
+        let shape =
+            |images: &Self| format!("{}x{}x{}", images.channels, images.height, images.width);
+        let advice = "give images of one sort";
+        if shape(self) != shape(&other) {
+            return Err(Error::malformed(
+                other.origin.as_str(),
+                shape(self),
+                shape(&other),
+                advice,
+            ));
+        }
+        if (self.labels.is_some(), self.names.is_some())
+            != (other.labels.is_some(), other.names.is_some())
+        {
+            return Err(Error::malformed(
+                other.origin,
+                "labels and names for all or none",
+                "a mixture",
+                advice,
+            ));
+        }
+        match (&mut self.pixels, other.pixels) {
+            (Pixels::U8(ours), Pixels::U8(theirs)) => ours.extend(theirs),
+            (Pixels::U16(ours), Pixels::U16(theirs)) => ours.extend(theirs),
+            (Pixels::F32(ours), Pixels::F32(theirs)) => ours.extend(theirs),
+            _ => {
+                return Err(Error::malformed(
+                    other.origin,
+                    "values of one kind",
+                    "a mixture",
+                    advice,
+                ));
+            }
+        }
+        if let Some((ours, theirs)) = self.labels.as_mut().zip(other.labels) {
+            ours.extend(theirs);
+        }
+        if let Some((ours, theirs)) = self.names.as_mut().zip(other.names) {
+            ours.extend(theirs);
+        }
+        Ok(())
+    }
+
+    /// How many images each of `classes` classes has; `None` without labels. Labels past the end are not counted.
+    pub fn histogram(&self, classes: usize) -> Option<Vec<usize>> {
+        let labels = self.labels.as_ref()?;
+        let mut counts = vec![0; classes];
+        for &label in labels {
+            if let Some(count) = counts.get_mut(usize::from(label)) {
+                *count += 1;
+            }
+        }
+        Some(counts)
+    }
+}
+
+/// Moves every image by whole pixels, `dx` to the right and `dy` down; what comes in from outside is 0.
+///
+/// Labels and names stay.
+pub fn shift(images: &Images, dx: isize, dy: isize) -> Images {
+    fn moved<T: Copy + Default>(
+        values: &[T],
+        height: usize,
+        width: usize,
+        dx: isize,
+        dy: isize,
+    ) -> Vec<T> {
+        let mut out = vec![T::default(); values.len()];
+        // The part of a row that stays in the picture, where it comes from, and where it goes.
+        let kept = width.saturating_sub(dx.unsigned_abs());
+        let (from, to) = if dx < 0 {
+            (width - kept, 0)
+        } else {
+            (0, width - kept)
+        };
+        for (source, target) in values
+            .chunks_exact(height * width)
+            .zip(out.chunks_exact_mut(height * width))
+        {
+            for row in 0..height {
+                let Some(target_row) = row.checked_add_signed(dy).filter(|&row| row < height)
+                else {
+                    continue;
+                };
+                let source = &source[row * width + from..][..kept];
+                target[target_row * width + to..][..kept].copy_from_slice(source);
+            }
+        }
+        out
+    }
+    let (height, width) = (images.height, images.width);
+    let pixels = match &images.pixels {
+        Pixels::U8(values) => Pixels::U8(moved(values, height, width, dx, dy)),
+        Pixels::U16(values) => Pixels::U16(moved(values, height, width, dx, dy)),
+        Pixels::F32(values) => Pixels::F32(moved(values, height, width, dx, dy)),
+    };
+    Images {
+        pixels,
+        ..images.clone()
+    }
+}
+
+// Bounds that a file's own description must keep, before anything is multiplied.
+const SIDE_LIMIT: u64 = 1 << 14;
+const CHANNEL_LIMIT: u64 = 1 << 10;
+const COUNT_LIMIT: u64 = 1 << 28;
+
+/// A shape from a file, with every dimension and the product checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckedShape {
+    pub(crate) count: u64,
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl CheckedShape {
+    pub(crate) fn new(
+        dimensions: [u64; 4],
+        bytes_a_value: u64,
+        location: &str,
+    ) -> Result<Self, Error> {
+        let names = [
+            "number of images",
+            "number of channels",
+            "image height",
+            "image width",
+        ];
+        let limits = [COUNT_LIMIT, CHANNEL_LIMIT, SIDE_LIMIT, SIDE_LIMIT];
+        for ((what, limit), &found) in names.into_iter().zip(limits).zip(&dimensions) {
+            if found == 0 {
+                let advice = "check that this is the right file";
+                return Err(Error::malformed(
+                    location,
+                    format!("a positive {what}"),
+                    "0",
+                    advice,
+                ));
+            }
+            if found > limit {
+                return Err(Error::TooLarge {
+                    location: location.into(),
+                    what,
+                    found,
+                    limit,
+                });
+            }
+        }
+        let bytes = dimensions.iter().fold(bytes_a_value, |bytes, &dimension| {
+            bytes.saturating_mul(dimension)
+        });
+        if bytes > PIXEL_BYTES {
+            let (what, limit) = ("data size in bytes", PIXEL_BYTES);
+            return Err(Error::TooLarge {
+                location: location.into(),
+                what,
+                found: bytes,
+                limit,
+            });
+        }
+        let [count, channels, height, width] = dimensions;
+        Ok(Self {
+            count,
+            channels: channels as usize,
+            height: height as usize,
+            width: width as usize,
+        })
+    }
+
+    /// Values of all images.
+    pub(crate) fn values(&self) -> u64 {
+        self.count * (self.channels * self.height * self.width) as u64
+    }
+
+    /// Channels, height and width.
+    pub(crate) fn image(&self) -> (usize, usize, usize) {
+        (self.channels, self.height, self.width)
+    }
+}

@@ -1,0 +1,258 @@
+//! From raw pixels to a network's input.
+
+use image::imageops::{self, FilterType};
+use image::{ImageBuffer, Luma};
+use sordino_graph::{Preprocess, SizePolicy};
+
+use crate::source::{PIXEL_BYTES, reserve};
+use crate::{Error, Images, Pixels};
+
+/// Applies a network's preprocessing: checks values, brings images to size, scales to [0, 1], normalizes.
+///
+/// `range` replaces the raw values that become 0 and 1; the accepted values move with it.
+///
+/// # Shapes
+/// The result is `[images, channels, height, width]` with the sizes of `preprocess`.
+///
+/// # Errors
+/// [`Error::Shape`] for another number of channels, or another size under [`SizePolicy::Refuse`]; [`Error::Value`]
+/// for a value that is not finite or not accepted, naming the image; [`Error::Range`] for an empty `range`, and for
+/// floating-point images that all lie in 0..1 where the network takes a much wider range and none was given.
+///
+/// # Reference
+/// Resizing is `image`'s triangle filter, that is bilinear where it enlarges and an area average where it shrinks.
+pub fn prepare(
+    images: &Images,
+    preprocess: &Preprocess,
+    range: Option<(f64, f64)>,
+) -> Result<Vec<f32>, Error> {
+    preprocess.validate()?;
+    check_shape(images, preprocess)?;
+    let scale = Scale::new(images, preprocess, range)?;
+    scale.check(images)?;
+    let count = images.len() as u64;
+    let bytes = count
+        .saturating_mul(preprocess.elements() as u64)
+        .saturating_mul(4);
+    if bytes > PIXEL_BYTES {
+        let (what, limit) = ("size of the prepared images in bytes", PIXEL_BYTES);
+        return Err(Error::TooLarge {
+            location: images.origin.clone(),
+            what,
+            found: bytes,
+            limit,
+        });
+    }
+    let mut out = Vec::new();
+    reserve(&mut out, bytes / 4, &images.origin)?;
+    let plane = images.height * images.width;
+    let resize = (images.height, images.width) != (preprocess.height, preprocess.width);
+    for index in 0..images.len() * images.channels {
+        let (start, channel) = (index * plane, index % images.channels);
+        if resize {
+            resize_into(images, start, channel, preprocess, &scale, &mut out);
+            continue;
+        }
+        let convert = |raw: f64| preprocess.normalize(channel, scale.to_model(raw)) as f32;
+        match &images.pixels {
+            Pixels::U8(values) => out.extend(
+                values[start..start + plane]
+                    .iter()
+                    .map(|&v| convert(v.into())),
+            ),
+            Pixels::U16(values) => out.extend(
+                values[start..start + plane]
+                    .iter()
+                    .map(|&v| convert(v.into())),
+            ),
+            Pixels::F32(values) => out.extend(
+                values[start..start + plane]
+                    .iter()
+                    .map(|&v| convert(v.into())),
+            ),
+        }
+    }
+    Ok(out)
+}
+
+fn check_shape(images: &Images, preprocess: &Preprocess) -> Result<(), Error> {
+    let same_size = (images.height, images.width) == (preprocess.height, preprocess.width);
+    let advice = if images.channels != preprocess.channels {
+        match (images.channels, preprocess.channels) {
+            (1, 3) => "convert gray images to RGB first",
+            (3, 1) => "convert RGB images to gray first",
+            _ => {
+                "save the images in the order [N, C, H, W] (channels before rows), with the network's number of channels"
+            }
+        }
+    } else if !same_size && preprocess.size == SizePolicy::Refuse {
+        "bring the images to that size first; this network was trained without resizing"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Shape {
+        location: images.origin.clone(),
+        expected: format!(
+            "{}x{}x{}",
+            preprocess.channels, preprocess.height, preprocess.width
+        ),
+        found: format!("{}x{}x{}", images.channels, images.height, images.width),
+        advice,
+    })
+}
+
+/// How raw values map to the scale that the model was made for.
+struct Scale {
+    /// Raw values that correspond to the model's `input_range`.
+    from: (f64, f64),
+    to: (f64, f64),
+    /// Raw values that are accepted.
+    allowed: (f64, f64),
+    overridden: bool,
+}
+
+impl Scale {
+    fn new(
+        images: &Images,
+        preprocess: &Preprocess,
+        range: Option<(f64, f64)>,
+    ) -> Result<Self, Error> {
+        let to = preprocess.input_range;
+        let from = range.unwrap_or(to);
+        if !(from.0.is_finite() && from.1.is_finite() && from.0 < from.1) {
+            let what = format!("the range {}..{} is empty", from.0, from.1);
+            return Err(Error::Range {
+                what,
+                advice: "give the raw values of black and white, such as 0..255",
+            });
+        }
+        let back = |value: f64| from.0 + (value - to.0) / (to.1 - to.0) * (from.1 - from.0);
+        let allowed = match range {
+            Some(_) => (back(preprocess.allowed.0), back(preprocess.allowed.1)),
+            None => preprocess.allowed,
+        };
+        if let Pixels::F32(values) = &images.pixels {
+            // The usual mistake with arrays: it would classify nearly black images without a word.
+            let unit = values.iter().all(|value| (0.0..=1.0).contains(value));
+            if range.is_none() && unit && to.1 - to.0 > 4.0 {
+                let what = format!(
+                    "{}: all values lie in 0..1, the network takes {}..{}",
+                    images.origin, to.0, to.1
+                );
+                let advice = "give --range 0..1, or the network's own range if the values are meant as they are";
+                return Err(Error::Range { what, advice });
+            }
+        }
+        Ok(Self {
+            from,
+            to,
+            allowed,
+            overridden: range.is_some(),
+        })
+    }
+
+    fn to_model(&self, raw: f64) -> f64 {
+        if self.overridden {
+            self.to.0 + (raw - self.from.0) / (self.from.1 - self.from.0) * (self.to.1 - self.to.0)
+        } else {
+            raw
+        }
+    }
+
+    /// Refuses values that are not finite or not accepted.
+    fn check(&self, images: &Images) -> Result<(), Error> {
+        let (low, high) = self.allowed;
+        // Room for the rounding of f32 input and of a moved range, not for wrong values.
+        let slack = (high - low) * 1e-6;
+        let accepted = low - slack..=high + slack;
+        let bad = match &images.pixels {
+            Pixels::U8(values) => values
+                .iter()
+                .position(|&value| !accepted.contains(&f64::from(value))),
+            Pixels::U16(values) => values
+                .iter()
+                .position(|&value| !accepted.contains(&f64::from(value))),
+            Pixels::F32(values) => values
+                .iter()
+                .position(|&value| !accepted.contains(&f64::from(value))),
+        };
+        let Some(at) = bad else {
+            return Ok(());
+        };
+        let found = images.pixels.value(at);
+        let advice = match images.pixels {
+            _ if !found.is_finite() => "values must be finite: repair this image or leave it out",
+            Pixels::U16(_) if !self.overridden => {
+                "these are 16-bit images: give --range 0..65535, or the range that they use"
+            }
+            _ => {
+                "give --range A..B with the raw values of black and white, or leave this image out"
+            }
+        };
+        let image = images.describe(at / images.elements());
+        Err(Error::Value {
+            image,
+            found,
+            low,
+            high,
+            advice: advice.into(),
+        })
+    }
+}
+
+/// Resizes one plane and appends it, normalized.
+fn resize_into(
+    images: &Images,
+    start: usize,
+    channel: usize,
+    preprocess: &Preprocess,
+    scale: &Scale,
+    out: &mut Vec<f32>,
+) {
+    let (low, high) = scale.allowed;
+    // `image` keeps f32 samples within [0, 1], so accepted values are mapped there and back.
+    let plane: Vec<f32> = (start..start + images.height * images.width)
+        .map(|at| ((images.pixels.value(at) - low) / (high - low)) as f32)
+        .collect();
+    // Sides are at most 2^14: the readers and the limit on the prepared size see to it.
+    let buffer =
+        ImageBuffer::<Luma<f32>, _>::from_raw(images.width as u32, images.height as u32, plane);
+    let buffer = buffer.expect("a plane has height x width values");
+    let resized = imageops::resize(
+        &buffer,
+        preprocess.width as u32,
+        preprocess.height as u32,
+        FilterType::Triangle,
+    );
+    let convert = |value: f32| {
+        let raw = low + f64::from(value) * (high - low);
+        preprocess.normalize(channel, scale.to_model(raw)) as f32
+    };
+    out.extend(resized.into_raw().into_iter().map(convert));
+}
+
+/// Mean and standard deviation of every channel over all images, after mapping `range` to [0, 1].
+///
+/// These are the `mean` and `std` of a [`Preprocess`]; a channel without any variation gets 1 as deviation.
+pub fn channel_statistics(images: &Images, range: (f64, f64)) -> (Vec<f64>, Vec<f64>) {
+    let plane = images.height * images.width;
+    let mut sums = vec![(0.0, 0.0); images.channels];
+    for index in 0..images.len() * images.channels {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for at in index * plane..(index + 1) * plane {
+            let value = (images.pixels.value(at) - range.0) / (range.1 - range.0);
+            sum += value;
+            squares += value * value;
+        }
+        let channel = &mut sums[index % images.channels];
+        channel.0 += sum;
+        channel.1 += squares;
+    }
+    let count = (images.len() * plane).max(1) as f64;
+    let statistics = sums.into_iter().map(|(sum, squares): (f64, f64)| {
+        let mean = sum / count;
+        let deviation = (squares / count - mean * mean).max(0.0).sqrt();
+        (mean, if deviation > 0.0 { deviation } else { 1.0 })
+    });
+    statistics.unzip()
+}

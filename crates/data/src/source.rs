@@ -1,0 +1,253 @@
+//! Bytes of a file, unpacked if need be, that are never taken on trust: every request is checked against what the file
+//! can hold before memory is taken.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::Error;
+
+/// The most raw bytes of pixels that one reader takes into memory.
+pub(crate) const PIXEL_BYTES: u64 = 8 << 30;
+
+/// The most that deflate can expand: 258 bytes from two bits, less headers (RFC 1951).
+pub(crate) const DEFLATE_RATIO: u64 = 1032;
+
+const CHUNK: usize = 1 << 20;
+
+/// What to try where a file ends too early or too late.
+pub(crate) const FETCH_AGAIN: &str = "the file was cut short or damaged, fetch it again";
+
+/// A bounded stream of bytes with a name for messages.
+pub(crate) struct Source<'a> {
+    reader: Box<dyn Read + 'a>,
+    location: String,
+    /// An upper bound of what can still come.
+    bound: u64,
+}
+
+/// Opens a regular file and tells its length.
+pub(crate) fn open_file(path: &Path) -> Result<(File, u64), Error> {
+    let found = fs::metadata(path).map_err(|error| Error::io(path, "open", error))?;
+    if !found.is_file() {
+        let location = path.display().to_string();
+        return Err(Error::malformed(
+            location,
+            "a file",
+            "a folder or device",
+            "give the path of a file",
+        ));
+    }
+    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let length = file
+        .metadata()
+        .map_err(|error| Error::io(path, "open", error))?
+        .len();
+    Ok((file, length))
+}
+
+/// The first bytes of a file, to tell its format by; fewer where the file is shorter.
+pub(crate) fn magic(path: &Path) -> Result<Vec<u8>, Error> {
+    let (file, _) = open_file(path)?;
+    let mut bytes = Vec::with_capacity(8);
+    file.take(8)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(path, "read", error))?;
+    Ok(bytes)
+}
+
+impl Source<'static> {
+    /// Opens a file; gzip is told by its content and unpacked.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let (mut file, length) = open_file(path)?;
+        let mut start = Vec::with_capacity(2);
+        (&mut file)
+            .take(2)
+            .read_to_end(&mut start)
+            .map_err(|error| Error::io(path, "read", error))?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(|error| Error::io(path, "read", error))?;
+        let location = path.display().to_string();
+        let file = BufReader::with_capacity(1 << 16, file);
+        Ok(if start == [0x1f, 0x8b] {
+            let bound = length.saturating_mul(DEFLATE_RATIO);
+            Self::new(MultiGzDecoder::new(file), location, bound)
+        } else {
+            Self::new(file, location, length)
+        })
+    }
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(reader: impl Read + 'a, location: String, bound: u64) -> Self {
+        Self {
+            reader: Box::new(reader),
+            location,
+            bound,
+        }
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn short(&self, wanted: u64, found: u64) -> Error {
+        Error::malformed(
+            &*self.location,
+            format!("{wanted} more bytes"),
+            format!("at most {found}"),
+            FETCH_AGAIN,
+        )
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        use io::ErrorKind as K;
+        match error.kind() {
+            // What unpackers say of damaged input.
+            K::InvalidData | K::InvalidInput | K::UnexpectedEof | K::Other => Error::malformed(
+                &*self.location,
+                "sound compressed data",
+                error.to_string(),
+                FETCH_AGAIN,
+            ),
+            _ => Error::io(&self.location, "read", error),
+        }
+    }
+
+    /// Passes `bytes` bytes on in chunks, each but the last a multiple of 64 bytes.
+    fn chunks(&mut self, bytes: u64, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
+        if bytes > self.bound {
+            return Err(self.short(bytes, self.bound));
+        }
+        let mut buffer = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            let size = left.min(CHUNK as u64);
+            buffer.clear();
+            let read = (&mut self.reader).take(size).read_to_end(&mut buffer);
+            read.map_err(|error| self.failed(error))?;
+            if buffer.len() as u64 != size {
+                let found = bytes - left + buffer.len() as u64;
+                return Err(self.short(bytes, found));
+            }
+            sink(&buffer);
+            left -= size;
+        }
+        self.bound -= bytes;
+        Ok(())
+    }
+
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut array = [0; N];
+        let mut done = 0;
+        self.chunks(N as u64, |chunk| {
+            array[done..done + chunk.len()].copy_from_slice(chunk);
+            done += chunk.len();
+        })?;
+        Ok(array)
+    }
+
+    /// The next `count` elements of `width` bytes each, converted one by one.
+    pub(crate) fn elements<const WIDTH: usize, T>(
+        &mut self,
+        count: u64,
+        convert: impl Fn([u8; WIDTH]) -> T,
+    ) -> Result<Vec<T>, Error> {
+        const { assert!(WIDTH > 0 && CHUNK.is_multiple_of(WIDTH)) };
+        let bytes = count.saturating_mul(WIDTH as u64);
+        if bytes > PIXEL_BYTES {
+            let (found, limit) = (bytes, PIXEL_BYTES);
+            return Err(Error::TooLarge {
+                location: self.location.clone(),
+                what: "data size in bytes",
+                found,
+                limit,
+            });
+        }
+        if bytes > self.bound {
+            return Err(self.short(bytes, self.bound));
+        }
+        let mut values = Vec::new();
+        reserve(&mut values, count, &self.location)?;
+        self.chunks(bytes, |chunk| {
+            values.extend(
+                chunk
+                    .as_chunks::<WIDTH>()
+                    .0
+                    .iter()
+                    .map(|&bytes| convert(bytes)),
+            )
+        })?;
+        Ok(values)
+    }
+
+    /// The next `count` bytes.
+    pub(crate) fn bytes(&mut self, count: u64) -> Result<Vec<u8>, Error> {
+        self.elements(count, |[byte]: [u8; 1]| byte)
+    }
+
+    /// The end must be here; this also makes unpackers verify their checksum.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let mut more = [0];
+        match self.reader.read(&mut more) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Error::malformed(
+                &*self.location,
+                "the end of the file",
+                "more bytes",
+                FETCH_AGAIN,
+            )),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+}
+
+/// Takes memory for `count` more elements, or says that there is none.
+pub(crate) fn reserve<T>(values: &mut Vec<T>, count: u64, location: &str) -> Result<(), Error> {
+    let bytes = count.saturating_mul(size_of::<T>() as u64);
+    let room = usize::try_from(count)
+        .ok()
+        .and_then(|count| values.try_reserve_exact(count).ok());
+    room.ok_or_else(|| Error::OutOfMemory {
+        location: location.into(),
+        bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_beyond_the_bound_take_no_memory() {
+        let mut source = Source::new(io::repeat(1), "test".into(), 100);
+        assert!(matches!(source.bytes(101), Err(Error::Malformed { .. })));
+        assert!(matches!(
+            source.bytes(u64::MAX),
+            Err(Error::TooLarge { .. })
+        ));
+        assert_eq!(source.bytes(60).unwrap(), [1; 60]);
+        assert!(source.bytes(41).is_err());
+        assert!(source.finish().is_err());
+    }
+
+    #[test]
+    fn elements_span_chunks() {
+        let bytes: Vec<u8> = (0..CHUNK as u32 + 100).map(|i| (i % 251) as u8).collect();
+        let mut source = Source::new(&*bytes, "test".into(), bytes.len() as u64);
+        let read = source
+            .elements(bytes.len() as u64 / 4, u32::from_le_bytes)
+            .unwrap();
+        let expected: Vec<u32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&c| u32::from_le_bytes(c))
+            .collect();
+        assert_eq!(read, expected);
+        source.finish().unwrap();
+    }
+}
