@@ -44,4 +44,7 @@ pub struct FoldedStatistics {
     /// Largest mean over the elements of `(2x + r)^2` that an image has, divided by the mean over the images; 1 for
     /// nodes that are not squares.
     pub worst_image_gain: f64,
+    /// Distribution over images and logits of Σ (∂logit/∂value)² over the elements, from
+    /// [`sensitivities`](crate::sensitivities) of the first images (at most 256, fewer for large networks).
+    pub sensitivity: crate::Distribution,
 }

@@ -18,6 +18,7 @@ mod op;
 mod preprocess;
 mod quantize;
 mod quantized;
+mod sensitivity;
 mod shape;
 
 pub use calibration::{Calibration, FoldedStatistics, Range};
@@ -32,4 +33,5 @@ pub use op::{Granularity, Node, NodeId, Op, Tensor};
 pub use preprocess::{OutputKind, Preprocess, SizePolicy};
 pub use quantize::{WeightFormat, quantize, quantize_with};
 pub use quantized::{Quantized, QuantizedNode, QuantizedOp, QuantizedTerm, QuantizedTile};
+pub use sensitivity::{Distribution, sensitivities};
 pub use shape::Shape;

@@ -1,1 +1,31 @@
-//! Compiling a network into a plan: parameters, scales, steps and estimates
+//! Compiling a network into a plan: parameters, scales, steps and estimates.
+//!
+//! [`compile`] is a pure function of model, options and cost table. Its result is a [`ServerPlan`] (steps and
+//! integer weights) and a [`ClientPlan`] (parameters, layout, preprocessing, class names; no weights). This crate
+//! evaluates nothing and knows no secret key.
+
+mod compile;
+mod cost;
+mod error;
+mod estimate;
+mod explain;
+mod network;
+mod noise;
+mod options;
+mod parts;
+mod precision;
+mod primes;
+mod schedule;
+mod search;
+mod steps;
+mod weights;
+mod wire;
+
+pub use compile::{Plan, compile};
+pub use cost::CostTable;
+pub use error::Error;
+pub use estimate::Estimate;
+pub use explain::{Explanation, StepSummary};
+pub use options::{CompileOptions, Packing};
+pub use parts::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
+pub use steps::{Operation, Step, Term, last_readers};

@@ -1,1 +1,19 @@
-//! Walking a plan over an engine, clear or encrypted
+//! Walking a plan over an engine, clear or encrypted.
+//!
+//! [`evaluate`] runs the steps on ciphertexts; [`evaluate_clear`] runs the same integers in the clear and defines what
+//! the ciphertexts should decrypt to. Both walk the same steps through the same [`Engine`] interface, so that they
+//! differ in arithmetic only. This crate reads no files and knows no secret key.
+
+mod clear;
+mod encrypted;
+mod engine;
+mod error;
+mod evaluate;
+mod trace;
+
+pub use clear::ClearEngine;
+pub use encrypted::EncryptedEngine;
+pub use engine::{Engine, walk};
+pub use error::Error;
+pub use evaluate::{Options, Progress, evaluate, evaluate_clear};
+pub use trace::{StepTrace, Trace};

@@ -1,0 +1,225 @@
+//! From a model to a plan.
+
+use sordino_ckks::{Gadget, Parameters};
+use sordino_graph::{Model, Quantized, QuantizedOp, QuantizedTerm, fold, quantize_with};
+use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
+
+use crate::estimate::{Limbs, sizes};
+use crate::network::Network;
+use crate::options::MAX_BATCH;
+use crate::parts::{ServerParents, ServerRecord};
+use crate::precision::{Gains, rms_logit_error, worst_logit_error};
+use crate::primes::{self, Chain};
+use crate::schedule::{Kind, Sketch};
+use crate::search::{Winner, search};
+use crate::{
+    ClientPlan, CompileOptions, Error, InputLayout, Operation, OutputLayout, Packing, ServerPlan, Step, Term, noise,
+    parts, weights, wire,
+};
+
+/// Integers of a plan stay below this many bits, so that the clear engine's 128-bit integers never wrap.
+const INTEGER_BITS: u32 = 120;
+
+/// Both halves of a compiled plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// For the model owner.
+    pub server: ServerPlan,
+    /// For the data owner.
+    pub client: ClientPlan,
+}
+
+/// Compiles a model: chooses parameters, scales and places of rescaling and relinearization, rounds the weights.
+///
+/// A pure function: the same model and options give the same plan, byte for byte.
+///
+/// # Errors
+/// [`Error::MissingRanges`] for a model without calibration, [`Error::Impossible`] when nothing meets the
+/// constraints, [`Error::Graph`] for a network that cannot be folded (ReLU), [`Error::Overflow`] for values that no
+/// scale could hold.
+pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
+    if options.packing == Packing::ChannelWise {
+        return Err(Error::UnsupportedPacking { packing: options.packing.to_string() });
+    }
+    if options.batch == 0 || options.batch > MAX_BATCH {
+        return Err(Error::Batch { found: options.batch, limit: MAX_BATCH });
+    }
+    let calibration = model
+        .calibration
+        .as_ref()
+        .filter(|calibration| !calibration.folded.is_empty())
+        .ok_or_else(|| Error::MissingRanges { model: model.name.clone() })?;
+    let folded = fold(&model.graph)?;
+    let mut network = Network::new(&folded, calibration)?;
+    weights::choose(&mut network, options.weight_bits);
+    let quantized = quantize_with(&folded, &weights::formats(&network))?;
+    let winner = search(&network, options, weights::rounding_error(&network))?;
+    let (record, steps) = realize(model, &network, &quantized, options, winner)?;
+    let server = ServerPlan::new(record, steps)?;
+    let logits = &model.graph.node(model.graph.output()).name;
+    let range = calibration.nodes.get(logits).ok_or_else(|| Error::StaleRanges {
+        node: logits.clone(),
+        detail: "the range of the logits is missing".into(),
+    })?;
+    let client = ClientPlan {
+        network: model.name.clone(),
+        dataset: model.dataset.clone(),
+        parents: parts::ClientParents { plan: server.digest() },
+        packing: Packing::ElementWise,
+        parameters: server.parameters().clone(),
+        batch: server.batch(),
+        blocks: server.blocks(),
+        input: server.input().clone(),
+        output: server.output().clone(),
+        preprocess: model.preprocess.clone(),
+        class_names: model.classes.clone(),
+        output_kind: model.output,
+        logit_range: (range.min, range.max),
+        estimate: server.estimate().clone(),
+    };
+    Ok(Plan { server, client })
+}
+
+/// Finds the primes and turns the winning sketch into steps with integers.
+fn realize(
+    model: &Model,
+    network: &Network,
+    quantized: &Quantized,
+    options: &CompileOptions,
+    winner: Winner,
+) -> Result<(ServerRecord, Vec<Step>), Error> {
+    let Winner { choice, gadget, blocks, mut estimate } = winner;
+    let degree = choice.ring_degree;
+    let no_primes = || Error::Impossible {
+        constraints: String::new(),
+        closest: format!("too few primes for N = {degree}"),
+        hint: "another --ring-degree or --precision-bits".into(),
+    };
+    let ideal = Sketch::draw(network, &choice, None);
+    let group_bits: Vec<f64> = ideal.divisors.iter().map(|d| d.log2()).collect();
+    let chain = primes::chain(ideal.base_bits, &group_bits, degree).ok_or_else(no_primes)?;
+    let sketch = Sketch::draw(network, &choice, Some(&chain.divisors));
+    let limbs = Limbs::of(&chain);
+    let special = match gadget {
+        Some(g) if g.gadget == Gadget::SpecialPrime => {
+            vec![primes::special(g.special_bits, degree, &chain.primes).ok_or_else(no_primes)?]
+        }
+        _ => vec![],
+    };
+    let parameters = Parameters::new(degree, chain.primes.clone(), special, gadget.map(|g| g.gadget))?;
+
+    let mut noise = noise::without_gadget(network, &choice, &sketch);
+    if let Some(gadget) = gadget {
+        noise::add_gadget(&mut noise, &choice, &sketch, gadget, &limbs);
+    }
+    let gains: Vec<Gains<'_>> = network.nodes.iter().map(|n| &n.gains[..]).collect();
+    let steps = integers(network, quantized, &sketch, &chain, &limbs)?;
+    let (first, last) = (&steps[0], &steps[steps.len() - 1]);
+    let samples = (options.batch * last.elements) as f64;
+    estimate.precision_bits = -worst_logit_error(&noise, &gains, samples).log2();
+    estimate.rms_noise = rms_logit_error(&noise, &gains);
+    let (upload, key, reply, memory) = sizes(network, &choice, &sketch, &limbs, gadget, blocks);
+    (estimate.upload_bytes, estimate.key_bytes) = (upload, key);
+    (estimate.reply_bytes, estimate.memory_bytes) = (reply, memory);
+
+    let record = ServerRecord {
+        network: model.name.clone(),
+        dataset: model.dataset.clone(),
+        parents: ServerParents { model: model.digest()? },
+        packing: Packing::ElementWise,
+        parameters,
+        batch: options.batch,
+        blocks,
+        input: InputLayout { features: first.elements, limbs: first.limbs, scale: first.scale },
+        output: OutputLayout { logits: last.elements, components: last.components, limbs: last.limbs, scale: last.scale },
+        estimate,
+        steps: wire::describe(&steps),
+    };
+    Ok((record, steps))
+}
+
+/// The steps of a sketch with every constant rounded at the scale it is used at.
+fn integers(
+    network: &Network,
+    quantized: &Quantized,
+    sketch: &Sketch,
+    chain: &Chain,
+    limbs: &Limbs,
+) -> Result<Vec<Step>, Error> {
+    let mut steps: Vec<Step> = Vec::with_capacity(sketch.operations.len());
+    for op in &sketch.operations {
+        let info = &network.nodes[op.node];
+        let node = &quantized.nodes[op.node];
+        let fits = |quantity: &'static str, magnitude: f64| {
+            let found_bits = magnitude.log2();
+            if found_bits < f64::from(INTEGER_BITS) {
+                return Ok(());
+            }
+            Err(Error::Overflow { step: info.name.clone(), quantity, found_bits, limit_bits: INTEGER_BITS })
+        };
+        fits("the value", op.scale * info.max_abs)?;
+        let constants = |quantity: &'static str, values: &[f64], scale: f64| -> Result<Vec<i128>, Error> {
+            fits(quantity, values.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * scale)?;
+            Ok(values.iter().map(|v| (v * scale).round() as i128).collect())
+        };
+        let operation = match (op.kind, &node.op) {
+            (Kind::Input, _) => Operation::Input,
+            (Kind::Linear, QuantizedOp::Linear { terms, bias, .. }) => {
+                let width = if info.wide { WeightWidth::Sixteen } else { WeightWidth::Eight };
+                let weight_scale = info.weight_scale;
+                let products = terms.iter().filter(|t| matches!(t, QuantizedTerm::Tiles { .. }));
+                let branches = terms.iter().filter(|t| !matches!(t, QuantizedTerm::Tiles { .. }));
+                let mut planned = Vec::with_capacity(terms.len());
+                for (term, &source) in products.chain(branches).zip(&op.sources) {
+                    planned.push(match term {
+                        QuantizedTerm::Tiles { tiles, .. } => {
+                            Term::Product { source, map: linear_map(info, &steps[source], tiles, width)?, weight_scale }
+                        }
+                        QuantizedTerm::Diagonal { factors, .. } => {
+                            let ratio = op.scale / steps[source].scale;
+                            let largest = factors.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * ratio;
+                            if largest.log2() > 62.0 {
+                                fits("the factor of a residual branch", f64::INFINITY)?;
+                            }
+                            let factors = factors.iter().map(|f| (f * ratio).round() as i64).collect();
+                            Term::Scaled { source, factors }
+                        }
+                    });
+                }
+                Operation::Linear { terms: planned, bias: constants("the bias", bias, op.scale)? }
+            }
+            (Kind::Square, QuantizedOp::Square { shift, .. }) => {
+                let source = op.sources[0];
+                Operation::Square { source, shift: constants("the shift", shift, steps[source].scale)? }
+            }
+            (Kind::Relinearize, _) => Operation::Relinearize { source: op.sources[0] },
+            (Kind::Rescale, _) => {
+                Operation::Rescale { source: op.sources[0], primes: chain.group_sizes[op.dropped - 1] }
+            }
+            (Kind::Linear | Kind::Square, _) => unreachable!("quantizing keeps the kinds of nodes"),
+        };
+        steps.push(Step {
+            name: info.name.clone(),
+            operation,
+            elements: info.elements,
+            components: op.components,
+            limbs: limbs.left[op.dropped],
+            scale: op.scale,
+        });
+    }
+    Ok(steps)
+}
+
+fn linear_map(
+    info: &crate::network::NodeInfo,
+    source: &Step,
+    tiles: &[sordino_graph::QuantizedTile],
+    width: WeightWidth,
+) -> Result<LinearMap, Error> {
+    let tiles = tiles
+        .iter()
+        .map(|tile| Tile { outputs: tile.outputs.clone(), inputs: tile.inputs.clone(), weights: tile.weights.clone() })
+        .collect();
+    LinearMap::new(source.elements, info.elements, width, tiles)
+        .map_err(|source| Error::Weights { step: info.name.clone(), source })
+}

@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+
+/// What can go wrong while compiling, writing or reading a plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model carries no activation ranges.
+    #[error("model \"{model}\" has no recorded ranges, and scales cannot be chosen without them: run `sordino ranges MODEL --data PATH` first")]
+    MissingRanges {
+        /// Name of the network.
+        model: String,
+    },
+    /// The recorded ranges do not belong to the folded graph.
+    #[error("the ranges recorded in the model have no entry for \"{node}\" ({detail}): record them again with `sordino ranges`")]
+    StaleRanges {
+        /// Folded node without statistics.
+        node: String,
+        /// What differs.
+        detail: String,
+    },
+    /// The packing is not built into this version.
+    #[error("packing {packing} is not available: compile with --packing element-wise")]
+    UnsupportedPacking {
+        /// The packing asked for.
+        packing: String,
+    },
+    /// A batch of this size cannot be planned for.
+    #[error("a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests")]
+    Batch {
+        /// The batch asked for.
+        found: usize,
+        /// Largest batch.
+        limit: usize,
+    },
+    /// No parameter set meets the constraints.
+    #[error("no plan meets the constraints (128-bit security{constraints}); closest: {closest}; try {hint}")]
+    Impossible {
+        /// The constraints that were asked for, in words.
+        constraints: String,
+        /// The candidate that came closest, and what ruled it out.
+        closest: String,
+        /// What to change.
+        hint: String,
+    },
+    /// A value would not fit the integers of the plan.
+    #[error("step \"{step}\": {quantity} needs {found_bits:.0} bits and {limit_bits} are available: retrain with smaller weights or a range penalty")]
+    Overflow {
+        /// The step.
+        step: String,
+        /// Which quantity.
+        quantity: &'static str,
+        /// Bits needed.
+        found_bits: f64,
+        /// Bits available.
+        limit_bits: u32,
+    },
+    /// A plan file holds something a plan cannot hold.
+    #[error("{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again")]
+    Malformed {
+        /// "server" or "client".
+        part: &'static str,
+        /// The field or step.
+        what: String,
+        /// Expected content.
+        expected: String,
+        /// Found content.
+        found: String,
+    },
+    /// The file layer refused.
+    #[error(transparent)]
+    File(#[from] sordino_container::Error),
+    /// The scheme refused the parameters.
+    #[error(transparent)]
+    Scheme(#[from] sordino_ckks::Error),
+    /// The graph refused to fold or quantize.
+    #[error(transparent)]
+    Graph(#[from] sordino_graph::Error),
+    /// A weight matrix is not one the kernels take.
+    #[error("step \"{step}\": {source}")]
+    Weights {
+        /// The step.
+        step: String,
+        /// What the kernel said.
+        source: sordino_ring::Error,
+    },
+    /// A cost table could not be read.
+    #[error("cost table {path}: {detail}: measure one with `sordino bench calibrate`")]
+    CostTable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// A malformed field of a plan file.
+    pub(crate) fn malformed(
+        part: &'static str,
+        what: impl Into<String>,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Error::Malformed { part, what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a plan says about itself before anything runs.
+
+use std::fmt;
+
+use serde::Serialize;
+use sordino_ckks::Parameters;
+
+use crate::{ClientPlan, Estimate, Operation, ServerPlan, Step, Term};
+
+/// A readable account of a plan; serializes to JSON and displays as a table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The network's name.
+    pub network: String,
+    /// How images lie in ciphertexts.
+    pub packing: String,
+    /// Most images a request.
+    pub batch: usize,
+    /// Blocks of N images.
+    pub blocks: usize,
+    /// N, coefficients and slots of a ciphertext.
+    pub ring_degree: usize,
+    /// Bits of the modulus of fresh ciphertexts.
+    pub log2_q: f64,
+    /// The same with the special primes of the evaluation key.
+    pub log2_qp: f64,
+    /// 128 or 192, from the security table.
+    pub security_bits: u32,
+    /// Primes that can be dropped from a fresh ciphertext.
+    pub levels: usize,
+    /// log2 of the input's scale.
+    pub log2_input_scale: f64,
+    /// log2 of the reply's scale.
+    pub log2_output_scale: f64,
+    /// Ciphertext components of the reply.
+    pub reply_components: usize,
+    /// Multiply-accumulates an image; known to the server only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macs_per_image: Option<u64>,
+    /// Predicted costs and precision.
+    pub estimate: Estimate,
+    /// Upload of one image of a full batch.
+    pub upload_bytes_per_image: f64,
+    /// Reply of one image of a full batch.
+    pub reply_bytes_per_image: f64,
+    /// Every step; known to the server only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepSummary>,
+}
+
+/// One step as explained.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepSummary {
+    /// Folded node.
+    pub name: String,
+    /// Operation.
+    pub operation: &'static str,
+    /// Ciphertexts of the result.
+    pub elements: usize,
+    /// Components of the result.
+    pub components: usize,
+    /// Level of the result.
+    pub level: usize,
+    /// log2 of the scale of the result.
+    pub log2_scale: f64,
+    /// Multiply-accumulates a slot, 0 for other than linear steps.
+    pub macs: u64,
+    /// Passes of the kernel: 1 for 8-bit weights, 2 for wider ones, 0 without weights.
+    pub weight_passes: u32,
+    /// Largest |r| of x·(x + r) in real units, 0 for other than squares: large values amplify noise.
+    pub largest_shift: f64,
+}
+
+impl StepSummary {
+    fn of(step: &Step, steps: &[Step]) -> Self {
+        let passes = |term: &Term| match term {
+            Term::Product { map, .. } => map.weight_width().bytes() as u32,
+            Term::Scaled { .. } => 1,
+        };
+        let (weight_passes, largest_shift) = match &step.operation {
+            Operation::Linear { terms, .. } => (terms.iter().map(passes).max().unwrap_or(0), 0.0),
+            Operation::Square { source, shift } => {
+                let largest = shift.iter().map(|r| r.unsigned_abs()).max().unwrap_or(0);
+                (0, largest as f64 / steps[*source].scale)
+            }
+            _ => (0, 0.0),
+        };
+        StepSummary {
+            name: step.name.clone(),
+            operation: step.operation.kind(),
+            elements: step.elements,
+            components: step.components,
+            level: step.limbs - 1,
+            log2_scale: step.scale.log2(),
+            macs: step.multiply_accumulates(),
+            weight_passes,
+            largest_shift,
+        }
+    }
+}
+
+impl ServerPlan {
+    /// Explains the plan, steps included.
+    pub fn explain(&self) -> Explanation {
+        let mut explanation = Explanation::new(
+            self.network(),
+            self.packing().to_string(),
+            (self.batch(), self.blocks()),
+            self.parameters(),
+            (self.input().scale, self.output().scale, self.output().components),
+            self.estimate(),
+        );
+        explanation.macs_per_image = Some(self.multiply_accumulates());
+        explanation.steps = self.steps().iter().map(|step| StepSummary::of(step, self.steps())).collect();
+        explanation
+    }
+}
+
+impl ClientPlan {
+    /// Explains the plan as far as the client knows it.
+    pub fn explain(&self) -> Explanation {
+        Explanation::new(
+            &self.network,
+            self.packing.to_string(),
+            (self.batch, self.blocks),
+            &self.parameters,
+            (self.input.scale, self.output.scale, self.output.components),
+            &self.estimate,
+        )
+    }
+}
+
+impl Explanation {
+    fn new(
+        network: &str,
+        packing: String,
+        (batch, blocks): (usize, usize),
+        parameters: &Parameters,
+        (input_scale, output_scale, reply_components): (f64, f64, usize),
+        estimate: &Estimate,
+    ) -> Self {
+        Explanation {
+            network: network.to_owned(),
+            packing,
+            batch,
+            blocks,
+            ring_degree: parameters.ring_degree(),
+            log2_q: parameters.log2_q(),
+            log2_qp: parameters.log2_qp(),
+            security_bits: parameters.security_bits(),
+            levels: parameters.max_level(),
+            log2_input_scale: input_scale.log2(),
+            log2_output_scale: output_scale.log2(),
+            reply_components,
+            macs_per_image: None,
+            estimate: estimate.clone(),
+            upload_bytes_per_image: estimate.upload_bytes as f64 / batch as f64,
+            reply_bytes_per_image: estimate.reply_bytes as f64 / batch as f64,
+            steps: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.estimate;
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        writeln!(f, "{}: {} packing, {} images in {} block(s)", self.network, self.packing, self.batch, self.blocks)?;
+        writeln!(f, "  ring degree N        {}", self.ring_degree)?;
+        writeln!(f, "  log2 Q / log2 QP     {:.1} / {:.1}", self.log2_q, self.log2_qp)?;
+        writeln!(f, "  security             {} bits", self.security_bits)?;
+        writeln!(f, "  levels               {}", self.levels)?;
+        writeln!(f, "  scale in / out       2^{:.1} / 2^{:.1}", self.log2_input_scale, self.log2_output_scale)?;
+        if let Some(macs) = self.macs_per_image {
+            writeln!(f, "  multiply-accumulates {macs} an image")?;
+        }
+        writeln!(f, "  predicted precision  {:.1} bits (worst logit error {:.2e})", e.precision_bits, (-e.precision_bits).exp2())?;
+        writeln!(f, "  weight rounding      {:.2e} rms on a logit", e.rms_weight_rounding)?;
+        writeln!(f, "  time                 {:.2} s, {:.1} us an image", e.evaluate_seconds, e.evaluate_seconds * 1e6 / self.batch as f64)?;
+        writeln!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
+        writeln!(f, "  upload               {:.1} MiB, {:.0} bytes an image", mib(e.upload_bytes), self.upload_bytes_per_image)?;
+        writeln!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
+        write!(f, "  reply                {:.1} MiB, {:.0} bytes an image", mib(e.reply_bytes), self.reply_bytes_per_image)?;
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10} {:>12} {:>6} {:>8}", "step", "operation", "elements", "comp.", "level", "log2 scale", "MACs", "passes", "max |r|")?;
+        for step in &self.steps {
+            write!(
+                f,
+                "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10.1} {:>12} {:>6} {:>8.2}",
+                step.name, step.operation, step.elements, step.components, step.level, step.log2_scale, step.macs,
+                step.weight_passes, step.largest_shift
+            )?;
+        }
+        Ok(())
+    }
+}

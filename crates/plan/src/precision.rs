@@ -1,0 +1,141 @@
+//! Predicting the worst error of a logit from noise variances and the network's own sensitivities.
+//!
+//! Every noise source s (fresh encryption, a rescale, a relinearization) adds to each element of one folded node an
+//! error of variance v_s. The model's calibration holds, for every node, the distribution over images and logits of
+//! G = Σ_f (∂logit/∂value_f)², so a logit's error variance is Σ_s v_s·G_s. Part of the sources is Gaussian alike in
+//! every slot, part is scaled in slot j by |s_j|, which the key fixes: its size is a product of two normal variables.
+//! The predicted worst error t is the one that `samples` errors of this distribution exceed with probability
+//! [`EXCEED_PROBABILITY`].
+
+/// Probability that some logit of the batch is worse than predicted.
+const EXCEED_PROBABILITY: f64 = 0.02;
+/// Images outside the calibration set may be more sensitive than the worst one in it.
+const UNSEEN_MARGIN: f64 = 1.15;
+
+/// Variances that one folded node receives, in units of its real value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NodeNoise {
+    /// The same in every slot.
+    pub gaussian: f64,
+    /// rms over slots of a variance that the key scales by s_j².
+    pub keyed: f64,
+}
+
+/// Distribution of a node's sensitivity: (weight, G) with weights that sum to one, G ascending.
+pub(crate) type Gains<'a> = &'a [(f64, f64)];
+
+/// Variance of a logit by quantile of sensitivity: all nodes ordered alike, which errs on the safe side.
+fn combine(noise: &[NodeNoise], gains: &[Gains<'_>]) -> Vec<(f64, f64, f64)> {
+    let bins = gains.iter().map(|g| g.len()).max().unwrap_or(0);
+    (0..bins)
+        .map(|k| {
+            let mut weight = 0.0;
+            let (mut gaussian, mut keyed) = (0.0, 0.0);
+            for (n, g) in noise.iter().zip(gains) {
+                let Some(&(w, gain)) = g.get(k) else { continue };
+                weight = w;
+                gaussian += n.gaussian * gain;
+                keyed += n.keyed * gain;
+            }
+            (weight, gaussian, keyed)
+        })
+        .collect()
+}
+
+/// Standard deviation of a logit's error over images, logits, slots and keys.
+pub(crate) fn rms_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>]) -> f64 {
+    combine(noise, gains).iter().map(|(w, g, k)| w * (g + k)).sum::<f64>().sqrt()
+}
+
+/// The error that the worst of `samples` logits stays under, but for [`EXCEED_PROBABILITY`].
+pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64) -> f64 {
+    let bins = combine(noise, gains);
+    let exceed = |t: f64| -> f64 { bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples };
+    let rms = rms_logit_error(noise, gains);
+    if rms == 0.0 {
+        return 0.0;
+    }
+    let (mut low, mut high) = (rms, rms * 1e4);
+    for _ in 0..40 {
+        let middle = (low * high).sqrt();
+        if exceed(middle) > EXCEED_PROBABILITY { low = middle } else { high = middle }
+    }
+    high * UNSEEN_MARGIN
+}
+
+/// P(|e| > t) for e of variance `gaussian` + z²·`keyed`, z standard normal: trapezoid over z in [0, 8].
+fn tail(t: f64, gaussian: f64, keyed: f64) -> f64 {
+    if keyed <= 0.0 {
+        return erfc(t / (2.0 * gaussian).sqrt().max(f64::MIN_POSITIVE));
+    }
+    const STEPS: usize = 48;
+    const STEP: f64 = 8.0 / STEPS as f64;
+    let mut sum = 0.0;
+    for i in 0..=STEPS {
+        let z = i as f64 * STEP;
+        let variance = gaussian + z * z * keyed;
+        let density = (-0.5 * z * z).exp() * (2.0 / std::f64::consts::PI).sqrt();
+        let end = if i == 0 || i == STEPS { 0.5 } else { 1.0 };
+        if variance > 0.0 {
+            sum += end * density * erfc(t / (2.0 * variance).sqrt());
+        }
+    }
+    sum * STEP
+}
+
+/// Complementary error function for x ≥ 0; relative error below 2e-7.
+///
+/// Reference: W. J. Cody-style rational Chebyshev fit as given in Numerical Recipes, section 6.2 (erfcc).
+fn erfc(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.5 * x);
+    const C: [f64; 10] = [
+        -1.265_512_23,
+        1.000_023_68,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_203_98,
+        1.488_515_87,
+        -0.822_152_23,
+        0.170_872_77,
+    ];
+    let polynomial = C.iter().rev().fold(0.0, |sum, c| sum * t + c);
+    t * (-x * x + polynomial).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn erfc_matches_published_values() {
+        for (x, expected) in [(0.0, 1.0), (0.5, 0.479_500_122), (1.0, 0.157_299_207), (3.0, 2.209_049_7e-5)] {
+            assert!((erfc(x) / expected - 1.0).abs() < 3e-7, "erfc({x}) = {}", erfc(x));
+        }
+    }
+
+    #[test]
+    fn gaussian_tail_is_the_normal_quantile() {
+        // 1e5 samples, 2 %: |z| = 5.2 (two-sided 2e-7).
+        let noise = [NodeNoise { gaussian: 4.0, keyed: 0.0 }];
+        let worst = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5) / UNSEEN_MARGIN;
+        assert!((worst / (2.0 * 5.199) - 1.0).abs() < 1e-3, "{worst}");
+    }
+
+    #[test]
+    fn keyed_noise_has_the_heavier_tail_of_a_product() {
+        // P(|z1 z2| > t) = 2e-7 at t = 13.4 (K0 tail), far above the normal's 5.2.
+        let noise = [NodeNoise { gaussian: 0.0, keyed: 1.0 }];
+        let worst = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5) / UNSEEN_MARGIN;
+        assert!((13.0..14.2).contains(&worst), "{worst}");
+    }
+
+    #[test]
+    fn sensitive_images_decide() {
+        let noise = [NodeNoise { gaussian: 1.0, keyed: 0.0 }];
+        let even = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5);
+        let skewed = worst_logit_error(&noise, &[&[(0.999, 1.0), (0.001, 9.0)]], 1e5);
+        assert!(skewed > 2.0 * even && skewed < 3.0 * even);
+    }
+}

@@ -1,0 +1,134 @@
+//! The steps of a plan: a straight line of operations on feature maps.
+
+use sordino_ring::linear::LinearMap;
+
+/// One operation of a plan; its index is the name of the value that it makes. Step 0 is the input.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Name of the folded node that this step belongs to.
+    pub name: String,
+    /// What is computed.
+    pub operation: Operation,
+    /// Elements of the result, hence ciphertexts of it.
+    pub elements: usize,
+    /// Ciphertext components of the result: 2, or 3 before relinearization.
+    pub components: usize,
+    /// Limbs of the result; its level is one less.
+    pub limbs: usize,
+    /// Scale of the result.
+    pub scale: f64,
+}
+
+/// What a step computes. `source` is always the index of an earlier step.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// The fresh ciphertexts of a request.
+    Input,
+    /// Sum of terms plus a bias: an affine map. Sources with more limbs than the result are cut to its limbs first.
+    Linear {
+        /// Added together.
+        terms: Vec<Term>,
+        /// One integer an element, at the scale of the result.
+        bias: Vec<i128>,
+    },
+    /// x·(x + r) for each element, r an integer at the scale of x. Squares the scale.
+    Square {
+        /// Two components.
+        source: usize,
+        /// r, one integer an element.
+        shift: Vec<i128>,
+    },
+    /// From three components to two.
+    Relinearize {
+        /// Three components.
+        source: usize,
+    },
+    /// Division by the last primes of the chain.
+    Rescale {
+        /// Any number of components.
+        source: usize,
+        /// How many primes are dropped, rounded once.
+        primes: usize,
+    },
+}
+
+/// One term of a [`Operation::Linear`].
+#[derive(Clone, Debug)]
+pub enum Term {
+    /// A whole-layer product with integer weights.
+    Product {
+        /// The value multiplied.
+        source: usize,
+        /// Integer weights.
+        map: LinearMap,
+        /// What one unit of real weight is as an integer.
+        weight_scale: f64,
+    },
+    /// Each element times its own integer: a residual branch.
+    Scaled {
+        /// As many elements as the result.
+        source: usize,
+        /// One factor an element.
+        factors: Vec<i64>,
+    },
+}
+
+impl Term {
+    /// The value that the term reads.
+    pub fn source(&self) -> usize {
+        match self {
+            Term::Product { source, .. } | Term::Scaled { source, .. } => *source,
+        }
+    }
+}
+
+impl Operation {
+    /// The values that the operation reads.
+    pub fn sources(&self) -> Vec<usize> {
+        match self {
+            Operation::Input => vec![],
+            Operation::Linear { terms, .. } => terms.iter().map(Term::source).collect(),
+            Operation::Square { source, .. }
+            | Operation::Relinearize { source }
+            | Operation::Rescale { source, .. } => vec![*source],
+        }
+    }
+
+    /// The operation's name, as printed and stored.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Operation::Input => "input",
+            Operation::Linear { .. } => "linear",
+            Operation::Square { .. } => "square",
+            Operation::Relinearize { .. } => "relinearize",
+            Operation::Rescale { .. } => "rescale",
+        }
+    }
+}
+
+impl Step {
+    /// Multiply-accumulates that one slot costs: weights of all terms.
+    pub fn multiply_accumulates(&self) -> u64 {
+        match &self.operation {
+            Operation::Linear { terms, .. } => terms
+                .iter()
+                .map(|term| match term {
+                    Term::Product { map, .. } => map.multiply_accumulates(),
+                    Term::Scaled { factors, .. } => factors.len() as u64,
+                })
+                .sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// For every step, the last step that reads it; the last step is read by the reply. Values are freed after it.
+pub fn last_readers(steps: &[Step]) -> Vec<usize> {
+    let mut last: Vec<usize> = (0..steps.len()).collect();
+    for (reader, step) in steps.iter().enumerate() {
+        for source in step.operation.sources() {
+            last[source] = reader;
+        }
+    }
+    last
+}

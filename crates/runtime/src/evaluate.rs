@@ -1,0 +1,162 @@
+//! Whole batches: block after block through an engine.
+
+use std::time::Instant;
+
+use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
+use sordino_plan::{Operation, ServerPlan, Step};
+
+use crate::{ClearEngine, EncryptedEngine, Error, StepTrace, Trace, walk};
+
+/// How far an evaluation is.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// Blocks finished.
+    pub block: usize,
+    /// Blocks in all.
+    pub blocks: usize,
+    /// Steps of this block finished.
+    pub step: usize,
+    /// Steps of a block.
+    pub steps: usize,
+    /// Name of the step that just ended.
+    pub name: &'a str,
+    /// Estimate of what is left.
+    pub seconds_left: f64,
+}
+
+/// What an evaluation reports while it runs.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// Called after every step.
+    pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    /// Filled with what every step took.
+    pub trace: Option<&'a mut Trace>,
+}
+
+/// Evaluates a plan on encrypted blocks and returns one map of logits a block.
+///
+/// Deterministic: the same plan, key and blocks give the same residues with any backend and number of threads.
+///
+/// # Shapes
+/// A block holds the plan's features × N slots; its reply logits × N.
+///
+/// # Errors
+/// [`Error::Parameters`] and [`Error::Input`] when context, key or blocks do not belong to the plan,
+/// [`Error::MissingKey`] when it relinearizes without a key.
+pub fn evaluate(
+    plan: &ServerPlan,
+    context: &Context,
+    key: Option<&EvaluationKey>,
+    blocks: Vec<SeededCiphertexts>,
+    mut options: Options<'_>,
+) -> Result<Vec<Ciphertexts>, Error> {
+    for block in &blocks {
+        check_input(plan, context, block)?;
+    }
+    let engine = EncryptedEngine::new(plan, context, key)?;
+    let steps = plan.steps();
+    let work: Vec<f64> = steps.iter().map(|step| weight(step, steps)).collect();
+    let block_work: f64 = work.iter().sum();
+    let count = blocks.len();
+    let start = Instant::now();
+    let mut done = 0.0;
+    let mut replies = Vec::with_capacity(count);
+    for (block, request) in blocks.into_iter().enumerate() {
+        let input = request.expand(context).map_err(|source| Error::Step { step: steps[0].name.clone(), source })?;
+        drop(request);
+        let mut last = Instant::now();
+        let reply = walk(&engine, steps, input, |index, value: &Ciphertexts| {
+            let step = &steps[index];
+            done += work[index];
+            if let Some(trace) = options.trace.as_deref_mut() {
+                trace.steps.push(StepTrace {
+                    block,
+                    step: index,
+                    name: step.name.clone(),
+                    operation: step.operation.kind(),
+                    seconds: last.elapsed().as_secs_f64(),
+                    result_bytes: value.size_bytes(),
+                    level: value.level(),
+                    log2_scale: value.scale().value().log2(),
+                });
+            }
+            last = Instant::now();
+            if let Some(progress) = options.progress {
+                let fraction = done / (block_work * count as f64);
+                progress(&Progress {
+                    block,
+                    blocks: count,
+                    step: index + 1,
+                    steps: steps.len(),
+                    name: &step.name,
+                    seconds_left: start.elapsed().as_secs_f64() * (1.0 - fraction) / fraction.max(1e-9),
+                });
+            }
+        })?;
+        replies.push(reply);
+    }
+    Ok(replies)
+}
+
+/// A rough share of the time: byte products of linear steps against residues touched by the others.
+fn weight(step: &Step, steps: &[Step]) -> f64 {
+    let residues = (step.elements * step.components * step.limbs) as f64;
+    match &step.operation {
+        Operation::Input => 0.0,
+        Operation::Linear { .. } => 0.01 * step.multiply_accumulates() as f64 * (step.components * step.limbs) as f64 + residues,
+        Operation::Square { .. } => 4.0 * residues,
+        Operation::Relinearize { .. } => 40.0 * residues * step.limbs as f64,
+        Operation::Rescale { source, .. } => 10.0 * residues * steps[*source].limbs as f64 / step.limbs as f64,
+    }
+}
+
+fn check_input(plan: &ServerPlan, context: &Context, block: &SeededCiphertexts) -> Result<(), Error> {
+    let (expected, found) = (context.digest(), block.parameters());
+    if expected != found {
+        return Err(Error::Parameters { what: "the request", expected, found });
+    }
+    let input = plan.input();
+    let differs = |what, expected: &dyn ToString, found: &dyn ToString| {
+        Err(Error::Input { what, expected: expected.to_string(), found: found.to_string() })
+    };
+    if block.len() != input.features {
+        return differs("number of features", &input.features, &block.len());
+    }
+    if block.limbs() != input.limbs {
+        return differs("number of limbs", &input.limbs, &block.limbs());
+    }
+    if block.scale().value() != input.scale {
+        return differs("scale", &input.scale, &block.scale().value());
+    }
+    Ok(())
+}
+
+/// Images that the clear engine holds at a time.
+const CLEAR_IMAGES: usize = 256;
+
+/// Evaluates a plan's integers in the clear: the scores that decryption would give without noise.
+///
+/// # Shapes
+/// Prepared images × features in, images × logits out.
+///
+/// # Errors
+/// [`Error::Input`] when the images are not `count` times the plan's features.
+pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result<Vec<f64>, Error> {
+    let input = plan.input();
+    if images.len() != count * input.features {
+        let (expected, found) = ((count * input.features).to_string(), images.len().to_string());
+        return Err(Error::Input { what: "number of values", expected, found });
+    }
+    let mut logits = Vec::with_capacity(count * plan.output().logits);
+    for chunk in images.chunks(CLEAR_IMAGES * input.features) {
+        let size = chunk.len() / input.features;
+        let engine = ClearEngine::new(plan.parameters().primes(), size);
+        let encoded = engine.encode(chunk, input.features, input.scale);
+        let value = walk(&engine, plan.steps(), encoded, |_, _| ())?;
+        for image in 0..size {
+            let of_image = value[image..].iter().step_by(size);
+            logits.extend(of_image.map(|&v| v as f64 / plan.output().scale));
+        }
+    }
+    Ok(logits)
+}
