@@ -1,0 +1,312 @@
+//! The differential chain on small networks: graph executor = folded network = quantized network = clear engine on
+//! the plan ≈ encrypted engine. Every pair of neighbours has its own tolerance, so that a failure names the stage.
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
+use sordino_graph::{
+    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    execute, execute_folded, fold,
+};
+use sordino_plan::{CompileOptions, Operation, Plan, ServerPlan, compile};
+use sordino_ring::backend;
+use sordino_ring::sample::SecretRng;
+use sordino_runtime::{Options, Progress, Trace, evaluate, evaluate_clear};
+use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key};
+
+struct Random(ChaCha12Rng);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Random(ChaCha12Rng::seed_from_u64(seed))
+    }
+
+    fn uniform(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
+    }
+
+    fn values(&mut self, count: usize, low: f32, high: f32) -> Vec<f32> {
+        (0..count).map(|_| self.uniform(low, high)).collect()
+    }
+
+    /// Weights of a layer with `inputs` inputs, normalized.
+    fn weights(&mut self, shape: &[usize], inputs: usize) -> Tensor {
+        let bound = (3.0 / inputs as f32).sqrt();
+        let count = shape.iter().product();
+        Tensor::new(shape, self.values(count, -bound, bound)).unwrap()
+    }
+}
+
+fn conv(random: &mut Random, from: usize, to: usize, stride: usize) -> Op {
+    Op::Conv2d {
+        weight: random.weights(&[to, from, 3, 3], from * 9),
+        bias: random.values(to, -0.2, 0.2),
+        stride: [stride; 2],
+        padding: [1; 2],
+    }
+}
+
+fn dense(random: &mut Random, from: usize, to: usize) -> Op {
+    Op::Dense { weight: random.weights(&[to, from], from), bias: random.values(to, -0.2, 0.2) }
+}
+
+/// Quadratics near ReLU's fit, some of them turned upside down.
+fn quadratic(random: &mut Random, granularity: Granularity, count: usize) -> Op {
+    let mut a = random.values(count, 0.15, 0.3);
+    a.iter_mut().step_by(3).for_each(|a| *a = -*a);
+    Op::Quadratic { granularity, a, b: random.values(count, 0.3, 0.6), c: random.values(count, 0.0, 0.3) }
+}
+
+fn batch_norm(random: &mut Random, channels: usize) -> Op {
+    Op::BatchNorm {
+        gamma: random.values(channels, 0.8, 1.2),
+        beta: random.values(channels, -0.2, 0.2),
+        mean: random.values(channels, -0.2, 0.2),
+        variance: random.values(channels, 0.3, 1.0),
+        epsilon: 1e-5,
+    }
+}
+
+/// One hidden layer: no rescale, no key.
+fn mlp() -> Graph {
+    let mut r = Random::new(1);
+    let mut g: Builder = Graph::builder(Shape::map(1, 6, 6));
+    let x = g.push("input", Op::Input, &[]);
+    let x = g.push("flatten", Op::Flatten, &[x]);
+    let x = g.push("hidden", dense(&mut r, 36, 20), &[x]);
+    let x = g.push("act", quadratic(&mut r, Granularity::Element, 20), &[x]);
+    g.push("logits", dense(&mut r, 20, 5), &[x]);
+    g.finish().unwrap()
+}
+
+/// Convolution, batch norm, pooling with both signs in a window, two activations.
+fn convolutional() -> Graph {
+    let mut r = Random::new(2);
+    let mut g = Graph::builder(Shape::map(2, 8, 8));
+    let x = g.push("input", Op::Input, &[]);
+    let x = g.push("conv", conv(&mut r, 2, 4, 1), &[x]);
+    let x = g.push("norm", batch_norm(&mut r, 4), &[x]);
+    let x = g.push("act1", quadratic(&mut r, Granularity::Element, 4 * 64), &[x]);
+    let x = g.push("pool", Op::AveragePool { kernel: [2; 2], stride: [2; 2] }, &[x]);
+    let x = g.push("flatten", Op::Flatten, &[x]);
+    let x = g.push("dense", dense(&mut r, 64, 12), &[x]);
+    let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 12), &[x]);
+    g.push("logits", dense(&mut r, 12, 4), &[x]);
+    g.finish().unwrap()
+}
+
+/// Three activations and a residual branch around the second.
+fn residual() -> Graph {
+    let mut r = Random::new(3);
+    let mut g = Graph::builder(Shape::map(1, 6, 6));
+    let x = g.push("input", Op::Input, &[]);
+    let x = g.push("stem", conv(&mut r, 1, 4, 2), &[x]);
+    let skip = g.push("act1", quadratic(&mut r, Granularity::Element, 36), &[x]);
+    let x = g.push("conv1", conv(&mut r, 4, 4, 1), &[skip]);
+    let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 4), &[x]);
+    let x = g.push("conv2", conv(&mut r, 4, 4, 1), &[x]);
+    let x = g.push("sum", Op::Add, &[x, skip]);
+    let x = g.push("act3", quadratic(&mut r, Granularity::Layer, 1), &[x]);
+    let x: NodeId = g.push("flatten", Op::Flatten, &[x]);
+    g.push("logits", dense(&mut r, 36, 3), &[x]);
+    g.finish().unwrap()
+}
+
+fn model(graph: Graph) -> Model {
+    let shape = graph.input_shape();
+    let (channels, height, width) = match shape {
+        Shape::Map { channels, height, width } => (channels, height, width),
+        Shape::Flat(_) => unreachable!("inputs are images"),
+    };
+    let classes = (0..graph.classes()).map(|c| format!("class {c}")).collect();
+    let mut model = Model {
+        graph,
+        preprocess: Preprocess {
+            channels,
+            height,
+            width,
+            size: SizePolicy::Refuse,
+            input_range: (0.0, 1.0),
+            mean: vec![0.0; channels],
+            std: vec![1.0; channels],
+            allowed: (0.0, 1.0),
+        },
+        classes,
+        output: OutputKind::Softmax,
+        name: "test".into(),
+        dataset: "random".into(),
+        calibration: None,
+        training: serde_json::Value::Null,
+    };
+    let images = images(&model, 600, 11);
+    model.calibration = Some(calibrate(&model, &images, 600, &mut |_| ()).unwrap());
+    model
+}
+
+fn images(model: &Model, count: usize, seed: u64) -> Vec<f32> {
+    Random::new(seed).values(count * model.preprocess.elements(), 0.0, 1.0)
+}
+
+struct Keys {
+    context: Context,
+    secret: SecretKey,
+    evaluation: Option<EvaluationKey>,
+}
+
+fn keys(plan: &ServerPlan, backend: &'static backend::Backend, seed: u8) -> Keys {
+    let context = Context::new(plan.parameters().clone(), backend).unwrap();
+    let mut rng = SecretRng::from_seed([seed; 32]);
+    let secret = SecretKey::generate(&context, &mut rng);
+    let evaluation = plan.needs_evaluation_key().then(|| evaluation_key(&context, &secret, &mut rng).unwrap());
+    Keys { context, secret, evaluation }
+}
+
+fn encrypt_images(plan: &ServerPlan, keys: &Keys, images: &[f32]) -> Vec<SeededCiphertexts> {
+    let features = plan.input().features;
+    let mut rng = SecretRng::from_seed([7; 32]);
+    let slots = plan.parameters().ring_degree();
+    images
+        .chunks(slots * features)
+        .map(|block| {
+            let fill = |feature: usize, out: &mut [f64]| {
+                out.fill(0.0);
+                for (slot, image) in out.iter_mut().zip(block.chunks_exact(features)) {
+                    *slot = f64::from(image[feature]);
+                }
+            };
+            let level = plan.input().limbs - 1;
+            let scale = Scale::new(plan.input().scale).unwrap();
+            encrypt(&keys.context, &keys.secret, &mut rng, features, &fill, level, scale).unwrap()
+        })
+        .collect()
+}
+
+/// Logits [images, classes] of replies.
+fn decrypted(keys: &Keys, replies: &[sordino_ckks::Ciphertexts], count: usize) -> Vec<f64> {
+    let mut logits = Vec::new();
+    for reply in replies {
+        let rows = decrypt(&keys.context, &keys.secret, reply).unwrap();
+        for slot in 0..rows[0].len() {
+            logits.extend(rows.iter().map(|row| row[slot]));
+        }
+    }
+    logits.truncate(count * replies[0].len());
+    logits
+}
+
+fn worst(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+}
+
+fn compiled(model: &Model, batch: usize) -> Plan {
+    compile(model, &CompileOptions::new(batch)).unwrap()
+}
+
+fn check_chain(name: &str, graph: Graph) -> Plan {
+    const COUNT: usize = 5000;
+    let model = model(graph);
+    let images = images(&model, COUNT, 12);
+    let plan = compiled(&model, COUNT);
+    let server = &plan.server;
+    println!("{name}:\n{}", server.explain());
+
+    let float: Vec<f64> = execute(&model.graph, &images, COUNT).unwrap().into_iter().map(f64::from).collect();
+    let folded = execute_folded(&fold(&model.graph).unwrap(), &images, COUNT).unwrap();
+    let range = float.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let folding = worst(&float, &folded);
+    assert!(folding < 1e-4 * range, "{name}: folding moved a logit by {folding}");
+
+    let clear = evaluate_clear(server, &images, COUNT).unwrap();
+    let rounding = worst(&folded, &clear);
+    let estimate = server.estimate();
+    let allowed = 8.0 * estimate.rms_weight_rounding;
+    assert!(rounding < allowed, "{name}: integers moved a logit by {rounding}, {allowed} allowed");
+
+    let keys = keys(server, backend::select(None).unwrap(), 3);
+    let blocks = encrypt_images(server, &keys, &images);
+    let mut trace = Trace::default();
+    let seen = std::sync::Mutex::new(Vec::new());
+    let progress = |p: &Progress<'_>| seen.lock().unwrap().push((p.block, p.step));
+    let options = Options { progress: Some(&progress), trace: Some(&mut trace) };
+    let replies = evaluate(server, &keys.context, keys.evaluation.as_ref(), blocks, options).unwrap();
+    let encrypted = decrypted(&keys, &replies, COUNT);
+    let noise = worst(&clear, &encrypted);
+    let measured_bits = -noise.log2();
+    println!("{name}: predicted {:.2} bits, measured {measured_bits:.2}", estimate.precision_bits);
+    assert!(measured_bits >= estimate.precision_bits, "{name}: the worst error {noise} is above the prediction");
+    assert!(measured_bits <= estimate.precision_bits + 2.0, "{name}: the prediction is more than 2 bits too careful");
+    assert_eq!(trace.steps.len(), server.blocks() * (server.steps().len() - 1));
+    assert_eq!(seen.lock().unwrap().len(), trace.steps.len());
+    plan
+}
+
+#[test]
+fn one_hidden_layer_needs_neither_key_nor_rescale() {
+    let plan = check_chain("mlp", mlp());
+    assert!(!plan.server.needs_evaluation_key());
+    let rescales = plan.server.steps().iter().any(|s| matches!(s.operation, Operation::Rescale { .. }));
+    assert!(!rescales);
+    assert_eq!(plan.server.output().components, 3);
+}
+
+#[test]
+fn convolutional_network() {
+    let plan = check_chain("convolutional", convolutional());
+    assert!(plan.server.needs_evaluation_key());
+}
+
+#[test]
+fn residual_network() {
+    check_chain("residual", residual());
+}
+
+#[test]
+fn wide_weights_track_the_float_network() {
+    let model = model(convolutional());
+    let images = images(&model, 500, 13);
+    let folded = execute_folded(&fold(&model.graph).unwrap(), &images, 500).unwrap();
+    let mut errors = Vec::new();
+    for bits in [8, 12, 16] {
+        let options = CompileOptions { weight_bits: Some(bits), ..CompileOptions::new(500) };
+        let plan = compile(&model, &options).unwrap();
+        errors.push(worst(&folded, &evaluate_clear(&plan.server, &images, 500).unwrap()));
+    }
+    assert!(errors[1] < errors[0] / 8.0 && errors[2] < errors[1] / 4.0, "{errors:?}");
+}
+
+#[test]
+fn same_request_same_reply_on_every_backend_and_thread_count() {
+    let model = model(residual());
+    let plan = compiled(&model, 64).server;
+    let images = images(&model, 64, 14);
+    let mut replies = Vec::new();
+    for backend in backend::available() {
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            replies.push(pool.install(|| {
+                let keys = keys(&plan, backend, 5);
+                // Encryption draws a fresh public seed: encrypt once and reuse the bytes.
+                static REQUEST: std::sync::OnceLock<Vec<SeededCiphertexts>> = std::sync::OnceLock::new();
+                let request = REQUEST.get_or_init(|| encrypt_images(&plan, &keys, &images)).clone();
+                let options = Options::default();
+                evaluate(&plan, &keys.context, keys.evaluation.as_ref(), request, options).unwrap()[0].parts().to_vec()
+            }));
+        }
+    }
+    assert!(replies.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn plans_are_pure_functions_and_survive_their_files() {
+    let model = model(residual());
+    let (first, second) = (compiled(&model, 300), compiled(&model, 300));
+    let bytes = first.server.to_bytes().unwrap();
+    assert_eq!(bytes, second.server.to_bytes().unwrap());
+    assert_eq!(first.client.to_bytes().unwrap(), second.client.to_bytes().unwrap());
+    let read = ServerPlan::from_bytes(&bytes).unwrap();
+    assert_eq!(read.digest(), first.client.plan());
+    assert_eq!(read.to_bytes().unwrap(), bytes);
+    let images = images(&model, 3, 15);
+    assert_eq!(evaluate_clear(&read, &images, 3).unwrap(), evaluate_clear(&first.server, &images, 3).unwrap());
+}
