@@ -396,18 +396,16 @@ fn fold(twist: &Twist, a: &mut [u64]) {
     fn groups(twist: &Twist, front: &mut [[u64; LANES]], back: &mut [[u64; LANES]]) {
         let lanes = Lanes::new(&twist.modulus);
         let i = Factor::new(&twist.modulus, twist.imaginary);
-        let table = twist.forward.groups();
-        for (((f, b), w), v) in front
+        for ((f, b), [w, w_quotient, v, v_quotient]) in front
             .iter_mut()
             .zip(back.iter_mut().rev())
-            .zip(table.front)
-            .zip(table.back)
+            .zip(twist.forward.groups())
         {
             let (x, rotated) = (load(f), lanes.times_lazy(i, reverse(load(b))));
             let difference = _mm512_add_epi64(_mm512_sub_epi64(x, rotated), lanes.two_q);
             let sum = _mm512_add_epi64(x, rotated);
-            store(f, lanes.times(Factor::load(w.0, w.1), difference));
-            store(b, reverse(lanes.times(Factor::load(v.0, v.1), sum)));
+            store(f, lanes.times(Factor::load(w, w_quotient), difference));
+            store(b, reverse(lanes.times(Factor::load(v, v_quotient), sum)));
         }
     }
     let half = a.len() / 2;
@@ -426,15 +424,13 @@ fn unfold(twist: &Twist, a: &mut [u64]) {
     fn groups(twist: &Twist, front: &mut [[u64; LANES]], back: &mut [[u64; LANES]]) {
         let lanes = Lanes::new(&twist.modulus);
         let i = Factor::new(&twist.modulus, twist.imaginary);
-        let table = twist.inverse.groups();
-        for (((f, b), w), v) in front
+        for ((f, b), [w, w_quotient, v, v_quotient]) in front
             .iter_mut()
             .zip(back.iter_mut().rev())
-            .zip(table.front)
-            .zip(table.back)
+            .zip(twist.inverse.groups())
         {
-            let x = lanes.times_lazy(Factor::load(w.0, w.1), load(f));
-            let y = lanes.times_lazy(Factor::load(v.0, v.1), reverse(load(b)));
+            let x = lanes.times_lazy(Factor::load(w, w_quotient), load(f));
+            let y = lanes.times_lazy(Factor::load(v, v_quotient), reverse(load(b)));
             let difference = _mm512_add_epi64(_mm512_sub_epi64(x, y), lanes.two_q);
             store(f, lanes.below_four(difference));
             store(b, reverse(lanes.times(i, _mm512_add_epi64(x, y))));

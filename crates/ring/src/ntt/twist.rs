@@ -34,31 +34,18 @@ impl PairFactors {
         }
     }
 
-    /// The factors of whole groups of eight pairs, each with its quotients.
+    /// Factor and quotient of the front, factor and quotient of the back position, for whole groups of eight pairs.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn groups(
-        &self,
-    ) -> Groups<
-        impl Iterator<Item = (&[u64; 8], &[u64; 8])>,
-        impl Iterator<Item = (&[u64; 8], &[u64; 8])>,
-    > {
-        let chunks = |factors| <[u64]>::as_chunks::<8>(factors).0;
-        Groups {
-            front: chunks(&self.front[..])
-                .iter()
-                .zip(chunks(&self.front_quotient[..])),
-            back: chunks(&self.back[..])
-                .iter()
-                .zip(chunks(&self.back_quotient[..])),
-        }
+    pub(crate) fn groups(&self) -> impl Iterator<Item = [&[u64; 8]; 4]> {
+        let groups = |factors| <[u64]>::as_chunks::<8>(factors).0.iter();
+        let front = groups(&self.front[..]).zip(groups(&self.front_quotient[..]));
+        let back = groups(&self.back[..]).zip(groups(&self.back_quotient[..]));
+        front
+            .zip(back)
+            .map(|((front, front_quotient), (back, back_quotient))| {
+                [front, front_quotient, back, back_quotient]
+            })
     }
-}
-
-/// Iterators over whole groups of pairs: see [`PairFactors::groups`].
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct Groups<F, B> {
-    pub(crate) front: F,
-    pub(crate) back: B,
 }
 
 /// All constants of both directions.

@@ -1,0 +1,95 @@
+//! The transform, limb operations and sampling on every backend of this processor.
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use sordino_ring::{
+    Modulus, NttTable, backend, primes_below,
+    sample::{
+        SecretRng, UniformDomain, expand_uniform, expand_uniform_packed_into, gaussian, ternary,
+    },
+    unpack,
+};
+
+const RING_DEGREE: usize = 1 << 14;
+
+fn transforms(criterion: &mut Criterion) {
+    for bits in [32, 48] {
+        let q = Modulus::new(
+            primes_below(1 << bits, RING_DEGREE)
+                .next()
+                .expect("a prime"),
+        )
+        .expect("a modulus");
+        for backend in backend::available() {
+            let mut group =
+                criterion.benchmark_group(format!("{} N = 2^14, {bits} bits", backend.name));
+            let table = NttTable::new(RING_DEGREE, q, backend).expect("a table");
+            let mut a: Vec<u64> = (0..RING_DEGREE as u64)
+                .map(|k| q.reduce_u64(k * k * k * k * k))
+                .collect();
+            let b = a.clone();
+            group.bench_function("forward", |bencher| {
+                bencher.iter(|| table.forward(black_box(&mut a)))
+            });
+            group.bench_function("inverse", |bencher| {
+                bencher.iter(|| table.inverse(black_box(&mut a)))
+            });
+            group.bench_function("multiply_assign", |bencher| {
+                bencher.iter(|| backend.multiply_assign(&q, black_box(&mut a), &b));
+            });
+            group.bench_function("multiply_add_assign", |bencher| {
+                bencher.iter(|| backend.multiply_add_assign(&q, black_box(&mut a), &b, &b));
+            });
+        }
+    }
+}
+
+fn sampling(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sampling, 2^14");
+    let domain = UniformDomain {
+        index: 0,
+        limb: 0,
+        purpose: 0,
+    };
+    for bits in [32, 48] {
+        let q = Modulus::new(
+            primes_below(1 << bits, RING_DEGREE)
+                .next()
+                .expect("a prime"),
+        )
+        .expect("a modulus");
+        let mut out = vec![0; RING_DEGREE];
+        group.bench_function(format!("expand_uniform {bits} bits"), |bencher| {
+            bencher.iter(|| expand_uniform(&[1; 32], domain, &q, black_box(&mut out)));
+        });
+        let mut packed = vec![0; RING_DEGREE * q.byte_width()];
+        group.bench_function(
+            format!("expand_uniform_packed_into {bits} bits"),
+            |bencher| {
+                bencher.iter(|| {
+                    expand_uniform_packed_into(&[1; 32], domain, &q, black_box(&mut packed))
+                });
+            },
+        );
+        group.bench_function(format!("unpack {bits} bits"), |bencher| {
+            bencher.iter(|| unpack(q.byte_width(), black_box(&packed), black_box(&mut out)));
+        });
+    }
+    let mut rng = SecretRng::from_seed([0; 32]);
+    let mut errors = vec![0; RING_DEGREE];
+    group.bench_function("gaussian", |bencher| {
+        bencher.iter(|| gaussian(&mut rng, black_box(&mut errors)))
+    });
+    let mut secret = vec![0; RING_DEGREE];
+    group.bench_function("ternary", |bencher| {
+        bencher.iter(|| ternary(&mut rng, black_box(&mut secret)))
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    targets = transforms, sampling
+}
+criterion_main!(benches);
