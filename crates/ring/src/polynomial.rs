@@ -166,3 +166,42 @@ impl<Form> zeroize::Zeroize for RnsPolynomial<Form> {
         self.residues.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Modulus, backend, primes_below};
+
+    #[test]
+    fn forms_round_trip_limb_by_limb() {
+        let n = 32;
+        let tables: Vec<NttTable> = primes_below(1 << 40, n)
+            .take(3)
+            .map(|q| NttTable::new(n, Modulus::new(q).unwrap(), backend::portable()).unwrap())
+            .collect();
+        let residues: Vec<u64> = (0..3 * n as u64).collect();
+        let polynomial = RnsPolynomial::<Coefficient>::from_residues(n, residues.clone()).unwrap();
+        assert_eq!((polynomial.limbs(), polynomial.ring_degree()), (3, n));
+        let mut evaluated = polynomial.clone().into_evaluation(&tables);
+        for (i, table) in tables.iter().enumerate() {
+            let mut limb = polynomial.limb(i).to_vec();
+            table.forward(&mut limb);
+            assert_eq!(evaluated.limb(i), limb);
+        }
+        assert!(evaluated.clone().into_coefficient(&tables) == polynomial);
+        evaluated.truncate(2);
+        assert_eq!(
+            evaluated.into_coefficient(&tables).residues(),
+            &residues[..2 * n]
+        );
+        assert!(matches!(
+            RnsPolynomial::<Evaluation>::from_residues(n, vec![0; n + 1]),
+            Err(Error::Shape {
+                expected: 64,
+                found: 33,
+                ..
+            })
+        ));
+        assert_eq!(format!("{polynomial:?}"), "RnsPolynomial(3 limbs × 32)");
+    }
+}

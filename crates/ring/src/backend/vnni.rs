@@ -226,14 +226,13 @@ impl LinearKernel for Vnni {
                 // being disjoint (`LinearMap::new`); rows and columns are inside both matrices, whose shapes
                 // `PreparedLinearMap::apply` has checked.
                 unsafe {
-                    match width {
-                        1 => job.run::<1>(first_group, groups, scratch),
-                        2 => job.run::<2>(first_group, groups, scratch),
-                        3 => job.run::<3>(first_group, groups, scratch),
-                        4 => job.run::<4>(first_group, groups, scratch),
-                        5 => job.run::<5>(first_group, groups, scratch),
-                        6 => job.run::<6>(first_group, groups, scratch),
-                        _ => job.run::<7>(first_group, groups, scratch),
+                    match self.weight_width {
+                        WeightWidth::Eight => {
+                            job.run_width::<1>(width, first_group, groups, scratch)
+                        }
+                        WeightWidth::Sixteen => {
+                            job.run_width::<2>(width, first_group, groups, scratch)
+                        }
                     }
                 }
             });
@@ -241,14 +240,77 @@ impl LinearKernel for Vnni {
     }
 }
 
+/// Requests the lines of the next piece of work while the present one computes: rows are pages apart, so the
+/// processor does not foresee them.
+struct Lookahead<'a> {
+    /// The first column's bytes in row 0.
+    base: *const u8,
+    row_bytes: usize,
+    /// The rows still to request.
+    rows: std::slice::Iter<'a, u32>,
+    /// The present row's next byte and the bytes it has left.
+    next: *const u8,
+    left: usize,
+    /// Bytes of a row.
+    bytes: usize,
+}
+
+impl<'a> Lookahead<'a> {
+    fn lines(&self) -> usize {
+        self.rows.len() * self.bytes.div_ceil(64)
+    }
+
+    #[inline(always)]
+    fn request(&mut self, lines: usize) {
+        for _ in 0..lines {
+            if self.left == 0 {
+                let Some(&row) = self.rows.next() else {
+                    return;
+                };
+                self.next = self.base.wrapping_add(row as usize * self.row_bytes);
+                self.left = self.bytes;
+            }
+            // SAFETY: a hint, which no address makes fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.cast()) };
+            self.next = self.next.wrapping_add(64);
+            self.left = self.left.saturating_sub(64);
+        }
+    }
+}
+
 impl Job<'_> {
+    /// [`run`](Self::run) for the width of the residues.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn run_width<const B: usize>(
+        &self,
+        width: usize,
+        first_group: usize,
+        groups: &[PackedGroup],
+        scratch: &mut Scratch,
+    ) {
+        // SAFETY: as required of the caller.
+        unsafe {
+            match width {
+                1 => self.run::<1, B>(first_group, groups, scratch),
+                2 => self.run::<2, B>(first_group, groups, scratch),
+                3 => self.run::<3, B>(first_group, groups, scratch),
+                4 => self.run::<4, B>(first_group, groups, scratch),
+                5 => self.run::<5, B>(first_group, groups, scratch),
+                6 => self.run::<6, B>(first_group, groups, scratch),
+                _ => self.run::<7, B>(first_group, groups, scratch),
+            }
+        }
+    }
+
     /// One block of columns for some tile groups.
     ///
     /// # Safety
     /// The processor has the features; the job's pointers are valid for all rows named by the groups, and nobody
     /// else writes these rows in these columns.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn run<const W: usize>(
+    unsafe fn run<const W: usize, const B: usize>(
         &self,
         first_group: usize,
         groups: &[PackedGroup],
@@ -259,10 +321,10 @@ impl Job<'_> {
         let columns = (self.columns - start).min(self.block * LANES);
         let column_groups = columns.div_ceil(LANES);
         let reducer = exit::Reducer::new(self.modulus);
-        for group in groups {
+        for (position, group) in groups.iter().enumerate() {
             let depth = group.quads.len();
             let blocks = group.blocks(W, weight_width);
-            let rows = group.outputs.len() * weight_width.bytes();
+            let rows = group.outputs.len() * B;
             let panel = grown(&mut scratch.panel, column_groups * depth * W);
             let sums = grown(&mut scratch.sums, rows * W);
             for (position, quad) in group.quads.iter().enumerate() {
@@ -275,34 +337,63 @@ impl Job<'_> {
                     pack::quad::<W>(source, target, depth * W);
                 }
             }
+            let (panel, _) = panel.as_chunks::<W>();
+            let (sums, _) = sums.as_chunks_mut::<W>();
             let passes = (depth * W * 64).div_ceil(FIRST_LEVEL).max(1);
+            let mut lookahead = match groups.get(position + 1) {
+                Some(next) => self.lookahead::<W>(start, next),
+                None => self.lookahead::<W>(start + self.block * LANES, &groups[0]),
+            };
+            let share = lookahead
+                .lines()
+                .div_ceil(column_groups * passes * blocks.len());
             for g in 0..column_groups {
+                let column = start + g * LANES;
                 for pass in 0..passes {
                     let (from, to) = (pass * depth / passes, (pass + 1) * depth / passes);
+                    let panel = &panel[g * depth + from..g * depth + to];
                     for block in blocks {
+                        lookahead.request(share);
                         let weights = &block.weights[from * block.rows..to * block.rows];
-                        let panel = &panel[(g * depth + from) * W..(g * depth + to) * W];
-                        let sums = &mut sums[block.first_row * W..][..block.rows * W];
-                        product::multiply::<W>(block.rows, weights, panel, sums, pass > 0);
+                        let sums = &mut sums[block.first_row..block.first_row + block.rows];
+                        product::multiply::<W>(weights, panel, sums, pass > 0);
                         if pass + 1 < passes {
                             continue;
                         }
-                        let unit = weight_width.bytes();
-                        let outputs = &group.outputs[block.first_row / unit..];
-                        for (sums, &row) in sums.chunks_exact(W * unit).zip(outputs) {
-                            let column = start + g * LANES;
+                        let outputs = &group.outputs[block.first_row / B..];
+                        for (sums, &row) in sums.as_chunks::<B>().0.iter().zip(outputs) {
                             // SAFETY: row and column are inside the output and these bytes are this task's own.
                             unsafe {
                                 let target = self
                                     .output
                                     .pointer()
                                     .add(row as usize * self.row_bytes + column * W);
-                                reducer.store::<W>(sums, target, self.columns - column);
+                                reducer.store::<W, B>(sums, target, self.columns - column);
                             }
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// The rows of a group in the block of columns from `start`; nothing behind the last column.
+    fn lookahead<'a, const W: usize>(&self, start: usize, group: &'a PackedGroup) -> Lookahead<'a> {
+        let columns = self
+            .columns
+            .saturating_sub(start)
+            .min(self.block * LANES);
+        Lookahead {
+            base: self.input.as_ptr().wrapping_add(start * W),
+            row_bytes: self.row_bytes,
+            rows: if columns == 0 {
+                [].iter()
+            } else {
+                group.quads.as_flattened().iter()
+            },
+            next: std::ptr::null(),
+            left: 0,
+            bytes: columns * W,
         }
     }
 }

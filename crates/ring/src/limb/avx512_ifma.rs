@@ -1,4 +1,5 @@
-//! Limb operations with AVX-512 and its 52-bit multiply-add (IFMA): eight residues at a time.
+//! Limb operations with AVX-512 and its 52-bit multiply-add (IFMA): eight residues at a time. Every processor with IFMA
+//! has the byte permutes (VBMI) for packing too.
 //!
 //! `madd52lo` and `madd52hi` add the low and the high 52 bits of a 104-bit product to a 64-bit lane. With q below
 //! 2^50 a product of residues, and everything below 4q, fits.
@@ -6,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, portable};
-use crate::{Modulus, ntt::Twist};
+use crate::{Modulus, ntt::Twist, residue_bytes::avx512_vbmi};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     shoup_shift: SHIFT,
@@ -25,14 +26,18 @@ pub(crate) static KERNEL: Kernel = Kernel {
     reduce_i64_into,
     fold,
     unfold,
+    unpack: avx512_vbmi::unpack,
+    pack: avx512_vbmi::pack,
     cumulative_lookup,
 };
 
 /// Whether the processor has the instructions of this table.
 pub(crate) fn supported() -> bool {
     is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512ifma")
+        && is_x86_feature_detected!("avx512vbmi")
 }
 
 const SHIFT: u32 = 52;

@@ -28,6 +28,9 @@ pub(crate) struct Kernel {
     pub(crate) reduce_i64_into: fn(&Modulus, &[i64], &mut [u64]),
     pub(crate) fold: fn(&Twist, &mut [u64]),
     pub(crate) unfold: fn(&Twist, &mut [u64]),
+    /// Width, packed bytes, residues; exactly as long as each other, width 1 to 8.
+    pub(crate) unpack: fn(usize, &[u8], &mut [u64]),
+    pub(crate) pack: fn(usize, &[u64], &mut [u8]),
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
     pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
 }

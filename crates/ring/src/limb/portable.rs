@@ -1,7 +1,7 @@
 //! The plain limb operations: they define every result.
 
 use super::Kernel;
-use crate::{Modulus, ntt::Twist};
+use crate::{Modulus, ntt::Twist, residue_bytes};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     shoup_shift: 64,
@@ -20,6 +20,8 @@ pub(crate) static KERNEL: Kernel = Kernel {
     reduce_i64_into,
     fold: |twist, a| fold::<64>(twist, a),
     unfold: |twist, a| unfold::<64>(twist, a),
+    unpack: residue_bytes::portable::unpack,
+    pack: residue_bytes::portable::pack,
     cumulative_lookup,
 };
 

@@ -4,7 +4,7 @@ use rand_chacha::{
     ChaCha20Rng,
     rand_core::{Rng, SeedableRng},
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::Error;
 
@@ -77,12 +77,6 @@ impl SecretStreams {
         let mut rng = SecretRng::keyed(&self.key);
         rng.generator.set_stream(index);
         rng
-    }
-}
-
-impl Drop for SecretStreams {
-    fn drop(&mut self) {
-        self.key.zeroize();
     }
 }
 

@@ -59,37 +59,56 @@ impl Reducer {
 
     /// Reduces and stores sixteen columns of one output, or as many as are left.
     ///
-    /// `sums` are the W planes, for 16-bit weights those of the low row and then those of the high row.
+    /// `sums` are the W planes; for 16-bit weights (B = 2) those of the low row and then those of the high row.
     ///
     /// # Safety
     /// The processor has the features and `target` is writable for `columns` residues of W bytes or sixteen.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    pub(super) unsafe fn store<const W: usize>(
+    pub(super) unsafe fn store<const W: usize, const B: usize>(
         &self,
-        sums: &[__m512i],
+        sums: &[[__m512i; W]; B],
         target: *mut u8,
         columns: usize,
     ) {
-        for half in 0..2 {
-            let mut remainder = self.remainder::<W>(&sums[..W], half);
-            if sums.len() > W {
-                let high = self.remainder::<W>(&sums[W..], half);
-                remainder = self.combine(high, remainder);
+        let [low, high] = [0, 1].map(|half| {
+            let mut remainder = self.remainder(&sums[0], half);
+            if B == 2 {
+                remainder = self.combine(self.remainder(&sums[B - 1], half), remainder);
             }
-            let residues = self.canonical(remainder);
+            self.canonical(remainder)
+        });
+        let close = |residues| {
             // SAFETY: the index is a vector of constants.
             let index = unsafe { _mm512_loadu_epi8(Layout::<W>::CLOSE.as_ptr().cast()) };
-            let bytes = _mm512_permutexvar_epi8(index, residues);
-            let count = HALF.min(columns.saturating_sub(half * HALF)) * W;
-            let mask = if count == 0 {
+            _mm512_permutexvar_epi8(index, residues)
+        };
+        let mask = |columns: usize| {
+            if columns == 0 {
                 0
             } else {
-                u64::MAX >> (64 - count)
-            };
-            // SAFETY: the mask keeps the store to the columns that are there.
-            unsafe {
-                _mm512_mask_storeu_epi8(target.add(half * HALF * W).cast(), mask, bytes);
+                u64::MAX >> (64 - columns * W)
+            }
+        };
+        // SAFETY: the masks keep the stores to the columns that are there.
+        unsafe {
+            let upper = target.add(HALF * W);
+            if columns >= LANES {
+                if W == 4 {
+                    let even = _mm512_setr_epi32(
+                        0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
+                    );
+                    let bytes = _mm512_permutex2var_epi32(low, even, high);
+                    _mm512_storeu_epi8(target.cast(), bytes);
+                } else {
+                    let mask = const { u64::MAX >> (64 - HALF * W) };
+                    _mm512_mask_storeu_epi8(target.cast(), mask, close(low));
+                    _mm512_mask_storeu_epi8(upper.cast(), mask, close(high));
+                }
+            } else {
+                let (first, second) = (columns.min(HALF), columns.saturating_sub(HALF));
+                _mm512_mask_storeu_epi8(target.cast(), mask(first), close(low));
+                _mm512_mask_storeu_epi8(upper.cast(), mask(second), close(high));
             }
         }
     }
@@ -97,7 +116,7 @@ impl Reducer {
     /// x mod q in (-0.51 q, 0.51 q) for eight columns.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn remainder<const W: usize>(&self, sums: &[__m512i], half: usize) -> __m512d {
+    fn remainder<const W: usize>(&self, sums: &[__m512i; W], half: usize) -> __m512d {
         let plane = |p: usize| {
             // SAFETY: a vector of sums has two halves.
             let sums =
@@ -106,9 +125,11 @@ impl Reducer {
         };
         // Horner's rule over planes from..to.
         let join = |from: usize, to: usize| {
-            (from..to - 1).rev().fold(plane(to - 1), |value, p| {
-                _mm512_fmadd_pd(value, _mm512_set1_pd(256.0), plane(p))
-            })
+            let mut value = plane(to - 1);
+            for p in (from..to - 1).rev() {
+                value = _mm512_fmadd_pd(value, _mm512_set1_pd(256.0), plane(p));
+            }
+            value
         };
         let two_to_24 = _mm512_set1_pd(TWO_TO_24);
         let low = join(0, W.min(3));

@@ -13,58 +13,60 @@ const MAX_ACCUMULATORS: usize = 27;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn multiply<const W: usize>(
-    rows: usize,
     weights: &[i32],
-    panel: &[__m512i],
-    sums: &mut [__m512i],
+    panel: &[[__m512i; W]],
+    sums: &mut [[__m512i; W]],
     continues: bool,
 ) {
-    match rows {
-        1 => register_block::<1, W>(weights, panel, sums, continues),
-        2 => register_block::<2, W>(weights, panel, sums, continues),
-        3 => register_block::<3, W>(weights, panel, sums, continues),
-        4 => register_block::<4, W>(weights, panel, sums, continues),
-        5 => register_block::<5, W>(weights, panel, sums, continues),
-        6 => register_block::<6, W>(weights, panel, sums, continues),
-        7 => register_block::<7, W>(weights, panel, sums, continues),
-        8 => register_block::<8, W>(weights, panel, sums, continues),
-        _ => unreachable!("no register block of {rows} rows"),
+    let rows = sums.len();
+    assert_eq!(weights.len(), rows * panel.len());
+    // SAFETY: the lengths fit, as just checked and by the match.
+    unsafe {
+        match rows {
+            1 => register_block::<1, W>(weights, panel, sums, continues),
+            2 => register_block::<2, W>(weights, panel, sums, continues),
+            3 => register_block::<3, W>(weights, panel, sums, continues),
+            4 => register_block::<4, W>(weights, panel, sums, continues),
+            5 => register_block::<5, W>(weights, panel, sums, continues),
+            6 => register_block::<6, W>(weights, panel, sums, continues),
+            7 => register_block::<7, W>(weights, panel, sums, continues),
+            8 => register_block::<8, W>(weights, panel, sums, continues),
+            _ => unreachable!("no register block of {rows} rows"),
+        }
     }
 }
 
+/// # Safety
+/// The processor has the features; there are R sums and R weights for each quad of the panel.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn register_block<const R: usize, const W: usize>(
+unsafe fn register_block<const R: usize, const W: usize>(
     weights: &[i32],
-    panel: &[__m512i],
-    sums: &mut [__m512i],
+    panel: &[[__m512i; W]],
+    sums: &mut [[__m512i; W]],
     continues: bool,
 ) {
     if R * W > MAX_ACCUMULATORS {
         unreachable!("{R} rows of {W} planes do not fit the registers");
     }
-    let (weights, no_weights) = weights.as_chunks::<R>();
-    let (panel, no_panel) = panel.as_chunks::<W>();
-    assert!(weights.len() == panel.len() && no_weights.is_empty() && no_panel.is_empty());
-    let (sums, no_sums) = sums.as_chunks_mut::<W>();
-    assert!(sums.len() == R && no_sums.is_empty());
+    // SAFETY: R sums, as required.
+    let sums = unsafe { &mut *sums.as_mut_ptr().cast::<[[__m512i; W]; R]>() };
     let mut block = [[_mm512_setzero_si512(); W]; R];
     if continues {
-        for (accumulators, sums) in block.iter_mut().zip(&*sums) {
-            *accumulators = *sums;
-        }
+        block = *sums;
     }
-    for (weights, planes) in weights.iter().zip(panel) {
-        for r in 0..R {
-            let weight = _mm512_set1_epi32(weights[r]);
-            for p in 0..W {
-                block[r][p] = _mm512_dpbusd_epi32(block[r][p], planes[p], weight);
+    let mut weights = weights.as_ptr();
+    for planes in panel {
+        for (r, sums) in block.iter_mut().enumerate() {
+            // SAFETY: R weights a quad, as required.
+            let weight = _mm512_set1_epi32(unsafe { *weights.add(r) });
+            for (sum, &plane) in sums.iter_mut().zip(planes) {
+                *sum = _mm512_dpbusd_epi32(*sum, plane, weight);
             }
         }
+        weights = weights.wrapping_add(R);
     }
-    for (accumulators, sums) in block.iter().zip(sums) {
-        *sums = *accumulators;
-    }
+    *sums = block;
 }
 
 /// The peak loop: nothing but accumulators, enough of them to hide the latency.

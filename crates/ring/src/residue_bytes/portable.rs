@@ -1,19 +1,9 @@
-//! Residues as little-endian bytes without padding: the storage and file layout of every polynomial.
+//! Plain packing and unpacking: groups of eight residues with everything but the values known to the compiler.
 
 /// Elements handled at a time: eight residues of w bytes are w whole words.
 const GROUP: usize = 8;
 
-/// Reads `out.len()` residues of `width` bytes each.
-///
-/// # Panics
-/// If `width` is not 1 to 8 or `bytes` is not exactly `width · out.len()` long.
-pub fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
-    assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
-    assert_eq!(
-        bytes.len(),
-        width * out.len(),
-        "bytes must hold exactly the residues asked for"
-    );
+pub(crate) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
     match width {
         3 => unpack_groups::<3>(bytes, out),
         4 => unpack_groups::<4>(bytes, out),
@@ -24,17 +14,7 @@ pub fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
     }
 }
 
-/// Writes residues as `width` bytes each; higher bytes are cut off.
-///
-/// # Panics
-/// If `width` is not 1 to 8 or `out` is not exactly `width · residues.len()` long.
-pub fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
-    assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
-    assert_eq!(
-        out.len(),
-        width * residues.len(),
-        "out must hold exactly the residues given"
-    );
+pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
     match width {
         3 => pack_groups::<3>(residues, out),
         4 => pack_groups::<4>(residues, out),
@@ -95,37 +75,4 @@ fn pack_groups<const W: usize>(residues: &[u64], out: &mut [u8]) {
         }
     }
     pack_tail(W, tail, tail_bytes);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn round_trip_and_layout(width in 1_usize..=8, values in prop::collection::vec(any::<u64>(), 0..70)) {
-            let mask = u64::MAX >> (64 - 8 * width);
-            let mut bytes = vec![0xa5; width * values.len()];
-            pack(width, &values, &mut bytes);
-            let plain: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..width].to_vec()).collect();
-            prop_assert_eq!(&bytes, &plain);
-            let mut back = vec![u64::MAX; values.len()];
-            unpack(width, &bytes, &mut back);
-            let expected: Vec<u64> = values.iter().map(|v| v & mask).collect();
-            prop_assert_eq!(back, expected);
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "exactly")]
-    fn unpack_refuses_a_wrong_length() {
-        unpack(4, &[0; 15], &mut [0; 4]);
-    }
-
-    #[test]
-    #[should_panic(expected = "exactly")]
-    fn pack_refuses_a_wrong_length() {
-        pack(5, &[0; 4], &mut [0; 21]);
-    }
 }

@@ -1,0 +1,89 @@
+//! Packing and unpacking with one byte permute for eight residues.
+
+use std::arch::x86_64::*;
+
+use super::portable;
+
+const LANES: usize = 8;
+
+/// The low `8 · width` bytes of a register.
+fn packed_mask(width: usize) -> u64 {
+    u64::MAX >> (64 - LANES * width)
+}
+
+pub(crate) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn groups(width: usize, bytes: &[u8], out: &mut [[u64; LANES]]) {
+        // Byte b of residue j comes from byte j · width + b; the other bytes are zeroed.
+        let (mut index, mut used) = ([0_u8; 64], 0_u64);
+        for (place, index) in index.iter_mut().enumerate() {
+            let (residue, byte) = (place / 8, place % 8);
+            if byte < width {
+                *index = (residue * width + byte) as u8;
+                used |= 1 << place;
+            }
+        }
+        // SAFETY: reads the 64 bytes of the array.
+        let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+        for (group, out) in out.iter_mut().enumerate() {
+            let bytes = &bytes[group * LANES * width..];
+            let packed = match bytes.first_chunk::<64>() {
+                // SAFETY: reads the 64 bytes of the array.
+                Some(whole) => unsafe { _mm512_loadu_si512(whole.as_ptr().cast()) },
+                None => {
+                    let exact = &bytes[..LANES * width];
+                    // SAFETY: reads only the bytes of the mask, which are those of the slice.
+                    unsafe { _mm512_maskz_loadu_epi8(packed_mask(width), exact.as_ptr().cast()) }
+                }
+            };
+            let residues = _mm512_maskz_permutexvar_epi8(used, index, packed);
+            // SAFETY: writes the 64 bytes of the array.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), residues) };
+        }
+    }
+    let (whole, tail) = out.as_chunks_mut();
+    let (bytes, tail_bytes) = bytes.split_at(whole.len() * LANES * width);
+    // SAFETY: reachable only through a table that is used where these instructions were found.
+    unsafe { groups(width, bytes, whole) };
+    portable::unpack(width, tail_bytes, tail);
+}
+
+pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn groups(width: usize, residues: &[[u64; LANES]], out: &mut [u8]) {
+        // Packed byte p is byte p % width of residue p / width.
+        let mut index = [0_u8; 64];
+        for (place, index) in index.iter_mut().enumerate().take(LANES * width) {
+            *index = (place / width * 8 + place % width) as u8;
+        }
+        // SAFETY: reads the 64 bytes of the array.
+        let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+        for (group, residues) in residues.iter().enumerate() {
+            // SAFETY: reads the 64 bytes of the array.
+            let residues = unsafe { _mm512_loadu_si512(residues.as_ptr().cast()) };
+            let packed = _mm512_permutexvar_epi8(index, residues);
+            let out = &mut out[group * LANES * width..];
+            match out.first_chunk_mut::<64>() {
+                // What is written too far belongs to the next groups, which overwrite it.
+                // SAFETY: writes the 64 bytes of the array.
+                Some(whole) => unsafe { _mm512_storeu_si512(whole.as_mut_ptr().cast(), packed) },
+                None => {
+                    let exact = &mut out[..LANES * width];
+                    // SAFETY: writes only the bytes of the mask, which are those of the slice.
+                    unsafe {
+                        _mm512_mask_storeu_epi8(
+                            exact.as_mut_ptr().cast(),
+                            packed_mask(width),
+                            packed,
+                        )
+                    }
+                }
+            }
+        }
+    }
+    let (whole, tail) = residues.as_chunks();
+    let (out, tail_out) = out.split_at_mut(whole.len() * LANES * width);
+    // SAFETY: reachable only through a table that is used where these instructions were found.
+    unsafe { groups(width, whole, out) };
+    portable::pack(width, tail, tail_out);
+}
