@@ -13,8 +13,8 @@ use crate::primes::{self, Chain};
 use crate::schedule::{Kind, Sketch};
 use crate::search::{Winner, search};
 use crate::{
-    ClientPlan, CompileOptions, Error, InputLayout, Operation, OutputLayout, Packing, ServerPlan, Step, Term, noise,
-    parts, weights, wire,
+    ClientPlan, CompileOptions, Error, InputLayout, Operation, OutputLayout, Packing, ServerPlan,
+    Step, Term, noise, parts, weights, wire,
 };
 
 /// Integers of a plan stay below this many bits, so that the clear engine's 128-bit integers never wrap.
@@ -39,16 +39,23 @@ pub struct Plan {
 /// scale could hold.
 pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     if options.packing == Packing::ChannelWise {
-        return Err(Error::UnsupportedPacking { packing: options.packing.to_string() });
+        return Err(Error::UnsupportedPacking {
+            packing: options.packing.to_string(),
+        });
     }
     if options.batch == 0 || options.batch > MAX_BATCH {
-        return Err(Error::Batch { found: options.batch, limit: MAX_BATCH });
+        return Err(Error::Batch {
+            found: options.batch,
+            limit: MAX_BATCH,
+        });
     }
     let calibration = model
         .calibration
         .as_ref()
         .filter(|calibration| !calibration.folded.is_empty())
-        .ok_or_else(|| Error::MissingRanges { model: model.name.clone() })?;
+        .ok_or_else(|| Error::MissingRanges {
+            model: model.name.clone(),
+        })?;
     let folded = fold(&model.graph)?;
     let mut network = Network::new(&folded, calibration)?;
     weights::choose(&mut network, options.weight_bits);
@@ -57,14 +64,19 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     let (record, steps) = realize(model, &network, &quantized, options, winner)?;
     let server = ServerPlan::new(record, steps)?;
     let logits = &model.graph.node(model.graph.output()).name;
-    let range = calibration.nodes.get(logits).ok_or_else(|| Error::StaleRanges {
-        node: logits.clone(),
-        detail: "the range of the logits is missing".into(),
-    })?;
+    let range = calibration
+        .nodes
+        .get(logits)
+        .ok_or_else(|| Error::StaleRanges {
+            node: logits.clone(),
+            detail: "the range of the logits is missing".into(),
+        })?;
     let client = ClientPlan {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
-        parents: parts::ClientParents { plan: server.digest() },
+        parents: parts::ClientParents {
+            plan: server.digest(),
+        },
         packing: Packing::ElementWise,
         parameters: server.parameters().clone(),
         batch: server.batch(),
@@ -88,7 +100,12 @@ fn realize(
     options: &CompileOptions,
     winner: Winner,
 ) -> Result<(ServerRecord, Vec<Step>), Error> {
-    let Winner { choice, gadget, blocks, mut estimate } = winner;
+    let Winner {
+        choice,
+        gadget,
+        blocks,
+        mut estimate,
+    } = winner;
     let degree = choice.ring_degree;
     let no_primes = || Error::Impossible {
         constraints: String::new(),
@@ -106,7 +123,12 @@ fn realize(
         }
         _ => vec![],
     };
-    let parameters = Parameters::new(degree, chain.primes.clone(), special, gadget.map(|g| g.gadget))?;
+    let parameters = Parameters::new(
+        degree,
+        chain.primes.clone(),
+        special,
+        gadget.map(|g| g.gadget),
+    )?;
 
     let mut noise = noise::without_gadget(network, &choice, &sketch);
     if let Some(gadget) = gadget {
@@ -125,13 +147,24 @@ fn realize(
     let record = ServerRecord {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
-        parents: ServerParents { model: model.digest()? },
+        parents: ServerParents {
+            model: model.digest()?,
+        },
         packing: Packing::ElementWise,
         parameters,
         batch: options.batch,
         blocks,
-        input: InputLayout { features: first.elements, limbs: first.limbs, scale: first.scale },
-        output: OutputLayout { logits: last.elements, components: last.components, limbs: last.limbs, scale: last.scale },
+        input: InputLayout {
+            features: first.elements,
+            limbs: first.limbs,
+            scale: first.scale,
+        },
+        output: OutputLayout {
+            logits: last.elements,
+            components: last.components,
+            limbs: last.limbs,
+            scale: last.scale,
+        },
         estimate,
         steps: wire::describe(&steps),
     };
@@ -155,47 +188,77 @@ fn integers(
             if found_bits < f64::from(INTEGER_BITS) {
                 return Ok(());
             }
-            Err(Error::Overflow { step: info.name.clone(), quantity, found_bits, limit_bits: INTEGER_BITS })
+            Err(Error::Overflow {
+                step: info.name.clone(),
+                quantity,
+                found_bits,
+                limit_bits: INTEGER_BITS,
+            })
         };
         fits("the value", op.scale * info.max_abs)?;
-        let constants = |quantity: &'static str, values: &[f64], scale: f64| -> Result<Vec<i128>, Error> {
-            fits(quantity, values.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * scale)?;
-            Ok(values.iter().map(|v| (v * scale).round() as i128).collect())
-        };
+        let constants =
+            |quantity: &'static str, values: &[f64], scale: f64| -> Result<Vec<i128>, Error> {
+                fits(
+                    quantity,
+                    values.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * scale,
+                )?;
+                Ok(values.iter().map(|v| (v * scale).round() as i128).collect())
+            };
         let operation = match (op.kind, &node.op) {
             (Kind::Input, _) => Operation::Input,
             (Kind::Linear, QuantizedOp::Linear { terms, bias, .. }) => {
-                let width = if info.wide { WeightWidth::Sixteen } else { WeightWidth::Eight };
+                let width = if info.wide {
+                    WeightWidth::Sixteen
+                } else {
+                    WeightWidth::Eight
+                };
                 let weight_scale = info.weight_scale;
-                let products = terms.iter().filter(|t| matches!(t, QuantizedTerm::Tiles { .. }));
-                let branches = terms.iter().filter(|t| !matches!(t, QuantizedTerm::Tiles { .. }));
+                let products = terms
+                    .iter()
+                    .filter(|t| matches!(t, QuantizedTerm::Tiles { .. }));
+                let branches = terms
+                    .iter()
+                    .filter(|t| !matches!(t, QuantizedTerm::Tiles { .. }));
                 let mut planned = Vec::with_capacity(terms.len());
                 for (term, &source) in products.chain(branches).zip(&op.sources) {
                     planned.push(match term {
-                        QuantizedTerm::Tiles { tiles, .. } => {
-                            Term::Product { source, map: linear_map(info, &steps[source], tiles, width)?, weight_scale }
-                        }
+                        QuantizedTerm::Tiles { tiles, .. } => Term::Product {
+                            source,
+                            map: linear_map(info, &steps[source], tiles, width)?,
+                            weight_scale,
+                        },
                         QuantizedTerm::Diagonal { factors, .. } => {
                             let ratio = op.scale / steps[source].scale;
-                            let largest = factors.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * ratio;
+                            let largest =
+                                factors.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * ratio;
                             if largest.log2() > 62.0 {
                                 fits("the factor of a residual branch", f64::INFINITY)?;
                             }
-                            let factors = factors.iter().map(|f| (f * ratio).round() as i64).collect();
+                            let factors =
+                                factors.iter().map(|f| (f * ratio).round() as i64).collect();
                             Term::Scaled { source, factors }
                         }
                     });
                 }
-                Operation::Linear { terms: planned, bias: constants("the bias", bias, op.scale)? }
+                Operation::Linear {
+                    terms: planned,
+                    bias: constants("the bias", bias, op.scale)?,
+                }
             }
             (Kind::Square, QuantizedOp::Square { shift, .. }) => {
                 let source = op.sources[0];
-                Operation::Square { source, shift: constants("the shift", shift, steps[source].scale)? }
+                Operation::Square {
+                    source,
+                    shift: constants("the shift", shift, steps[source].scale)?,
+                }
             }
-            (Kind::Relinearize, _) => Operation::Relinearize { source: op.sources[0] },
-            (Kind::Rescale, _) => {
-                Operation::Rescale { source: op.sources[0], primes: chain.group_sizes[op.dropped - 1] }
-            }
+            (Kind::Relinearize, _) => Operation::Relinearize {
+                source: op.sources[0],
+            },
+            (Kind::Rescale, _) => Operation::Rescale {
+                source: op.sources[0],
+                primes: chain.group_sizes[op.dropped - 1],
+            },
             (Kind::Linear | Kind::Square, _) => unreachable!("quantizing keeps the kinds of nodes"),
         };
         steps.push(Step {
@@ -218,8 +281,14 @@ fn linear_map(
 ) -> Result<LinearMap, Error> {
     let tiles = tiles
         .iter()
-        .map(|tile| Tile { outputs: tile.outputs.clone(), inputs: tile.inputs.clone(), weights: tile.weights.clone() })
+        .map(|tile| Tile {
+            outputs: tile.outputs.clone(),
+            inputs: tile.inputs.clone(),
+            weights: tile.weights.clone(),
+        })
         .collect();
-    LinearMap::new(source.elements, info.elements, width, tiles)
-        .map_err(|source| Error::Weights { step: info.name.clone(), source })
+    LinearMap::new(source.elements, info.elements, width, tiles).map_err(|source| Error::Weights {
+        step: info.name.clone(),
+        source,
+    })
 }

@@ -23,7 +23,12 @@ pub struct CostTable {
 
 impl Default for CostTable {
     fn default() -> Self {
-        CostTable { linear_gmacs: 350.0, ntt_us: 6.0, pointwise_ns: 0.5, expand_ns: 0.25 }
+        CostTable {
+            linear_gmacs: 350.0,
+            ntt_us: 6.0,
+            pointwise_ns: 0.5,
+            expand_ns: 0.25,
+        }
     }
 }
 
@@ -33,10 +38,18 @@ impl CostTable {
     /// # Errors
     /// [`Error::CostTable`] when the file cannot be read, is no such table or holds a value that is not positive.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let refuse = |detail: String| Error::CostTable { path: path.to_owned(), detail };
+        let refuse = |detail: String| Error::CostTable {
+            path: path.to_owned(),
+            detail,
+        };
         let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
         let table: CostTable = serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let values = [table.linear_gmacs, table.ntt_us, table.pointwise_ns, table.expand_ns];
+        let values = [
+            table.linear_gmacs,
+            table.ntt_us,
+            table.pointwise_ns,
+            table.expand_ns,
+        ];
         if values.iter().any(|v| !(v.is_finite() && *v > 0.0)) {
             return Err(refuse("every cost must be a positive number".into()));
         }

@@ -5,13 +5,17 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The model carries no activation ranges.
-    #[error("model \"{model}\" has no recorded ranges, and scales cannot be chosen without them: run `sordino ranges MODEL --data PATH` first")]
+    #[error(
+        "model \"{model}\" has no recorded ranges, and scales cannot be chosen without them: run `sordino ranges MODEL --data PATH` first"
+    )]
     MissingRanges {
         /// Name of the network.
         model: String,
     },
     /// The recorded ranges do not belong to the folded graph.
-    #[error("the ranges recorded in the model have no entry for \"{node}\" ({detail}): record them again with `sordino ranges`")]
+    #[error(
+        "the ranges recorded in the model have no entry for \"{node}\" ({detail}): record them again with `sordino ranges`"
+    )]
     StaleRanges {
         /// Folded node without statistics.
         node: String,
@@ -25,7 +29,9 @@ pub enum Error {
         packing: String,
     },
     /// A batch of this size cannot be planned for.
-    #[error("a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests")]
+    #[error(
+        "a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests"
+    )]
     Batch {
         /// The batch asked for.
         found: usize,
@@ -33,7 +39,9 @@ pub enum Error {
         limit: usize,
     },
     /// No parameter set meets the constraints.
-    #[error("no plan meets the constraints (128-bit security{constraints}); closest: {closest}; try {hint}")]
+    #[error(
+        "no plan meets the constraints (128-bit security{constraints}); closest: {closest}; try {hint}"
+    )]
     Impossible {
         /// The constraints that were asked for, in words.
         constraints: String,
@@ -43,7 +51,9 @@ pub enum Error {
         hint: String,
     },
     /// A value would not fit the integers of the plan.
-    #[error("step \"{step}\": {quantity} needs {found_bits:.0} bits and {limit_bits} are available: retrain with smaller weights or a range penalty")]
+    #[error(
+        "step \"{step}\": {quantity} needs {found_bits:.0} bits and {limit_bits} are available: retrain with smaller weights or a range penalty"
+    )]
     Overflow {
         /// The step.
         step: String,
@@ -55,7 +65,9 @@ pub enum Error {
         limit_bits: u32,
     },
     /// A plan file holds something a plan cannot hold.
-    #[error("{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again")]
+    #[error(
+        "{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again"
+    )]
     Malformed {
         /// "server" or "client".
         part: &'static str,
@@ -101,6 +113,11 @@ impl Error {
         expected: impl ToString,
         found: impl ToString,
     ) -> Self {
-        Error::Malformed { part, what: what.into(), expected: expected.to_string(), found: found.to_string() }
+        Error::Malformed {
+            part,
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 }

@@ -44,8 +44,11 @@ impl Limbs {
     /// As the splitting rule would choose, without looking for primes.
     pub(crate) fn ideal(sketch: &Sketch, ring_degree: usize) -> Option<Self> {
         let base = primes::split(sketch.base_bits, ring_degree)?;
-        let groups: Option<Vec<Vec<f64>>> =
-            sketch.divisors.iter().map(|d| primes::split(d.log2(), ring_degree)).collect();
+        let groups: Option<Vec<Vec<f64>>> = sketch
+            .divisors
+            .iter()
+            .map(|d| primes::split(d.log2(), ring_degree))
+            .collect();
         Some(Self::assemble(base, groups?))
     }
 
@@ -65,17 +68,29 @@ impl Limbs {
         for group in &groups {
             left.push(left[left.len() - 1] - group.len());
         }
-        let bits = base.into_iter().chain(groups.into_iter().rev().flatten()).collect();
+        let bits = base
+            .into_iter()
+            .chain(groups.into_iter().rev().flatten())
+            .collect();
         Limbs { bits, left }
     }
 
     /// Stored bytes of one coefficient after `dropped` groups.
     pub(crate) fn bytes(&self, dropped: usize) -> usize {
-        self.bits[..self.left[dropped]].iter().map(|&b| primes::bytes_of(b)).sum()
+        self.bits[..self.left[dropped]]
+            .iter()
+            .map(|&b| primes::bytes_of(b))
+            .sum()
     }
 
     /// Stored bytes of all elements of an operation's result, one block.
-    fn value_bytes(&self, elements: usize, components: usize, dropped: usize, ring_degree: usize) -> u64 {
+    fn value_bytes(
+        &self,
+        elements: usize,
+        components: usize,
+        dropped: usize,
+        ring_degree: usize,
+    ) -> u64 {
         (elements * components * ring_degree) as u64 * self.bytes(dropped) as u64
     }
 }
@@ -88,16 +103,28 @@ pub(crate) struct GadgetChoice {
 }
 
 /// Seconds to relinearize one ciphertext with `limbs` limbs.
-fn relinearize_seconds(cost: &CostTable, gadget: GadgetChoice, bits: &[f64], ring_degree: usize) -> f64 {
+fn relinearize_seconds(
+    cost: &CostTable,
+    gadget: GadgetChoice,
+    bits: &[f64],
+    ring_degree: usize,
+) -> f64 {
     let limbs = bits.len() as f64;
     let (transforms, products) = match gadget.gadget {
-        Gadget::SpecialPrime => (limbs * limbs + 3.0 * limbs + 2.0, 2.0 * limbs * (limbs + 1.0)),
+        Gadget::SpecialPrime => (
+            limbs * limbs + 3.0 * limbs + 2.0,
+            2.0 * limbs * (limbs + 1.0),
+        ),
         Gadget::SmallDigits { digit_bits } => {
-            let digits: f64 = bits.iter().map(|&b| f64::from(digits_of(b, digit_bits))).sum();
+            let digits: f64 = bits
+                .iter()
+                .map(|&b| f64::from(digits_of(b, digit_bits)))
+                .sum();
             (limbs + digits * limbs, 2.0 * digits * limbs)
         }
     };
-    transforms * cost.ntt_seconds(ring_degree) + products * ring_degree as f64 * cost.pointwise_ns * 1e-9
+    transforms * cost.ntt_seconds(ring_degree)
+        + products * ring_degree as f64 * cost.pointwise_ns * 1e-9
 }
 
 /// Seconds for one block of a sketch.
@@ -124,11 +151,13 @@ pub(crate) fn block_seconds(
                 Kind::Input => elements * n * limbs.bytes(0) as f64 * cost.expand_ns * 1e-9,
                 Kind::Linear => {
                     let passes = if info.wide { 2.0 } else { 1.0 };
-                    info.macs as f64 * components * n * limbs.bytes(op.dropped) as f64 * passes / (cost.linear_gmacs * 1e9)
+                    info.macs as f64 * components * n * limbs.bytes(op.dropped) as f64 * passes
+                        / (cost.linear_gmacs * 1e9)
                 }
                 Kind::Square => pointwise(5.0 * elements * n * left as f64),
                 Kind::Relinearize => gadget.map_or(0.0, |gadget| {
-                    elements * relinearize_seconds(cost, gadget, &limbs.bits[..left], choice.ring_degree)
+                    elements
+                        * relinearize_seconds(cost, gadget, &limbs.bits[..left], choice.ring_degree)
                 }),
                 Kind::Rescale => {
                     let before = limbs.left[op.dropped - 1] as f64;
@@ -143,10 +172,18 @@ pub(crate) fn block_seconds(
 fn key_bytes(limbs: &Limbs, gadget: GadgetChoice, ring_degree: usize) -> u64 {
     let chain: u64 = limbs.bits.iter().map(|&b| primes::bytes_of(b) as u64).sum();
     let (digits, row) = match gadget.gadget {
-        Gadget::SpecialPrime => (limbs.bits.len() as u64, chain + u64::from(gadget.special_bits).div_ceil(8)),
-        Gadget::SmallDigits { digit_bits } => {
-            (limbs.bits.iter().map(|&b| u64::from(digits_of(b, digit_bits))).sum(), chain)
-        }
+        Gadget::SpecialPrime => (
+            limbs.bits.len() as u64,
+            chain + u64::from(gadget.special_bits).div_ceil(8),
+        ),
+        Gadget::SmallDigits { digit_bits } => (
+            limbs
+                .bits
+                .iter()
+                .map(|&b| u64::from(digits_of(b, digit_bits)))
+                .sum(),
+            chain,
+        ),
     };
     digits * row * ring_degree as u64
 }
@@ -165,7 +202,12 @@ pub(crate) fn sizes(
 ) -> (u64, u64, u64, u64) {
     let n = choice.ring_degree;
     let bytes_of = |op: &crate::schedule::Operation| {
-        limbs.value_bytes(network.nodes[op.node].elements, op.components, op.dropped, n)
+        limbs.value_bytes(
+            network.nodes[op.node].elements,
+            op.components,
+            op.dropped,
+            n,
+        )
     };
     let input = &sketch.operations[0];
     debug_assert!(matches!(network.nodes[input.node].kind, NodeKind::Input));

@@ -107,11 +107,19 @@ impl ServerPlan {
             self.packing().to_string(),
             (self.batch(), self.blocks()),
             self.parameters(),
-            (self.input().scale, self.output().scale, self.output().components),
+            (
+                self.input().scale,
+                self.output().scale,
+                self.output().components,
+            ),
             self.estimate(),
         );
         explanation.macs_per_image = Some(self.multiply_accumulates());
-        explanation.steps = self.steps().iter().map(|step| StepSummary::of(step, self.steps())).collect();
+        explanation.steps = self
+            .steps()
+            .iter()
+            .map(|step| StepSummary::of(step, self.steps()))
+            .collect();
         explanation
     }
 }
@@ -165,32 +173,87 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.estimate;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        writeln!(f, "{}: {} packing, {} images in {} block(s)", self.network, self.packing, self.batch, self.blocks)?;
+        writeln!(
+            f,
+            "{}: {} packing, {} images in {} block(s)",
+            self.network, self.packing, self.batch, self.blocks
+        )?;
         writeln!(f, "  ring degree N        {}", self.ring_degree)?;
-        writeln!(f, "  log2 Q / log2 QP     {:.1} / {:.1}", self.log2_q, self.log2_qp)?;
+        writeln!(
+            f,
+            "  log2 Q / log2 QP     {:.1} / {:.1}",
+            self.log2_q, self.log2_qp
+        )?;
         writeln!(f, "  security             {} bits", self.security_bits)?;
         writeln!(f, "  levels               {}", self.levels)?;
-        writeln!(f, "  scale in / out       2^{:.1} / 2^{:.1}", self.log2_input_scale, self.log2_output_scale)?;
+        writeln!(
+            f,
+            "  scale in / out       2^{:.1} / 2^{:.1}",
+            self.log2_input_scale, self.log2_output_scale
+        )?;
         if let Some(macs) = self.macs_per_image {
             writeln!(f, "  multiply-accumulates {macs} an image")?;
         }
-        writeln!(f, "  predicted precision  {:.1} bits (worst logit error {:.2e})", e.precision_bits, (-e.precision_bits).exp2())?;
-        writeln!(f, "  weight rounding      {:.2e} rms on a logit", e.rms_weight_rounding)?;
-        writeln!(f, "  time                 {:.2} s, {:.1} us an image", e.evaluate_seconds, e.evaluate_seconds * 1e6 / self.batch as f64)?;
+        writeln!(
+            f,
+            "  predicted precision  {:.1} bits (worst logit error {:.2e})",
+            e.precision_bits,
+            (-e.precision_bits).exp2()
+        )?;
+        writeln!(
+            f,
+            "  weight rounding      {:.2e} rms on a logit",
+            e.rms_weight_rounding
+        )?;
+        writeln!(
+            f,
+            "  time                 {:.2} s, {:.1} us an image",
+            e.evaluate_seconds,
+            e.evaluate_seconds * 1e6 / self.batch as f64
+        )?;
         writeln!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
-        writeln!(f, "  upload               {:.1} MiB, {:.0} bytes an image", mib(e.upload_bytes), self.upload_bytes_per_image)?;
+        writeln!(
+            f,
+            "  upload               {:.1} MiB, {:.0} bytes an image",
+            mib(e.upload_bytes),
+            self.upload_bytes_per_image
+        )?;
         writeln!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
-        write!(f, "  reply                {:.1} MiB, {:.0} bytes an image", mib(e.reply_bytes), self.reply_bytes_per_image)?;
+        write!(
+            f,
+            "  reply                {:.1} MiB, {:.0} bytes an image",
+            mib(e.reply_bytes),
+            self.reply_bytes_per_image
+        )?;
         if self.steps.is_empty() {
             return Ok(());
         }
-        write!(f, "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10} {:>12} {:>6} {:>8}", "step", "operation", "elements", "comp.", "level", "log2 scale", "MACs", "passes", "max |r|")?;
+        write!(
+            f,
+            "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10} {:>12} {:>6} {:>8}",
+            "step",
+            "operation",
+            "elements",
+            "comp.",
+            "level",
+            "log2 scale",
+            "MACs",
+            "passes",
+            "max |r|"
+        )?;
         for step in &self.steps {
             write!(
                 f,
                 "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10.1} {:>12} {:>6} {:>8.2}",
-                step.name, step.operation, step.elements, step.components, step.level, step.log2_scale, step.macs,
-                step.weight_passes, step.largest_shift
+                step.name,
+                step.operation,
+                step.elements,
+                step.components,
+                step.level,
+                step.log2_scale,
+                step.macs,
+                step.weight_passes,
+                step.largest_shift
             )?;
         }
         Ok(())

@@ -79,9 +79,13 @@ impl Network {
                     readers[*source].push(index);
                     follows_square[index] = true;
                 }
-                FoldedOp::Linear { terms, exact_sum, .. } => {
+                FoldedOp::Linear {
+                    terms, exact_sum, ..
+                } => {
                     describe_linear(&mut info, terms, *exact_sum, calibration);
-                    let NodeKind::Linear { sources, .. } = &info.kind else { unreachable!("just set") };
+                    let NodeKind::Linear { sources, .. } = &info.kind else {
+                        unreachable!("just set")
+                    };
                     for &source in sources {
                         readers[source].push(index);
                         follows_square[index] |= follows_square[source];
@@ -90,7 +94,11 @@ impl Network {
             }
             nodes.push(info);
         }
-        Ok(Network { nodes, readers, follows_square })
+        Ok(Network {
+            nodes,
+            readers,
+            follows_square,
+        })
     }
 
     /// Whether any square stands before the node.
@@ -123,13 +131,22 @@ fn statistics_of<'a>(
     name: &str,
     elements: usize,
 ) -> Result<&'a sordino_graph::FoldedStatistics, Error> {
-    let stale = |detail: String| Error::StaleRanges { node: name.to_owned(), detail };
-    let statistics = calibration.folded.get(index).ok_or_else(|| stale("missing".into()))?;
+    let stale = |detail: String| Error::StaleRanges {
+        node: name.to_owned(),
+        detail,
+    };
+    let statistics = calibration
+        .folded
+        .get(index)
+        .ok_or_else(|| stale("missing".into()))?;
     if statistics.name != name {
         return Err(stale(format!("found \"{}\" in its place", statistics.name)));
     }
     if statistics.mean_square.len() != elements {
-        return Err(stale(format!("{elements} elements expected, {} recorded", statistics.mean_square.len())));
+        return Err(stale(format!(
+            "{elements} elements expected, {} recorded",
+            statistics.mean_square.len()
+        )));
     }
     if statistics.sensitivity.is_empty() {
         return Err(stale("no sensitivities recorded".into()));
@@ -140,7 +157,10 @@ fn statistics_of<'a>(
 /// The terms with matrix products before residual branches: the first one sets the scale of the sum.
 fn products_first(terms: &[Term]) -> impl Iterator<Item = &Term> {
     let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
-    terms.iter().filter(is_product).chain(terms.iter().filter(move |term| !is_product(term)))
+    terms
+        .iter()
+        .filter(is_product)
+        .chain(terms.iter().filter(move |term| !is_product(term)))
 }
 
 fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration: &Calibration) {
@@ -154,8 +174,15 @@ fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration
                 let squares = &calibration.folded[*source].mean_square;
                 for tile in tiles {
                     info.macs += tile.weights.len() as u64;
-                    info.max_weight = tile.weights.iter().fold(info.max_weight, |m, w| m.max(w.abs()));
-                    let inputs: f64 = tile.inputs.iter().map(|&i| f64::from(squares[i as usize])).sum();
+                    info.max_weight = tile
+                        .weights
+                        .iter()
+                        .fold(info.max_weight, |m, w| m.max(w.abs()));
+                    let inputs: f64 = tile
+                        .inputs
+                        .iter()
+                        .map(|&i| f64::from(squares[i as usize]))
+                        .sum();
                     energy += inputs * tile.outputs.len() as f64;
                 }
             }
@@ -169,6 +196,10 @@ fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration
     if info.max_weight == 0.0 {
         info.max_weight = diagonal_max;
     }
-    info.input_energy = if exact { 0.0 } else { energy / info.elements as f64 };
+    info.input_energy = if exact {
+        0.0
+    } else {
+        energy / info.elements as f64
+    };
     info.kind = NodeKind::Linear { sources, exact };
 }

@@ -8,14 +8,20 @@ use crate::precision::NodeNoise;
 use crate::schedule::{Choice, Kind, Sketch};
 
 /// Error variances at every folded node, in units of its real value, without relinearization.
-pub(crate) fn without_gadget(network: &Network, choice: &Choice, sketch: &Sketch) -> Vec<NodeNoise> {
+pub(crate) fn without_gadget(
+    network: &Network,
+    choice: &Choice,
+    sketch: &Sketch,
+) -> Vec<NodeNoise> {
     let n = choice.ring_degree;
     let mut nodes = vec![NodeNoise::default(); network.nodes.len()];
     for operation in &sketch.operations {
         let node = &mut nodes[operation.node];
         match operation.kind {
             Kind::Input => node.gaussian += square(noise::fresh(n) / operation.scale),
-            Kind::Rescale if operation.components == 3 => node.keyed += square(noise::rescale_three(n) / operation.scale),
+            Kind::Rescale if operation.components == 3 => {
+                node.keyed += square(noise::rescale_three(n) / operation.scale)
+            }
             Kind::Rescale => node.keyed += square(noise::rescale_two(n) / operation.scale),
             Kind::Linear | Kind::Square | Kind::Relinearize => {}
         }
@@ -24,12 +30,24 @@ pub(crate) fn without_gadget(network: &Network, choice: &Choice, sketch: &Sketch
 }
 
 /// Adds what relinearization with `gadget` adds.
-pub(crate) fn add_gadget(nodes: &mut [NodeNoise], choice: &Choice, sketch: &Sketch, gadget: GadgetChoice, limbs: &Limbs) {
+pub(crate) fn add_gadget(
+    nodes: &mut [NodeNoise],
+    choice: &Choice,
+    sketch: &Sketch,
+    gadget: GadgetChoice,
+    limbs: &Limbs,
+) {
     let n = choice.ring_degree;
-    for operation in sketch.operations.iter().filter(|op| op.kind == Kind::Relinearize) {
+    for operation in sketch
+        .operations
+        .iter()
+        .filter(|op| op.kind == Kind::Relinearize)
+    {
         let bits = &limbs.bits[..limbs.left[operation.dropped]];
         let digits = |bits: f64| match gadget.gadget {
-            Gadget::SpecialPrime => noise::relinearize_small(n, 1, bits - f64::from(gadget.special_bits)),
+            Gadget::SpecialPrime => {
+                noise::relinearize_small(n, 1, bits - f64::from(gadget.special_bits))
+            }
             Gadget::SmallDigits { digit_bits } => {
                 let digits = digits_of(bits, digit_bits);
                 noise::relinearize_small(n, digits as usize, bits / f64::from(digits))

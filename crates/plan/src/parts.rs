@@ -4,14 +4,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::Parameters;
-use sordino_container::{Access, Contents, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file};
+use sordino_container::{
+    Access, Contents, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file,
+};
 use sordino_graph::{OutputKind, Preprocess};
 
 use crate::wire::{StepRecord, decode_steps, encode_steps};
 use crate::{Error, Estimate, Packing, Step, wire};
 
 /// Limits on plan files from outside.
-const LIMITS: Limits = Limits { metadata_bytes: 8 << 20, payload_bytes: 4 << 30 };
+const LIMITS: Limits = Limits {
+    metadata_bytes: 8 << 20,
+    payload_bytes: 4 << 30,
+};
 
 /// What a fresh ciphertext of the plan looks like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,11 +141,26 @@ impl ServerPlan {
     }
 
     fn from_contents(contents: Contents<ServerRecord>) -> Result<Self, Error> {
-        let Contents { digest, metadata: record, payload } = contents;
-        check_layout("server", &record.parameters, record.batch, record.blocks, &record.input, &record.output)?;
+        let Contents {
+            digest,
+            metadata: record,
+            payload,
+        } = contents;
+        check_layout(
+            "server",
+            &record.parameters,
+            record.batch,
+            record.blocks,
+            &record.input,
+            &record.output,
+        )?;
         let steps = decode_steps(&record.steps, &payload)?;
         wire::check_steps(&record, &steps)?;
-        Ok(ServerPlan { record, steps, digest })
+        Ok(ServerPlan {
+            record,
+            steps,
+            digest,
+        })
     }
 
     /// Writes the plan and returns its digest.
@@ -149,7 +169,14 @@ impl ServerPlan {
     /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>, overwrite: Overwrite) -> Result<Digest, Error> {
         let payload = encode_steps(&self.steps);
-        Ok(write_file(path.as_ref(), Kind::ServerPlan, &self.record, &payload, overwrite, Access::OwnerOnly)?)
+        Ok(write_file(
+            path.as_ref(),
+            Kind::ServerPlan,
+            &self.record,
+            &payload,
+            overwrite,
+            Access::OwnerOnly,
+        )?)
     }
 
     /// The file's bytes.
@@ -157,7 +184,11 @@ impl ServerPlan {
     /// # Errors
     /// [`Error::File`] if the plan is larger than the format allows.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        Ok(to_bytes(Kind::ServerPlan, &self.record, &encode_steps(&self.steps))?)
+        Ok(to_bytes(
+            Kind::ServerPlan,
+            &self.record,
+            &encode_steps(&self.steps),
+        )?)
     }
 
     /// The digest that names this plan in requests, replies and the client's half.
@@ -238,7 +269,9 @@ impl ClientPlan {
     /// [`Error::File`] for a damaged file or parameters below 128 bits, [`Error::Malformed`] for other content that
     /// is not a plan.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        from_bytes::<ClientPlan>(bytes, Kind::ClientPlan, LIMITS)?.metadata.check()
+        from_bytes::<ClientPlan>(bytes, Kind::ClientPlan, LIMITS)?
+            .metadata
+            .check()
     }
 
     /// Reads a plan file; see [`from_bytes`](Self::from_bytes).
@@ -246,7 +279,9 @@ impl ClientPlan {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        read_file::<ClientPlan>(path.as_ref(), Kind::ClientPlan, LIMITS)?.metadata.check()
+        read_file::<ClientPlan>(path.as_ref(), Kind::ClientPlan, LIMITS)?
+            .metadata
+            .check()
     }
 
     /// Writes the plan.
@@ -254,7 +289,14 @@ impl ClientPlan {
     /// # Errors
     /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>, overwrite: Overwrite) -> Result<Digest, Error> {
-        Ok(write_file(path.as_ref(), Kind::ClientPlan, self, &[], overwrite, Access::Shared)?)
+        Ok(write_file(
+            path.as_ref(),
+            Kind::ClientPlan,
+            self,
+            &[],
+            overwrite,
+            Access::Shared,
+        )?)
     }
 
     /// The file's bytes.
@@ -276,18 +318,39 @@ impl ClientPlan {
     }
 
     fn check(self) -> Result<Self, Error> {
-        check_layout("client", &self.parameters, self.batch, self.blocks, &self.input, &self.output)?;
-        let malformed = |what: &str, expected: String, found: String| Err(Error::malformed("client", what, expected, found));
+        check_layout(
+            "client",
+            &self.parameters,
+            self.batch,
+            self.blocks,
+            &self.input,
+            &self.output,
+        )?;
+        let malformed = |what: &str, expected: String, found: String| {
+            Err(Error::malformed("client", what, expected, found))
+        };
         self.preprocess.validate()?;
         if self.preprocess.elements() != self.input.features {
-            return malformed("features", self.preprocess.elements().to_string(), self.input.features.to_string());
+            return malformed(
+                "features",
+                self.preprocess.elements().to_string(),
+                self.input.features.to_string(),
+            );
         }
         if self.class_names.len() != self.output.logits {
-            return malformed("class names", self.output.logits.to_string(), self.class_names.len().to_string());
+            return malformed(
+                "class names",
+                self.output.logits.to_string(),
+                self.class_names.len().to_string(),
+            );
         }
         let (low, high) = self.logit_range;
         if !(low.is_finite() && high.is_finite() && low <= high) {
-            return malformed("logit range", "an interval".into(), format!("{low}..{high}"));
+            return malformed(
+                "logit range",
+                "an interval".into(),
+                format!("{low}..{high}"),
+            );
         }
         let bits = self.estimate.precision_bits;
         if !(-40.0..=60.0).contains(&bits) {
@@ -306,26 +369,48 @@ fn check_layout(
     input: &InputLayout,
     output: &OutputLayout,
 ) -> Result<(), Error> {
-    let malformed = |what: &str, expected: String, found: String| Err(Error::malformed(part, what, expected, found));
+    let malformed = |what: &str, expected: String, found: String| {
+        Err(Error::malformed(part, what, expected, found))
+    };
     let slots = parameters.ring_degree();
     if batch == 0 || batch > crate::options::MAX_BATCH {
-        return malformed("batch", format!("1 to {}", crate::options::MAX_BATCH), batch.to_string());
+        return malformed(
+            "batch",
+            format!("1 to {}", crate::options::MAX_BATCH),
+            batch.to_string(),
+        );
     }
     if blocks != batch.div_ceil(slots) {
-        return malformed("blocks", batch.div_ceil(slots).to_string(), blocks.to_string());
+        return malformed(
+            "blocks",
+            batch.div_ceil(slots).to_string(),
+            blocks.to_string(),
+        );
     }
     for (what, count) in [("features", input.features), ("logits", output.logits)] {
         if count == 0 || count > wire::MAX_ELEMENTS {
-            return malformed(what, format!("1 to {}", wire::MAX_ELEMENTS), count.to_string());
+            return malformed(
+                what,
+                format!("1 to {}", wire::MAX_ELEMENTS),
+                count.to_string(),
+            );
         }
     }
     for (what, limbs) in [("input limbs", input.limbs), ("output limbs", output.limbs)] {
         if limbs == 0 || limbs > parameters.limbs() {
-            return malformed(what, format!("1 to {}", parameters.limbs()), limbs.to_string());
+            return malformed(
+                what,
+                format!("1 to {}", parameters.limbs()),
+                limbs.to_string(),
+            );
         }
     }
     if !(2..=3).contains(&output.components) {
-        return malformed("output components", "2 or 3".into(), output.components.to_string());
+        return malformed(
+            "output components",
+            "2 or 3".into(),
+            output.components.to_string(),
+        );
     }
     for (what, scale) in [("input scale", input.scale), ("output scale", output.scale)] {
         if !(scale.is_finite() && (1.0..=1e36).contains(&scale)) {

@@ -44,13 +44,18 @@ fn combine(noise: &[NodeNoise], gains: &[Gains<'_>]) -> Vec<(f64, f64, f64)> {
 
 /// Standard deviation of a logit's error over images, logits, slots and keys.
 pub(crate) fn rms_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>]) -> f64 {
-    combine(noise, gains).iter().map(|(w, g, k)| w * (g + k)).sum::<f64>().sqrt()
+    combine(noise, gains)
+        .iter()
+        .map(|(w, g, k)| w * (g + k))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// The error that the worst of `samples` logits stays under, but for [`EXCEED_PROBABILITY`].
 pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64) -> f64 {
     let bins = combine(noise, gains);
-    let exceed = |t: f64| -> f64 { bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples };
+    let exceed =
+        |t: f64| -> f64 { bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples };
     let rms = rms_logit_error(noise, gains);
     if rms == 0.0 {
         return 0.0;
@@ -58,7 +63,11 @@ pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], sample
     let (mut low, mut high) = (rms, rms * 1e4);
     for _ in 0..40 {
         let middle = (low * high).sqrt();
-        if exceed(middle) > EXCEED_PROBABILITY { low = middle } else { high = middle }
+        if exceed(middle) > EXCEED_PROBABILITY {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     high * UNSEEN_MARGIN
 }
@@ -110,15 +119,27 @@ mod tests {
 
     #[test]
     fn erfc_matches_published_values() {
-        for (x, expected) in [(0.0, 1.0), (0.5, 0.479_500_122), (1.0, 0.157_299_207), (3.0, 2.209_049_7e-5)] {
-            assert!((erfc(x) / expected - 1.0).abs() < 3e-7, "erfc({x}) = {}", erfc(x));
+        for (x, expected) in [
+            (0.0, 1.0),
+            (0.5, 0.479_500_122),
+            (1.0, 0.157_299_207),
+            (3.0, 2.209_049_7e-5),
+        ] {
+            assert!(
+                (erfc(x) / expected - 1.0).abs() < 3e-7,
+                "erfc({x}) = {}",
+                erfc(x)
+            );
         }
     }
 
     #[test]
     fn gaussian_tail_is_the_normal_quantile() {
         // 1e5 samples, 2 %: |z| = 5.2 (two-sided 2e-7).
-        let noise = [NodeNoise { gaussian: 4.0, keyed: 0.0 }];
+        let noise = [NodeNoise {
+            gaussian: 4.0,
+            keyed: 0.0,
+        }];
         let worst = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5) / UNSEEN_MARGIN;
         assert!((worst / (2.0 * 5.199) - 1.0).abs() < 1e-3, "{worst}");
     }
@@ -126,14 +147,20 @@ mod tests {
     #[test]
     fn keyed_noise_has_the_heavier_tail_of_a_product() {
         // P(|z1 z2| > t) = 2e-7 at t = 13.4 (K0 tail), far above the normal's 5.2.
-        let noise = [NodeNoise { gaussian: 0.0, keyed: 1.0 }];
+        let noise = [NodeNoise {
+            gaussian: 0.0,
+            keyed: 1.0,
+        }];
         let worst = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5) / UNSEEN_MARGIN;
         assert!((13.0..14.2).contains(&worst), "{worst}");
     }
 
     #[test]
     fn sensitive_images_decide() {
-        let noise = [NodeNoise { gaussian: 1.0, keyed: 0.0 }];
+        let noise = [NodeNoise {
+            gaussian: 1.0,
+            keyed: 0.0,
+        }];
         let even = worst_logit_error(&noise, &[&[(1.0, 1.0)]], 1e5);
         let skewed = worst_logit_error(&noise, &[&[(0.999, 1.0), (0.001, 9.0)]], 1e5);
         assert!(skewed > 2.0 * even && skewed < 3.0 * even);

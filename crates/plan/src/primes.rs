@@ -61,7 +61,10 @@ pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> O
     };
     // The base must not fall short: aim a little above.
     let base_parts = split(base_bits + 0.002, ring_degree)?;
-    let base: Vec<u64> = base_parts.iter().map(|bits| pick(bits.exp2())).collect::<Option<_>>()?;
+    let base: Vec<u64> = base_parts
+        .iter()
+        .map(|bits| pick(bits.exp2()))
+        .collect::<Option<_>>()?;
     let mut groups: Vec<Vec<u64>> = Vec::new();
     for &bits in group_bits {
         let parts = split(bits, ring_degree)?;
@@ -75,10 +78,20 @@ pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> O
         }
         groups.push(group);
     }
-    let divisors = groups.iter().map(|g| g.iter().map(|&q| q as f64).product()).collect();
+    let divisors = groups
+        .iter()
+        .map(|g| g.iter().map(|&q| q as f64).product())
+        .collect();
     let group_sizes = groups.iter().map(Vec::len).collect();
-    let primes = base.into_iter().chain(groups.into_iter().rev().flatten()).collect();
-    Some(Chain { primes, group_sizes, divisors })
+    let primes = base
+        .into_iter()
+        .chain(groups.into_iter().rev().flatten())
+        .collect();
+    Some(Chain {
+        primes,
+        group_sizes,
+        divisors,
+    })
 }
 
 /// One prime of about `bits` bits outside `taken`.

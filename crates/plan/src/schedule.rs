@@ -71,14 +71,24 @@ impl Sketch {
         for node in 0..network.nodes.len() {
             draft.node(node);
         }
-        let Draft { operations, divisors, .. } = draft;
+        let Draft {
+            operations,
+            divisors,
+            ..
+        } = draft;
         let base_bits = base_bits(network, &operations, &divisors);
-        Sketch { operations, divisors, base_bits }
+        Sketch {
+            operations,
+            divisors,
+            base_bits,
+        }
     }
 
     /// Whether any operation needs the evaluation key.
     pub(crate) fn relinearizes(&self) -> bool {
-        self.operations.iter().any(|op| op.kind == Kind::Relinearize)
+        self.operations
+            .iter()
+            .any(|op| op.kind == Kind::Relinearize)
     }
 
     /// log2 of the modulus of ciphertexts as uploaded.
@@ -92,7 +102,10 @@ fn base_bits(network: &Network, operations: &[Operation], divisors: &[f64]) -> f
     operations
         .iter()
         .map(|op| {
-            let left: f64 = divisors[op.dropped.min(divisors.len())..].iter().map(|d| d.log2()).sum();
+            let left: f64 = divisors[op.dropped.min(divisors.len())..]
+                .iter()
+                .map(|d| d.log2())
+                .sum();
             (op.scale * network.nodes[op.node].max_abs).log2() + RANGE_MARGIN_BITS + 1.0 - left
         })
         .fold(0.0, f64::max)
@@ -133,15 +146,28 @@ impl Draft<'_> {
     fn square(&mut self, node: usize, source: usize) -> usize {
         let source = self.two_components(self.value[source]);
         let Operation { dropped, scale, .. } = self.operations[source];
-        let square = Operation { kind: Kind::Square, node, sources: vec![source], components: 3, dropped, scale: scale * scale };
+        let square = Operation {
+            kind: Kind::Square,
+            node,
+            sources: vec![source],
+            components: 3,
+            dropped,
+            scale: scale * scale,
+        };
         let value = self.push(square);
         let pooled = self.network.sole_reader_is_pooling(node);
-        if self.choice.early[node] && !pooled { self.two_components(value) } else { value }
+        if self.choice.early[node] && !pooled {
+            self.two_components(value)
+        } else {
+            value
+        }
     }
 
     fn linear(&mut self, node: usize, sources: &[usize]) -> usize {
         let info = &self.network.nodes[node];
-        let NodeKind::Linear { exact, .. } = info.kind else { unreachable!("called for linear nodes only") };
+        let NodeKind::Linear { exact, .. } = info.kind else {
+            unreachable!("called for linear nodes only")
+        };
         let mut read: Vec<usize> = sources.iter().map(|&s| self.value[s]).collect();
         // Branches are added component by component: bring them to two where they differ.
         let counts = || read.iter().map(|&v| self.operations[v].components);
@@ -151,14 +177,33 @@ impl Draft<'_> {
                 self.value[source] = *value;
             }
         }
-        let components = read.iter().map(|&v| self.operations[v].components).max().unwrap_or(2);
-        let dropped = read.iter().map(|&v| self.operations[v].dropped).max().unwrap_or(0);
+        let components = read
+            .iter()
+            .map(|&v| self.operations[v].components)
+            .max()
+            .unwrap_or(2);
+        let dropped = read
+            .iter()
+            .map(|&v| self.operations[v].dropped)
+            .max()
+            .unwrap_or(0);
         // The first term is the product whose weights set the scale; the others are brought to it.
         let scale = self.operations[read[0]].scale * info.weight_scale;
-        let mut value = self.push(Operation { kind: Kind::Linear, node, sources: read, components, dropped, scale });
+        let mut value = self.push(Operation {
+            kind: Kind::Linear,
+            node,
+            sources: read,
+            components,
+            dropped,
+            scale,
+        });
         if exact {
             let pools_early = sources.iter().all(|&s| self.choice.early[s]);
-            return if pools_early { self.two_components(value) } else { value };
+            return if pools_early {
+                self.two_components(value)
+            } else {
+                value
+            };
         }
         let last = node + 1 == self.network.nodes.len();
         let before_first_activation = !self.network.follows_square(node);
@@ -167,10 +212,13 @@ impl Draft<'_> {
         }
         value = self.two_components(value);
         if !self.fixed && self.divisors.len() == dropped {
-            self.divisors.push((scale / self.choice.log2_scale.exp2()).max(1.0));
+            self.divisors
+                .push((scale / self.choice.log2_scale.exp2()).max(1.0));
         }
         let divisor = self.divisors[dropped];
-        let Operation { scale, components, .. } = self.operations[value];
+        let Operation {
+            scale, components, ..
+        } = self.operations[value];
         self.push(Operation {
             kind: Kind::Rescale,
             node,
@@ -182,10 +230,23 @@ impl Draft<'_> {
     }
 
     fn two_components(&mut self, value: usize) -> usize {
-        let Operation { node, components, dropped, scale, .. } = self.operations[value];
+        let Operation {
+            node,
+            components,
+            dropped,
+            scale,
+            ..
+        } = self.operations[value];
         if components == 2 {
             return value;
         }
-        self.push(Operation { kind: Kind::Relinearize, node, sources: vec![value], components: 2, dropped, scale })
+        self.push(Operation {
+            kind: Kind::Relinearize,
+            node,
+            sources: vec![value],
+            components: 2,
+            dropped,
+            scale,
+        })
     }
 }

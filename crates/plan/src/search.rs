@@ -39,10 +39,14 @@ struct Candidate {
 ///
 /// # Errors
 /// [`Error::Impossible`] when no candidate meets security, precision and memory, with the one that came closest.
-pub(crate) fn search(network: &Network, options: &CompileOptions, rms_weight_rounding: f64) -> Result<Winner, Error> {
-    let target_bits = options
-        .precision_bits
-        .unwrap_or_else(|| DEFAULT_RELATIVE_BITS - network.nodes.last().map_or(0.0, |n| n.max_abs.log2()));
+pub(crate) fn search(
+    network: &Network,
+    options: &CompileOptions,
+    rms_weight_rounding: f64,
+) -> Result<Winner, Error> {
+    let target_bits = options.precision_bits.unwrap_or_else(|| {
+        DEFAULT_RELATIVE_BITS - network.nodes.last().map_or(0.0, |n| n.max_abs.log2())
+    });
     let logits = network.nodes.last().map_or(1, |n| n.elements);
     let mut search = Search {
         network,
@@ -88,12 +92,23 @@ impl Search<'_> {
             if worst > self.target {
                 continue;
             }
-            let Candidate { choice, gadget, rms, seconds, .. } = candidate;
+            let Candidate {
+                choice,
+                gadget,
+                rms,
+                seconds,
+                ..
+            } = candidate;
             let blocks = self.options.batch.div_ceil(choice.ring_degree);
             let sketch = Sketch::draw(self.network, &choice, None);
             let limbs = Limbs::ideal(&sketch, choice.ring_degree)?;
-            let (upload, key, reply, memory) = sizes(self.network, &choice, &sketch, &limbs, gadget, blocks);
-            if self.options.memory_bytes.is_some_and(|limit| memory > limit) {
+            let (upload, key, reply, memory) =
+                sizes(self.network, &choice, &sketch, &limbs, gadget, blocks);
+            if self
+                .options
+                .memory_bytes
+                .is_some_and(|limit| memory > limit)
+            {
                 self.closest.note_memory(choice.ring_degree, memory);
                 continue;
             }
@@ -107,17 +122,28 @@ impl Search<'_> {
                 rms_noise: rms,
                 rms_weight_rounding,
             };
-            return Some(Winner { choice, gadget, blocks, estimate });
+            return Some(Winner {
+                choice,
+                gadget,
+                blocks,
+                estimate,
+            });
         }
         None
     }
 
     /// All candidates of one ring degree within the security bound.
     fn enumerate(&mut self, degree: usize) {
-        let activations = self.network.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Square { .. })).count();
+        let activations = self
+            .network
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.kind, NodeKind::Square { .. }))
+            .count();
         let fresh = scheme_noise::fresh(degree).log2().floor();
         let rounding = scheme_noise::rescale_two(degree).log2().floor();
-        let grid = |from: f64, bits: f64| (0..(bits / GRID) as usize).map(move |i| from + i as f64 * GRID);
+        let grid =
+            |from: f64, bits: f64| (0..(bits / GRID) as usize).map(move |i| from + i as f64 * GRID);
         for rescale_first in [false, true] {
             let rescales = rescale_first || activations > 1;
             if rescale_first && activations == 0 {
@@ -143,31 +169,50 @@ impl Search<'_> {
 
     /// Draws one choice with every gadget that fits; says whether it relinearizes.
     fn draw(&mut self, choice: &Choice) -> bool {
-        let Some(bound) = largest_log2_qp(choice.ring_degree) else { return false };
+        let Some(bound) = largest_log2_qp(choice.ring_degree) else {
+            return false;
+        };
         let sketch = Sketch::draw(self.network, choice, None);
         let relinearizes = sketch.relinearizes();
         // Primes are found a little off their targets.
         let spare = f64::from(bound) - sketch.log2_q() - 0.05;
         let limbs = Limbs::ideal(&sketch, choice.ring_degree);
-        let (true, Some(limbs)) = (spare >= 0.0, limbs) else { return relinearizes };
+        let (true, Some(limbs)) = (spare >= 0.0, limbs) else {
+            return relinearizes;
+        };
         if !relinearizes {
             self.consider(choice, &sketch, &limbs, None);
             return false;
         }
         for digit_bits in [10, 12, 14, 16, 18, 20, 24, 28, 32, 40] {
-            let gadget = GadgetChoice { gadget: Gadget::SmallDigits { digit_bits }, special_bits: 0 };
+            let gadget = GadgetChoice {
+                gadget: Gadget::SmallDigits { digit_bits },
+                special_bits: 0,
+            };
             self.consider(choice, &sketch, &limbs, Some(gadget));
         }
         let smallest = primes::min_prime_bits(choice.ring_degree).log2().ceil() as u32;
-        for special_bits in (smallest..=49).step_by(4).filter(|&bits| f64::from(bits) < spare) {
-            let gadget = GadgetChoice { gadget: Gadget::SpecialPrime, special_bits };
+        for special_bits in (smallest..=49)
+            .step_by(4)
+            .filter(|&bits| f64::from(bits) < spare)
+        {
+            let gadget = GadgetChoice {
+                gadget: Gadget::SpecialPrime,
+                special_bits,
+            };
             self.consider(choice, &sketch, &limbs, Some(gadget));
         }
         true
     }
 
     /// Keeps a candidate whose rms error leaves a chance to meet the precision.
-    fn consider(&mut self, choice: &Choice, sketch: &Sketch, limbs: &Limbs, gadget: Option<GadgetChoice>) {
+    fn consider(
+        &mut self,
+        choice: &Choice,
+        sketch: &Sketch,
+        limbs: &Limbs,
+        gadget: Option<GadgetChoice>,
+    ) {
         let mut noise = without_gadget(self.network, choice, sketch);
         if let Some(gadget) = gadget {
             add_gadget(&mut noise, choice, sketch, gadget, limbs);
@@ -180,8 +225,22 @@ impl Search<'_> {
             return;
         }
         let blocks = self.options.batch.div_ceil(choice.ring_degree) as f64;
-        let seconds = blocks * block_seconds(self.network, &self.options.cost, choice, sketch, limbs, gadget);
-        self.candidates.push(Candidate { choice: choice.clone(), gadget, noise, rms, seconds });
+        let seconds = blocks
+            * block_seconds(
+                self.network,
+                &self.options.cost,
+                choice,
+                sketch,
+                limbs,
+                gadget,
+            );
+        self.candidates.push(Candidate {
+            choice: choice.clone(),
+            gadget,
+            noise,
+            rms,
+            seconds,
+        });
     }
 }
 
@@ -192,7 +251,8 @@ fn early(network: &Network) -> Vec<bool> {
     (0..network.nodes.len())
         .map(|node| {
             let square = matches!(network.nodes[node].kind, NodeKind::Square { .. });
-            let read_pooled = network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
+            let read_pooled =
+                network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
             square && !only_logits(node) && !read_pooled
         })
         .collect()
@@ -218,7 +278,13 @@ impl Closest {
         }
     }
 
-    fn into_error(self, network: &Network, options: &CompileOptions, target_bits: f64, degrees: &[usize]) -> Error {
+    fn into_error(
+        self,
+        network: &Network,
+        options: &CompileOptions,
+        target_bits: f64,
+        degrees: &[usize],
+    ) -> Error {
         let mut constraints = format!(", precision of {target_bits:.1} bits");
         if let Some(limit) = options.memory_bytes {
             constraints += &format!(", memory of {:.2} GiB", limit as f64 / f64::from(1 << 30));
@@ -228,7 +294,10 @@ impl Closest {
         }
         let (closest, hint) = if let Some((memory, degree)) = self.least_memory {
             (
-                format!("N = {degree} needs {:.2} GiB", memory as f64 / f64::from(1 << 30)),
+                format!(
+                    "N = {degree} needs {:.2} GiB",
+                    memory as f64 / f64::from(1 << 30)
+                ),
                 "more --memory, or a smaller --batch".to_owned(),
             )
         } else if let Some((rms, degree)) = self.best_rms {
@@ -241,11 +310,17 @@ impl Closest {
             let needed = least_modulus(network, degree);
             let bound = f64::from(largest_log2_qp(degree).unwrap_or(0));
             (
-                format!("N = {degree} has room for {bound:.0} bits of modulus and the shortest chain needs {needed:.0}"),
+                format!(
+                    "N = {degree} has room for {bound:.0} bits of modulus and the shortest chain needs {needed:.0}"
+                ),
                 "a larger --ring-degree, fewer --weight-bits, or fewer activations".to_owned(),
             )
         };
-        Error::Impossible { constraints, closest, hint }
+        Error::Impossible {
+            constraints,
+            closest,
+            hint,
+        }
     }
 }
 

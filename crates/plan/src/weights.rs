@@ -25,7 +25,11 @@ pub(crate) fn apply(network: &mut Network, bits: &[u8]) {
     let weighted: Vec<usize> = network.weighted().collect();
     for (&node, &bits) in weighted.iter().zip(bits) {
         let info = &mut network.nodes[node];
-        info.weight_scale = if info.max_weight > 0.0 { largest(bits) / info.max_weight } else { 1.0 };
+        info.weight_scale = if info.max_weight > 0.0 {
+            largest(bits) / info.max_weight
+        } else {
+            1.0
+        };
         info.wide = bits > NARROW_BITS;
     }
 }
@@ -73,7 +77,9 @@ pub(crate) fn choose(network: &mut Network, fixed: Option<u8>) {
     while rounding_error(network) > RELATIVE_ERROR * logits {
         let variances = variances(network);
         // A wide layer costs the second pass whatever its bits: widen the worst one, by two bits at a time.
-        let worst = (0..count).filter(|&i| bits[i] < WIDE_BITS).max_by(|&a, &b| variances[a].total_cmp(&variances[b]));
+        let worst = (0..count)
+            .filter(|&i| bits[i] < WIDE_BITS)
+            .max_by(|&a, &b| variances[a].total_cmp(&variances[b]));
         let Some(worst) = worst else { break };
         bits[worst] = (bits[worst] + 2).min(WIDE_BITS);
         apply(network, &bits);

@@ -42,14 +42,26 @@ impl Engine for ClearEngine<'_> {
     /// elements × images, row major.
     type Value = Vec<i128>;
 
-    fn linear(&self, _: usize, step: &Step, terms: &[Term], sources: &[&Vec<i128>], bias: &[i128]) -> Result<Vec<i128>, Error> {
+    fn linear(
+        &self,
+        _: usize,
+        step: &Step,
+        terms: &[Term],
+        sources: &[&Vec<i128>],
+        bias: &[i128],
+    ) -> Result<Vec<i128>, Error> {
         let images = self.images;
-        let mut value: Vec<i128> = bias.iter().flat_map(|&b| std::iter::repeat_n(b, images)).collect();
+        let mut value: Vec<i128> = bias
+            .iter()
+            .flat_map(|&b| std::iter::repeat_n(b, images))
+            .collect();
         debug_assert_eq!(value.len(), step.elements * images);
         for (term, source) in terms.iter().zip(sources) {
             match term {
                 Term::Scaled { factors, .. } => {
-                    for (row, (sums, &factor)) in value.chunks_exact_mut(images).zip(factors).enumerate() {
+                    for (row, (sums, &factor)) in
+                        value.chunks_exact_mut(images).zip(factors).enumerate()
+                    {
                         add_multiple(sums, &source[row * images..][..images], i128::from(factor));
                     }
                 }
@@ -57,16 +69,27 @@ impl Engine for ClearEngine<'_> {
                     // One list of inputs and weights an output row: rows are then independent.
                     let mut rows: Vec<Option<(&[u32], &[i16])>> = vec![None; step.elements];
                     for tile in map.tiles() {
-                        for (&output, weights) in tile.outputs.iter().zip(tile.weights.chunks_exact(tile.inputs.len().max(1))) {
+                        for (&output, weights) in tile
+                            .outputs
+                            .iter()
+                            .zip(tile.weights.chunks_exact(tile.inputs.len().max(1)))
+                        {
                             rows[output as usize] = Some((&tile.inputs, weights));
                         }
                     }
-                    value.par_chunks_exact_mut(images).zip(rows).for_each(|(sums, row)| {
-                        let Some((inputs, weights)) = row else { return };
-                        for (&input, &weight) in inputs.iter().zip(weights) {
-                            add_multiple(sums, &source[input as usize * images..][..images], i128::from(weight));
-                        }
-                    });
+                    value
+                        .par_chunks_exact_mut(images)
+                        .zip(rows)
+                        .for_each(|(sums, row)| {
+                            let Some((inputs, weights)) = row else { return };
+                            for (&input, &weight) in inputs.iter().zip(weights) {
+                                add_multiple(
+                                    sums,
+                                    &source[input as usize * images..][..images],
+                                    i128::from(weight),
+                                );
+                            }
+                        });
                 }
             }
         }
@@ -86,7 +109,12 @@ impl Engine for ClearEngine<'_> {
         Ok(source)
     }
 
-    fn rescale(&self, step: &Step, mut source: Vec<i128>, primes: usize) -> Result<Vec<i128>, Error> {
+    fn rescale(
+        &self,
+        step: &Step,
+        mut source: Vec<i128>,
+        primes: usize,
+    ) -> Result<Vec<i128>, Error> {
         let group = &self.primes[step.limbs..step.limbs + primes];
         for x in &mut source {
             *x = divide_rounding(*x, group);
@@ -108,7 +136,9 @@ fn add_multiple(sums: &mut [i128], values: &[i128], factor: i128) {
 
 /// x divided by the product of `group`, rounded to the nearest integer.
 fn divide_rounding(x: i128, group: &[u64]) -> i128 {
-    let product = group.iter().try_fold(1i128, |product, &q| product.checked_mul(i128::from(q)));
+    let product = group
+        .iter()
+        .try_fold(1i128, |product, &q| product.checked_mul(i128::from(q)));
     match product {
         Some(product) => (x + product / 2).div_euclid(product),
         // |x| < 2^127 is far below half of such a product.
@@ -122,10 +152,25 @@ mod tests {
 
     #[test]
     fn rescaling_rounds_to_nearest() {
-        for (x, expected) in [(0, 0), (7, 1), (10, 1), (11, 2), (-7, -1), (-10, -1), (-11, -2), (-3, 0)] {
+        for (x, expected) in [
+            (0, 0),
+            (7, 1),
+            (10, 1),
+            (11, 2),
+            (-7, -1),
+            (-10, -1),
+            (-11, -2),
+            (-3, 0),
+        ] {
             assert_eq!(divide_rounding(x, &[7]), expected, "{x}");
         }
-        assert_eq!(divide_rounding(1_000_000_007 * 35 + 17, &[5, 7]), 1_000_000_007);
-        assert_eq!(divide_rounding(1_000_000_007 * 35 + 18, &[5, 7]), 1_000_000_008);
+        assert_eq!(
+            divide_rounding(1_000_000_007 * 35 + 17, &[5, 7]),
+            1_000_000_007
+        );
+        assert_eq!(
+            divide_rounding(1_000_000_007 * 35 + 18, &[5, 7]),
+            1_000_000_008
+        );
     }
 }

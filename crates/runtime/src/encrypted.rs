@@ -23,9 +23,23 @@ impl<'a> EncryptedEngine<'a> {
     /// # Errors
     /// [`Error::Parameters`] when context or key belong to other parameters than the plan, [`Error::MissingKey`]
     /// when the plan relinearizes and there is no key.
-    pub fn new(plan: &ServerPlan, context: &'a Context, key: Option<&'a EvaluationKey>) -> Result<Self, Error> {
+    pub fn new(
+        plan: &ServerPlan,
+        context: &'a Context,
+        key: Option<&'a EvaluationKey>,
+    ) -> Result<Self, Error> {
         let expected = plan.parameters().digest();
-        let same = |what, found| if expected == found { Ok(()) } else { Err(Error::Parameters { what, expected, found }) };
+        let same = |what, found| {
+            if expected == found {
+                Ok(())
+            } else {
+                Err(Error::Parameters {
+                    what,
+                    expected,
+                    found,
+                })
+            }
+        };
         same("the context", context.digest())?;
         if let Some(key) = key {
             same("the evaluation key", key.parameters())?;
@@ -41,7 +55,9 @@ impl<'a> EncryptedEngine<'a> {
                     }
                 }
                 Operation::Relinearize { .. } if key.is_none() => {
-                    return Err(Error::MissingKey { step: step.name.clone() });
+                    return Err(Error::MissingKey {
+                        step: step.name.clone(),
+                    });
                 }
                 _ => {}
             }
@@ -50,11 +66,17 @@ impl<'a> EncryptedEngine<'a> {
     }
 
     /// The source with the limbs of the step, copied only where it has more.
-    fn at_limbs(&self, source: &Ciphertexts, limbs: usize) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
+    fn at_limbs(
+        &self,
+        source: &Ciphertexts,
+        limbs: usize,
+    ) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
         if source.limbs() == limbs {
             return Ok(None);
         }
-        self.context.drop_limbs(source.clone(), source.limbs() - limbs).map(Some)
+        self.context
+            .drop_limbs(source.clone(), source.limbs() - limbs)
+            .map(Some)
     }
 
     fn add_term(
@@ -70,7 +92,10 @@ impl<'a> EncryptedEngine<'a> {
         let scale = Scale::new(step.scale)?;
         match term {
             Term::Product { weight_scale, .. } => {
-                let product = self.context.linear(source, &self.maps[&(index, position)], *weight_scale)?.with_scale(scale);
+                let product = self
+                    .context
+                    .linear(source, &self.maps[&(index, position)], *weight_scale)?
+                    .with_scale(scale);
                 match sum {
                     None => Ok(product),
                     Some(sum) => self.context.add(&sum, &product),
@@ -78,12 +103,18 @@ impl<'a> EncryptedEngine<'a> {
             }
             Term::Scaled { factors, .. } => {
                 let rows: Vec<usize> = (0..step.elements).collect();
-                let selected = (source.len() != step.elements).then(|| source.select(&rows)).transpose()?;
+                let selected = (source.len() != step.elements)
+                    .then(|| source.select(&rows))
+                    .transpose()?;
                 let source = selected.as_ref().unwrap_or(source);
                 match sum {
-                    None => Ok(self.context.multiply_integers(source, factors)?.with_scale(scale)),
+                    None => Ok(self
+                        .context
+                        .multiply_integers(source, factors)?
+                        .with_scale(scale)),
                     Some(mut sum) => {
-                        self.context.add_multiple_assign(&mut sum, source, factors)?;
+                        self.context
+                            .add_multiple_assign(&mut sum, source, factors)?;
                         Ok(sum)
                     }
                 }
@@ -95,27 +126,49 @@ impl<'a> EncryptedEngine<'a> {
 impl Engine for EncryptedEngine<'_> {
     type Value = Ciphertexts;
 
-    fn linear(&self, index: usize, step: &Step, terms: &[Term], sources: &[&Ciphertexts], bias: &[i128]) -> Result<Ciphertexts, Error> {
+    fn linear(
+        &self,
+        index: usize,
+        step: &Step,
+        terms: &[Term],
+        sources: &[&Ciphertexts],
+        bias: &[i128],
+    ) -> Result<Ciphertexts, Error> {
         let at = at(step);
         let mut sum = None;
         for (position, (term, source)) in terms.iter().zip(sources).enumerate() {
-            sum = Some(self.add_term((index, position), step, term, source, sum).map_err(&at)?);
+            sum = Some(
+                self.add_term((index, position), step, term, source, sum)
+                    .map_err(&at)?,
+            );
         }
         let mut sum = sum.expect("plans are checked to have at least one term a linear step");
         self.context.add_constants(&mut sum, bias).map_err(&at)?;
         Ok(sum)
     }
 
-    fn square(&self, step: &Step, source: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
+    fn square(
+        &self,
+        step: &Step,
+        source: Ciphertexts,
+        shift: &[i128],
+    ) -> Result<Ciphertexts, Error> {
         self.context.square_shifted(source, shift).map_err(at(step))
     }
 
     fn relinearize(&self, step: &Step, source: Ciphertexts) -> Result<Ciphertexts, Error> {
-        let key = self.key.ok_or_else(|| Error::MissingKey { step: step.name.clone() })?;
+        let key = self.key.ok_or_else(|| Error::MissingKey {
+            step: step.name.clone(),
+        })?;
         self.context.relinearize(source, key).map_err(at(step))
     }
 
-    fn rescale(&self, step: &Step, source: Ciphertexts, primes: usize) -> Result<Ciphertexts, Error> {
+    fn rescale(
+        &self,
+        step: &Step,
+        source: Ciphertexts,
+        primes: usize,
+    ) -> Result<Ciphertexts, Error> {
         self.context.rescale(source, primes).map_err(at(step))
     }
 
@@ -127,5 +180,8 @@ impl Engine for EncryptedEngine<'_> {
 /// Names the step in an error of the scheme.
 fn at(step: &Step) -> impl Fn(sordino_ckks::Error) -> Error {
     let name = step.name.clone();
-    move |source| Error::Step { step: name.clone(), source }
+    move |source| Error::Step {
+        step: name.clone(),
+        source,
+    }
 }

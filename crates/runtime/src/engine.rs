@@ -13,13 +13,25 @@ pub trait Engine {
     ///
     /// # Errors
     /// When a source does not fit the step.
-    fn linear(&self, index: usize, step: &Step, terms: &[Term], sources: &[&Self::Value], bias: &[i128]) -> Result<Self::Value, Error>;
+    fn linear(
+        &self,
+        index: usize,
+        step: &Step,
+        terms: &[Term],
+        sources: &[&Self::Value],
+        bias: &[i128],
+    ) -> Result<Self::Value, Error>;
 
     /// x·(x + r), element by element.
     ///
     /// # Errors
     /// When the source does not fit the step.
-    fn square(&self, step: &Step, source: Self::Value, shift: &[i128]) -> Result<Self::Value, Error>;
+    fn square(
+        &self,
+        step: &Step,
+        source: Self::Value,
+        shift: &[i128],
+    ) -> Result<Self::Value, Error>;
 
     /// From three components to two, where the engine has components.
     ///
@@ -31,7 +43,12 @@ pub trait Engine {
     ///
     /// # Errors
     /// When the source does not fit the step.
-    fn rescale(&self, step: &Step, source: Self::Value, primes: usize) -> Result<Self::Value, Error>;
+    fn rescale(
+        &self,
+        step: &Step,
+        source: Self::Value,
+        primes: usize,
+    ) -> Result<Self::Value, Error>;
 
     /// A second copy of a value that another step will consume.
     fn duplicate(&self, value: &Self::Value) -> Self::Value;
@@ -55,16 +72,25 @@ pub fn walk<E: Engine>(
     for (index, step) in steps.iter().enumerate().skip(1) {
         // The one source of a unary step is consumed when nobody else needs it.
         let mut take = |source: usize| -> E::Value {
-            let held = if last_reader[source] == index { values[source].take() } else { None };
+            let held = if last_reader[source] == index {
+                values[source].take()
+            } else {
+                None
+            };
             held.unwrap_or_else(|| engine.duplicate(values[source].as_ref().expect(LIVE)))
         };
         let value = match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
             Operation::Square { source, shift } => engine.square(step, take(*source), shift)?,
             Operation::Relinearize { source } => engine.relinearize(step, take(*source))?,
-            Operation::Rescale { source, primes } => engine.rescale(step, take(*source), *primes)?,
+            Operation::Rescale { source, primes } => {
+                engine.rescale(step, take(*source), *primes)?
+            }
             Operation::Linear { terms, bias } => {
-                let sources: Vec<&E::Value> = terms.iter().map(|t| values[t.source()].as_ref().expect(LIVE)).collect();
+                let sources: Vec<&E::Value> = terms
+                    .iter()
+                    .map(|t| values[t.source()].as_ref().expect(LIVE))
+                    .collect();
                 engine.linear(index, step, terms, &sources, bias)?
             }
         };
@@ -76,7 +102,10 @@ pub fn walk<E: Engine>(
         after(index, &value);
         values[index] = Some(value);
     }
-    Ok(values.pop().flatten().expect("a plan has at least one step"))
+    Ok(values
+        .pop()
+        .flatten()
+        .expect("a plan has at least one step"))
 }
 
 const LIVE: &str = "a value lives until its last reader";

@@ -5,13 +5,17 @@ use sordino_container::Digest;
 #[non_exhaustive]
 pub enum Error {
     /// The plan relinearizes and no key was given.
-    #[error("step \"{step}\" relinearizes and no evaluation key was given: pass the evaluation.key that keygen wrote for this plan")]
+    #[error(
+        "step \"{step}\" relinearizes and no evaluation key was given: pass the evaluation.key that keygen wrote for this plan"
+    )]
     MissingKey {
         /// The step.
         step: String,
     },
     /// Context, key or ciphertexts belong to other parameters than the plan's.
-    #[error("{what} belongs to parameters {found}, the plan to {expected}: make it again for this plan")]
+    #[error(
+        "{what} belongs to parameters {found}, the plan to {expected}: make it again for this plan"
+    )]
     Parameters {
         /// What does not fit.
         what: &'static str,
@@ -21,7 +25,9 @@ pub enum Error {
         found: Digest,
     },
     /// The input is not laid out as the plan says.
-    #[error("the input's {what} is {found}, the plan expects {expected}: encrypt with the client half of this plan")]
+    #[error(
+        "the input's {what} is {found}, the plan expects {expected}: encrypt with the client half of this plan"
+    )]
     Input {
         /// Which property.
         what: &'static str,

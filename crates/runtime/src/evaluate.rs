@@ -62,7 +62,10 @@ pub fn evaluate(
     let mut done = 0.0;
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
-        let input = request.expand(context).map_err(|source| Error::Step { step: steps[0].name.clone(), source })?;
+        let input = request.expand(context).map_err(|source| Error::Step {
+            step: steps[0].name.clone(),
+            source,
+        })?;
         drop(request);
         let mut last = Instant::now();
         let reply = walk(&engine, steps, input, |index, value: &Ciphertexts| {
@@ -89,7 +92,8 @@ pub fn evaluate(
                     step: index + 1,
                     steps: steps.len(),
                     name: &step.name,
-                    seconds_left: start.elapsed().as_secs_f64() * (1.0 - fraction) / fraction.max(1e-9),
+                    seconds_left: start.elapsed().as_secs_f64() * (1.0 - fraction)
+                        / fraction.max(1e-9),
                 });
             }
         })?;
@@ -103,21 +107,38 @@ fn weight(step: &Step, steps: &[Step]) -> f64 {
     let residues = (step.elements * step.components * step.limbs) as f64;
     match &step.operation {
         Operation::Input => 0.0,
-        Operation::Linear { .. } => 0.01 * step.multiply_accumulates() as f64 * (step.components * step.limbs) as f64 + residues,
+        Operation::Linear { .. } => {
+            0.01 * step.multiply_accumulates() as f64 * (step.components * step.limbs) as f64
+                + residues
+        }
         Operation::Square { .. } => 4.0 * residues,
         Operation::Relinearize { .. } => 40.0 * residues * step.limbs as f64,
-        Operation::Rescale { source, .. } => 10.0 * residues * steps[*source].limbs as f64 / step.limbs as f64,
+        Operation::Rescale { source, .. } => {
+            10.0 * residues * steps[*source].limbs as f64 / step.limbs as f64
+        }
     }
 }
 
-fn check_input(plan: &ServerPlan, context: &Context, block: &SeededCiphertexts) -> Result<(), Error> {
+fn check_input(
+    plan: &ServerPlan,
+    context: &Context,
+    block: &SeededCiphertexts,
+) -> Result<(), Error> {
     let (expected, found) = (context.digest(), block.parameters());
     if expected != found {
-        return Err(Error::Parameters { what: "the request", expected, found });
+        return Err(Error::Parameters {
+            what: "the request",
+            expected,
+            found,
+        });
     }
     let input = plan.input();
     let differs = |what, expected: &dyn ToString, found: &dyn ToString| {
-        Err(Error::Input { what, expected: expected.to_string(), found: found.to_string() })
+        Err(Error::Input {
+            what,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        })
     };
     if block.len() != input.features {
         return differs("number of features", &input.features, &block.len());
@@ -144,8 +165,15 @@ const CLEAR_IMAGES: usize = 256;
 pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result<Vec<f64>, Error> {
     let input = plan.input();
     if images.len() != count * input.features {
-        let (expected, found) = ((count * input.features).to_string(), images.len().to_string());
-        return Err(Error::Input { what: "number of values", expected, found });
+        let (expected, found) = (
+            (count * input.features).to_string(),
+            images.len().to_string(),
+        );
+        return Err(Error::Input {
+            what: "number of values",
+            expected,
+            found,
+        });
     }
     let mut logits = Vec::with_capacity(count * plan.output().logits);
     for chunk in images.chunks(CLEAR_IMAGES * input.features) {

@@ -5,8 +5,8 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{
-    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
-    execute, execute_folded, fold,
+    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate, execute, execute_folded, fold,
 };
 use sordino_plan::{CompileOptions, Operation, Plan, ServerPlan, compile};
 use sordino_ring::backend;
@@ -47,14 +47,22 @@ fn conv(random: &mut Random, from: usize, to: usize, stride: usize) -> Op {
 }
 
 fn dense(random: &mut Random, from: usize, to: usize) -> Op {
-    Op::Dense { weight: random.weights(&[to, from], from), bias: random.values(to, -0.2, 0.2) }
+    Op::Dense {
+        weight: random.weights(&[to, from], from),
+        bias: random.values(to, -0.2, 0.2),
+    }
 }
 
 /// Quadratics near ReLU's fit, some of them turned upside down.
 fn quadratic(random: &mut Random, granularity: Granularity, count: usize) -> Op {
     let mut a = random.values(count, 0.15, 0.3);
     a.iter_mut().step_by(3).for_each(|a| *a = -*a);
-    Op::Quadratic { granularity, a, b: random.values(count, 0.3, 0.6), c: random.values(count, 0.0, 0.3) }
+    Op::Quadratic {
+        granularity,
+        a,
+        b: random.values(count, 0.3, 0.6),
+        c: random.values(count, 0.0, 0.3),
+    }
 }
 
 fn batch_norm(random: &mut Random, channels: usize) -> Op {
@@ -86,8 +94,19 @@ fn convolutional() -> Graph {
     let x = g.push("input", Op::Input, &[]);
     let x = g.push("conv", conv(&mut r, 2, 4, 1), &[x]);
     let x = g.push("norm", batch_norm(&mut r, 4), &[x]);
-    let x = g.push("act1", quadratic(&mut r, Granularity::Element, 4 * 64), &[x]);
-    let x = g.push("pool", Op::AveragePool { kernel: [2; 2], stride: [2; 2] }, &[x]);
+    let x = g.push(
+        "act1",
+        quadratic(&mut r, Granularity::Element, 4 * 64),
+        &[x],
+    );
+    let x = g.push(
+        "pool",
+        Op::AveragePool {
+            kernel: [2; 2],
+            stride: [2; 2],
+        },
+        &[x],
+    );
     let x = g.push("flatten", Op::Flatten, &[x]);
     let x = g.push("dense", dense(&mut r, 64, 12), &[x]);
     let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 12), &[x]);
@@ -115,7 +134,11 @@ fn residual() -> Graph {
 fn model(graph: Graph) -> Model {
     let shape = graph.input_shape();
     let (channels, height, width) = match shape {
-        Shape::Map { channels, height, width } => (channels, height, width),
+        Shape::Map {
+            channels,
+            height,
+            width,
+        } => (channels, height, width),
         Shape::Flat(_) => unreachable!("inputs are images"),
     };
     let classes = (0..graph.classes()).map(|c| format!("class {c}")).collect();
@@ -157,8 +180,14 @@ fn keys(plan: &ServerPlan, backend: &'static backend::Backend, seed: u8) -> Keys
     let context = Context::new(plan.parameters().clone(), backend).unwrap();
     let mut rng = SecretRng::from_seed([seed; 32]);
     let secret = SecretKey::generate(&context, &mut rng);
-    let evaluation = plan.needs_evaluation_key().then(|| evaluation_key(&context, &secret, &mut rng).unwrap());
-    Keys { context, secret, evaluation }
+    let evaluation = plan
+        .needs_evaluation_key()
+        .then(|| evaluation_key(&context, &secret, &mut rng).unwrap());
+    Keys {
+        context,
+        secret,
+        evaluation,
+    }
 }
 
 fn encrypt_images(plan: &ServerPlan, keys: &Keys, images: &[f32]) -> Vec<SeededCiphertexts> {
@@ -176,7 +205,16 @@ fn encrypt_images(plan: &ServerPlan, keys: &Keys, images: &[f32]) -> Vec<SeededC
             };
             let level = plan.input().limbs - 1;
             let scale = Scale::new(plan.input().scale).unwrap();
-            encrypt(&keys.context, &keys.secret, &mut rng, features, &fill, level, scale).unwrap()
+            encrypt(
+                &keys.context,
+                &keys.secret,
+                &mut rng,
+                features,
+                &fill,
+                level,
+                scale,
+            )
+            .unwrap()
         })
         .collect()
 }
@@ -196,7 +234,10 @@ fn decrypted(keys: &Keys, replies: &[sordino_ckks::Ciphertexts], count: usize) -
 
 fn worst(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f64::max)
 }
 
 fn compiled(model: &Model, batch: usize) -> Plan {
@@ -211,32 +252,64 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
     let server = &plan.server;
     println!("{name}:\n{}", server.explain());
 
-    let float: Vec<f64> = execute(&model.graph, &images, COUNT).unwrap().into_iter().map(f64::from).collect();
+    let float: Vec<f64> = execute(&model.graph, &images, COUNT)
+        .unwrap()
+        .into_iter()
+        .map(f64::from)
+        .collect();
     let folded = execute_folded(&fold(&model.graph).unwrap(), &images, COUNT).unwrap();
     let range = float.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let folding = worst(&float, &folded);
-    assert!(folding < 1e-4 * range, "{name}: folding moved a logit by {folding}");
+    assert!(
+        folding < 1e-4 * range,
+        "{name}: folding moved a logit by {folding}"
+    );
 
     let clear = evaluate_clear(server, &images, COUNT).unwrap();
     let rounding = worst(&folded, &clear);
     let estimate = server.estimate();
     let allowed = 8.0 * estimate.rms_weight_rounding;
-    assert!(rounding < allowed, "{name}: integers moved a logit by {rounding}, {allowed} allowed");
+    assert!(
+        rounding < allowed,
+        "{name}: integers moved a logit by {rounding}, {allowed} allowed"
+    );
 
     let keys = keys(server, backend::select(None).unwrap(), 3);
     let blocks = encrypt_images(server, &keys, &images);
     let mut trace = Trace::default();
     let seen = std::sync::Mutex::new(Vec::new());
     let progress = |p: &Progress<'_>| seen.lock().unwrap().push((p.block, p.step));
-    let options = Options { progress: Some(&progress), trace: Some(&mut trace) };
-    let replies = evaluate(server, &keys.context, keys.evaluation.as_ref(), blocks, options).unwrap();
+    let options = Options {
+        progress: Some(&progress),
+        trace: Some(&mut trace),
+    };
+    let replies = evaluate(
+        server,
+        &keys.context,
+        keys.evaluation.as_ref(),
+        blocks,
+        options,
+    )
+    .unwrap();
     let encrypted = decrypted(&keys, &replies, COUNT);
     let noise = worst(&clear, &encrypted);
     let measured_bits = -noise.log2();
-    println!("{name}: predicted {:.2} bits, measured {measured_bits:.2}", estimate.precision_bits);
-    assert!(measured_bits >= estimate.precision_bits, "{name}: the worst error {noise} is above the prediction");
-    assert!(measured_bits <= estimate.precision_bits + 2.0, "{name}: the prediction is more than 2 bits too careful");
-    assert_eq!(trace.steps.len(), server.blocks() * (server.steps().len() - 1));
+    println!(
+        "{name}: predicted {:.2} bits, measured {measured_bits:.2}",
+        estimate.precision_bits
+    );
+    assert!(
+        measured_bits >= estimate.precision_bits,
+        "{name}: the worst error {noise} is above the prediction"
+    );
+    assert!(
+        measured_bits <= estimate.precision_bits + 2.0,
+        "{name}: the prediction is more than 2 bits too careful"
+    );
+    assert_eq!(
+        trace.steps.len(),
+        server.blocks() * (server.steps().len() - 1)
+    );
     assert_eq!(seen.lock().unwrap().len(), trace.steps.len());
     plan
 }
@@ -245,7 +318,11 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
 fn one_hidden_layer_needs_neither_key_nor_rescale() {
     let plan = check_chain("mlp", mlp());
     assert!(!plan.server.needs_evaluation_key());
-    let rescales = plan.server.steps().iter().any(|s| matches!(s.operation, Operation::Rescale { .. }));
+    let rescales = plan
+        .server
+        .steps()
+        .iter()
+        .any(|s| matches!(s.operation, Operation::Rescale { .. }));
     assert!(!rescales);
     assert_eq!(plan.server.output().components, 3);
 }
@@ -268,11 +345,20 @@ fn wide_weights_track_the_float_network() {
     let folded = execute_folded(&fold(&model.graph).unwrap(), &images, 500).unwrap();
     let mut errors = Vec::new();
     for bits in [8, 12, 16] {
-        let options = CompileOptions { weight_bits: Some(bits), ..CompileOptions::new(500) };
+        let options = CompileOptions {
+            weight_bits: Some(bits),
+            ..CompileOptions::new(500)
+        };
         let plan = compile(&model, &options).unwrap();
-        errors.push(worst(&folded, &evaluate_clear(&plan.server, &images, 500).unwrap()));
+        errors.push(worst(
+            &folded,
+            &evaluate_clear(&plan.server, &images, 500).unwrap(),
+        ));
     }
-    assert!(errors[1] < errors[0] / 8.0 && errors[2] < errors[1] / 4.0, "{errors:?}");
+    assert!(
+        errors[1] < errors[0] / 8.0 && errors[2] < errors[1] / 4.0,
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -283,14 +369,29 @@ fn same_request_same_reply_on_every_backend_and_thread_count() {
     let mut replies = Vec::new();
     for backend in backend::available() {
         for threads in [1, 2] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             replies.push(pool.install(|| {
                 let keys = keys(&plan, backend, 5);
                 // Encryption draws a fresh public seed: encrypt once and reuse the bytes.
-                static REQUEST: std::sync::OnceLock<Vec<SeededCiphertexts>> = std::sync::OnceLock::new();
-                let request = REQUEST.get_or_init(|| encrypt_images(&plan, &keys, &images)).clone();
+                static REQUEST: std::sync::OnceLock<Vec<SeededCiphertexts>> =
+                    std::sync::OnceLock::new();
+                let request = REQUEST
+                    .get_or_init(|| encrypt_images(&plan, &keys, &images))
+                    .clone();
                 let options = Options::default();
-                evaluate(&plan, &keys.context, keys.evaluation.as_ref(), request, options).unwrap()[0].parts().to_vec()
+                evaluate(
+                    &plan,
+                    &keys.context,
+                    keys.evaluation.as_ref(),
+                    request,
+                    options,
+                )
+                .unwrap()[0]
+                    .parts()
+                    .to_vec()
             }));
         }
     }
@@ -303,10 +404,16 @@ fn plans_are_pure_functions_and_survive_their_files() {
     let (first, second) = (compiled(&model, 300), compiled(&model, 300));
     let bytes = first.server.to_bytes().unwrap();
     assert_eq!(bytes, second.server.to_bytes().unwrap());
-    assert_eq!(first.client.to_bytes().unwrap(), second.client.to_bytes().unwrap());
+    assert_eq!(
+        first.client.to_bytes().unwrap(),
+        second.client.to_bytes().unwrap()
+    );
     let read = ServerPlan::from_bytes(&bytes).unwrap();
     assert_eq!(read.digest(), first.client.plan());
     assert_eq!(read.to_bytes().unwrap(), bytes);
     let images = images(&model, 3, 15);
-    assert_eq!(evaluate_clear(&read, &images, 3).unwrap(), evaluate_clear(&first.server, &images, 3).unwrap());
+    assert_eq!(
+        evaluate_clear(&read, &images, 3).unwrap(),
+        evaluate_clear(&first.server, &images, 3).unwrap()
+    );
 }

@@ -1,0 +1,289 @@
+//! What the planner refuses and what it chooses, and that plan files from outside are checked.
+
+use sordino_graph::{
+    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+};
+use sordino_plan::{
+    ClientPlan, CompileOptions, Error, Operation, Packing, Plan, ServerPlan, compile,
+};
+
+/// A chain of dense layers of 12 elements with `activations` quadratics between them, calibrated.
+fn model(activations: usize) -> Model {
+    let mut state = 1u32;
+    let mut next = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut graph = Graph::builder(Shape::map(1, 3, 4));
+    let mut x = graph.push("input", Op::Input, &[]);
+    x = graph.push("flatten", Op::Flatten, &[x]);
+    for layer in 0..=activations {
+        let weights = (0..144).map(|_| 0.5 * next()).collect();
+        let dense = Op::Dense {
+            weight: Tensor::new(&[12, 12], weights).unwrap(),
+            bias: vec![0.1; 12],
+        };
+        x = graph.push(format!("dense{layer}"), dense, &[x]);
+        if layer < activations {
+            let quadratic = Op::Quadratic {
+                granularity: Granularity::Layer,
+                a: vec![0.2],
+                b: vec![0.5],
+                c: vec![0.2],
+            };
+            x = graph.push(format!("act{layer}"), quadratic, &[x]);
+        }
+    }
+    let mut model = Model {
+        graph: graph.finish().unwrap(),
+        preprocess: Preprocess {
+            channels: 1,
+            height: 3,
+            width: 4,
+            size: SizePolicy::Refuse,
+            input_range: (0.0, 255.0),
+            mean: vec![0.0],
+            std: vec![1.0],
+            allowed: (0.0, 255.0),
+        },
+        classes: (0..12).map(|c| c.to_string()).collect(),
+        output: OutputKind::Softmax,
+        name: "dense".into(),
+        dataset: "random".into(),
+        calibration: None,
+        training: serde_json::Value::Null,
+    };
+    let images: Vec<f32> = (0..200 * 12).map(|_| 0.5 + 0.5 * next()).collect();
+    model.calibration = Some(calibrate(&model, &images, 200, &mut |_| ()).unwrap());
+    model
+}
+
+fn planned(model: &Model, options: &CompileOptions) -> Plan {
+    compile(model, options).unwrap()
+}
+
+#[test]
+fn a_model_without_ranges_is_refused() {
+    let mut model = model(1);
+    model.calibration = None;
+    let error = compile(&model, &CompileOptions::new(10)).unwrap_err();
+    assert!(matches!(error, Error::MissingRanges { .. }));
+    assert!(error.to_string().contains("sordino ranges"), "{error}");
+}
+
+#[test]
+fn a_relu_network_is_refused() {
+    let mut relu = model(1);
+    let mut graph = Graph::builder(Shape::map(1, 3, 4));
+    let x = graph.push("input", Op::Input, &[]);
+    let x = graph.push("flatten", Op::Flatten, &[x]);
+    graph.push("relu", Op::Relu, &[x]);
+    relu.graph = graph.finish().unwrap();
+    assert!(matches!(
+        compile(&relu, &CompileOptions::new(10)),
+        Err(Error::Graph(_))
+    ));
+}
+
+#[test]
+fn batches_and_packings_out_of_range_are_refused() {
+    let model = model(1);
+    assert!(matches!(
+        compile(&model, &CompileOptions::new(0)),
+        Err(Error::Batch { .. })
+    ));
+    assert!(matches!(
+        compile(&model, &CompileOptions::new(usize::MAX)),
+        Err(Error::Batch { .. })
+    ));
+    let options = CompileOptions {
+        packing: Packing::ChannelWise,
+        ..CompileOptions::new(10)
+    };
+    assert!(matches!(
+        compile(&model, &options),
+        Err(Error::UnsupportedPacking { .. })
+    ));
+}
+
+#[test]
+fn constraints_that_nothing_meets_say_what_came_closest() {
+    let model = model(2);
+    let refused = |options: CompileOptions, words: &[&str]| {
+        let error = compile(&model, &options).unwrap_err();
+        assert!(matches!(error, Error::Impossible { .. }));
+        for word in words {
+            assert!(error.to_string().contains(word), "{word} in: {error}");
+        }
+    };
+    let base = CompileOptions::new(100);
+    refused(
+        CompileOptions {
+            precision_bits: Some(60.0),
+            ..base.clone()
+        },
+        &["60.0 bits", "--precision-bits"],
+    );
+    refused(
+        CompileOptions {
+            memory_bytes: Some(1 << 20),
+            ..base.clone()
+        },
+        &["--memory", "GiB"],
+    );
+    refused(
+        CompileOptions {
+            ring_degree: Some(4096),
+            precision_bits: Some(25.0),
+            ..base
+        },
+        &["N = 4096", "--ring-degree"],
+    );
+}
+
+#[test]
+fn deeper_networks_take_larger_rings_and_one_rescale_each() {
+    let mut last_log2_q = 0.0;
+    for activations in [1, 2, 4, 8] {
+        let plan = planned(&model(activations), &CompileOptions::new(1000));
+        let server = &plan.server;
+        let rescales = server
+            .steps()
+            .iter()
+            .filter(|s| matches!(s.operation, Operation::Rescale { .. }))
+            .count();
+        assert!(
+            rescales < activations || rescales == 0,
+            "{activations} activations, {rescales} rescales"
+        );
+        assert_eq!(server.needs_evaluation_key(), activations > 1);
+        let parameters = server.parameters();
+        assert!(parameters.security_bits() >= 128);
+        assert!(parameters.log2_q() > last_log2_q);
+        last_log2_q = parameters.log2_q();
+        assert!(server.estimate().precision_bits > 0.0);
+    }
+    assert!(last_log2_q > 214.0, "8 activations do not fit N = 2^13");
+}
+
+#[test]
+fn more_precision_costs_more_modulus() {
+    let model = model(3);
+    let at = |bits| {
+        let options = CompileOptions {
+            precision_bits: Some(bits),
+            ..CompileOptions::new(1000)
+        };
+        planned(&model, &options)
+    };
+    let (coarse, fine) = (at(4.0), at(14.0));
+    assert!(fine.server.estimate().precision_bits >= 14.0);
+    assert!(fine.server.parameters().log2_q() > coarse.server.parameters().log2_q() + 15.0);
+}
+
+#[test]
+fn the_client_half_holds_no_weights() {
+    let plan = planned(&model(2), &CompileOptions::new(10));
+    let bytes = plan.client.to_bytes().unwrap();
+    assert!(bytes.len() < 4096, "{} bytes", bytes.len());
+    let read = ClientPlan::from_bytes(&bytes).unwrap();
+    assert_eq!(read, plan.client);
+    assert_eq!(read.plan(), plan.server.digest());
+}
+
+/// Rewrites one field of a plan's metadata with a valid digest: what a hostile author can do.
+fn altered(
+    bytes: &[u8],
+    kind: sordino_container::Kind,
+    change: impl Fn(&mut serde_json::Value),
+) -> Vec<u8> {
+    let limits = sordino_container::Limits {
+        metadata_bytes: 1 << 20,
+        payload_bytes: 1 << 30,
+    };
+    let mut contents =
+        sordino_container::from_bytes::<serde_json::Value>(bytes, kind, limits).unwrap();
+    change(&mut contents.metadata);
+    sordino_container::to_bytes(kind, &contents.metadata, &contents.payload).unwrap()
+}
+
+#[test]
+fn hostile_client_plans_are_refused() {
+    let plan = planned(&model(2), &CompileOptions::new(10));
+    let bytes = plan.client.to_bytes().unwrap();
+    let kind = sordino_container::Kind::ClientPlan;
+    let refuse = |field: &str, value: serde_json::Value| {
+        let bytes = altered(&bytes, kind, |m| {
+            *m.pointer_mut(field).unwrap() = value.clone()
+        });
+        assert!(ClientPlan::from_bytes(&bytes).is_err(), "{field} = {value}");
+    };
+    // Weak parameters are refused by the client itself, whatever the server says.
+    refuse("/parameters/ring_degree", 2048.into());
+    let mut primes = plan.client.parameters.primes().to_vec();
+    primes.extend(sordino_ring::primes_below(1 << 49, 1 << 15).take(6));
+    refuse("/parameters/primes", primes.into());
+    refuse("/parameters/primes", serde_json::json!([15]));
+    refuse("/batch", 0.into());
+    refuse("/blocks", 7.into());
+    refuse("/input/features", 13.into());
+    refuse("/input/limbs", 99.into());
+    refuse("/input/scale", (-1.0).into());
+    refuse("/output/components", 9.into());
+    refuse("/output/logits", 0.into());
+    refuse("/class_names", serde_json::json!(["one"]));
+    refuse("/logit_range", serde_json::json!([3.0, 1.0]));
+    refuse("/estimate/precision_bits", 1e9.into());
+    refuse("/preprocess/std", serde_json::json!([0.0]));
+    let unknown = altered(&bytes, kind, |m| m["extra"] = 1.into());
+    assert!(ClientPlan::from_bytes(&unknown).is_err());
+}
+
+#[test]
+fn hostile_server_plans_are_refused() {
+    let plan = planned(&model(2), &CompileOptions::new(10));
+    let bytes = plan.server.to_bytes().unwrap();
+    let kind = sordino_container::Kind::ServerPlan;
+    let refuse = |field: &str, value: serde_json::Value| {
+        let bytes = altered(&bytes, kind, |m| {
+            *m.pointer_mut(field)
+                .unwrap_or_else(|| panic!("{field} in {m}")) = value.clone();
+        });
+        assert!(ServerPlan::from_bytes(&bytes).is_err(), "{field} = {value}");
+    };
+    let last = plan.server.steps().len() - 1;
+    refuse("/steps/1/elements", 1_000_000.into());
+    refuse("/steps/1/elements", 0.into());
+    refuse("/steps/1/scale", 12.0.into());
+    refuse("/steps/1/components", 3.into());
+    refuse("/steps/1/limbs", 1.into());
+    refuse("/steps/1/operation/linear/terms/0/product/source", 1.into());
+    refuse(
+        "/steps/1/operation/linear/terms/0/product/inputs",
+        11.into(),
+    );
+    refuse("/steps/1/operation/linear/terms", serde_json::json!([]));
+    refuse("/steps/2/operation/square/source", 5000.into());
+    refuse(&format!("/steps/{last}/name"), serde_json::json!({}));
+    refuse(
+        "/steps/0/operation",
+        serde_json::json!({"relinearize": {"source": 0}}),
+    );
+    refuse("/steps", serde_json::json!([]));
+    refuse("/output/logits", 3.into());
+    // A payload cut short or too long is noticed even with a fresh digest.
+    let limits = sordino_container::Limits {
+        metadata_bytes: 1 << 20,
+        payload_bytes: 1 << 30,
+    };
+    let contents =
+        sordino_container::from_bytes::<serde_json::Value>(&bytes, kind, limits).unwrap();
+    for payload in [
+        &contents.payload[..contents.payload.len() - 1],
+        &[&contents.payload[..], &[0]].concat(),
+        &[],
+    ] {
+        let bytes = sordino_container::to_bytes(kind, &contents.metadata, payload).unwrap();
+        assert!(ServerPlan::from_bytes(&bytes).is_err());
+    }
+}
