@@ -11,6 +11,13 @@ use crate::{Error, FoldedOp, Node};
 /// the column of the next layer shrinks instead, by `|a| / t^2`.
 const SMALLEST_SCALE: f64 = 1.0 / 16.0;
 
+/// An `a` below this share of `b` is zero: for `|x| < 2^16` the square is less than the rounding of `b x` in f32.
+const NEGLIGIBLE: f64 = 1.0 / (1u64 << 40) as f64;
+
+/// Largest distance between the two squares of an element without a square of its own: what cancels between them grows
+/// with it.
+const LARGEST_DISTANCE: f64 = 64.0;
+
 /// What becomes of one element.
 struct Element {
     /// `x' = scale * x + offset` is what is squared.
@@ -37,6 +44,8 @@ impl Folder<'_> {
                 let [a, b, c] = *abc;
                 let value = x.beta[element];
                 *abc = [0.0, 0.0, (a * value + b) * value + c];
+            } else if abc[0].abs() < abc[1].abs() * NEGLIGIBLE {
+                abc[0] = 0.0;
             }
         }
         let largest = |k: usize| {
@@ -145,15 +154,16 @@ fn split([a, b, c]: [f64; 3], largest_a: f64, largest_b: f64) -> Element {
     }
     // a x^2 + b x = A (x + s)^2 + B (x - s)^2 - a s^2 with A + B = a and 2 s (A - B) = b. With s = |b| / (2 max|a|) both
     // factors are about half the largest coefficient, however small a is.
-    let scale = largest_a.sqrt();
-    let distance = b.abs() / (2.0 * largest_a);
-    let other = largest_a * b.signum();
+    let distance = (b.abs() / (2.0 * largest_a)).min(LARGEST_DISTANCE);
+    let difference = b / (2.0 * distance);
+    let square = largest_a.max(difference.abs());
+    let scale = square.sqrt();
     Element {
         scale,
         offset: scale * distance,
         shift: 0.0,
-        factor: (a + other) / (2.0 * largest_a),
+        factor: (a + difference) / (2.0 * square),
         constant: c - a * distance * distance,
-        second: Some((-2.0 * scale * distance, (a - other) / (2.0 * largest_a))),
+        second: Some((-2.0 * scale * distance, (a - difference) / (2.0 * square))),
     }
 }

@@ -37,6 +37,14 @@ impl Folder<'_> {
         let (outputs, channels) = (weight.shape()[0], weight.shape()[1]);
         let (pixels, positions) = (from.elements() / channels, taps.len());
         let row = channels * kernel;
+        let columns: usize = taps.iter().map(Vec::len).sum();
+        let doubled = 1 + usize::from(!x.extra.is_empty());
+        self.reserve(
+            &node.name,
+            [columns, channels, outputs, doubled]
+                .into_iter()
+                .fold(1, |product, factor| product.saturating_mul(factor as u64)),
+        )?;
         let mut biases = vec![0.0; outputs * positions];
         let mut tiles: Vec<FoldedTile> = Vec::new();
         let mut tile_of: HashMap<Vec<u32>, usize> = HashMap::new();
@@ -53,7 +61,6 @@ impl Folder<'_> {
                     offsets.push((tap, x.beta[element]));
                 }
             }
-            self.reserve(&node.name, (columns.len() * outputs) as u64)?;
             let inputs: Vec<u32> = columns.iter().map(|column| column.base_element).collect();
             let tile = *tile_of.entry(inputs).or_insert_with_key(|inputs| {
                 tiles.push(FoldedTile {

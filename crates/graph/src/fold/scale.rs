@@ -80,7 +80,7 @@ impl Folder<'_> {
                 }
                 // A diagonal cannot reach another element of its source.
                 Term::Diagonal { source, factors } => {
-                    let tiles = rows
+                    let tiles: Vec<FoldedTile> = rows
                         .iter()
                         .enumerate()
                         .filter(|(_, row)| factors.get(row.element).is_some_and(|&f| f != 0.0))
@@ -90,10 +90,12 @@ impl Folder<'_> {
                             weights: vec![factors[row.element]],
                         })
                         .collect();
-                    copies.push(Term::Tiles {
-                        source: *source,
-                        tiles,
-                    });
+                    if !tiles.is_empty() {
+                        copies.push(Term::Tiles {
+                            source: *source,
+                            tiles,
+                        });
+                    }
                 }
             }
         }
