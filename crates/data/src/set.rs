@@ -103,15 +103,14 @@ impl SetName {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
-    /// Folders (below one that holds several sets) in which a set is commonly found.
-    const fn folders(self) -> &'static [&'static str] {
+    /// Where a set commonly lies in a folder that holds several.
+    const fn places(self) -> &'static [&'static str] {
         match self {
             Self::Digits => &[],
             Self::Mnist => &["mnist", "MNIST", "MNIST/raw"],
             Self::FashionMnist => &["fashion-mnist", "FashionMNIST", "FashionMNIST/raw"],
             Self::Cifar10 => &["cifar-10", "cifar-10-batches-bin", "cifar10"],
-            // The archive may also lie in the folder itself.
-            Self::PneumoniaMnist => &["pneumoniamnist", "."],
+            Self::PneumoniaMnist => &["pneumoniamnist/pneumoniamnist.npz", "pneumoniamnist.npz"],
         }
     }
 }
@@ -227,13 +226,6 @@ fn recognise(path: &Path) -> Result<Option<Found>, Error> {
             name: Some(SetName::Cifar10),
         }));
     }
-    let archive = path.join("pneumoniamnist.npz");
-    if archive.is_file() {
-        return Ok(Some(Found {
-            files: Files::Npz(archive),
-            name: Some(SetName::PneumoniaMnist),
-        }));
-    }
     Ok(None)
 }
 
@@ -263,12 +255,8 @@ pub fn find_set(data: Option<&Path>, name: SetName) -> Result<PathBuf, Error> {
         if recognise(&root)?.is_some_and(|found| found.name == Some(name)) {
             return Ok(root);
         }
-        for folder in name.folders() {
-            let candidate = if *folder == "." {
-                root.join("pneumoniamnist.npz")
-            } else {
-                root.join(folder)
-            };
+        for place in name.places() {
+            let candidate = root.join(place);
             if recognise(&candidate)?.is_some_and(|found| found.name == Some(name)) {
                 return Ok(candidate);
             }
@@ -369,7 +357,9 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
             let (train, validation, test) = (split("train")?, split("val")?, split("test")?);
             let (train, dropped) = without_recurring(train, &validation);
             if dropped > 0 {
-                notes.push(format!("{dropped} training images that occur in the validation part as well were left out"));
+                notes.push(format!(
+                    "training images left out because the validation part has them too: {dropped}"
+                ));
             }
             (train, Some(validation), test)
         }

@@ -103,17 +103,16 @@ impl<'a> Source<'a> {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        use io::ErrorKind as K;
-        match error.kind() {
-            // What unpackers say of damaged input.
-            K::InvalidData | K::InvalidInput | K::UnexpectedEof | K::Other => Error::malformed(
-                &*self.location,
-                "sound compressed data",
-                error.to_string(),
-                FETCH_AGAIN,
-            ),
-            _ => Error::io(&self.location, "read", error),
+        // The system's own errors carry its code; the others are what unpackers say of damaged input.
+        if error.raw_os_error().is_some() {
+            return Error::io(&self.location, "read", error);
         }
+        Error::malformed(
+            &*self.location,
+            "sound compressed data",
+            error.to_string(),
+            FETCH_AGAIN,
+        )
     }
 
     /// Passes `bytes` bytes on in chunks, each but the last a multiple of 64 bytes.

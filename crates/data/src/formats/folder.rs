@@ -7,11 +7,14 @@ use std::path::Path;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use crate::images::CheckedShape;
-use crate::source::{open_file, reserve};
+use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, open_file, reserve};
 use crate::{Error, Images, Pixels};
 
 const FILE_LIMIT: u64 = 256 << 20;
 const ENTRY_LIMIT: usize = 1 << 22;
+
+/// A packed PNG bit may stand for a palette entry of three bytes.
+const EXPANSION: u64 = 24;
 
 // Files that file managers leave behind.
 const IGNORED: [&str; 2] = ["thumbs.db", "desktop.ini"];
@@ -82,6 +85,20 @@ fn decode(path: &Path) -> Result<Picture, Error> {
         .take(length)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(path, "read", error))?;
+    let jpeg = bytes.starts_with(&[0xff, 0xd8]);
+    // The JPEG decoder fills up what is missing with gray; a sound file ends with this marker.
+    let end = bytes
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last + 1);
+    if jpeg && !bytes[..end].ends_with(&[0xff, 0xd9]) {
+        return Err(Error::malformed(
+            location,
+            "a JPEG with its end marker",
+            "a cut file",
+            FETCH_AGAIN,
+        ));
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| Error::io(path, "read", error))?;
@@ -125,9 +142,20 @@ fn decode(path: &Path) -> Result<Picture, Error> {
             ));
         }
     };
+    let (total, possible) = (
+        decoder.total_bytes(),
+        length.saturating_mul(DEFLATE_RATIO * EXPANSION),
+    );
+    if total > possible {
+        let (expected, found) = (
+            format!("at most {possible} bytes of pixels"),
+            format!("{total} announced"),
+        );
+        return Err(Error::malformed(location, expected, found, FETCH_AGAIN));
+    }
     let mut buffer = Vec::new();
-    reserve(&mut buffer, decoder.total_bytes(), &location)?;
-    buffer.resize(decoder.total_bytes() as usize, 0);
+    reserve(&mut buffer, total, &location)?;
+    buffer.resize(total as usize, 0);
     decoder
         .read_image(&mut buffer)
         .map_err(|error| undecodable(path, error))?;

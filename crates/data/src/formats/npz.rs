@@ -106,7 +106,7 @@ impl Npz {
 
 fn damaged(location: &str, error: &ZipError) -> Error {
     match error {
-        ZipError::Io(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+        ZipError::Io(source) if source.raw_os_error().is_some() => {
             Error::io(location, "read", source.kind().into())
         }
         _ => Error::malformed(
