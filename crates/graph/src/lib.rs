@@ -5,6 +5,7 @@
 //! a [`Folded`] network of only inputs, linear maps and squares, and [`quantize`] rounds the weights of that to
 //! integers. The crate knows nothing of encryption: scales, levels and parameters belong to the planner.
 
+mod calibrate;
 mod calibration;
 mod error;
 mod evaluate;
@@ -14,6 +15,7 @@ mod folded;
 mod graph;
 mod infer;
 mod model;
+mod model_file;
 mod op;
 mod preprocess;
 mod quantize;
@@ -21,6 +23,7 @@ mod quantized;
 mod sensitivity;
 mod shape;
 
+pub use calibrate::calibrate;
 pub use calibration::{Calibration, FoldedStatistics, Range};
 pub use error::Error;
 pub use evaluate::{execute_folded, execute_folded_observed, execute_quantized};

@@ -45,6 +45,10 @@ impl Tensor {
     pub fn data(&self) -> &[f32] {
         &self.data
     }
+
+    pub(crate) fn into_data(self) -> Vec<f32> {
+        self.data
+    }
 }
 
 /// Which elements of a feature map share the coefficients of an activation.

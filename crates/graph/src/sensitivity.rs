@@ -31,11 +31,16 @@ fn shares() -> impl Iterator<Item = f64> {
 /// As many multiply-accumulates as `logits` + 1 evaluations of every image.
 pub fn sensitivities(folded: &Folded, images: &[f32]) -> Vec<Distribution> {
     let elements = folded.nodes[0].elements;
-    let per_image: Vec<Vec<Vec<f64>>> =
-        images.par_chunks_exact(elements).map(|image| of_image(folded, image)).collect();
+    let per_image: Vec<Vec<Vec<f64>>> = images
+        .par_chunks_exact(elements)
+        .map(|image| of_image(folded, image))
+        .collect();
     (0..folded.nodes.len())
         .map(|node| {
-            let mut gains: Vec<f64> = per_image.iter().flat_map(|image| image[node].iter().copied()).collect();
+            let mut gains: Vec<f64> = per_image
+                .iter()
+                .flat_map(|image| image[node].iter().copied())
+                .collect();
             gains.sort_by(f64::total_cmp);
             distribution(&gains)
         })
@@ -43,7 +48,9 @@ pub fn sensitivities(folded: &Folded, images: &[f32]) -> Vec<Distribution> {
 }
 
 fn distribution(sorted: &[f64]) -> Distribution {
-    let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return Vec::new();
+    };
     let mut below = 0.0;
     shares()
         .map(|share| {
@@ -58,10 +65,16 @@ fn distribution(sorted: &[f64]) -> Distribution {
 /// G of every node and logit for one image.
 fn of_image(folded: &Folded, image: &[f32]) -> Vec<Vec<f64>> {
     let mut values = Vec::with_capacity(folded.nodes.len());
-    run_block(folded, image, &mut |_, value| values.push(transpose_out(value, 1)));
+    run_block(folded, image, &mut |_, value| {
+        values.push(transpose_out(value, 1))
+    });
     let logits = folded.nodes.last().map_or(0, |node| node.elements);
     // Derivatives of all logits by every element: elements × logits.
-    let mut slopes: Vec<Vec<f64>> = folded.nodes.iter().map(|node| vec![0.0; node.elements * logits]).collect();
+    let mut slopes: Vec<Vec<f64>> = folded
+        .nodes
+        .iter()
+        .map(|node| vec![0.0; node.elements * logits])
+        .collect();
     if let Some(last) = slopes.last_mut() {
         for logit in 0..logits {
             last[logit * logits + logit] = 1.0;
@@ -103,9 +116,20 @@ fn pull_back(term: &Term, slope: &[f64], target: &mut [f64], logits: usize) {
         }
         Term::Tiles { tiles, .. } => {
             for tile in tiles {
-                for (&output, weights) in tile.outputs.iter().zip(tile.weights.chunks_exact(tile.inputs.len().max(1))) {
+                for (&output, weights) in tile
+                    .outputs
+                    .iter()
+                    .zip(tile.weights.chunks_exact(tile.inputs.len().max(1)))
+                {
                     for (&input, &weight) in tile.inputs.iter().zip(weights) {
-                        add_multiple(target, input as usize, slope, output as usize, weight, logits);
+                        add_multiple(
+                            target,
+                            input as usize,
+                            slope,
+                            output as usize,
+                            weight,
+                            logits,
+                        );
                     }
                 }
             }
@@ -113,7 +137,14 @@ fn pull_back(term: &Term, slope: &[f64], target: &mut [f64], logits: usize) {
     }
 }
 
-fn add_multiple(target: &mut [f64], to: usize, slope: &[f64], from: usize, factor: f64, logits: usize) {
+fn add_multiple(
+    target: &mut [f64],
+    to: usize,
+    slope: &[f64],
+    from: usize,
+    factor: f64,
+    logits: usize,
+) {
     let target = &mut target[to * logits..][..logits];
     for (t, s) in target.iter_mut().zip(&slope[from * logits..][..logits]) {
         *t += factor * s;

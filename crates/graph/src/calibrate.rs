@@ -1,0 +1,351 @@
+//! Recording ranges and statistics on calibration images.
+
+use crate::evaluate::{Network, run_block as run_folded_block};
+use crate::execute::{
+    LANES_F32, LANES_F64, check_images, run_block as run_graph_block, transpose_out,
+};
+use crate::{
+    Calibration, Error, Folded, FoldedOp, FoldedStatistics, Graph, Model, Range, fold,
+    sensitivities,
+};
+use rayon::prelude::*;
+
+/// Bits that a plan leaves above the recorded ranges.
+const MARGIN_BITS: f64 = 2.0;
+
+/// Images whose statistics are added up by one thread. Fixed, so that the sums do not depend on the number of threads.
+const SHARD: usize = 128;
+
+/// Largest magnitude that counts as a working network; squares of larger values would leave f32.
+const LARGEST_VALUE: f64 = 1e18;
+
+/// Most images that sensitivities are taken from.
+const SENSITIVITY_IMAGES: usize = 256;
+
+/// Multiply-accumulates that sensitivities may take; networks for which that is less than [`SENSITIVITY_IMAGES`]
+/// evaluations use fewer images, but 4 at least.
+const SENSITIVITY_COST: u64 = 1 << 34;
+
+/// Runs a network over prepared images and records the range of every node, and the statistics of every folded node.
+///
+/// The result does not depend on the number of threads. A network that cannot be folded (ReLU) gets ranges only.
+///
+/// Shapes: `images` is `[batch, C, H, W]`; `progress` is called with the number of images done.
+///
+/// # Errors
+/// [`Error::Images`] for images of another size, [`Error::Calibrate`] for no images and for values that overflow,
+/// [`Error::FoldedSize`] as for [`fold`].
+pub fn calibrate(
+    model: &Model,
+    images: &[f32],
+    batch: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Calibration, Error> {
+    let graph = &model.graph;
+    let pixels = check_images(graph.input_shape(), images, batch)?;
+    if batch == 0 {
+        return Err(Error::Calibrate {
+            what: "found no images: give at least one, better a few thousand".into(),
+        });
+    }
+    if let Some(index) = images.iter().position(|value| !value.is_finite()) {
+        return Err(Error::Calibrate {
+            what: format!(
+                "image {} holds {}: give finite images",
+                index / pixels,
+                images[index]
+            ),
+        });
+    }
+    let folded = match fold(graph) {
+        Ok(folded) => Some(folded),
+        Err(Error::Relu { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let mut total = Totals::new(graph, folded.as_ref());
+    let mut done = 0;
+    // As many shards at a time as there are threads bounds the memory for their totals.
+    for group in images.chunks(SHARD * pixels * rayon::current_num_threads()) {
+        let shards: Vec<Totals> = group
+            .par_chunks(SHARD * pixels)
+            .map(|shard| {
+                let mut totals = Totals::new(graph, folded.as_ref());
+                totals.add_images(graph, folded.as_ref(), shard, pixels);
+                totals
+            })
+            .collect();
+        shards.iter().for_each(|shard| total.merge(shard));
+        done += group.len() / pixels;
+        progress(done);
+    }
+    total.finish(graph, folded.as_ref(), images, batch)
+}
+
+struct Totals {
+    ranges: Vec<RangeTotal>,
+    folded: Vec<FoldedTotal>,
+}
+
+impl Totals {
+    fn new(graph: &Graph, folded: Option<&Folded>) -> Self {
+        Self {
+            ranges: graph.nodes().iter().map(|_| RangeTotal::new()).collect(),
+            folded: folded
+                .iter()
+                .flat_map(|folded| &folded.nodes)
+                .map(|node| {
+                    let square = matches!(node.op, FoldedOp::Square { .. });
+                    FoldedTotal::new(node.elements, square)
+                })
+                .collect(),
+        }
+    }
+
+    fn add_images(
+        &mut self,
+        graph: &Graph,
+        folded: Option<&Folded>,
+        images: &[f32],
+        pixels: usize,
+    ) {
+        for block in images.chunks(LANES_F32 * pixels) {
+            let count = block.len() / pixels;
+            run_graph_block::<f32, LANES_F32>(graph, block, pixels, &mut |index, value| {
+                let range = &mut self.ranges[index];
+                value
+                    .iter()
+                    .flat_map(|lanes| &lanes[..count])
+                    .for_each(|&value| range.add(value));
+            });
+        }
+        let Some(folded) = folded else { return };
+        for block in images.chunks(LANES_F64 * pixels) {
+            let count = block.len() / pixels;
+            run_folded_block(folded, block, &mut |index, value| {
+                let shift = match &folded.nodes[index].op {
+                    FoldedOp::Square { shift, .. } => Some(&shift[..]),
+                    _ => None,
+                };
+                let values = transpose_out(value, count);
+                for image in values.chunks_exact(folded.elements(index)) {
+                    self.folded[index].add(image, shift);
+                }
+            });
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (total, other) in self.ranges.iter_mut().zip(&other.ranges) {
+            total.merge(other);
+        }
+        for (total, other) in self.folded.iter_mut().zip(&other.folded) {
+            total.merge(other);
+        }
+    }
+
+    fn finish(
+        self,
+        graph: &Graph,
+        folded: Option<&Folded>,
+        images: &[f32],
+        batch: usize,
+    ) -> Result<Calibration, Error> {
+        let exploded = |node: &str, value: f64| {
+            Err(Error::Calibrate {
+                what: format!(
+                    "node {node:?} reaches the value {value:e}, expected at most {LARGEST_VALUE:e}: the network explodes, train it again with a bound on its activations"
+                ),
+            })
+        };
+        let mut nodes = std::collections::BTreeMap::new();
+        for (node, total) in graph.nodes().iter().zip(self.ranges) {
+            let range = total.finish();
+            let most = range.max.abs().max(range.min.abs());
+            if total.overflowed || most > LARGEST_VALUE {
+                return exploded(
+                    &node.name,
+                    if total.overflowed {
+                        f64::INFINITY
+                    } else {
+                        most
+                    },
+                );
+            }
+            nodes.insert(node.name.clone(), range);
+        }
+        let mut statistics = Vec::new();
+        if let Some(folded) = folded {
+            for (node, total) in folded.nodes.iter().zip(&self.folded) {
+                if total.max_abs.is_nan() || total.max_abs > LARGEST_VALUE {
+                    return exploded(&node.name, total.max_abs);
+                }
+            }
+            let elements = folded.elements(0);
+            let gains = sensitivities(
+                folded,
+                &images[..sensitivity_images(folded, batch) * elements],
+            );
+            for ((node, total), gains) in folded.nodes.iter().zip(self.folded).zip(gains) {
+                statistics.push(total.finish(node.name.clone(), batch, gains));
+            }
+        }
+        Ok(Calibration {
+            images: batch,
+            nodes,
+            margin_bits: MARGIN_BITS,
+            folded: statistics,
+        })
+    }
+}
+
+fn sensitivity_images(folded: &Folded, batch: usize) -> usize {
+    let logits = folded.nodes.last().map_or(1, |node| node.elements) as u64;
+    let cost = folded
+        .multiply_accumulates()
+        .max(1)
+        .saturating_mul(logits + 1);
+    ((SENSITIVITY_COST / cost) as usize)
+        .clamp(4, SENSITIVITY_IMAGES)
+        .min(batch)
+}
+
+/// Range of the values of a graph node, with a histogram of their magnitudes.
+struct RangeTotal {
+    min: f32,
+    max: f32,
+    overflowed: bool,
+    /// By exponent and the first 7 bits of the mantissa: bins grow by less than 1 % of their value.
+    histogram: Vec<u64>,
+}
+
+impl RangeTotal {
+    fn new() -> Self {
+        Self {
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            overflowed: false,
+            histogram: vec![0; 1 << 15],
+        }
+    }
+
+    fn add(&mut self, value: f32) {
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.overflowed |= !value.is_finite();
+        self.histogram[(value.abs().to_bits() >> 16) as usize] += 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.overflowed |= other.overflowed;
+        for (count, other) in self.histogram.iter_mut().zip(&other.histogram) {
+            *count += other;
+        }
+    }
+
+    fn finish(&self) -> Range {
+        let total: u64 = self.histogram.iter().sum();
+        // The number of values that may lie above.
+        let allowed = total / 10_000;
+        let mut above = 0;
+        let mut quantile = self.max.abs().max(self.min.abs());
+        for (bin, &count) in self.histogram.iter().enumerate().rev() {
+            above += count;
+            if above > allowed {
+                quantile = quantile.min(f32::from_bits(((bin as u32 + 1) << 16) - 1));
+                break;
+            }
+        }
+        Range {
+            min: f64::from(self.min),
+            max: f64::from(self.max),
+            p9999: f64::from(quantile),
+        }
+    }
+}
+
+/// The larger of two magnitudes; unlike `max` it keeps a NaN.
+fn larger(x: f64, y: f64) -> f64 {
+    if x.total_cmp(&y).is_lt() { y } else { x }
+}
+
+struct FoldedTotal {
+    max_abs: f64,
+    abs: Vec<f64>,
+    square: Vec<f64>,
+    gain: Vec<f64>,
+    worst_image_gain: f64,
+}
+
+impl FoldedTotal {
+    fn new(elements: usize, square: bool) -> Self {
+        Self {
+            max_abs: 0.0,
+            abs: vec![0.0; elements],
+            square: vec![0.0; elements],
+            gain: vec![0.0; if square { elements } else { 0 }],
+            worst_image_gain: 0.0,
+        }
+    }
+
+    /// Adds the value of one image.
+    fn add(&mut self, image: &[f64], shift: Option<&[f64]>) {
+        for ((&value, abs), square) in image.iter().zip(&mut self.abs).zip(&mut self.square) {
+            *abs += value.abs();
+            *square += value * value;
+            self.max_abs = larger(self.max_abs, value.abs());
+        }
+        if let Some(shift) = shift {
+            let mut sum = 0.0;
+            for ((&value, r), gain) in image.iter().zip(shift).zip(&mut self.gain) {
+                // (2x + r)^2 = 4 x (x + r) + r^2, zero at the least but for rounding.
+                let of_element = (4.0 * value + r * r).max(0.0);
+                *gain += of_element;
+                sum += of_element;
+            }
+            self.worst_image_gain = self.worst_image_gain.max(sum);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.max_abs = larger(self.max_abs, other.max_abs);
+        self.worst_image_gain = self.worst_image_gain.max(other.worst_image_gain);
+        for (sums, others) in [
+            (&mut self.abs, &other.abs),
+            (&mut self.square, &other.square),
+            (&mut self.gain, &other.gain),
+        ] {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum += other;
+            }
+        }
+    }
+
+    fn finish(
+        self,
+        name: String,
+        images: usize,
+        sensitivity: crate::Distribution,
+    ) -> FoldedStatistics {
+        let count = images as f64;
+        let mean = |sums: &[f64]| sums.iter().map(|sum| (sum / count) as f32).collect();
+        let mean_gain = self.gain.iter().sum::<f64>() / count;
+        FoldedStatistics {
+            name,
+            max_abs: self.max_abs,
+            max_batch_mean_abs: self
+                .abs
+                .iter()
+                .fold(0.0, |most: f64, sum| most.max(sum / count)),
+            mean_square: mean(&self.square),
+            gain_mean_square: mean(&self.gain),
+            worst_image_gain: if mean_gain > 0.0 {
+                self.worst_image_gain / mean_gain
+            } else {
+                1.0
+            },
+            sensitivity,
+        }
+    }
+}

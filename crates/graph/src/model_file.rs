@@ -1,0 +1,456 @@
+//! The model file: safetensors, with everything that is not a tensor in one JSON string of its metadata.
+
+use crate::infer::tensors;
+use crate::{
+    Calibration, Error, FoldedStatistics, Granularity, Graph, Model, Node, NodeId, Op, OutputKind,
+    Preprocess, Range, Shape, Tensor,
+};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// Version of the format that this crate writes and the only one it reads.
+const FORMAT_VERSION: u32 = 1;
+
+/// Largest model file: 512 MiB.
+pub(crate) const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// Largest header of tensor names and metadata: 4 MiB.
+const MAX_HEADER_BYTES: u64 = 4 << 20;
+
+/// Key of the JSON string in the metadata.
+const KEY: &str = "sordino";
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    format_version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format_version: u32,
+    name: String,
+    dataset: String,
+    classes: Vec<String>,
+    output: OutputKind,
+    preprocess: Preprocess,
+    input: Shape,
+    nodes: Vec<NodeDescription>,
+    calibration: Option<CalibrationDescription>,
+    training: serde_json::Value,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeDescription {
+    name: String,
+    op: OpDescription,
+    inputs: Vec<NodeId>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum OpDescription {
+    Input,
+    Conv2d {
+        stride: [usize; 2],
+        padding: [usize; 2],
+    },
+    Dense,
+    AveragePool {
+        kernel: [usize; 2],
+        stride: [usize; 2],
+    },
+    BatchNorm {
+        epsilon: f64,
+    },
+    Flatten,
+    Add,
+    Relu,
+    Quadratic {
+        granularity: Granularity,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CalibrationDescription {
+    images: usize,
+    margin_bits: f64,
+    nodes: BTreeMap<String, Range>,
+    folded: Vec<FoldedDescription>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FoldedDescription {
+    name: String,
+    max_abs: f64,
+    max_batch_mean_abs: f64,
+    worst_image_gain: f64,
+    sensitivity: crate::Distribution,
+}
+
+fn wrong(location: &str, what: impl Into<String>) -> Error {
+    Error::ModelFile {
+        location: location.to_string(),
+        what: what.into(),
+    }
+}
+
+/// Refuses a file over the limit before it is read.
+pub(crate) fn check_length(bytes: u64, location: &str) -> Result<(), Error> {
+    if bytes <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    Err(wrong(
+        location,
+        format!(
+            "expected a model file of at most {MAX_FILE_BYTES} bytes, found {bytes}: check that this is the right file"
+        ),
+    ))
+}
+
+fn describe(op: &Op) -> OpDescription {
+    match op {
+        Op::Input => OpDescription::Input,
+        Op::Conv2d {
+            stride, padding, ..
+        } => OpDescription::Conv2d {
+            stride: *stride,
+            padding: *padding,
+        },
+        Op::Dense { .. } => OpDescription::Dense,
+        Op::AveragePool { kernel, stride } => OpDescription::AveragePool {
+            kernel: *kernel,
+            stride: *stride,
+        },
+        Op::BatchNorm { epsilon, .. } => OpDescription::BatchNorm { epsilon: *epsilon },
+        Op::Flatten => OpDescription::Flatten,
+        Op::Add => OpDescription::Add,
+        Op::Relu => OpDescription::Relu,
+        Op::Quadratic { granularity, .. } => OpDescription::Quadratic {
+            granularity: *granularity,
+        },
+    }
+}
+
+/// Names of the two tensors with the statistics of a folded node.
+fn statistics_tensors(index: usize) -> [String; 2] {
+    ["mean_square", "gain_mean_square"].map(|name| format!("calibration/{index}.{name}"))
+}
+
+pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
+    let description = Description {
+        format_version: FORMAT_VERSION,
+        name: model.name.clone(),
+        dataset: model.dataset.clone(),
+        classes: model.classes.clone(),
+        output: model.output,
+        preprocess: model.preprocess.clone(),
+        input: model.graph.input_shape(),
+        nodes: model
+            .graph
+            .nodes()
+            .iter()
+            .map(|node| NodeDescription {
+                name: node.name.clone(),
+                op: describe(&node.op),
+                inputs: node.inputs.clone(),
+            })
+            .collect(),
+        calibration: model
+            .calibration
+            .as_ref()
+            .map(|calibration| CalibrationDescription {
+                images: calibration.images,
+                margin_bits: calibration.margin_bits,
+                nodes: calibration.nodes.clone(),
+                folded: calibration
+                    .folded
+                    .iter()
+                    .map(|node| FoldedDescription {
+                        name: node.name.clone(),
+                        max_abs: node.max_abs,
+                        max_batch_mean_abs: node.max_batch_mean_abs,
+                        worst_image_gain: node.worst_image_gain,
+                        sensitivity: node.sensitivity.clone(),
+                    })
+                    .collect(),
+            }),
+        training: model.training.clone(),
+    };
+    let unwritable = |what: String| wrong("model", what);
+    let json = serde_json::to_string(&description)
+        .map_err(|error| unwritable(format!("its description cannot be written: {error}")))?;
+    let mut data: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut add = |name: String, shape: Vec<usize>, values: &[f32]| {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        data.push((name, shape, bytes.collect()));
+    };
+    for node in model.graph.nodes() {
+        for (name, values) in tensors(node) {
+            let shape = match &node.op {
+                Op::Conv2d { weight, .. } | Op::Dense { weight, .. } if name == "weight" => {
+                    weight.shape().to_vec()
+                }
+                _ => vec![values.len()],
+            };
+            add(format!("{}.{name}", node.name), shape, values);
+        }
+    }
+    for (index, node) in model.calibration.iter().flat_map(|c| &c.folded).enumerate() {
+        let [square, gain] = statistics_tensors(index);
+        add(square, vec![node.mean_square.len()], &node.mean_square);
+        add(
+            gain,
+            vec![node.gain_mean_square.len()],
+            &node.gain_mean_square,
+        );
+    }
+    let views = data
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes)
+                .map(|view| (name.as_str(), view))
+                .map_err(|error| unwritable(format!("tensor {name:?}: {error}")))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    // One key only: the order of several would not be fixed.
+    let metadata = HashMap::from([(KEY.to_string(), json)]);
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| unwritable(error.to_string()))?;
+    check_length(bytes.len() as u64, "model")?;
+    check_header(&bytes, "model")?;
+    Ok(bytes)
+}
+
+/// Refuses a header over the limit before it is parsed.
+fn check_header(bytes: &[u8], location: &str) -> Result<(), Error> {
+    let Some(length) = bytes.first_chunk::<8>() else {
+        return Err(wrong(
+            location,
+            format!(
+                "expected a safetensors file, found {} bytes: the file was cut short, copy or make it again",
+                bytes.len()
+            ),
+        ));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER_BYTES {
+        return Err(wrong(
+            location,
+            format!(
+                "expected a safetensors header of at most {MAX_HEADER_BYTES} bytes, found {length}: check that this is a model file"
+            ),
+        ));
+    }
+    if length > bytes.len() as u64 - 8 {
+        return Err(wrong(
+            location,
+            format!(
+                "expected a header of {length} bytes, found {}: the file was cut short, copy or make it again",
+                bytes.len() - 8
+            ),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn from_bytes(bytes: &[u8], location: &str) -> Result<Model, Error> {
+    check_length(bytes.len() as u64, location)?;
+    check_header(bytes, location)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
+        wrong(
+            location,
+            format!("expected a safetensors file: {error}: the file is damaged or of another kind, copy or make it again"),
+        )
+    })?;
+    let json = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get(KEY))
+        .ok_or_else(|| {
+            wrong(
+                location,
+                format!("expected the key {KEY:?} in the metadata: these are weights without a network, export them with Sordino"),
+            )
+        })?;
+    let described = |error: serde_json::Error| {
+        wrong(
+            location,
+            format!(
+                "its description cannot be read: {error}: make the file again with this version"
+            ),
+        )
+    };
+    let VersionOnly { format_version } = serde_json::from_str(json).map_err(described)?;
+    if format_version != FORMAT_VERSION {
+        return Err(wrong(
+            location,
+            format!(
+                "expected model format version {FORMAT_VERSION}, found {format_version}: make the file again with this version, or read it with the version that wrote it"
+            ),
+        ));
+    }
+    let description: Description = serde_json::from_str(json).map_err(described)?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| wrong(location, format!("{error}: copy or make the file again")))?;
+    let tensors = Tensors {
+        file,
+        used: 0,
+        location,
+    };
+    build(description, tensors)
+}
+
+fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Error> {
+    let location = tensors.location;
+    let content = |error: Error| Error::ModelContent {
+        location: location.to_string(),
+        source: Box::new(error),
+    };
+    let nodes = description
+        .nodes
+        .into_iter()
+        .map(|node| {
+            Ok(Node {
+                op: tensors.op(&node)?,
+                name: node.name,
+                inputs: node.inputs,
+            })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let graph = Graph::new(description.input, nodes).map_err(content)?;
+    let calibration = match description.calibration {
+        None => None,
+        Some(calibration) => {
+            let mut folded = Vec::new();
+            for (index, node) in calibration.folded.into_iter().enumerate() {
+                let [square, gain] = statistics_tensors(index);
+                folded.push(FoldedStatistics {
+                    name: node.name,
+                    max_abs: node.max_abs,
+                    max_batch_mean_abs: node.max_batch_mean_abs,
+                    mean_square: tensors.vector(&square)?,
+                    gain_mean_square: tensors.vector(&gain)?,
+                    worst_image_gain: node.worst_image_gain,
+                    sensitivity: node.sensitivity,
+                });
+            }
+            Some(Calibration {
+                images: calibration.images,
+                nodes: calibration.nodes,
+                margin_bits: calibration.margin_bits,
+                folded,
+            })
+        }
+    };
+    let found = tensors.file.len();
+    if found != tensors.used {
+        return Err(wrong(
+            location,
+            format!(
+                "expected {} tensors, found {found}: the file does not fit its own description, make it again",
+                tensors.used
+            ),
+        ));
+    }
+    let model = Model {
+        graph,
+        preprocess: description.preprocess,
+        classes: description.classes,
+        output: description.output,
+        name: description.name,
+        dataset: description.dataset,
+        calibration,
+        training: description.training,
+    };
+    model.validate().map_err(content)?;
+    Ok(model)
+}
+
+/// The tensors of a file, counted as they are taken.
+struct Tensors<'a> {
+    file: SafeTensors<'a>,
+    used: usize,
+    location: &'a str,
+}
+
+impl Tensors<'_> {
+    fn op(&mut self, node: &NodeDescription) -> Result<Op, Error> {
+        let name = |tensor: &str| format!("{}.{tensor}", node.name);
+        Ok(match node.op {
+            OpDescription::Input => Op::Input,
+            OpDescription::Conv2d { stride, padding } => Op::Conv2d {
+                weight: self.tensor(&name("weight"))?,
+                bias: self.vector(&name("bias"))?,
+                stride,
+                padding,
+            },
+            OpDescription::Dense => Op::Dense {
+                weight: self.tensor(&name("weight"))?,
+                bias: self.vector(&name("bias"))?,
+            },
+            OpDescription::AveragePool { kernel, stride } => Op::AveragePool { kernel, stride },
+            OpDescription::BatchNorm { epsilon } => Op::BatchNorm {
+                gamma: self.vector(&name("gamma"))?,
+                beta: self.vector(&name("beta"))?,
+                mean: self.vector(&name("mean"))?,
+                variance: self.vector(&name("variance"))?,
+                epsilon,
+            },
+            OpDescription::Flatten => Op::Flatten,
+            OpDescription::Add => Op::Add,
+            OpDescription::Relu => Op::Relu,
+            OpDescription::Quadratic { granularity } => Op::Quadratic {
+                granularity,
+                a: self.vector(&name("a"))?,
+                b: self.vector(&name("b"))?,
+                c: self.vector(&name("c"))?,
+            },
+        })
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Tensor, Error> {
+        let view = self.file.tensor(name).map_err(|_| {
+            wrong(
+                self.location,
+                format!("expected a tensor {name:?}, found none of that name: make the file again"),
+            )
+        })?;
+        if view.dtype() != Dtype::F32 {
+            return Err(wrong(
+                self.location,
+                format!(
+                    "expected tensor {name:?} in f32, found {}: convert the weights to f32",
+                    view.dtype()
+                ),
+            ));
+        }
+        let (numbers, _) = view.data().as_chunks::<4>();
+        let values = numbers.iter().map(|&bytes| f32::from_le_bytes(bytes));
+        let tensor =
+            Tensor::new(view.shape(), values.collect()).map_err(|error| Error::ModelContent {
+                location: self.location.to_string(),
+                source: Box::new(error),
+            })?;
+        self.used += 1;
+        Ok(tensor)
+    }
+
+    fn vector(&mut self, name: &str) -> Result<Vec<f32>, Error> {
+        let tensor = self.tensor(name)?;
+        if tensor.shape().len() != 1 {
+            return Err(wrong(
+                self.location,
+                format!(
+                    "expected tensor {name:?} with one axis, found the shape {:?}: make the file again",
+                    tensor.shape()
+                ),
+            ));
+        }
+        Ok(tensor.into_data())
+    }
+}
