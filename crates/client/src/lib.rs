@@ -1,1 +1,24 @@
-//! Keys for a plan, encryption and decryption of batches
+//! The data owner's side: keys for a plan, encryption and decryption of batches.
+//!
+//! [`Client`] works on buffers and uses neither files nor threads of its own, so that it can be built for places
+//! that have neither. The feature `files` adds key folders and files of images, requests, replies and predictions,
+//! the feature `parallel` all cores; both are on by default.
+//!
+//! Decrypted scores carry noise that depends on the secret key. They leave this crate only as [`Predictions`],
+//! rounded to the precision that the plan guarantees less two bits, and everything else is derived from the
+//! rounded values.
+
+mod client;
+mod error;
+#[cfg(feature = "files")]
+mod files;
+mod predictions;
+mod table;
+
+pub use client::{Client, Keys};
+pub use error::Error;
+#[cfg(feature = "files")]
+pub use files::{
+    EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE, read_names, write_names,
+};
+pub use predictions::Predictions;

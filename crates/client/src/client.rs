@@ -1,0 +1,205 @@
+//! Keys, encryption and decryption on buffers.
+
+use sordino_ckks::{Context, EvaluationKey, Scale};
+use sordino_plan::ClientPlan;
+use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key, shorten};
+use sordino_ring::backend::Backend;
+use sordino_ring::sample::SecretRng;
+use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key};
+
+use crate::{Error, Predictions};
+
+/// A client plan with the tables that encryption needs.
+#[derive(Clone, Debug)]
+pub struct Client {
+    plan: ClientPlan,
+    context: Context,
+}
+
+/// The keys for a plan: one that stays, and one that goes to the server if the plan needs it.
+pub struct Keys {
+    /// Stays with the data owner.
+    pub secret: SecretKey,
+    /// Public; `None` if the plan does not relinearize.
+    pub evaluation: Option<EvaluationKey>,
+}
+
+impl Client {
+    /// Builds the tables for a plan.
+    ///
+    /// # Errors
+    /// [`Error::Scheme`] if the parameters cannot be used.
+    pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
+        let context = Context::new(plan.parameters.clone(), backend)?;
+        Ok(Self { plan, context })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &ClientPlan {
+        &self.plan
+    }
+
+    /// The parameters with their tables.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What the plan fixes about a request.
+    pub fn request_shape(&self) -> MessageShape<'_> {
+        MessageShape {
+            plan: self.plan.plan(),
+            context: &self.context,
+            batch: self.plan.batch,
+            rows: self.plan.input.features,
+            components: 1,
+            limbs: self.plan.input.limbs,
+            scale: self.plan.input.scale,
+        }
+    }
+
+    /// What the plan fixes about a reply.
+    pub fn reply_shape(&self) -> MessageShape<'_> {
+        MessageShape {
+            plan: self.plan.plan(),
+            context: &self.context,
+            batch: self.plan.batch,
+            rows: self.plan.output.logits,
+            components: self.plan.output.components,
+            limbs: self.plan.output.limbs,
+            scale: self.plan.output.scale,
+        }
+    }
+
+    /// Fresh keys from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`Error::Secret`] if there is no randomness.
+    pub fn generate_keys(&self) -> Result<Keys, Error> {
+        let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
+        let secret = SecretKey::generate(&self.context, &mut rng)?;
+        let evaluation = match self.plan.parameters.gadget() {
+            Some(_) => Some(evaluation_key(&self.context, &secret, &mut rng)?),
+            None => None,
+        };
+        Ok(Keys { secret, evaluation })
+    }
+
+    /// Encrypts prepared images; two encryptions of the same images share nothing.
+    ///
+    /// Slots beyond the last image hold zeros.
+    ///
+    /// # Shapes
+    /// `images` is `[count, C, H, W]` as the plan's preprocessing makes it, with at most the plan's batch of images.
+    ///
+    /// # Errors
+    /// [`Error::Images`], [`Error::Batch`], [`Error::NotFinite`] for images that cannot be encrypted with this plan,
+    /// [`Error::KeyParameters`] for a key of another one.
+    pub fn encrypt(&self, key: &SecretKey, images: &[f32]) -> Result<Request, Error> {
+        self.check_key(key)?;
+        let (plan, slots) = (&self.plan, self.context.ring_degree());
+        let features = plan.input.features;
+        if images.is_empty() || !images.len().is_multiple_of(features) {
+            let found = images.len();
+            return Err(Error::Images { features, found });
+        }
+        let count = images.len() / features;
+        if count > plan.batch {
+            return Err(Error::Batch {
+                limit: plan.batch,
+                found: count,
+            });
+        }
+        if let Some(at) = images.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite {
+                image: at / features,
+            });
+        }
+        let scale = Scale::new(plan.input.scale)?;
+        // The shape was checked when the plan was read: at least one limb.
+        let level = plan.input.limbs.saturating_sub(1);
+        let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
+        let mut blocks = Vec::with_capacity(plan.blocks);
+        for images in images.chunks(slots * features) {
+            let fill = |feature: usize, slots: &mut [f64]| {
+                for (slot, image) in slots.iter_mut().zip(images.chunks_exact(features)) {
+                    *slot = f64::from(image[feature]);
+                }
+            };
+            blocks.push(encrypt(
+                &self.context,
+                key,
+                &mut rng,
+                features,
+                &fill,
+                level,
+                scale,
+            )?);
+        }
+        Ok(Request::new(
+            &self.request_shape(),
+            key.key_id(),
+            count,
+            blocks,
+        )?)
+    }
+
+    /// Reads a reply from memory; it is not trusted.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for one that is damaged or does not fit the plan.
+    pub fn reply_from_bytes(&self, bytes: &[u8]) -> Result<Reply, Error> {
+        let shape = self.reply_shape();
+        Ok(ReceivedReply::from_bytes(bytes, &shape)?.parse(&shape)?)
+    }
+
+    /// Decrypts a reply and rounds its logits to the plan's guaranteed precision less two bits.
+    ///
+    /// # Errors
+    /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for.
+    pub fn decrypt(&self, key: &SecretKey, reply: &Reply) -> Result<Predictions, Error> {
+        self.check_reply_key(key, reply.header().key_id)?;
+        let (plan, slots) = (&self.plan, self.context.ring_degree());
+        let classes = plan.output.logits;
+        // At most the batch, as the header was checked against the plan.
+        let count = reply.header().images as usize;
+        let mut logits = vec![0.0; count * classes];
+        for (block, rows) in reply
+            .blocks()
+            .iter()
+            .zip(logits.chunks_mut(slots * classes))
+        {
+            for (class, values) in decrypt(&self.context, key, block)?.iter().enumerate() {
+                for (image, value) in rows.chunks_exact_mut(classes).zip(values) {
+                    image[class] = *value;
+                }
+            }
+        }
+        Predictions::from_logits(plan, logits)
+    }
+
+    /// Refuses a key that is not the one a reply names, before anything is decrypted with it.
+    pub(crate) fn check_reply_key(
+        &self,
+        key: &SecretKey,
+        named: sordino_ckks::KeyId,
+    ) -> Result<(), Error> {
+        self.check_key(key)?;
+        Ok(check_key(
+            Message::Reply,
+            "secret key",
+            key.key_id(),
+            named,
+        )?)
+    }
+
+    fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
+        let (expected, found) = (self.context.digest(), key.parameters());
+        if expected == found {
+            return Ok(());
+        }
+        Err(Error::KeyParameters {
+            expected: shorten(expected),
+            found: shorten(found),
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! Keys, requests, replies and predictions as files.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sordino_ckks::EvaluationKey;
+use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino_data::{Images, prepare};
+use sordino_protocol::{ReceivedReply, Request};
+use sordino_secret::SecretKey;
+
+use crate::{Client, Error, Keys, Predictions};
+
+/// Name of the secret key in a key folder.
+pub const SECRET_KEY_FILE: &str = "secret.key";
+
+/// Name of the evaluation key in a key folder.
+pub const EVALUATION_KEY_FILE: &str = "evaluation.key";
+
+/// Most bytes of a list of names.
+const NAMES_LIMIT: u64 = 256 << 20;
+
+/// Where the keys of a plan were written.
+#[derive(Clone, Debug)]
+pub struct KeyFiles {
+    /// The secret key, readable by its owner only.
+    pub secret: PathBuf,
+    /// The evaluation key, if the plan needs one.
+    pub evaluation: Option<PathBuf>,
+}
+
+/// How predictions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PredictionFormat {
+    /// Comma separated values.
+    Csv,
+    /// An array of objects.
+    Json,
+}
+
+impl PredictionFormat {
+    /// The format that a file's name asks for: JSON for `.json`, else CSV.
+    pub fn of_path(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension.eq_ignore_ascii_case("json") => Self::Json,
+            _ => Self::Csv,
+        }
+    }
+}
+
+impl Keys {
+    /// Writes the keys into a folder, which is made if need be. A secret key that is there already stays: that is an
+    /// error whatever `overwrite` says.
+    ///
+    /// # Errors
+    /// [`Error::File`]; nothing new is left behind.
+    pub fn write_folder(&self, folder: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
+        fs::create_dir_all(folder)
+            .map_err(|error| FileError::io(folder, "create the folder", error))?;
+        let secret = folder.join(SECRET_KEY_FILE);
+        if fs::symlink_metadata(&secret).is_ok() {
+            return Err(FileError::Exists { path: secret }.into());
+        }
+        // The public key first: it can be taken back if the secret one cannot be written.
+        let evaluation = match &self.evaluation {
+            Some(key) => {
+                let path = folder.join(EVALUATION_KEY_FILE);
+                key.write_file(&path, overwrite)?;
+                Some(path)
+            }
+            None => None,
+        };
+        match self.secret.write_file(&secret) {
+            Ok(_) => Ok(KeyFiles { secret, evaluation }),
+            Err(error) => {
+                if let Some(path) = evaluation {
+                    // The write error is what the user must hear of.
+                    let _ = fs::remove_file(path);
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Reads the secret key, which must have been made for the plan's parameters.
+    ///
+    /// # Errors
+    /// [`Error::Secret`] for a damaged file or a key of other parameters.
+    pub fn read_secret_key(&self, path: &Path) -> Result<SecretKey, Error> {
+        match SecretKey::read_file(path, self.context()) {
+            Err(sordino_secret::Error::Ckks(sordino_ckks::Error::ParametersMismatch {
+                expected,
+                found,
+                ..
+            })) => Err(Error::KeyParameters {
+                expected: sordino_protocol::shorten(expected),
+                found: sordino_protocol::shorten(found),
+            }),
+            other => Ok(other?),
+        }
+    }
+
+    /// Reads an evaluation key, which must have been made for the plan's parameters.
+    ///
+    /// # Errors
+    /// [`Error::Scheme`].
+    pub fn read_evaluation_key(&self, path: &Path) -> Result<EvaluationKey, Error> {
+        Ok(EvaluationKey::read_file(self.context(), path)?)
+    }
+
+    /// Prepares images as the plan says and encrypts them.
+    ///
+    /// `range` gives the raw values of black and white where they are not the network's own.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for images that do not fit the network, and those of [`encrypt`](Self::encrypt).
+    pub fn encrypt_images(
+        &self,
+        key: &SecretKey,
+        images: &Images,
+        range: Option<(f64, f64)>,
+    ) -> Result<Request, Error> {
+        let limit = self.plan().batch;
+        if images.is_empty() || images.len() > limit {
+            return Err(Error::Batch {
+                limit,
+                found: images.len(),
+            });
+        }
+        self.encrypt(key, &prepare(images, &self.plan().preprocess, range)?)
+    }
+
+    /// Writes a request and keeps the names of its images beside the secret key.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::ListLength`] for names that are not one an image; then there is no request either.
+    pub fn write_request(
+        &self,
+        request: &Request,
+        path: &Path,
+        names: Option<(&[String], &Path)>,
+        overwrite: Overwrite,
+    ) -> Result<Digest, Error> {
+        let expected = request.header().images as usize;
+        if let Some(found) = names
+            .map(|(names, _)| names.len())
+            .filter(|&n| n != expected)
+        {
+            return Err(Error::ListLength {
+                what: "names",
+                expected,
+                found,
+            });
+        }
+        let digest = request.write_file(path, overwrite)?;
+        if let Some((names, secret_key)) = names {
+            write_names(secret_key, digest, names)?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads a reply, decrypts it and gives the digest of the request that it answers.
+    ///
+    /// # Errors
+    /// As [`decrypt`](Self::decrypt), and [`Error::Protocol`] for a file that is damaged or does not fit the plan.
+    pub fn decrypt_file(
+        &self,
+        key: &SecretKey,
+        path: &Path,
+    ) -> Result<(Predictions, Digest), Error> {
+        let shape = self.reply_shape();
+        let received = ReceivedReply::read_file(path, &shape)?;
+        self.check_reply_key(key, received.header.key_id)?;
+        let request = received.header.parents.request;
+        Ok((self.decrypt(key, &received.parse(&shape)?)?, request))
+    }
+}
+
+impl Predictions {
+    /// Writes the predictions to a file that appears under its name only when it is complete.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::ListLength`].
+    pub fn write_file(
+        &self,
+        path: &Path,
+        format: PredictionFormat,
+        names: Option<&[String]>,
+        logits: bool,
+        overwrite: Overwrite,
+    ) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        match format {
+            PredictionFormat::Csv => self.write_csv(&mut bytes, names, logits)?,
+            PredictionFormat::Json => self.write_json(&mut bytes, names, logits)?,
+        }
+        // Scores are what the encryption protects: as private as the key.
+        write_atomic(path, &bytes, overwrite, Access::OwnerOnly)
+    }
+}
+
+fn write_atomic(
+    path: &Path,
+    bytes: &[u8],
+    overwrite: Overwrite,
+    access: Access,
+) -> Result<(), Error> {
+    let mut file = AtomicFile::create(path, overwrite, access)?;
+    file.write_all(bytes)
+        .map_err(|error| FileError::io(path, "write", error))?;
+    Ok(file.commit()?)
+}
+
+/// The names of a request's images, which are not for the server.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NameList {
+    request: Digest,
+    names: Vec<String>,
+}
+
+fn names_path(secret_key: &Path, request: Digest) -> PathBuf {
+    let digest = request.to_string();
+    secret_key.with_file_name(format!("names-{}.json", &digest[..16]))
+}
+
+/// Keeps the names of a request's images beside the secret key, where [`read_names`] finds them.
+///
+/// File names can tell who is in a picture, so they do not travel with the request.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_names(secret_key: &Path, request: Digest, names: &[String]) -> Result<PathBuf, Error> {
+    let path = names_path(secret_key, request);
+    let list = NameList {
+        request,
+        names: names.to_vec(),
+    };
+    let bytes = serde_json::to_vec(&list).map_err(|error| Error::Table {
+        detail: error.to_string(),
+    })?;
+    write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?;
+    Ok(path)
+}
+
+/// The names that [`write_names`] kept for a request, if there are any.
+///
+/// # Errors
+/// [`Error::Names`] for a file that holds something else, [`Error::File`] for one that cannot be read.
+pub fn read_names(secret_key: &Path, request: Digest) -> Result<Option<Vec<String>>, Error> {
+    let path = names_path(secret_key, request);
+    let location = path.display().to_string();
+    let wrong = |detail: String| Error::Names {
+        location: location.clone(),
+        detail,
+    };
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FileError::io(&path, "open", error).into()),
+        Ok(found) if !found.is_file() || found.len() > NAMES_LIMIT => {
+            return Err(wrong(format!(
+                "expected a list of names below {NAMES_LIMIT} bytes"
+            )));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(|error| FileError::io(&path, "read", error))?;
+    let list: NameList =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    if list.request != request {
+        return Err(wrong("the list belongs to another request".to_owned()));
+    }
+    Ok(Some(list.names))
+}

@@ -1,0 +1,155 @@
+//! What comes out of a decryption: rounded scores and what follows from them.
+
+use sordino_graph::OutputKind;
+use sordino_plan::ClientPlan;
+
+use crate::Error;
+
+/// The scores of a batch, rounded, and what follows from the rounded values.
+///
+/// # Shapes
+/// `logits` and `probabilities` are `[images, classes]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    class_names: Vec<String>,
+    output_kind: OutputKind,
+    released_bits: i32,
+    logits: Vec<f64>,
+    probabilities: Vec<f64>,
+    classes: Vec<usize>,
+    out_of_range: Vec<bool>,
+}
+
+impl Predictions {
+    /// Rounds decrypted logits and derives the rest from the rounded values.
+    pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
+        let width = plan.output.logits;
+        let released_bits = plan.released_bits();
+        let unit = f64::from(-released_bits).exp2();
+        if !(unit.is_finite() && unit > 0.0) {
+            let what = format!("a precision of {released_bits} bits");
+            return Err(Error::Plan { what });
+        }
+        for logit in &mut logits {
+            // Adding 0 turns -0 into 0, which would print differently.
+            *logit = (*logit / unit).round() * unit + 0.0;
+        }
+        // A logit right at the end of the range may be rounded outward by half a unit.
+        let accepted = plan.logit_range.0 - unit..=plan.logit_range.1 + unit;
+        let rows = logits.chunks_exact(width);
+        Ok(Self {
+            class_names: plan.class_names.clone(),
+            output_kind: plan.output_kind,
+            released_bits,
+            probabilities: rows
+                .clone()
+                .flat_map(|row| probabilities(plan.output_kind, row))
+                .collect(),
+            classes: rows.clone().map(largest).collect(),
+            out_of_range: rows
+                .map(|row| row.iter().any(|logit| !accepted.contains(logit)))
+                .collect(),
+            logits,
+        })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// Name of every class.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// What the logits stand for.
+    pub fn output_kind(&self) -> OutputKind {
+        self.output_kind
+    }
+
+    /// Bits after the binary point that the logits were rounded to.
+    pub fn released_bits(&self) -> i32 {
+        self.released_bits
+    }
+
+    /// Rounded logits of all images, one row an image.
+    pub fn logits(&self) -> &[f64] {
+        &self.logits
+    }
+
+    /// Probabilities of all images, one row an image; equal to the logits where these are plain numbers.
+    pub fn probabilities(&self) -> &[f64] {
+        &self.probabilities
+    }
+
+    /// The class with the largest logit of every image; the first of several.
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// Name of an image's class.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn label(&self, image: usize) -> &str {
+        &self.class_names[self.classes[image]]
+    }
+
+    /// Which images have a logit outside of the range that was seen in calibration: do not trust these.
+    pub fn out_of_range(&self) -> &[bool] {
+        &self.out_of_range
+    }
+}
+
+/// Index of the largest value, the first of several.
+fn largest(row: &[f64]) -> usize {
+    let mut best = 0;
+    for (class, logit) in row.iter().enumerate() {
+        if *logit > row[best] {
+            best = class;
+        }
+    }
+    best
+}
+
+fn probabilities(kind: OutputKind, row: &[f64]) -> Vec<f64> {
+    match kind {
+        OutputKind::Softmax => {
+            let top = row[largest(row)];
+            let powers: Vec<f64> = row.iter().map(|logit| (logit - top).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            powers.iter().map(|power| power / sum).collect()
+        }
+        OutputKind::Sigmoid => row
+            .iter()
+            .map(|logit| 1.0 / (1.0 + (-logit).exp()))
+            .collect(),
+        OutputKind::Raw => row.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_by_kind() {
+        let softmax = probabilities(OutputKind::Softmax, &[1000.0, 1000.0, -1000.0]);
+        assert_eq!(softmax, [0.5, 0.5, 0.0]);
+        let sigmoid = probabilities(OutputKind::Sigmoid, &[0.0, 1000.0, -1000.0]);
+        assert_eq!(sigmoid, [0.5, 1.0, 0.0]);
+        assert_eq!(probabilities(OutputKind::Raw, &[3.0, -2.0]), [3.0, -2.0]);
+    }
+
+    #[test]
+    fn the_first_of_equal_logits_wins() {
+        assert_eq!(largest(&[1.0, 3.0, 3.0]), 1);
+        assert_eq!(largest(&[0.0]), 0);
+    }
+}

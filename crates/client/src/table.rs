@@ -1,0 +1,122 @@
+//! Predictions as CSV and JSON.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::{Error, Predictions};
+
+/// One image in the JSON form.
+#[derive(Serialize)]
+struct Row<'a> {
+    index: usize,
+    name: &'a str,
+    class: usize,
+    label: &'a str,
+    probabilities: &'a [f64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<&'a [f64]>,
+    out_of_range: bool,
+}
+
+impl Predictions {
+    /// Checks a list of names and gives the name of an image, empty without a list.
+    fn names<'a>(&self, names: Option<&'a [String]>) -> Result<impl Fn(usize) -> &'a str, Error> {
+        if let Some(found) = names
+            .map(<[String]>::len)
+            .filter(|&found| found != self.len())
+        {
+            let (what, expected) = ("names", self.len());
+            return Err(Error::ListLength {
+                what,
+                expected,
+                found,
+            });
+        }
+        Ok(move |image: usize| names.map_or("", |names| names[image].as_str()))
+    }
+
+    /// Writes one row an image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, and last
+    /// `out_of_range`, which is 1 for an image whose logits leave the range of calibration.
+    ///
+    /// # Errors
+    /// [`Error::ListLength`] for names that are not one an image, [`Error::Table`] if writing fails.
+    pub fn write_csv(
+        &self,
+        out: impl Write,
+        names: Option<&[String]>,
+        logits: bool,
+    ) -> Result<(), Error> {
+        let name_of = self.names(names)?;
+        let width = self.class_names().len();
+        let mut writer = csv::Writer::from_writer(out);
+        let mut header = ["index", "name", "class", "label"]
+            .map(str::to_owned)
+            .to_vec();
+        header.extend((0..width).map(|class| format!("p_{class}")));
+        if logits {
+            header.extend((0..width).map(|class| format!("logit_{class}")));
+        }
+        header.push("out_of_range".to_owned());
+        writer.write_record(&header).map_err(table)?;
+        for image in 0..self.len() {
+            let row = image * width..(image + 1) * width;
+            let mut record = vec![
+                image.to_string(),
+                name_of(image).to_owned(),
+                self.classes()[image].to_string(),
+                self.label(image).to_owned(),
+            ];
+            record.extend(self.probabilities()[row.clone()].iter().map(f64::to_string));
+            if logits {
+                record.extend(self.logits()[row].iter().map(f64::to_string));
+            }
+            record.push(u8::from(self.out_of_range()[image]).to_string());
+            writer.write_record(&record).map_err(table)?;
+        }
+        writer.flush().map_err(|error| Error::Table {
+            detail: error.to_string(),
+        })
+    }
+
+    /// Writes an array with one object an image and the fields of the CSV, probabilities and logits as arrays.
+    ///
+    /// # Errors
+    /// As [`write_csv`](Self::write_csv).
+    pub fn write_json(
+        &self,
+        mut out: impl Write,
+        names: Option<&[String]>,
+        logits: bool,
+    ) -> Result<(), Error> {
+        let name_of = self.names(names)?;
+        let width = self.class_names().len();
+        let row = |image: usize| {
+            let range = image * width..(image + 1) * width;
+            Row {
+                index: image,
+                name: name_of(image),
+                class: self.classes()[image],
+                label: self.label(image),
+                probabilities: &self.probabilities()[range.clone()],
+                logits: logits.then(|| &self.logits()[range]),
+                out_of_range: self.out_of_range()[image],
+            }
+        };
+        let failed = |detail: String| Error::Table { detail };
+        for image in 0..self.len() {
+            out.write_all(if image == 0 { b"[\n" } else { b",\n" })
+                .map_err(|error| failed(error.to_string()))?;
+            serde_json::to_writer(&mut out, &row(image))
+                .map_err(|error| failed(error.to_string()))?;
+        }
+        out.write_all(b"\n]\n")
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn table(error: csv::Error) -> Error {
+    Error::Table {
+        detail: error.to_string(),
+    }
+}
