@@ -1,4 +1,7 @@
 //! The model file: safetensors, with everything that is not a tensor in one JSON string of its metadata.
+//!
+//! Safetensors has no checksum, so the JSON carries a digest of itself and of all tensors. It is compared last: a file
+//! that another tool wrote is told what is wrong with its network rather than that it has no digest.
 
 use crate::infer::tensors;
 use crate::{
@@ -7,6 +10,7 @@ use crate::{
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sordino_container::Digest;
 use std::collections::{BTreeMap, HashMap};
 
 /// Version of the format that this crate writes and the only one it reads.
@@ -30,6 +34,9 @@ struct VersionOnly {
 #[serde(deny_unknown_fields)]
 struct Description {
     format_version: u32,
+    /// Of everything else; see [`content_digest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
     name: String,
     dataset: String,
     classes: Vec<String>,
@@ -141,9 +148,17 @@ fn statistics_tensors(index: usize) -> [String; 2] {
     ["mean_square", "gain_mean_square"].map(|name| format!("calibration/{index}.{name}"))
 }
 
-pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
-    let description = Description {
+/// A tensor as it is written.
+struct Written {
+    name: String,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn describe_model(model: &Model) -> Description {
+    Description {
         format_version: FORMAT_VERSION,
+        digest: None,
         name: model.name.clone(),
         dataset: model.dataset.clone(),
         classes: model.classes.clone(),
@@ -180,14 +195,18 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
                     .collect(),
             }),
         training: model.training.clone(),
-    };
-    let unwritable = |what: String| wrong("model", what);
-    let json = serde_json::to_string(&description)
-        .map_err(|error| unwritable(format!("its description cannot be written: {error}")))?;
-    let mut data: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    }
+}
+
+fn written_tensors(model: &Model) -> Vec<Written> {
+    let mut all = Vec::new();
     let mut add = |name: String, shape: Vec<usize>, values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-        data.push((name, shape, bytes.collect()));
+        all.push(Written {
+            name,
+            shape,
+            bytes: bytes.collect(),
+        });
     };
     for node in model.graph.nodes() {
         for (name, values) in tensors(node) {
@@ -200,7 +219,8 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
             add(format!("{}.{name}", node.name), shape, values);
         }
     }
-    for (index, node) in model.calibration.iter().flat_map(|c| &c.folded).enumerate() {
+    let statistics = model.calibration.iter().flat_map(|c| &c.folded);
+    for (index, node) in statistics.enumerate() {
         let [square, gain] = statistics_tensors(index);
         add(square, vec![node.mean_square.len()], &node.mean_square);
         add(
@@ -209,16 +229,45 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
             &node.gain_mean_square,
         );
     }
-    let views = data
+    all
+}
+
+fn unwritable(what: String) -> Error {
+    wrong("model", what)
+}
+
+fn to_json(description: &Description) -> Result<String, Error> {
+    serde_json::to_string(description)
+        .map_err(|error| unwritable(format!("its description cannot be written: {error}")))
+}
+
+/// Digest of the description without its digest, and of name, shape and digest of every tensor in the graph's order.
+fn content_digest(description: &Description, tensors: &[Written]) -> Result<Digest, Error> {
+    let mut content = Digest::of_bytes(to_json(description)?.as_bytes())
+        .0
+        .to_vec();
+    for tensor in tensors {
+        // A name has no control characters and a shape prints digits, so that the pieces cannot be cut another way.
+        content.extend(format!("{}\n{:?}\n", tensor.name, tensor.shape).bytes());
+        content.extend(Digest::of_bytes(&tensor.bytes).0);
+    }
+    Ok(Digest::of("sordino model v1", &content))
+}
+
+pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
+    let mut description = describe_model(model);
+    let tensors = written_tensors(model);
+    description.digest = Some(content_digest(&description, &tensors)?);
+    let views = tensors
         .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes)
-                .map(|view| (name.as_str(), view))
-                .map_err(|error| unwritable(format!("tensor {name:?}: {error}")))
+        .map(|tensor| {
+            TensorView::new(Dtype::F32, tensor.shape.clone(), &tensor.bytes)
+                .map(|view| (tensor.name.as_str(), view))
+                .map_err(|error| unwritable(format!("tensor {:?}: {error}", tensor.name)))
         })
         .collect::<Result<Vec<_>, Error>>()?;
     // One key only: the order of several would not be fixed.
-    let metadata = HashMap::from([(KEY.to_string(), json)]);
+    let metadata = HashMap::from([(KEY.to_string(), to_json(&description)?)]);
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| unwritable(error.to_string()))?;
     check_length(bytes.len() as u64, "model")?;
@@ -368,6 +417,13 @@ fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Er
         training: description.training,
     };
     model.validate().map_err(content)?;
+    let expected = content_digest(&describe_model(&model), &written_tensors(&model))?;
+    if description.digest != Some(expected) {
+        return Err(wrong(
+            location,
+            "its content does not match its digest: the file was damaged or edited, copy or make it again",
+        ));
+    }
     Ok(model)
 }
 

@@ -129,7 +129,7 @@ fn diagonals(folded: &Folded) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_network_folds_to_an_equal_one(seed: u64) {
         check(&random_network(seed), seed);
