@@ -139,3 +139,53 @@ fn check_range(coefficients: &[i64], limit: f64) -> Result<(), Error> {
         Err(sordino_ckks::Error::MessageRange { found, limit }.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sordino_ckks::Parameters;
+    use sordino_ring::{backend, primes_below};
+
+    use super::*;
+
+    fn context() -> Context {
+        let primes = primes_below(1 << 40, 64).take(2).collect();
+        let parameters = Parameters::insecure_for_tests(64, primes, vec![], None).unwrap();
+        Context::new(parameters, backend::portable()).unwrap()
+    }
+
+    fn encrypt_once(context: &Context, key: &SecretKey, rng: &mut SecretRng) -> SeededCiphertexts {
+        let fill = |feature: usize, slots: &mut [f64]| slots.fill(feature as f64);
+        let scale = Scale::new(1e6).unwrap();
+        encrypt_with_seed(context, key, rng, [4; 32], 9, &fill, 1, scale).unwrap()
+    }
+
+    #[test]
+    fn errors_are_fresh_even_if_a_seed_were_not() {
+        let context = context();
+        let mut rng = SecretRng::from_seed([5; 32]);
+        let key = SecretKey::generate(&context, &mut rng).unwrap();
+        let first = encrypt_once(&context, &key, &mut rng);
+        let second = encrypt_once(&context, &key, &mut rng);
+        for limb in 0..2 {
+            for row in 0..9 {
+                assert!(first.parts()[limb].row(row) != second.parts()[limb].row(row));
+            }
+        }
+    }
+
+    #[cfg(feature = "parallel")]
+    #[test]
+    fn threads_do_not_change_the_ciphertexts() {
+        let context = context();
+        let key = SecretKey::generate(&context, &mut SecretRng::from_seed([6; 32])).unwrap();
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let mut rng = SecretRng::from_seed([7; 32]);
+            pool.install(|| encrypt_once(&context, &key, &mut rng))
+        };
+        assert_eq!(run(1), run(2));
+    }
+}
