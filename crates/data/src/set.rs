@@ -448,7 +448,7 @@ fn without_recurring(train: Images, other: &Images) -> (Images, usize) {
 
 /// The built-in handwritten digits: 1,797 images of 8x8 pixels, values 0 to 16.
 ///
-/// The first 1,198 are for training and the last 599, mostly by other writers, for testing.
+/// The first 1,198 are for training and the last 599 for testing, in the order of the original file.
 ///
 /// # Reference
 /// E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
