@@ -1,2 +1,69 @@
-//! The sordino command line
-fn main() {}
+//! The `sordino` command line: arguments and output. One file a verb; the work is in the libraries.
+
+mod arguments;
+mod bench;
+mod compile;
+mod data;
+mod decrypt;
+mod demo;
+mod encrypt;
+mod evaluate;
+mod exit;
+mod explain;
+mod inspect;
+mod inspect_file;
+mod keygen;
+mod output;
+mod ranges;
+mod train;
+mod verify;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+use sordino_server::terminal;
+
+use arguments::{Arguments, Command};
+use output::{Outcome, Output};
+
+fn main() -> ExitCode {
+    terminal::report_panics("sordino");
+    let arguments = Arguments::parse();
+    if let Err(reason) = terminal::handle_interrupts() {
+        eprintln!("sordino: Ctrl-C cannot be handled: {reason}");
+    }
+    match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
+        Ok(Ok(Outcome::Good)) => ExitCode::SUCCESS,
+        Ok(Ok(Outcome::CheckFailed)) => ExitCode::from(sordino_server::exit::CHECK_FAILED),
+        Ok(Err(error)) => {
+            eprintln!("sordino: {error:#}");
+            ExitCode::from(exit::code(&error))
+        }
+        // The hook has said what happened.
+        Err(_) => ExitCode::from(sordino_server::exit::BUG),
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let global = &arguments.global;
+    global.start_threads()?;
+    // A wrong name is told before any work, whatever the command.
+    global.backend()?;
+    let output = Output::new(global);
+    match &arguments.command {
+        Command::Demo(arguments) => demo::run(arguments, global, &output),
+        Command::Data(arguments) => data::run(arguments, &output),
+        Command::Train(arguments) => train::run(arguments, global, &output),
+        Command::Ranges(arguments) => ranges::run(arguments, global, &output),
+        Command::Compile(arguments) => compile::run(arguments, global, &output),
+        Command::Keygen(arguments) => keygen::run(arguments, global, &output),
+        Command::Encrypt(arguments) => encrypt::run(arguments, global, &output),
+        Command::Evaluate(arguments) => evaluate::run(arguments, global, &output),
+        Command::Decrypt(arguments) => decrypt::run(arguments, global, &output),
+        Command::Verify(arguments) => verify::run(arguments, &output),
+        Command::Explain(arguments) => explain::run(arguments, &output),
+        Command::Inspect(arguments) => inspect::run(arguments, &output),
+        Command::Bench(arguments) => bench::run(arguments, global, &output),
+    }
+}

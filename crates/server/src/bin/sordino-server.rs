@@ -1,2 +1,56 @@
-//! The server binary: `evaluate` only.
-fn main() {}
+//! The server binary: `evaluate`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
+use sordino_server::{Error, exit, terminal};
+
+/// Evaluates neural networks on encrypted images. Holds no secret key.
+#[derive(Parser)]
+#[command(name = "sordino-server", version = version())]
+struct Arguments {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Evaluate a request file and write the reply file
+    Evaluate(EvaluateArgs),
+}
+
+fn main() -> ExitCode {
+    terminal::report_panics("sordino-server");
+    let arguments = Arguments::parse();
+    if let Err(reason) = terminal::handle_interrupts() {
+        eprintln!("sordino-server: Ctrl-C cannot be handled: {reason}");
+    }
+    match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("sordino-server: {error}");
+            ExitCode::from(exit::code_of(&error).unwrap_or(exit::BUG))
+        }
+        // The hook has said what happened.
+        Err(_) => ExitCode::from(exit::BUG),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Error> {
+    arguments.global.start_threads()?;
+    let Command::Evaluate(evaluate) = &arguments.command;
+    let evaluation = evaluate.run(&arguments.global)?;
+    if arguments.global.json {
+        match serde_json::to_string_pretty(&evaluation) {
+            Ok(text) => println!("{text}"),
+            Err(error) => unreachable!("numbers and names always serialize: {error}"),
+        }
+    } else if !arguments.global.quiet {
+        println!("{}", evaluation.summary());
+    }
+    Ok(())
+}

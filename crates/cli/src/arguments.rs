@@ -1,0 +1,52 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
+
+use crate::{
+    bench, compile, data, decrypt, demo, encrypt, explain, inspect, keygen, ranges, train, verify,
+};
+
+/// Neural networks on encrypted images.
+///
+/// The data owner runs keygen, encrypt and decrypt with client.plan; the model owner runs train, compile and
+/// evaluate with server.plan. Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad or mismatched file, 4 not possible
+/// within the limits of security, precision or memory, 5 I/O, 70 a bug, 130 interrupted.
+#[derive(Parser)]
+#[command(name = "sordino", version = version(), arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The whole workflow on handwritten digits in under a minute; needs no files
+    Demo(demo::Args),
+    /// List known data sets, or show what a path holds
+    Data(data::Args),
+    /// Train a network with polynomial activations
+    Train(train::Args),
+    /// Record activation ranges into a model file
+    Ranges(ranges::Args),
+    /// Compile a model into server.plan and client.plan
+    Compile(compile::Args),
+    /// Make keys for a client plan
+    Keygen(keygen::Args),
+    /// Encrypt images into a request
+    Encrypt(encrypt::Args),
+    /// Evaluate a request into a reply, without the secret key
+    Evaluate(EvaluateArgs),
+    /// Decrypt a reply into predictions
+    Decrypt(decrypt::Args),
+    /// Compare predictions with the network in the clear
+    Verify(verify::Args),
+    /// Explain a plan: parameters, steps, expected costs and precision
+    Explain(explain::Args),
+    /// Show what any file is, recomputed from the file itself
+    Inspect(inspect::Args),
+    /// Measure
+    Bench(bench::Args),
+}

@@ -1,0 +1,158 @@
+//! `sordino bench mnist`: the committed networks on MNIST's test images.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::Value;
+use sordino::container::Overwrite;
+use sordino::data::{Images, SetName, open_named, prepare};
+use sordino::graph::Model;
+use sordino::plan::{CompileOptions, compile};
+use sordino::report::{Phase, Record, table, write_records};
+use sordino::{MeasureOptions, Measurement, measure};
+use sordino_server::command::GlobalArgs;
+use sordino_server::terminal::Bar;
+
+use crate::exit::Usage;
+use crate::output::{Outcome, Output};
+
+/// Arguments of `bench mnist`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// MNIST's folder or one that holds it [default: $SORDINO_DATA, ./data, /usr/share/datasets]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Use the first N test images only
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
+    /// Networks to measure
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["mlp", "cryptonets"])]
+    networks: Vec<String>,
+    /// Folder of the model files, NETWORK-mnist.safetensors
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+    /// Folder for the records
+    #[arg(long, value_name = "DIR", default_value = "bench/results")]
+    results: PathBuf,
+    /// Runs whose median counts; one longer than a minute is the only one
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+}
+
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // All files first: a missing one is not found out after minutes.
+    let models = args
+        .networks
+        .iter()
+        .map(|network| load(&args.models, network))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut images = open_named(args.data.as_deref(), SetName::Mnist)?.test;
+    if let Some(count) = args.images {
+        if count == 0 {
+            return Err(Usage("--images 0: give at least 1".to_owned()).into());
+        }
+        images = images.split_at(count).0;
+    }
+    let mut records = Vec::new();
+    for model in &models {
+        output.note(format!("{}: {} test images", model.name, images.len()));
+        records.push(measure_model(
+            model,
+            &images,
+            usize::from(args.runs),
+            global,
+        )?);
+    }
+    let path = write_records(&args.results, "mnist", &records)?;
+    output.note(format!("wrote {}", path.display()));
+    output.result(&records, || table(&records))?;
+    Ok(Outcome::Good)
+}
+
+fn load(folder: &Path, network: &str) -> anyhow::Result<Model> {
+    let path = folder.join(format!("{network}-mnist.safetensors"));
+    if !path.exists() {
+        return Err(Usage(format!(
+            "no model {}: run this in the repository's root, give its folder with --models, or train it with `sordino train --data mnist --arch {network} --out {}`",
+            path.display(),
+            path.display()
+        ))
+        .into());
+    }
+    Ok(Model::load(&path)?)
+}
+
+fn measure_model(
+    model: &Model,
+    images: &Images,
+    runs: usize,
+    global: &GlobalArgs,
+) -> anyhow::Result<Record> {
+    let plan = compile(model, &CompileOptions::new(images.len()))?;
+    let prepared = prepare(images, &model.preprocess, None)?;
+    let bar = Bar::new("evaluate", global.quiet);
+    let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
+    let options = MeasureOptions {
+        backend: global.backend()?,
+        threads: rayon::current_num_threads(),
+        runs,
+        progress: Some(&progress),
+    };
+    let measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
+    let separate = evaluate_apart(&measurement, &options)?;
+    let mut record = measurement.record;
+    record.peak_rss_bytes = separate["peak_rss_bytes"].as_u64();
+    if let Some(seconds) = separate["read_seconds"].as_f64() {
+        record.set_seconds(Phase::Read, &[seconds]);
+    }
+    Ok(record)
+}
+
+/// Evaluates once more in a process of its own, in a folder without a secret key: what a server would need.
+fn evaluate_apart(
+    measurement: &Measurement,
+    options: &MeasureOptions<'_>,
+) -> anyhow::Result<Value> {
+    let folder = tempfile::tempdir().context("a folder for the separate evaluation")?;
+    let at = |name: &str| folder.path().join(name);
+    let workflow = &measurement.workflow;
+    workflow
+        .plan()
+        .server
+        .write(at("server.plan"), Overwrite::Refuse)?;
+    std::fs::write(at("request"), &measurement.request)
+        .context("the request of the separate evaluation")?;
+    let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
+    command
+        .current_dir(folder.path())
+        .args(["evaluate", "--json", "--quiet"]);
+    command.args([
+        "--plan",
+        "server.plan",
+        "--request",
+        "request",
+        "--out",
+        "reply",
+    ]);
+    command.args([
+        "--threads",
+        &options.threads.to_string(),
+        "--backend",
+        options.backend.name,
+    ]);
+    if let Some(key) = &workflow.keys().evaluation {
+        key.write_file(at("evaluation.key"), Overwrite::Refuse)?;
+        command.args(["--keys", "evaluation.key"]);
+    }
+    let result = command
+        .output()
+        .context("starting the separate evaluation")?;
+    anyhow::ensure!(
+        result.status.success(),
+        "the separate evaluation failed ({}): {}",
+        result.status,
+        String::from_utf8_lossy(&result.stderr).trim()
+    );
+    Ok(serde_json::from_slice(&result.stdout)?)
+}

@@ -1,0 +1,152 @@
+//! `sordino data`
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use sordino::data::{DataSet, Fault, Images, Pixels, SetName, find_set, open_images, open_set};
+
+use crate::output::{Outcome, Output};
+
+/// Arguments of `data`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The data sets that are known by name, and where they were found
+    List {
+        /// Look in this folder instead of $SORDINO_DATA, ./data and /usr/share/datasets
+        #[arg(value_name = "PATH")]
+        path: Option<PathBuf>,
+    },
+    /// What a data set, a folder of images or a file of images holds
+    Show {
+        /// Path, or name of a set
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
+    match &args.command {
+        Command::List { path } => list(path.as_deref(), output),
+        Command::Show { path } => show(path, output),
+    }
+}
+
+fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
+    let mut sets = Vec::new();
+    for name in SetName::ALL {
+        let place = match name {
+            SetName::Digits => Some("built in".to_owned()),
+            name => match find_set(path, name) {
+                Ok(place) => Some(place.display().to_string()),
+                Err(error) if error.kind() == Fault::Usage => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        sets.push((name, place));
+    }
+    let result: Vec<Value> = sets
+        .iter()
+        .map(|(name, place)| json!({"name": name.as_str(), "path": place}))
+        .collect();
+    output.show(&result, || {
+        let line = |(name, place): &(SetName, Option<String>)| {
+            format!(
+                "{:<16} {}",
+                name.as_str(),
+                place.as_deref().unwrap_or("not found")
+            )
+        };
+        sets.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn show(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
+    let result = match open_set(path) {
+        Ok(set) => describe_set(&set),
+        Err(error) if error.kind() != Fault::Io && path.exists() => {
+            // Not a set; a damaged one will not be images either, and then its own error says more.
+            let images = open_images(path).map_err(|_| error)?;
+            json!({"images": describe(&images, None)})
+        }
+        Err(error) => return Err(error.into()),
+    };
+    output.show(&result, || lines(&result, 0))?;
+    Ok(Outcome::Good)
+}
+
+fn describe_set(set: &DataSet) -> Value {
+    let classes = Some(&set.class_names[..]);
+    json!({
+        "name": set.name,
+        "classes": set.class_names,
+        "range": [set.range.0, set.range.1],
+        "train": describe(&set.train, classes),
+        "validation": set.validation.as_ref().map(|images| describe(images, classes)),
+        "test": describe(&set.test, classes),
+        "notes": set.notes,
+    })
+}
+
+fn describe(images: &Images, classes: Option<&[String]>) -> Value {
+    let values = match &images.pixels {
+        Pixels::U8(_) => "8-bit",
+        Pixels::U16(_) => "16-bit",
+        Pixels::F32(_) => "floating point",
+    };
+    let count = classes.map_or_else(
+        || {
+            images
+                .labels
+                .iter()
+                .flatten()
+                .max()
+                .map_or(0, |&label| usize::from(label) + 1)
+        },
+        <[String]>::len,
+    );
+    json!({
+        "images": images.len(),
+        "shape": [images.channels, images.height, images.width],
+        "values": values,
+        "labels": images.labels.is_some(),
+        "per_class": images.histogram(count),
+        "origin": images.origin,
+    })
+}
+
+/// A JSON value as indented lines.
+pub(crate) fn lines(value: &Value, depth: usize) -> String {
+    let Value::Object(fields) = value else {
+        return value.to_string();
+    };
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let indent = "  ".repeat(depth);
+    let line = |(name, value): (&String, &Value)| match value {
+        Value::Null => None,
+        Value::Object(_) => Some(format!("{indent}{name}:\n{}", lines(value, depth + 1))),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| format!("{indent}  {item}"))
+                .collect();
+            Some(format!("{indent}{name}:\n{}", items.join("\n")))
+        }
+        value => Some(format!("{indent}{name}: {}", plain(value))),
+    };
+    fields
+        .iter()
+        .filter_map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

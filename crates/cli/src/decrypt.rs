@@ -1,0 +1,88 @@
+//! `sordino decrypt`
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use sordino::Client;
+use sordino::client::{PredictionFormat, read_names};
+use sordino::container::{Access, AtomicFile};
+use sordino::plan::ClientPlan;
+use sordino_server::command::GlobalArgs;
+
+use crate::output::{Outcome, Output};
+
+/// Arguments of `decrypt`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The client plan
+    #[arg(long, value_name = "FILE")]
+    plan: PathBuf,
+    /// The secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The reply
+    #[arg(long, value_name = "REPLY")]
+    reply: PathBuf,
+    /// Where to write the predictions: .csv or .json
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Also write the rounded logits
+    #[arg(long)]
+    logits: bool,
+}
+
+/// How many images a warning names.
+const NAMED: usize = 5;
+
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // Asked before the work: whether the predictions can be written at all.
+    drop(AtomicFile::create(
+        &args.out,
+        global.overwrite(),
+        Access::OwnerOnly,
+    )?);
+    let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
+    let key = client.read_secret_key(&args.key)?;
+    let (predictions, request) = client.decrypt_file(&key, &args.reply)?;
+    let names = read_names(&args.key, request)?;
+    let format = PredictionFormat::of_path(&args.out);
+    predictions.write_file(
+        &args.out,
+        format,
+        names.as_deref(),
+        args.logits,
+        global.overwrite(),
+    )?;
+
+    let flagged: Vec<usize> = (0..predictions.len())
+        .filter(|&image| predictions.out_of_range()[image])
+        .collect();
+    if !flagged.is_empty() {
+        let first: Vec<String> = flagged.iter().take(NAMED).map(usize::to_string).collect();
+        let more = if flagged.len() > NAMED { ", …" } else { "" };
+        output.warn(format!(
+            "{} of {} images have scores outside the range {:.2}..{:.2} that was seen in calibration (index {}{more}): do not rely on them; they are marked in column out_of_range",
+            flagged.len(),
+            predictions.len(),
+            client.plan().logit_range.0,
+            client.plan().logit_range.1,
+            first.join(", "),
+        ));
+    }
+    let result = json!({
+        "images": predictions.len(),
+        "out": args.out,
+        "request": request,
+        "released_bits": predictions.released_bits(),
+        "out_of_range": flagged.len(),
+    });
+    output.result(&result, || {
+        format!(
+            "{} predictions in {}; logits rounded to 2^{}",
+            predictions.len(),
+            args.out.display(),
+            -predictions.released_bits()
+        )
+    })?;
+    Ok(Outcome::Good)
+}

@@ -1,0 +1,125 @@
+//! `sordino demo`
+
+use std::time::Instant;
+
+use sordino::data::prepare;
+use sordino::plan::{CompileOptions, compile};
+use sordino::{MeasureOptions, measure, shifted_digits, train_digits};
+use sordino_report::{bytes_text, seconds_text};
+use sordino_server::command::GlobalArgs;
+use sordino_server::terminal::Bar;
+
+use crate::output::{Outcome, Output};
+
+/// Arguments of `demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Images that are encrypted.
+const IMAGES: usize = 4096;
+
+/// The demo fails below this.
+const LEAST_ACCURACY: f64 = 0.95;
+
+pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let start = Instant::now();
+    output.text("1. Training a small convolutional network on two thirds of 1,797 handwritten digits of 8x8 pixels");
+    let model = {
+        let bar = Bar::new("train", global.quiet);
+        train_digits(&mut |progress| {
+            let done = (progress.epoch - 1) * progress.batches + progress.batch;
+            let of = progress.epochs * progress.batches;
+            bar.update(done, of, "digits", progress.seconds_left);
+        })?
+    };
+    output.text(format!(
+        "   {:.1} s\n2. Compiling it for batches of {IMAGES} images",
+        start.elapsed().as_secs_f64()
+    ));
+    let plan = compile(&model, &CompileOptions::new(IMAGES))?;
+    let explanation = plan.client.explain();
+    output.text(indented(&explanation.to_string()));
+    let predicted_bits = explanation.estimate.precision_bits;
+    output.text(format!(
+        "3. Encrypting {IMAGES} images made from the last third, which training never saw: as they are, then shifted by one pixel to every side (so these are not {IMAGES} independent images)"
+    ));
+    let images = shifted_digits(IMAGES)?;
+    let prepared = prepare(&images, &model.preprocess, None)?;
+    let bar = Bar::new("evaluate", global.quiet);
+    let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
+    let options = MeasureOptions {
+        backend: global.backend()?,
+        threads: rayon::current_num_threads(),
+        runs: 1,
+        progress: Some(&progress),
+    };
+    let record = measure(&model, plan, &prepared, images.labels.as_deref(), &options)?.record;
+    drop(bar);
+
+    let seconds = |value: Option<f64>| value.map_or("-".to_owned(), seconds_text);
+    let bytes = |value: Option<u64>| value.map_or("-".to_owned(), bytes_text);
+    let percent =
+        |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.2} %", v * 100.0));
+    let each =
+        |value: Option<u64>| value.map_or("-".to_owned(), |v| format!("{}", v / IMAGES as u64));
+    let accuracy = record.accuracy_encrypted.unwrap_or(0.0);
+    let good = accuracy >= LEAST_ACCURACY;
+    let measured = record.worst_logit_error.unwrap_or(0.0);
+    let records = [record.clone()];
+    output.result(&records, || {
+        format!(
+            "   {}, request of {} ({} bytes an image)\n\
+             4. Evaluating the network on the ciphertexts, without the secret key\n   \
+             {}: {} an image in a batch of {IMAGES} (amortized, not a latency), {} thread(s), back end {}\n\
+             5. Decrypting the reply of {} ({} bytes an image)\n   {}\n\n\
+             accuracy             {} encrypted, {} plain (float)\n\
+             agreement            {} with the same integers in the clear, {} with the float network\n\
+             worst logit error    {measured:.2e} measured (2^{:.1}), at most 2^{:.1} predicted\n\
+             parameters           N = {}, log2 QP = {:.1}, {}-bit security\n\
+             evaluation key       {}\n\
+             whole demo           {:.1} s\n\
+             {}",
+            seconds(record.encrypt_seconds),
+            bytes(record.upload_bytes),
+            each(record.upload_bytes),
+            seconds(record.evaluate_seconds),
+            seconds(record.amortized_seconds),
+            record.threads.unwrap_or(0),
+            record.backend.as_deref().unwrap_or("-"),
+            bytes(record.reply_bytes),
+            each(record.reply_bytes),
+            seconds(record.decrypt_seconds),
+            percent(record.accuracy_encrypted),
+            percent(record.accuracy_plain),
+            percent(record.agreement),
+            percent(record.agreement_float),
+            measured.log2(),
+            -predicted_bits,
+            record.ring_degree.unwrap_or(0),
+            record.log2_qp.unwrap_or(0.0),
+            record.security_bits.unwrap_or(0),
+            match record.key_bytes {
+                Some(0) | None => "not needed".to_owned(),
+                Some(size) => bytes_text(size),
+            },
+            start.elapsed().as_secs_f64(),
+            if good {
+                "good: encrypted accuracy of at least 95 %"
+            } else {
+                "FAILED: encrypted accuracy below 95 %"
+            },
+        )
+    })?;
+    Ok(if good {
+        Outcome::Good
+    } else {
+        Outcome::CheckFailed
+    })
+}
+
+fn indented(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("   {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

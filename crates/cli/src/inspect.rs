@@ -1,0 +1,21 @@
+//! `sordino inspect`
+
+use std::path::PathBuf;
+
+use crate::data::lines;
+use crate::inspect_file::inspect;
+use crate::output::{Outcome, Output};
+
+/// Arguments of `inspect`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A plan, key, request, reply or model
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
+    let found = inspect(&args.file)?;
+    output.show(&found, || lines(&found, 0))?;
+    Ok(Outcome::Good)
+}

@@ -1,0 +1,122 @@
+//! `sordino verify`
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sordino::client::PredictionTable;
+use sordino::container::Error as FileError;
+use sordino::data::{open_images, prepare};
+use sordino::graph::Model;
+use sordino::plan::ServerPlan;
+use sordino::{Reference, worst_difference};
+
+use crate::encrypt::parse_range;
+use crate::output::{Outcome, Output};
+
+/// Arguments of `verify`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The model file that the plan was compiled from
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// The server plan
+    #[arg(long, value_name = "FILE")]
+    plan: PathBuf,
+    /// The images that were encrypted, in the same order
+    #[arg(long, value_name = "PATH")]
+    images: PathBuf,
+    /// Raw values of black and white, as given to `encrypt`
+    #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
+    range: Option<(f64, f64)>,
+    /// The predictions, as CSV
+    #[arg(long, value_name = "FILE.csv")]
+    predictions: PathBuf,
+}
+
+/// Least share of images with the class of the clear integer engine.
+pub(crate) const LEAST_AGREEMENT: f64 = 0.999;
+
+/// Least share of images with the class of the float network.
+pub(crate) const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
+
+/// Released logits may differ from the clear ones by half a unit of rounding and a quarter of noise; with more than
+/// this many units something is wrong.
+const MOST_UNITS: f64 = 1.5;
+
+pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
+    let model = Model::load(&args.model)?;
+    let plan = ServerPlan::read(&args.plan)?;
+    let path = &args.predictions;
+    let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
+    let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
+    let images = open_images(&args.images)?;
+    let prepared = prepare(&images, &model.preprocess, args.range)?;
+    let reference = Reference::compute(&model, &plan, &prepared)?;
+    let comparison = reference.compare(&table.classes, images.labels.as_deref())?;
+
+    let unit = f64::from(-plan.released_bits()).exp2();
+    let worst = |reference: &[f64]| {
+        table
+            .logits
+            .as_ref()
+            .map(|logits| worst_difference(logits, reference))
+    };
+    let worst_integer = worst(reference.integer());
+    let logits_agree = worst_integer.is_none_or(|worst| worst <= MOST_UNITS * unit);
+    let passed = comparison.agreement >= LEAST_AGREEMENT
+        && comparison.agreement_float >= LEAST_AGREEMENT_FLOAT
+        && logits_agree;
+    let mut result = serde_json::to_value(&comparison)?;
+    if let Value::Object(fields) = &mut result {
+        for (name, value) in [
+            ("worst_logit_difference", json!(worst_integer)),
+            (
+                "worst_logit_difference_float",
+                json!(worst(reference.float())),
+            ),
+            ("released_unit", json!(unit)),
+            ("passed", json!(passed)),
+        ] {
+            fields.insert(name.to_owned(), value);
+        }
+    }
+    output.result(&result, || {
+        let percent = |share: f64| format!("{:.2} %", share * 100.0);
+        let mut text = format!(
+            "{} images: {} of the classes are those of the clear integer engine (at least {}), {} those of the float network (at least {})",
+            comparison.images,
+            percent(comparison.agreement),
+            percent(LEAST_AGREEMENT),
+            percent(comparison.agreement_float),
+            percent(LEAST_AGREEMENT_FLOAT),
+        );
+        if let Some(worst) = worst_integer {
+            text.push_str(&format!(
+                "\nworst difference of a released logit from the clear integer engine: {worst:.3e} (they are rounded to {unit:.3e})"
+            ));
+        }
+        if let (Some(plain), Some(integer), Some(encrypted)) =
+            (comparison.accuracy_plain, comparison.accuracy_integer, comparison.accuracy_encrypted)
+        {
+            text.push_str(&format!(
+                "\naccuracy: {} float, {} clear integer, {} predictions",
+                percent(plain),
+                percent(integer),
+                percent(encrypted)
+            ));
+        }
+        text.push_str(if passed { "\npassed" } else { "\nFAILED" });
+        text
+    })?;
+    if !passed {
+        output.note(
+            "the predictions do not match the network: check that images, model, plan and predictions belong together, or compile with more --precision-bits or --weight-bits",
+        );
+    }
+    Ok(if passed {
+        Outcome::Good
+    } else {
+        Outcome::CheckFailed
+    })
+}

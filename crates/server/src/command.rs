@@ -1,0 +1,143 @@
+//! The arguments that both binaries share, and the command `evaluate`.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use clap::Args;
+use sordino_container::Overwrite;
+use sordino_ring::backend::{self, Backend};
+
+use crate::terminal::Bar;
+use crate::{Error, EvaluateOptions, Evaluation, evaluate_file, parse_size};
+
+/// Flags that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct GlobalArgs {
+    /// Threads to use [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Back end of the arithmetic [default: SORDINO_BACKEND, else the best that the processor has]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// No progress and no messages but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Replace existing files (never a secret key)
+    #[arg(long, global = true)]
+    pub force: bool,
+}
+
+impl GlobalArgs {
+    /// The back end that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Ring`] naming those that there are.
+    pub fn backend(&self) -> Result<&'static Backend, Error> {
+        Ok(backend::select(self.backend.as_deref())?)
+    }
+
+    /// Whether existing files may be replaced.
+    pub fn overwrite(&self) -> Overwrite {
+        if self.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
+        }
+    }
+
+    /// Starts the thread pool of the process.
+    ///
+    /// # Errors
+    /// [`Error::Threads`].
+    pub fn start_threads(&self) -> Result<(), Error> {
+        let threads = usize::from(self.threads.unwrap_or(0));
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|error| Error::Threads {
+                threads,
+                detail: error.to_string(),
+            })
+    }
+}
+
+/// Arguments of `evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// The server plan
+    #[arg(long, value_name = "FILE")]
+    pub plan: PathBuf,
+    /// The client's evaluation key, if the plan needs one
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// The request
+    #[arg(long, value_name = "FILE")]
+    pub request: PathBuf,
+    /// Where to write the reply
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Refuse to start if the evaluation is expected to need more memory, such as 4G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
+    /// Write what every step took, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+}
+
+impl EvaluateArgs {
+    /// Evaluates and returns what was done.
+    ///
+    /// # Errors
+    /// Those of [`evaluate_file`].
+    pub fn run(&self, global: &GlobalArgs) -> Result<Evaluation, Error> {
+        let bar = Bar::new("evaluate", global.quiet);
+        let progress = |progress: &sordino_runtime::Progress<'_>| bar.evaluation(progress);
+        let options = EvaluateOptions {
+            threads: None,
+            backend: global.backend()?,
+            memory_bytes: self.memory,
+            overwrite: global.overwrite(),
+            progress: Some(&progress),
+            trace: self.trace.as_deref(),
+        };
+        evaluate_file(
+            &self.plan,
+            self.keys.as_deref(),
+            &self.request,
+            &self.out,
+            &options,
+        )
+    }
+}
+
+impl Evaluation {
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        format!(
+            "evaluated {} images in {:.3} s ({:.1} us an image) on {} thread(s), back end {}; reply of {:.1} MiB",
+            self.images,
+            self.evaluate_seconds,
+            self.amortized_seconds * 1e6,
+            self.threads,
+            self.backend,
+            self.reply_bytes as f64 / f64::from(1 << 20),
+        )
+    }
+}
+
+/// The version with the back ends that this processor can run and the one that is chosen without a flag.
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let names: Vec<&str> = backend::available()
+            .iter()
+            .map(|backend| backend.name)
+            .collect();
+        let chosen = backend::select(None).map_or("none", |backend| backend.name);
+        let (version, names) = (env!("CARGO_PKG_VERSION"), names.join(", "));
+        format!("{version} (back end {chosen}; available: {names})")
+    })
+}

@@ -1,0 +1,166 @@
+//! The command `evaluate`: from a request file to a reply file.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+use sordino_ckks::EvaluationKey;
+use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino_plan::ServerPlan;
+use sordino_protocol::{Message, ReceivedRequest, check_key};
+use sordino_ring::backend::Backend;
+use sordino_runtime::{Options, Progress, Trace};
+
+use crate::{Error, Server};
+
+/// How a request is evaluated; nothing here changes the reply.
+pub struct EvaluateOptions<'a> {
+    /// Threads of a pool of its own; `None` uses the current one.
+    pub threads: Option<usize>,
+    /// The back end.
+    pub backend: &'static Backend,
+    /// Most bytes of memory; more by the plan's estimate is refused.
+    pub memory_bytes: Option<u64>,
+    /// Whether an older reply may be replaced.
+    pub overwrite: Overwrite,
+    /// Called after every step.
+    pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    /// Where to write what every step took, as JSON.
+    pub trace: Option<&'a Path>,
+}
+
+/// What an evaluation did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// The reply's digest.
+    pub reply: Digest,
+    /// The request's digest.
+    pub request: Digest,
+    /// The plan's digest.
+    pub plan: Digest,
+    /// Images in the request.
+    pub images: u64,
+    /// Blocks of N images.
+    pub blocks: u32,
+    /// Reading plan, key and request and checking their digests.
+    pub read_seconds: f64,
+    /// From the request's bytes in memory to the reply's.
+    pub evaluate_seconds: f64,
+    /// Writing the reply.
+    pub write_seconds: f64,
+    /// `evaluate_seconds` / `images`.
+    pub amortized_seconds: f64,
+    /// Size of the reply file.
+    pub reply_bytes: u64,
+    /// Largest resident memory of this process so far, where the system tells.
+    pub peak_rss_bytes: Option<u64>,
+    /// Threads used.
+    pub threads: usize,
+    /// Back end used.
+    pub backend: &'static str,
+}
+
+/// Evaluates a request file with a plan file and writes the reply file.
+///
+/// # Errors
+/// Every one of [`Error`]; then there is no reply, or the older one.
+pub fn evaluate_file(
+    plan: &Path,
+    keys: Option<&Path>,
+    request: &Path,
+    reply: &Path,
+    options: &EvaluateOptions<'_>,
+) -> Result<Evaluation, Error> {
+    let Some(threads) = options.threads else {
+        return run(plan, keys, request, reply, options);
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| Error::Threads {
+        threads,
+        detail: error.to_string(),
+    })?;
+    pool.install(|| run(plan, keys, request, reply, options))
+}
+
+fn run(
+    plan: &Path,
+    keys: Option<&Path>,
+    request: &Path,
+    reply: &Path,
+    options: &EvaluateOptions<'_>,
+) -> Result<Evaluation, Error> {
+    // Asked before the work: whether the outputs can be written at all.
+    for path in [Some(reply), options.trace].into_iter().flatten() {
+        drop(AtomicFile::create(path, options.overwrite, Access::Shared)?);
+    }
+    let start = Instant::now();
+    let server = Server::new(ServerPlan::read(plan)?, options.backend)?;
+    server.check_memory(options.memory_bytes)?;
+    let key = match keys {
+        _ if !server.plan().needs_evaluation_key() => None,
+        None => return Err(Error::MissingKey),
+        Some(path) => Some(EvaluationKey::read_file(server.context(), path)?),
+    };
+    let received = ReceivedRequest::read_file(request, &server.request_shape())?;
+    let header = received.header.clone();
+    let request_digest = received.digest;
+    if let Some(key) = &key {
+        check_key(
+            Message::Request,
+            "evaluation key",
+            key.key_id(),
+            header.key_id,
+        )?;
+    }
+    let read_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    let mut trace = Trace::default();
+    let runtime_options = Options {
+        progress: options.progress,
+        trace: options.trace.map(|_| &mut trace),
+    };
+    let answer = server.evaluate(key.as_ref(), received, runtime_options)?;
+    let evaluate_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    let digest = answer.write_file(reply, options.overwrite)?;
+    if let Some(path) = options.trace {
+        write_trace(path, &trace, options.overwrite)?;
+    }
+    let size = std::fs::metadata(reply).map_err(|error| FileError::io(reply, "look up", error))?;
+    Ok(Evaluation {
+        reply: digest,
+        request: request_digest,
+        plan: server.plan().digest(),
+        images: header.images,
+        blocks: header.blocks,
+        read_seconds,
+        evaluate_seconds,
+        write_seconds: start.elapsed().as_secs_f64(),
+        amortized_seconds: evaluate_seconds / header.images as f64,
+        reply_bytes: size.len(),
+        peak_rss_bytes: peak_rss_bytes(),
+        threads: rayon::current_num_threads(),
+        backend: options.backend.name,
+    })
+}
+
+fn write_trace(path: &Path, trace: &Trace, overwrite: Overwrite) -> Result<(), Error> {
+    let mut file = AtomicFile::create(path, overwrite, Access::Shared)?;
+    let failed = |error| FileError::io(path, "write", error);
+    serde_json::to_writer_pretty(&mut file, trace).map_err(|error| failed(error.into()))?;
+    file.write_all(b"\n").map_err(failed)?;
+    Ok(file.commit()?)
+}
+
+/// Largest resident memory of this process so far (`VmHWM`), where the system tells.
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}

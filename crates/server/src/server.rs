@@ -1,0 +1,113 @@
+//! A plan ready to evaluate requests.
+
+use sordino_ckks::{Context, EvaluationKey};
+use sordino_plan::ServerPlan;
+use sordino_protocol::{Message, MessageShape, ReceivedRequest, Reply, Request, check_key};
+use sordino_ring::backend::Backend;
+use sordino_runtime::{Options, evaluate};
+
+use crate::Error;
+
+/// A server plan with the tables that evaluation needs.
+#[derive(Debug)]
+pub struct Server {
+    plan: ServerPlan,
+    context: Context,
+}
+
+impl Server {
+    /// Builds the tables for a plan.
+    ///
+    /// # Errors
+    /// [`Error::Scheme`] if the parameters cannot be used.
+    pub fn new(plan: ServerPlan, backend: &'static Backend) -> Result<Self, Error> {
+        let context = Context::new(plan.parameters().clone(), backend)?;
+        Ok(Self { plan, context })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &ServerPlan {
+        &self.plan
+    }
+
+    /// The parameters with their tables.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What the plan fixes about a request.
+    pub fn request_shape(&self) -> MessageShape<'_> {
+        let input = self.plan.input();
+        MessageShape {
+            plan: self.plan.digest(),
+            context: &self.context,
+            batch: self.plan.batch(),
+            rows: input.features,
+            components: 1,
+            limbs: input.limbs,
+            scale: input.scale,
+        }
+    }
+
+    /// What the plan fixes about a reply.
+    pub fn reply_shape(&self) -> MessageShape<'_> {
+        let output = self.plan.output();
+        MessageShape {
+            plan: self.plan.digest(),
+            context: &self.context,
+            batch: self.plan.batch(),
+            rows: output.logits,
+            components: output.components,
+            limbs: output.limbs,
+            scale: output.scale,
+        }
+    }
+
+    /// Refuses to start what the plan expects not to fit into `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn check_memory(&self, limit: Option<u64>) -> Result<(), Error> {
+        let estimate = self.plan.estimate().memory_bytes;
+        match limit {
+            Some(limit) if estimate > limit => Err(Error::Memory { estimate, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Evaluates a received request, of which digest and header were checked already.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::Protocol`] for a key of another client or residues out of range,
+    /// [`Error::Runtime`].
+    pub fn evaluate(
+        &self,
+        key: Option<&EvaluationKey>,
+        received: ReceivedRequest,
+        options: Options<'_>,
+    ) -> Result<Reply, Error> {
+        let header = received.header.clone();
+        let digest = received.digest;
+        match key {
+            Some(key) => {
+                check_key(
+                    Message::Request,
+                    "evaluation key",
+                    key.key_id(),
+                    header.key_id,
+                )?;
+            }
+            None if self.plan.needs_evaluation_key() => return Err(Error::MissingKey),
+            None => {}
+        }
+        let request: Request = received.parse(&self.request_shape())?;
+        let blocks = evaluate(
+            &self.plan,
+            &self.context,
+            key,
+            request.into_blocks(),
+            options,
+        )?;
+        Ok(Reply::new(&self.reply_shape(), &header, digest, blocks)?)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a command shows while it runs, and what happens when it is interrupted.
+
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sordino_runtime::Progress;
+
+use crate::exit;
+
+/// Removes unfinished files and ends the process with exit code 130 on Ctrl-C or a request to end.
+///
+/// # Errors
+/// The system's reason, where a handler cannot be installed.
+pub fn handle_interrupts() -> Result<(), String> {
+    ctrlc::set_handler(|| {
+        sordino_container::remove_unfinished();
+        eprintln!("interrupted: nothing unfinished was left behind");
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// Makes a panic say that it is a bug and what to report; `program` is the command's name.
+pub fn report_panics(program: &'static str) {
+    static ONCE: Once = Once::new();
+    std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        // Several threads may panic over one bug.
+        ONCE.call_once(|| {
+            let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+            let what = info.payload_as_str().unwrap_or("no message");
+            eprintln!(
+                "{program}: bug{place}: {what}\nThis should not happen whatever the input is: please report it with the \
+                 command line and the output of `{program} --version`."
+            );
+        });
+    }));
+}
+
+/// A bar on the terminal with the time left; hidden when quiet or when nobody watches.
+#[derive(Debug)]
+pub struct Bar {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Bar {
+    /// A bar of an unknown length.
+    pub fn new(what: &'static str, quiet: bool) -> Self {
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(Some(1), target);
+        let style = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what);
+        Self { bar, quiet }
+    }
+
+    /// Shows how much is done and how long the rest will take.
+    pub fn update(&self, done: usize, of: usize, name: &str, seconds_left: f64) {
+        self.bar.set_length(of as u64);
+        self.bar.set_position(done as u64);
+        let left = Duration::try_from_secs_f64(seconds_left.max(0.0)).unwrap_or(Duration::MAX);
+        self.bar
+            .set_message(format!("{name}, {} left", indicatif::HumanDuration(left)));
+    }
+
+    /// Prints a line above the bar, or plainly where no bar is shown; nothing when quiet.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{}", text.as_ref()));
+        }
+    }
+
+    /// Shows the progress of an evaluation.
+    pub fn evaluation(&self, progress: &Progress<'_>) {
+        let done = progress.block * progress.steps + progress.step;
+        self.update(
+            done,
+            progress.blocks * progress.steps,
+            progress.name,
+            progress.seconds_left,
+        );
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

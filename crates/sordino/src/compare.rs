@@ -1,0 +1,162 @@
+//! Comparing predictions with the networks they should agree with.
+
+use serde::Serialize;
+use sordino_graph::{Model, execute};
+use sordino_plan::ServerPlan;
+use sordino_runtime::evaluate_clear;
+
+use crate::Error;
+
+/// Logits of the same images from the float network and from the plan's integers in the clear.
+///
+/// # Shapes
+/// `[images, classes]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    classes: usize,
+    float: Vec<f64>,
+    integer: Vec<f64>,
+}
+
+/// How predictions agree with a [`Reference`], and with labels where there are any. Shares are from 0 to 1.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Images compared.
+    pub images: usize,
+    /// Share of images with the class of the clear integer engine.
+    pub agreement: f64,
+    /// Share of images with the class of the float network.
+    pub agreement_float: f64,
+    /// Share of images that the float network classifies as labelled.
+    pub accuracy_plain: Option<f64>,
+    /// Share of images that the clear integer engine classifies as labelled.
+    pub accuracy_integer: Option<f64>,
+    /// Share of images whose predictions are as labelled.
+    pub accuracy_encrypted: Option<f64>,
+}
+
+impl Reference {
+    /// Runs both networks on prepared images.
+    ///
+    /// # Shapes
+    /// `images` is `[count, C, H, W]`.
+    ///
+    /// # Errors
+    /// [`Error::WrongModel`] for a plan of another model, and those of the two engines.
+    pub fn compute(model: &Model, plan: &ServerPlan, images: &[f32]) -> Result<Self, Error> {
+        let (expected, found) = (plan.model(), model.digest()?);
+        if expected != found {
+            return Err(Error::WrongModel {
+                expected: sordino_protocol::shorten(expected),
+                found: sordino_protocol::shorten(found),
+            });
+        }
+        let count = images.len() / plan.input().features.max(1);
+        let float = execute(&model.graph, images, count)?;
+        Ok(Self {
+            classes: plan.output().logits,
+            float: float.into_iter().map(f64::from).collect(),
+            integer: evaluate_clear(plan, images, count)?,
+        })
+    }
+
+    /// Logits of the float network.
+    pub fn float(&self) -> &[f64] {
+        &self.float
+    }
+
+    /// Logits of the clear integer engine.
+    pub fn integer(&self) -> &[f64] {
+        &self.integer
+    }
+
+    /// Compares predicted classes.
+    ///
+    /// # Errors
+    /// [`Error::ListLength`] for classes or labels that are not one an image.
+    pub fn compare(&self, classes: &[usize], labels: Option<&[u16]>) -> Result<Comparison, Error> {
+        let float = classes_of(&self.float, self.classes);
+        let integer = classes_of(&self.integer, self.classes);
+        let images = float.len();
+        for (what, found) in [
+            ("predictions", classes.len()),
+            ("labels", labels.map_or(images, <[u16]>::len)),
+        ] {
+            if found != images {
+                return Err(Error::ListLength {
+                    what,
+                    expected: images,
+                    found,
+                });
+            }
+        }
+        let labels: Option<Vec<usize>> =
+            labels.map(|labels| labels.iter().map(|&label| usize::from(label)).collect());
+        let accuracy = |classes: &[usize]| labels.as_deref().map(|labels| share(classes, labels));
+        Ok(Comparison {
+            images,
+            agreement: share(classes, &integer),
+            agreement_float: share(classes, &float),
+            accuracy_plain: accuracy(&float),
+            accuracy_integer: accuracy(&integer),
+            accuracy_encrypted: accuracy(classes),
+        })
+    }
+}
+
+/// Class with the largest logit of every image, the first of several.
+///
+/// # Panics
+/// If `width` is 0.
+pub fn classes_of(logits: &[f64], width: usize) -> Vec<usize> {
+    let largest = |row: &[f64]| {
+        let better = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+        (1..row.len()).fold(0, better)
+    };
+    logits.chunks_exact(width).map(largest).collect()
+}
+
+/// Largest difference of two lists of logits.
+pub fn worst_difference(left: &[f64], right: &[f64]) -> f64 {
+    left.iter()
+        .zip(right)
+        .map(|(l, r)| (l - r).abs())
+        .fold(0.0, f64::max)
+}
+
+fn share(found: &[usize], expected: &[usize]) -> f64 {
+    let equal = found
+        .iter()
+        .zip(expected)
+        .filter(|(found, expected)| found == expected)
+        .count();
+    equal as f64 / found.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_differences() {
+        let reference = Reference {
+            classes: 2,
+            float: vec![1.0, 0.0, 0.0, 1.0, 2.0, 2.0, 5.0, 6.0],
+            integer: vec![1.0, 0.0, 1.0, 0.0, 2.0, 2.0, 5.0, 6.0],
+        };
+        let comparison = reference
+            .compare(&[0, 0, 0, 0], Some(&[0, 1, 0, 1]))
+            .unwrap();
+        assert_eq!(comparison.agreement, 0.75);
+        assert_eq!(comparison.agreement_float, 0.5);
+        assert_eq!(comparison.accuracy_plain, Some(1.0));
+        assert_eq!(comparison.accuracy_integer, Some(0.75));
+        assert_eq!(comparison.accuracy_encrypted, Some(0.5));
+        assert!(reference.compare(&[0; 3], None).is_err());
+        assert!(reference.compare(&[0; 4], Some(&[0; 5])).is_err());
+        assert_eq!(
+            worst_difference(reference.float(), reference.integer()),
+            1.0
+        );
+    }
+}
