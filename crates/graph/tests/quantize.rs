@@ -67,7 +67,7 @@ fn bounds(quantized: &Quantized, values: &[Vec<f64>]) -> Vec<Vec<f64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_error_stays_under_what_rounding_allows(seed: u64, bits in prop::sample::select(vec![8u8, 16])) {
         let graph = random_network(seed);
@@ -78,6 +78,9 @@ proptest! {
         let expected =
             execute_folded_observed(&folded, &image, 1, |_, value| values.push(value.to_vec()))
                 .unwrap();
+        // Untrained squares may explode; such a network says nothing.
+        let largest = values.iter().flatten().fold(0.0, |m: f64, v| m.max(v.abs()));
+        prop_assume!(largest < 1e9);
         prop_assert_eq!(&expected, &execute_folded(&folded, &image, 1).unwrap());
         let found = execute_quantized(&quantized, &image, 1).unwrap();
         let bounds = bounds(&quantized, &values);
@@ -111,7 +114,9 @@ proptest! {
             }
             prop_assert_eq!(worst, *max_rounding_error);
             if *exact_sum {
-                prop_assert_eq!((largest, *weight_scale, worst), (1, 1.0, 0.0));
+                // No weight at all where everything that is pooled is constant.
+                prop_assert!(largest <= 1);
+                prop_assert_eq!((*weight_scale, worst), (1.0, 0.0));
             } else if largest > 0 {
                 prop_assert_eq!(largest, limit);
                 prop_assert!(worst <= 0.5 / weight_scale * (1.0 + 1e-9));

@@ -18,6 +18,9 @@ const NEGLIGIBLE: f64 = 1.0 / (1u64 << 40) as f64;
 /// with it.
 const LARGEST_DISTANCE: f64 = 64.0;
 
+/// The factor of a shared linear map is at least this share of its offset.
+const WORST_UNDOING: f64 = 1.0 / 65_536.0;
+
 /// What becomes of one element.
 struct Element {
     /// `x' = scale * x + offset` is what is squared.
@@ -93,16 +96,20 @@ impl Folder<'_> {
 
     /// A linear map whose value is every element's `scale * x + offset`, followed by the second ones.
     fn prepare(&mut self, node: &Node, x: &View, elements: &[Element]) -> usize {
+        let (mut factors, mut offsets) = affine(x, elements);
         // A linear map with more elements than the view already feeds something else.
         let direct = self.can_transform(x.base)
             && x.extra.is_empty()
-            && self.draft(x.base).elements == x.elements();
-        let (source, x) = if direct {
-            (x.base, x)
+            && self.draft(x.base).elements == x.elements()
+            && (self.is_unread(x.base) || can_undo(&factors, &offsets));
+        let source = if direct {
+            x.base
         } else {
             let source = self.materialize(&format!("{}:input", node.name), x);
-            (source, &View::identity(source, x.elements()))
+            (factors, offsets) = affine(&View::identity(source, x.elements()), elements);
+            source
         };
+        self.transform(source, &factors, &offsets);
         let rows: Vec<NewRow> = elements
             .iter()
             .enumerate()
@@ -111,26 +118,33 @@ impl Folder<'_> {
                 Some(NewRow { element, offset })
             })
             .collect();
-        let mut factors = Vec::with_capacity(elements.len());
-        let mut offsets = Vec::with_capacity(elements.len());
-        for (place, element) in elements.iter().enumerate() {
-            // A constant's row is not used, but whoever else reads it must be able to undo the factor.
-            let constant = x.alpha[place] == 0.0;
-            factors.push(if constant {
-                1.0
-            } else {
-                element.scale * x.alpha[place]
-            });
-            offsets.push(if constant {
-                0.0
-            } else {
-                element.scale * x.beta[place] + element.offset
-            });
-        }
-        self.transform(source, &factors, &offsets);
         self.append_rows(source, &rows);
         source
     }
+}
+
+/// What turns the base of a view into every element's `scale * x + offset`.
+fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
+    elements
+        .iter()
+        .zip(x.alpha.iter().zip(&x.beta))
+        .map(|(element, (&alpha, &beta))| {
+            if alpha == 0.0 {
+                // A constant's square is not used, but whoever else reads its row must be able to undo the factor.
+                (1.0, 0.0)
+            } else {
+                (element.scale * alpha, element.scale * beta + element.offset)
+            }
+        })
+        .unzip()
+}
+
+/// Whether undoing `factor * p + offset` leaves `p` its digits.
+fn can_undo(factors: &[f64], offsets: &[f64]) -> bool {
+    factors
+        .iter()
+        .zip(offsets)
+        .all(|(factor, offset)| offset.abs() * WORST_UNDOING <= factor.abs())
 }
 
 /// How to compute `a x^2 + b x + c` from squares.
