@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use sordino_container::Digest;
-use sordino_ring::{ResidueMatrix, pack};
+use sordino_ring::ResidueMatrix;
 
-use crate::seed::{Purpose, expand};
+use crate::seed::{Purpose, expand_rows};
 use crate::{Context, Error, Scale};
 
 /// A feature map of F ciphertexts that share level, scale and number of components.
@@ -376,22 +375,9 @@ impl SeededCiphertexts {
         let uniform = (0..self.limbs())
             .map(|limb| {
                 let mut matrix = zero_matrix(context, self.len(), limb);
-                let (modulus, width) = (context.modulus(limb), matrix.width());
-                matrix.rows_mut().enumerate().for_each_init(
-                    || vec![0; context.ring_degree()],
-                    |residues, (row, bytes)| {
-                        let index = self.first_index + row as u64;
-                        expand(
-                            &self.seed,
-                            Purpose::Ciphertext,
-                            index,
-                            limb,
-                            modulus,
-                            residues,
-                        );
-                        pack(width, residues, bytes);
-                    },
-                );
+                let (seed, modulus) = (&self.seed, context.modulus(limb));
+                let (purpose, first) = (Purpose::Ciphertext, self.first_index);
+                expand_rows(seed, purpose, first, limb, modulus, &mut matrix);
                 matrix
             })
             .collect();

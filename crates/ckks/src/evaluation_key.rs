@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sordino_container::{
     self as container, Access, Digest, Kind, Limits, METADATA_LIMIT, Overwrite,
 };
-use sordino_ring::{ResidueMatrix, pack};
+use sordino_ring::ResidueMatrix;
 
 use crate::ciphertexts::zero_matrix;
 use crate::parameters::ParametersRecord;
-use crate::seed::{Purpose, expand};
+use crate::seed::{Purpose, expand_rows};
 use crate::{Context, Error, KeyId, Parameters};
 
 /// Relinearization key: for every digit of the gadget an encryption of factor · s² under s.
@@ -100,15 +99,8 @@ impl EvaluationKey {
         let uniform = (0..context.all_limbs())
             .map(|limb| {
                 let mut matrix = zero_matrix(context, digits, limb);
-                let (modulus, width) = (context.modulus(limb), matrix.width());
-                matrix.rows_mut().enumerate().for_each_init(
-                    || vec![0; context.ring_degree()],
-                    |residues, (digit, bytes)| {
-                        let purpose = Purpose::Relinearization;
-                        expand(&seed, purpose, digit as u64, limb, modulus, residues);
-                        pack(width, residues, bytes);
-                    },
-                );
+                let (modulus, purpose) = (context.modulus(limb), Purpose::Relinearization);
+                expand_rows(&seed, purpose, 0, limb, modulus, &mut matrix);
                 matrix
             })
             .collect();

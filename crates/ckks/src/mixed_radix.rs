@@ -16,7 +16,11 @@ pub struct MixedRadix {
 
 impl MixedRadix {
     /// The conversion for a group of distinct primes.
+    ///
+    /// # Panics
+    /// If the group is empty or a prime occurs twice.
     pub fn new(primes: Vec<Modulus>) -> Self {
+        assert!(!primes.is_empty(), "a group has at least one prime");
         let inverses = primes
             .iter()
             .enumerate()

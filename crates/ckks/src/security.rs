@@ -16,7 +16,7 @@ pub const SMALLEST_RING_DEGREE: usize = 1 << 12;
 pub const LARGEST_RING_DEGREE: usize = 1 << 15;
 
 /// Standard deviation of the discrete Gaussian error of encryptions and keys.
-pub const ERROR_DEVIATION: f64 = 3.2;
+pub const ERROR_DEVIATION: f64 = sordino_ring::sample::GAUSSIAN_SIGMA;
 
 /// The largest log2(QP) that keeps 128 bits of security at a ring degree, if the table has that degree.
 pub fn largest_log2_qp(ring_degree: usize) -> Option<u32> {

@@ -147,10 +147,10 @@ mod tests {
 
     use super::*;
 
-    fn context() -> Context {
+    fn context(backend: &'static backend::Backend) -> Context {
         let primes = primes_below(1 << 40, 64).take(2).collect();
         let parameters = Parameters::insecure_for_tests(64, primes, vec![], None).unwrap();
-        Context::new(parameters, backend::portable()).unwrap()
+        Context::new(parameters, backend).unwrap()
     }
 
     fn encrypt_once(context: &Context, key: &SecretKey, rng: &mut SecretRng) -> SeededCiphertexts {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn errors_are_fresh_even_if_a_seed_were_not() {
-        let context = context();
+        let context = context(backend::portable());
         let mut rng = SecretRng::from_seed([5; 32]);
         let key = SecretKey::generate(&context, &mut rng).unwrap();
         let first = encrypt_once(&context, &key, &mut rng);
@@ -175,10 +175,10 @@ mod tests {
 
     #[cfg(feature = "parallel")]
     #[test]
-    fn threads_do_not_change_the_ciphertexts() {
-        let context = context();
-        let key = SecretKey::generate(&context, &mut SecretRng::from_seed([6; 32])).unwrap();
-        let run = |threads| {
+    fn threads_and_backends_do_not_change_the_ciphertexts() {
+        let run = |threads, backend| {
+            let context = context(backend);
+            let key = SecretKey::generate(&context, &mut SecretRng::from_seed([6; 32])).unwrap();
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
@@ -186,6 +186,10 @@ mod tests {
             let mut rng = SecretRng::from_seed([7; 32]);
             pool.install(|| encrypt_once(&context, &key, &mut rng))
         };
-        assert_eq!(run(1), run(2));
+        let reference = run(1, backend::portable());
+        for backend in backend::available() {
+            assert_eq!(run(1, backend), reference);
+            assert_eq!(run(2, backend), reference);
+        }
     }
 }
