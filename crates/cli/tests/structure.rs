@@ -117,7 +117,14 @@ fn closure(edges: &Edges, start: &str) -> BTreeSet<String> {
 
 /// Every file of the checkout that people write; build outputs and downloads are left out.
 fn written_files() -> Vec<PathBuf> {
-    const SKIPPED: [&str; 5] = ["target", ".git", "artifacts", "corpus", "data"];
+    const SKIPPED: [&str; 6] = [
+        ".git",
+        "data",
+        "target",
+        "fuzz/artifacts",
+        "fuzz/corpus",
+        "fuzz/target",
+    ];
     const WRITTEN: [&str; 7] = ["rs", "toml", "md", "txt", "json", "yml", "sh"];
     let root = root();
     let mut files = vec![root.join(".ci/run")];
@@ -125,10 +132,7 @@ fn written_files() -> Vec<PathBuf> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the checkout") {
             let path = entry.expect("an entry of the checkout").path();
-            let name = path.file_name().unwrap_or_default();
-            // `data` beside the manifest is the user's; crates/data is ours.
-            let skipped = SKIPPED.iter().any(|skipped| name == *skipped)
-                && (name != "data" || folder == root);
+            let skipped = SKIPPED.iter().any(|skipped| path == root.join(skipped));
             if path.is_dir() && !skipped {
                 open.push(path);
             } else if let Some(extension) = path.extension()
