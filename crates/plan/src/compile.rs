@@ -1,24 +1,20 @@
 //! From a model to a plan.
 
 use sordino_ckks::{Gadget, Parameters};
-use sordino_graph::{Model, Quantized, QuantizedOp, QuantizedTerm, fold, quantize_with};
-use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
+use sordino_graph::{Folded, Model, Quantized, fold, quantize_with};
 
 use crate::estimate::{Limbs, sizes};
 use crate::network::Network;
 use crate::options::MAX_BATCH;
 use crate::parts::{ServerParents, ServerRecord};
 use crate::precision::{Gains, rms_logit_error, worst_logit_error};
-use crate::primes::{self, Chain};
-use crate::schedule::{Kind, Sketch};
+use crate::primes;
+use crate::schedule::Sketch;
 use crate::search::{Winner, search};
 use crate::{
-    ClientPlan, CompileOptions, Error, InputLayout, Operation, OutputLayout, Packing, ServerPlan,
-    Step, Term, noise, parts, weights, wire,
+    ClientPlan, CompileOptions, Error, InputLayout, OutputLayout, Packing, ServerPlan, Step,
+    integers, noise, parts, weights, wire,
 };
-
-/// Integers of a plan stay below this many bits, so that the clear engine's 128-bit integers never wrap.
-const INTEGER_BITS: u32 = 120;
 
 /// Both halves of a compiled plan.
 #[derive(Clone, Debug)]
@@ -61,7 +57,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     weights::choose(&mut network, options.weight_bits);
     let quantized = quantize_with(&folded, &weights::formats(&network))?;
     let winner = search(&network, options, weights::rounding_error(&network))?;
-    let (record, steps) = realize(model, &network, &quantized, options, winner)?;
+    let (record, steps) = realize(model, &network, &folded, &quantized, options, winner)?;
     let server = ServerPlan::new(record, steps)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
@@ -96,6 +92,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
 fn realize(
     model: &Model,
     network: &Network,
+    folded: &Folded,
     quantized: &Quantized,
     options: &CompileOptions,
     winner: Winner,
@@ -135,7 +132,7 @@ fn realize(
         noise::add_gadget(&mut noise, &choice, &sketch, gadget, &limbs);
     }
     let gains: Vec<Gains<'_>> = network.nodes.iter().map(|n| &n.gains[..]).collect();
-    let steps = integers(network, quantized, &sketch, &chain, &limbs)?;
+    let steps = integers::steps(network, folded, quantized, &sketch, &chain, &limbs)?;
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
     let samples = (options.batch * last.elements) as f64;
     estimate.precision_bits = -worst_logit_error(&noise, &gains, samples).log2();
@@ -169,126 +166,4 @@ fn realize(
         steps: wire::describe(&steps),
     };
     Ok((record, steps))
-}
-
-/// The steps of a sketch with every constant rounded at the scale it is used at.
-fn integers(
-    network: &Network,
-    quantized: &Quantized,
-    sketch: &Sketch,
-    chain: &Chain,
-    limbs: &Limbs,
-) -> Result<Vec<Step>, Error> {
-    let mut steps: Vec<Step> = Vec::with_capacity(sketch.operations.len());
-    for op in &sketch.operations {
-        let info = &network.nodes[op.node];
-        let node = &quantized.nodes[op.node];
-        let fits = |quantity: &'static str, magnitude: f64| {
-            let found_bits = magnitude.log2();
-            if found_bits < f64::from(INTEGER_BITS) {
-                return Ok(());
-            }
-            Err(Error::Overflow {
-                step: info.name.clone(),
-                quantity,
-                found_bits,
-                limit_bits: INTEGER_BITS,
-            })
-        };
-        fits("the value", op.scale * info.max_abs)?;
-        let constants =
-            |quantity: &'static str, values: &[f64], scale: f64| -> Result<Vec<i128>, Error> {
-                fits(
-                    quantity,
-                    values.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * scale,
-                )?;
-                Ok(values.iter().map(|v| (v * scale).round() as i128).collect())
-            };
-        let operation = match (op.kind, &node.op) {
-            (Kind::Input, _) => Operation::Input,
-            (Kind::Linear, QuantizedOp::Linear { terms, bias, .. }) => {
-                let width = if info.wide {
-                    WeightWidth::Sixteen
-                } else {
-                    WeightWidth::Eight
-                };
-                let weight_scale = info.weight_scale;
-                let products = terms
-                    .iter()
-                    .filter(|t| matches!(t, QuantizedTerm::Tiles { .. }));
-                let branches = terms
-                    .iter()
-                    .filter(|t| !matches!(t, QuantizedTerm::Tiles { .. }));
-                let mut planned = Vec::with_capacity(terms.len());
-                for (term, &source) in products.chain(branches).zip(&op.sources) {
-                    planned.push(match term {
-                        QuantizedTerm::Tiles { tiles, .. } => Term::Product {
-                            source,
-                            map: linear_map(info, &steps[source], tiles, width)?,
-                            weight_scale,
-                        },
-                        QuantizedTerm::Diagonal { factors, .. } => {
-                            let ratio = op.scale / steps[source].scale;
-                            let largest =
-                                factors.iter().fold(0.0, |m: f64, v| m.max(v.abs())) * ratio;
-                            if largest.log2() > 62.0 {
-                                fits("the factor of a residual branch", f64::INFINITY)?;
-                            }
-                            let factors =
-                                factors.iter().map(|f| (f * ratio).round() as i64).collect();
-                            Term::Scaled { source, factors }
-                        }
-                    });
-                }
-                Operation::Linear {
-                    terms: planned,
-                    bias: constants("the bias", bias, op.scale)?,
-                }
-            }
-            (Kind::Square, QuantizedOp::Square { shift, .. }) => {
-                let source = op.sources[0];
-                Operation::Square {
-                    source,
-                    shift: constants("the shift", shift, steps[source].scale)?,
-                }
-            }
-            (Kind::Relinearize, _) => Operation::Relinearize {
-                source: op.sources[0],
-            },
-            (Kind::Rescale, _) => Operation::Rescale {
-                source: op.sources[0],
-                primes: chain.group_sizes[op.dropped - 1],
-            },
-            (Kind::Linear | Kind::Square, _) => unreachable!("quantizing keeps the kinds of nodes"),
-        };
-        steps.push(Step {
-            name: info.name.clone(),
-            operation,
-            elements: info.elements,
-            components: op.components,
-            limbs: limbs.left[op.dropped],
-            scale: op.scale,
-        });
-    }
-    Ok(steps)
-}
-
-fn linear_map(
-    info: &crate::network::NodeInfo,
-    source: &Step,
-    tiles: &[sordino_graph::QuantizedTile],
-    width: WeightWidth,
-) -> Result<LinearMap, Error> {
-    let tiles = tiles
-        .iter()
-        .map(|tile| Tile {
-            outputs: tile.outputs.clone(),
-            inputs: tile.inputs.clone(),
-            weights: tile.weights.clone(),
-        })
-        .collect();
-    LinearMap::new(source.elements, info.elements, width, tiles).map_err(|source| Error::Weights {
-        step: info.name.clone(),
-        source,
-    })
 }

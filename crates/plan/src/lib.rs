@@ -9,6 +9,7 @@ mod cost;
 mod error;
 mod estimate;
 mod explain;
+mod integers;
 mod network;
 mod noise;
 mod options;

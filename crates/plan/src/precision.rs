@@ -8,7 +8,7 @@
 //! [`EXCEED_PROBABILITY`].
 
 /// Probability that some logit of the batch is worse than predicted.
-const EXCEED_PROBABILITY: f64 = 0.02;
+pub(crate) const EXCEED_PROBABILITY: f64 = 0.02;
 /// Images outside the calibration set may be more sensitive than the worst one in it.
 const UNSEEN_MARGIN: f64 = 1.15;
 

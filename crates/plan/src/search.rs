@@ -7,7 +7,7 @@ use sordino_ckks::{Gadget, noise as scheme_noise};
 use crate::estimate::{Estimate, GadgetChoice, Limbs, block_seconds, sizes};
 use crate::network::{Network, NodeKind};
 use crate::noise::{add_gadget, without_gadget};
-use crate::precision::{Gains, NodeNoise, rms_logit_error, worst_logit_error};
+use crate::precision::{EXCEED_PROBABILITY, Gains, NodeNoise, rms_logit_error, worst_logit_error};
 use crate::primes;
 use crate::schedule::{Choice, Sketch};
 use crate::{CompileOptions, Error};
@@ -48,12 +48,16 @@ pub(crate) fn search(
         DEFAULT_RELATIVE_BITS - network.nodes.last().map_or(0.0, |n| n.max_abs.log2())
     });
     let logits = network.nodes.last().map_or(1, |n| n.elements);
+    let samples = (options.batch * logits) as f64;
+    let target = (-target_bits).exp2();
     let mut search = Search {
         network,
         options,
         gains: network.nodes.iter().map(|n| &n.gains[..]).collect(),
-        samples: (options.batch * logits) as f64,
-        target: (-target_bits).exp2(),
+        samples,
+        target,
+        largest_rms: target
+            / scheme_noise::worst_of_gaussians(samples, EXCEED_PROBABILITY).max(1.0),
         candidates: Vec::new(),
         closest: Closest::default(),
     };
@@ -78,6 +82,9 @@ struct Search<'a> {
     samples: f64,
     /// Largest tolerated error of a logit.
     target: f64,
+    /// No candidate with a larger rms error can meet the target: it would need the best case of equally sensitive
+    /// images and Gaussian errors.
+    largest_rms: f64,
     candidates: Vec<Candidate>,
     closest: Closest,
 }
@@ -88,16 +95,12 @@ impl Search<'_> {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         for candidate in candidates {
-            let worst = worst_logit_error(&candidate.noise, &self.gains, self.samples);
-            if worst > self.target {
-                continue;
-            }
             let Candidate {
                 choice,
                 gadget,
+                noise,
                 rms,
                 seconds,
-                ..
             } = candidate;
             let blocks = self.options.batch.div_ceil(choice.ring_degree);
             let sketch = Sketch::draw(self.network, &choice, None);
@@ -110,6 +113,10 @@ impl Search<'_> {
                 .is_some_and(|limit| memory > limit)
             {
                 self.closest.note_memory(choice.ring_degree, memory);
+                continue;
+            }
+            let worst = worst_logit_error(&noise, &self.gains, self.samples);
+            if worst > self.target {
                 continue;
             }
             let estimate = Estimate {
@@ -180,6 +187,12 @@ impl Search<'_> {
         let (true, Some(limbs)) = (spare >= 0.0, limbs) else {
             return relinearizes;
         };
+        let bare = without_gadget(self.network, choice, &sketch);
+        let rms = rms_logit_error(&bare, &self.gains);
+        self.closest.note_precision(choice.ring_degree, rms);
+        if rms > self.largest_rms {
+            return relinearizes;
+        }
         if !relinearizes {
             self.consider(choice, &sketch, &limbs, None);
             return false;
@@ -219,9 +232,7 @@ impl Search<'_> {
         }
         let rms = rms_logit_error(&noise, &self.gains);
         self.closest.note_precision(choice.ring_degree, rms);
-        // Even Gaussian errors have the worst of many samples above 3 rms: no need to integrate the tail.
-        let least_worst = if self.samples > 500.0 { 3.0 * rms } else { rms };
-        if least_worst > self.target {
+        if rms > self.largest_rms {
             return;
         }
         let blocks = self.options.batch.div_ceil(choice.ring_degree) as f64;

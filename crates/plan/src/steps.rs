@@ -66,9 +66,9 @@ pub enum Term {
     },
     /// Each element times its own integer: a residual branch.
     Scaled {
-        /// As many elements as the result.
+        /// The value scaled; it may have more or fewer elements than the result.
         source: usize,
-        /// One factor an element.
+        /// One factor an element of the result, 0 for those that the source lacks.
         factors: Vec<i64>,
     },
 }

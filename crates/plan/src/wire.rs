@@ -341,7 +341,9 @@ fn expected(
                 let source = &steps[term.source()];
                 let rows = match term {
                     Term::Product { map, .. } => map.input_rows() == source.elements,
-                    Term::Scaled { .. } => source.elements >= step.elements,
+                    Term::Scaled { factors, .. } => {
+                        factors.iter().skip(source.elements).all(|&f| f == 0)
+                    }
                 };
                 if !rows {
                     return wrong(

@@ -246,8 +246,7 @@ fn hostile_server_plans_are_refused() {
     let kind = sordino_container::Kind::ServerPlan;
     let refuse = |field: &str, value: serde_json::Value| {
         let bytes = altered(&bytes, kind, |m| {
-            *m.pointer_mut(field)
-                .unwrap_or_else(|| panic!("{field} in {m}")) = value.clone();
+            *m.pointer_mut(field).unwrap_or_else(|| panic!("no {field}")) = value.clone();
         });
         assert!(ServerPlan::from_bytes(&bytes).is_err(), "{field} = {value}");
     };

@@ -59,10 +59,9 @@ impl Engine for ClearEngine<'_> {
         for (term, source) in terms.iter().zip(sources) {
             match term {
                 Term::Scaled { factors, .. } => {
-                    for (row, (sums, &factor)) in
-                        value.chunks_exact_mut(images).zip(factors).enumerate()
-                    {
-                        add_multiple(sums, &source[row * images..][..images], i128::from(factor));
+                    let rows = value.chunks_exact_mut(images).zip(factors);
+                    for ((sums, &factor), values) in rows.zip(source.chunks_exact(images)) {
+                        add_multiple(sums, values, i128::from(factor));
                     }
                 }
                 Term::Product { map, .. } => {

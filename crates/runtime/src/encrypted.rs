@@ -102,7 +102,10 @@ impl<'a> EncryptedEngine<'a> {
                 }
             }
             Term::Scaled { factors, .. } => {
-                let rows: Vec<usize> = (0..step.elements).collect();
+                // Elements that the source lacks have factor 0: any row serves.
+                let rows: Vec<usize> = (0..step.elements)
+                    .map(|row| row.min(source.len() - 1))
+                    .collect();
                 let selected = (source.len() != step.elements)
                     .then(|| source.select(&rows))
                     .transpose()?;

@@ -66,7 +66,6 @@ pub fn evaluate(
             step: steps[0].name.clone(),
             source,
         })?;
-        drop(request);
         let mut last = Instant::now();
         let reply = walk(&engine, steps, input, |index, value: &Ciphertexts| {
             let step = &steps[index];

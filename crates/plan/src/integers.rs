@@ -1,0 +1,218 @@
+//! From the winning sketch to steps: every constant rounded at the scale it is used at.
+
+use sordino_graph::{
+    Folded, FoldedNode, FoldedOp, Quantized, QuantizedNode, QuantizedOp, QuantizedTerm,
+    Term as FoldedTerm,
+};
+use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
+
+use crate::estimate::Limbs;
+use crate::network::{Network, NodeInfo};
+use crate::primes::Chain;
+use crate::schedule::{self, Kind, Sketch};
+use crate::{Error, Operation, Step, Term};
+
+/// Integers of a plan stay below this many bits, so that the clear engine's 128-bit integers never wrap.
+const INTEGER_BITS: u32 = 120;
+/// Factors of residual branches are 64-bit integers.
+const FACTOR_BITS: u32 = 62;
+
+/// The steps of a sketch that was drawn with the divisors of `chain`.
+///
+/// # Errors
+/// [`Error::Overflow`] for constants or values that no integer of the plan holds, [`Error::Weights`] for matrices
+/// that the kernels do not take.
+pub(crate) fn steps(
+    network: &Network,
+    folded: &Folded,
+    quantized: &Quantized,
+    sketch: &Sketch,
+    chain: &Chain,
+    limbs: &Limbs,
+) -> Result<Vec<Step>, Error> {
+    let mut steps: Vec<Step> = Vec::with_capacity(sketch.operations.len());
+    for op in &sketch.operations {
+        let rounding = Rounding {
+            info: &network.nodes[op.node],
+            folded: &folded.nodes[op.node],
+            quantized: &quantized.nodes[op.node],
+            op,
+            steps: &steps,
+        };
+        let operation = match op.kind {
+            Kind::Input => Operation::Input,
+            Kind::Linear => rounding.linear()?,
+            Kind::Square => rounding.square()?,
+            Kind::Relinearize => Operation::Relinearize {
+                source: op.sources[0],
+            },
+            Kind::Rescale => Operation::Rescale {
+                source: op.sources[0],
+                primes: chain.group_sizes[op.dropped - 1],
+            },
+        };
+        rounding.fits("the value", op.scale * rounding.info.max_abs, INTEGER_BITS)?;
+        steps.push(Step {
+            name: rounding.info.name.clone(),
+            operation,
+            elements: rounding.info.elements,
+            components: op.components,
+            limbs: limbs.left[op.dropped],
+            scale: op.scale,
+        });
+    }
+    Ok(steps)
+}
+
+/// One sketched operation with the node that it computes.
+struct Rounding<'a> {
+    info: &'a NodeInfo,
+    folded: &'a FoldedNode,
+    quantized: &'a QuantizedNode,
+    op: &'a schedule::Operation,
+    /// The steps before it.
+    steps: &'a [Step],
+}
+
+impl Rounding<'_> {
+    fn fits(&self, quantity: &'static str, magnitude: f64, limit_bits: u32) -> Result<(), Error> {
+        let found_bits = magnitude.log2();
+        // An infinite magnitude fails, zero passes.
+        if found_bits < f64::from(limit_bits) {
+            return Ok(());
+        }
+        let step = self.info.name.clone();
+        Err(Error::Overflow {
+            step,
+            quantity,
+            found_bits,
+            limit_bits,
+        })
+    }
+
+    fn constants(
+        &self,
+        quantity: &'static str,
+        values: &[f64],
+        scale: f64,
+    ) -> Result<Vec<i128>, Error> {
+        self.fits(quantity, largest(values) * scale, INTEGER_BITS)?;
+        Ok(values.iter().map(|v| (v * scale).round() as i128).collect())
+    }
+
+    fn square(&self) -> Result<Operation, Error> {
+        let QuantizedOp::Square { shift, .. } = &self.quantized.op else {
+            unreachable!("the quantizing pass keeps the kinds of nodes")
+        };
+        let source = self.op.sources[0];
+        let shift = self.constants("the shift", shift, self.steps[source].scale)?;
+        Ok(Operation::Square { source, shift })
+    }
+
+    fn linear(&self) -> Result<Operation, Error> {
+        let (QuantizedOp::Linear { terms, bias, .. }, FoldedOp::Linear { terms: exact, .. }) =
+            (&self.quantized.op, &self.folded.op)
+        else {
+            unreachable!("the quantizing pass keeps the kinds of nodes")
+        };
+        // Products come first, as in the sketch: the first of them sets the scale.
+        let is_product = |term: &&QuantizedTerm| matches!(term, QuantizedTerm::Tiles { .. });
+        let products = terms.iter().filter(is_product);
+        let branches = terms.iter().filter(|term| !is_product(term));
+        let exact_products = exact.iter().filter_map(|term| match term {
+            FoldedTerm::Tiles { tiles, .. } => Some(tiles),
+            FoldedTerm::Diagonal { .. } => None,
+        });
+        let exact_products: Vec<_> = exact_products.collect();
+        let mut planned = Vec::with_capacity(terms.len());
+        for (position, (term, &source)) in
+            products.chain(branches).zip(&self.op.sources).enumerate()
+        {
+            let ratio = self.op.scale / self.steps[source].scale;
+            planned.push(match term {
+                QuantizedTerm::Tiles { tiles, .. } if position == 0 => {
+                    let tiles = tiles.iter().map(|tile| Tile {
+                        outputs: tile.outputs.clone(),
+                        inputs: tile.inputs.clone(),
+                        weights: tile.weights.clone(),
+                    });
+                    self.product(
+                        source,
+                        tiles.collect(),
+                        self.info.wide,
+                        self.info.weight_scale,
+                    )?
+                }
+                QuantizedTerm::Tiles { .. } => {
+                    // A second product has to meet the scale that the first one set.
+                    let tiles = exact_products[position];
+                    let weights = |tile: &sordino_graph::FoldedTile| {
+                        tile.weights.iter().fold(0.0, |m: f64, w| m.max(w.abs()))
+                    };
+                    let most = tiles.iter().map(weights).fold(0.0, f64::max) * ratio;
+                    self.fits("a weight of a second branch", most, 15)?;
+                    let tiles = tiles.iter().map(|tile| Tile {
+                        outputs: tile.outputs.clone(),
+                        inputs: tile.inputs.clone(),
+                        weights: tile
+                            .weights
+                            .iter()
+                            .map(|w| (w * ratio).round() as i16)
+                            .collect(),
+                    });
+                    let wide = most.round() > f64::from(WeightWidth::Eight.max_weight());
+                    self.product(source, tiles.collect(), wide, ratio)?
+                }
+                QuantizedTerm::Diagonal { factors, .. } => {
+                    self.fits(
+                        "the factor of a residual branch",
+                        largest(factors) * ratio,
+                        FACTOR_BITS,
+                    )?;
+                    let mut factors: Vec<i64> =
+                        factors.iter().map(|f| (f * ratio).round() as i64).collect();
+                    factors.resize(self.info.elements, 0);
+                    Term::Scaled { source, factors }
+                }
+            });
+        }
+        let bias = self.constants("the bias", bias, self.op.scale)?;
+        Ok(Operation::Linear {
+            terms: planned,
+            bias,
+        })
+    }
+
+    fn product(
+        &self,
+        source: usize,
+        tiles: Vec<Tile>,
+        wide: bool,
+        weight_scale: f64,
+    ) -> Result<Term, Error> {
+        let width = if wide {
+            WeightWidth::Sixteen
+        } else {
+            WeightWidth::Eight
+        };
+        let map = LinearMap::new(
+            self.steps[source].elements,
+            self.info.elements,
+            width,
+            tiles,
+        )
+        .map_err(|source| Error::Weights {
+            step: self.info.name.clone(),
+            source,
+        })?;
+        Ok(Term::Product {
+            source,
+            map,
+            weight_scale,
+        })
+    }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
