@@ -1,1 +1,27 @@
-//! Training of networks with polynomial activations, and export to the model file
+//! Training of networks with polynomial activations, and export to the model file.
+//!
+//! A network is a list of convolutions, dense layers, average pools and activations. An activation is ReLU or a
+//! trainable quadratic with coefficients per layer, channel or element, behind a batch normalization; both are kept as
+//! nodes of the exported graph, where folding removes the latter. Training bounds what encryption pays for: the size
+//! of pre-activations, logits and weights and the quadratics' coefficients.
+//!
+//! Tensors and gradients are `burn`'s, on its CPU backend; everything else is plain Rust, so that a run is reproducible.
+
+mod architecture;
+mod batches;
+mod config;
+mod data;
+mod error;
+mod export;
+mod forward;
+mod network;
+mod optimizer;
+mod rounding;
+mod training;
+
+pub use architecture::{Architecture, Layer, LayerList};
+pub use config::{Activation, Optimizer, TrainConfig};
+pub use data::TrainingData;
+pub use error::Error;
+pub use network::{Quadratics, RELU_FIT};
+pub use training::{Progress, train};

@@ -1,0 +1,189 @@
+//! Layer lists: what is trained, before anything knows about images or weights.
+//!
+//! A list says nothing about batch normalization or flattening: the network builder puts a batch normalization in
+//! front of every activation and flattens channel-first before the first dense layer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, TrainConfig};
+
+/// One layer of a custom architecture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Layer {
+    /// A convolution with a square kernel and zero padding.
+    Convolution {
+        /// Output channels.
+        channels: usize,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Step in both directions.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros added on each side.
+        #[serde(default)]
+        padding: usize,
+    },
+    /// A fully connected layer.
+    Dense {
+        /// Output features; left out, the number of classes (the last layer must have that many).
+        #[serde(default)]
+        outputs: Option<usize>,
+    },
+    /// Average pooling over square windows without padding.
+    AveragePool {
+        /// Side of the window.
+        kernel: usize,
+        /// Step in both directions; left out, the side of the window.
+        #[serde(default)]
+        stride: Option<usize>,
+    },
+    /// The activation that the training configuration asks for.
+    Activation {},
+}
+
+fn one() -> usize {
+    1
+}
+
+/// A named list of layers, optionally with the configuration that trains it: the content of an architecture file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerList {
+    /// Name recorded as the model's network.
+    pub name: String,
+    /// The layers, from the image to the logits.
+    pub layers: Vec<Layer>,
+    /// The configuration to train with unless another is given.
+    #[serde(default)]
+    pub training: Option<TrainConfig>,
+}
+
+/// A network to train.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// Dense 128, activation, dense (784-128-10 on MNIST).
+    Mlp,
+    /// Convolution 5x5 to 5 channels with stride 2 and padding 1, activation, dense 100, activation, dense.
+    ///
+    /// # Reference
+    /// Gilad-Bachrach et al., *CryptoNets*, ICML 2016.
+    CryptoNets,
+    /// Convolution 3x3 to 8 channels with padding 1, activation, dense 32, activation, dense: for 8x8 digits.
+    Digits,
+    /// Any layer list.
+    Custom(LayerList),
+}
+
+impl Architecture {
+    /// The names that [`Architecture::from_str`] knows.
+    pub const NAMES: [&'static str; 3] = ["mlp", "cryptonets", "digits"];
+
+    /// The name recorded as the model's network.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Mlp => "mlp",
+            Self::CryptoNets => "cryptonets",
+            Self::Digits => "digits",
+            Self::Custom(list) => &list.name,
+        }
+    }
+
+    /// The layers, from the image to the logits.
+    pub fn layers(&self) -> Vec<Layer> {
+        let convolution = |channels, kernel, stride, padding| Layer::Convolution {
+            channels,
+            kernel,
+            stride,
+            padding,
+        };
+        let dense = |outputs| Layer::Dense { outputs };
+        let activation = || Layer::Activation {};
+        match self {
+            Self::Mlp => vec![dense(Some(128)), activation(), dense(None)],
+            Self::CryptoNets => {
+                vec![
+                    convolution(5, 5, 2, 1),
+                    activation(),
+                    dense(Some(100)),
+                    activation(),
+                    dense(None),
+                ]
+            }
+            Self::Digits => vec![
+                convolution(8, 3, 1, 1),
+                activation(),
+                dense(Some(32)),
+                activation(),
+                dense(None),
+            ],
+            Self::Custom(list) => list.layers.clone(),
+        }
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "mlp" => Ok(Self::Mlp),
+            "cryptonets" => Ok(Self::CryptoNets),
+            "digits" => Ok(Self::Digits),
+            _ => Err(Error::UnknownArchitecture {
+                found: name.to_string(),
+                expected: Self::NAMES.join(", "),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_others_are_refused() {
+        for name in Architecture::NAMES {
+            assert_eq!(name.parse::<Architecture>().unwrap().name(), name);
+        }
+        let message = "resnet".parse::<Architecture>().unwrap_err().to_string();
+        assert!(
+            message.contains("resnet") && message.contains("cryptonets"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_layer_list_is_read_with_defaults_and_unknown_fields_are_refused() {
+        let list: LayerList = serde_json::from_str(
+            r#"{"name": "small", "layers": [{"type": "convolution", "channels": 4, "kernel": 3},
+                {"type": "activation"}, {"type": "average-pool", "kernel": 2}, {"type": "dense"}],
+                "training": {"epochs": 3}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            list.layers[0],
+            Layer::Convolution {
+                channels: 4,
+                kernel: 3,
+                stride: 1,
+                padding: 0
+            }
+        );
+        assert_eq!(list.layers[3], Layer::Dense { outputs: None });
+        assert_eq!(list.training.as_ref().unwrap().epochs, 3);
+        let typo = r#"{"name": "x", "layers": [{"type": "convolution", "channels": 4, "kernel": 3, "strid": 2}]}"#;
+        assert!(serde_json::from_str::<LayerList>(typo).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Which images a step sees, and how they are shifted: a pure function of seed and epoch.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Stream numbers of the seed's generator: one for the split, then one an epoch.
+const SPLIT_STREAM: u64 = 1;
+const FIRST_EPOCH_STREAM: u64 = 2;
+
+fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
+}
+
+fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
+    ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
+}
+
+fn shuffle(items: &mut [usize], rng: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(rng, last + 1));
+    }
+}
+
+/// Splits `count` images at random into those to train on and a `share` to choose the best epoch by.
+pub(crate) fn split(count: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..count).collect();
+    shuffle(&mut order, &mut stream(seed, SPLIT_STREAM));
+    let validation = order.split_off(count - (count as f64 * share) as usize);
+    (order, validation)
+}
+
+/// One epoch's order and shifts.
+pub(crate) struct Epoch {
+    order: Vec<usize>,
+    rng: ChaCha8Rng,
+}
+
+impl Epoch {
+    pub(crate) fn new(images: &[usize], seed: u64, epoch: usize) -> Self {
+        let mut rng = stream(seed, FIRST_EPOCH_STREAM + epoch as u64);
+        let mut order = images.to_vec();
+        shuffle(&mut order, &mut rng);
+        Self { order, rng }
+    }
+
+    /// The images of each step. The rest that fills no batch is left out, for this epoch, once there is one.
+    pub(crate) fn batches(&self, size: usize) -> Vec<Vec<usize>> {
+        if self.order.len() < size {
+            return vec![self.order.clone()];
+        }
+        self.order
+            .chunks_exact(size)
+            .map(<[usize]>::to_vec)
+            .collect()
+    }
+
+    /// Copies images into one batch, each shifted by up to `reach` pixels.
+    pub(crate) fn gather(
+        &mut self,
+        set: &ImageSet<'_>,
+        indices: &[usize],
+        reach: usize,
+    ) -> Vec<f32> {
+        let mut batch = Vec::with_capacity(indices.len() * set.image_len());
+        for &index in indices {
+            let [dy, dx] =
+                [(); 2].map(|()| below(&mut self.rng, 2 * reach + 1) as isize - reach as isize);
+            set.push_shifted(index, dy, dx, &mut batch);
+        }
+        batch
+    }
+}
+
+/// Prepared images `[count][channels][height][width]` and what a pixel from outside an image counts as.
+pub(crate) struct ImageSet<'a> {
+    pub(crate) pixels: &'a [f32],
+    pub(crate) shape: [usize; 3],
+    /// One prepared value a channel.
+    pub(crate) outside: &'a [f32],
+}
+
+impl ImageSet<'_> {
+    pub(crate) fn image_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub(crate) fn push_shifted(&self, index: usize, dy: isize, dx: isize, out: &mut Vec<f32>) {
+        let [_, height, width] = self.shape;
+        let image = &self.pixels[index * self.image_len()..][..self.image_len()];
+        if (dy, dx) == (0, 0) {
+            return out.extend_from_slice(image);
+        }
+        for (plane, &outside) in image.chunks_exact(height * width).zip(self.outside) {
+            for y in 0..height as isize {
+                let source = y - dy;
+                if source < 0 || source >= height as isize {
+                    out.extend(std::iter::repeat_n(outside, width));
+                    continue;
+                }
+                let row = &plane[source as usize * width..][..width];
+                let gap = dx.unsigned_abs().min(width);
+                if dx >= 0 {
+                    out.extend(std::iter::repeat_n(outside, gap));
+                    out.extend_from_slice(&row[..width - gap]);
+                } else {
+                    out.extend_from_slice(&row[gap..]);
+                    out.extend(std::iter::repeat_n(outside, gap));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_split_is_a_partition_and_depends_on_the_seed() {
+        let (train, validation) = split(1000, 0.1, 3);
+        assert_eq!((train.len(), validation.len()), (900, 100));
+        let mut all: Vec<usize> = train.iter().chain(&validation).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).collect::<Vec<_>>());
+        assert_eq!(split(1000, 0.1, 3).1, validation);
+        assert_ne!(split(1000, 0.1, 4).1, validation);
+    }
+
+    #[test]
+    fn shifts_move_pixels_and_fill_with_the_outside_value() {
+        let pixels: Vec<f32> = (1..=6).map(|value| value as f32).collect();
+        let set = ImageSet {
+            pixels: &pixels,
+            shape: [1, 2, 3],
+            outside: &[-1.0],
+        };
+        let shifted = |dy, dx| {
+            let mut out = Vec::new();
+            set.push_shifted(0, dy, dx, &mut out);
+            out
+        };
+        assert_eq!(shifted(0, 0), pixels);
+        assert_eq!(shifted(1, 0), [-1.0, -1.0, -1.0, 1.0, 2.0, 3.0]);
+        assert_eq!(shifted(0, 1), [-1.0, 1.0, 2.0, -1.0, 4.0, 5.0]);
+        assert_eq!(shifted(-1, -1), [5.0, 6.0, -1.0, -1.0, -1.0, -1.0]);
+        assert_eq!(shifted(5, 5), [-1.0; 6]);
+    }
+
+    #[test]
+    fn epochs_differ_and_repeat_by_seed() {
+        let images: Vec<usize> = (0..50).collect();
+        let first = Epoch::new(&images, 7, 0).batches(16);
+        assert_eq!(first.len(), 3);
+        assert_eq!(first, Epoch::new(&images, 7, 0).batches(16));
+        assert_ne!(first, Epoch::new(&images, 7, 1).batches(16));
+        assert_eq!(Epoch::new(&images[..5], 7, 0).batches(16).concat().len(), 5);
+    }
+}

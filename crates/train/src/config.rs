@@ -1,0 +1,357 @@
+//! How a network is trained: one plain structure, recorded in the model file.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Architecture, Error};
+
+/// The non-linearity, and at which granularity its quadratic's coefficients are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// Rectifier: for teachers, cannot be evaluated under encryption.
+    Relu,
+    /// One quadratic a layer.
+    Layer,
+    /// One quadratic a channel.
+    Channel,
+    /// One quadratic an element of the feature map.
+    Element,
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "relu" => Ok(Self::Relu),
+            "layer" => Ok(Self::Layer),
+            "channel" => Ok(Self::Channel),
+            "element" => Ok(Self::Element),
+            _ => Err(Error::UnknownActivation {
+                found: name.to_string(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Relu => "relu",
+            Self::Layer => "layer",
+            Self::Channel => "channel",
+            Self::Element => "element",
+        })
+    }
+}
+
+/// The rule that turns gradients into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam with bias correction; weight decay is decoupled.
+    Adam {
+        /// Decay of the mean gradient.
+        beta1: f64,
+        /// Decay of the mean squared gradient.
+        beta2: f64,
+        /// Added to the root of the latter. Not tiny: the constant term of a quadratic in front of a batch
+        /// normalization has a zero gradient, whose rounding noise must not be amplified.
+        epsilon: f64,
+    },
+    /// Stochastic gradient descent with Nesterov momentum; weight decay is decoupled.
+    Sgd {
+        /// Decay of the velocity.
+        momentum: f64,
+    },
+}
+
+/// Everything that decides the outcome of a training run besides the architecture and the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// Largest learning rate, reached after the warm-up; a cosine brings it down to zero.
+    pub learning_rate: f64,
+    /// Epochs (fractions allowed) over which the learning rate rises from zero.
+    pub warmup_epochs: f64,
+    /// Decoupled decay of convolution and dense weights.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient of all parameters together; larger ones are scaled down.
+    pub gradient_norm: f64,
+    /// Pre-activations beyond this are penalized.
+    pub range_limit: f64,
+    /// Weight of the mean squared excess over `range_limit`.
+    pub range_penalty: f64,
+    /// Weight of the mean squared logit.
+    pub logit_penalty: f64,
+    /// Share of the target probability that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Least and greatest quadratic coefficient `a` (projected after every step; see [`crate::Quadratics`]).
+    pub curvature: (f64, f64),
+    /// Weights are clipped at this many times the root mean square of their layer.
+    pub weight_clip: f64,
+    /// Bits of the integer weights whose rounding is simulated in the last epochs; 0 simulates none.
+    pub simulated_bits: u8,
+    /// How many of the last epochs simulate integer weights.
+    pub simulated_epochs: usize,
+    /// Images are shifted at random by up to this many pixels in both directions.
+    pub shift: usize,
+    /// Share of the training images held back to choose the best epoch.
+    pub validation: f64,
+    /// Seed of weights, order, shifts and split.
+    pub seed: u64,
+    /// Threads of the linear algebra. One is fastest for small networks and keeps a run reproducible.
+    pub threads: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            activation: Activation::Element,
+            epochs: 20,
+            batch: 128,
+            optimizer: Optimizer::Adam {
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-5,
+            },
+            learning_rate: 2e-3,
+            warmup_epochs: 0.5,
+            weight_decay: 0.1,
+            gradient_norm: 1.0,
+            range_limit: 4.0,
+            range_penalty: 0.1,
+            logit_penalty: 1e-4,
+            label_smoothing: 0.0,
+            curvature: (0.05, 1.0),
+            weight_clip: 6.0,
+            simulated_bits: 0,
+            simulated_epochs: 0,
+            shift: 1,
+            validation: 0.1,
+            seed: 1,
+            threads: 1,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The recipe for an architecture: the one that made the committed model file where there is one.
+    pub fn for_architecture(architecture: &Architecture) -> Self {
+        let base = Self::default();
+        match architecture {
+            Architecture::Mlp => Self {
+                epochs: 40,
+                learning_rate: 3e-3,
+                label_smoothing: 0.05,
+                ..base
+            },
+            Architecture::CryptoNets => Self {
+                epochs: 25,
+                learning_rate: 3e-3,
+                weight_decay: 0.2,
+                label_smoothing: 0.05,
+                range_limit: 3.0,
+                range_penalty: 0.5,
+                ..base
+            },
+            // Few images: none is held back, and the last epoch is kept.
+            Architecture::Digits => Self {
+                epochs: 150,
+                batch: 64,
+                weight_decay: 1.0,
+                label_smoothing: 0.1,
+                range_limit: 3.0,
+                range_penalty: 1.0,
+                validation: 0.0,
+                ..base
+            },
+            Architecture::Custom(list) => list.training.clone().unwrap_or(base),
+        }
+    }
+
+    /// Refuses values that cannot be trained with, by name.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let range = |field, value: f64, low: f64, high: f64, expected| {
+            if value >= low && value <= high {
+                Ok(())
+            } else {
+                Err(Error::Config {
+                    field,
+                    found: value.to_string(),
+                    expected,
+                })
+            }
+        };
+        range("epochs", self.epochs as f64, 1.0, 1e6, "1 or more")?;
+        range(
+            "batch",
+            self.batch as f64,
+            2.0,
+            65536.0,
+            "2 to 65536 (batch normalization needs two images)",
+        )?;
+        range("threads", self.threads as f64, 1.0, 1024.0, "1 to 1024")?;
+        range(
+            "learning_rate",
+            self.learning_rate,
+            f64::MIN_POSITIVE,
+            1e30,
+            "a positive number",
+        )?;
+        range(
+            "warmup_epochs",
+            self.warmup_epochs,
+            0.0,
+            self.epochs as f64,
+            "0 to the number of epochs",
+        )?;
+        range("weight_decay", self.weight_decay, 0.0, 1e3, "0 to 1000")?;
+        range(
+            "gradient_norm",
+            self.gradient_norm,
+            f64::MIN_POSITIVE,
+            f64::MAX,
+            "a positive number",
+        )?;
+        range("range_limit", self.range_limit, 0.0, f64::MAX, "0 or more")?;
+        range(
+            "range_penalty",
+            self.range_penalty,
+            0.0,
+            f64::MAX,
+            "0 or more",
+        )?;
+        range(
+            "logit_penalty",
+            self.logit_penalty,
+            0.0,
+            f64::MAX,
+            "0 or more",
+        )?;
+        range(
+            "label_smoothing",
+            self.label_smoothing,
+            0.0,
+            0.9,
+            "0 to 0.9",
+        )?;
+        range(
+            "curvature",
+            self.curvature.0,
+            1e-3,
+            self.curvature.1,
+            "two numbers, 0.001 or more, in order",
+        )?;
+        range(
+            "curvature",
+            self.curvature.1,
+            self.curvature.0,
+            100.0,
+            "at most 100",
+        )?;
+        range("weight_clip", self.weight_clip, 1.0, f64::MAX, "1 or more")?;
+        if self.simulated_bits != 0 {
+            range(
+                "simulated_bits",
+                f64::from(self.simulated_bits),
+                2.0,
+                16.0,
+                "0, or 2 to 16",
+            )?;
+        }
+        range("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels")?;
+        range("validation", self.validation, 0.0, 0.5, "0 to 0.5")?;
+        match self.optimizer {
+            Optimizer::Adam {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                range("optimizer.beta1", beta1, 0.0, 0.99999, "0 to 0.99999")?;
+                range("optimizer.beta2", beta2, 0.0, 0.99999, "0 to 0.99999")?;
+                range("optimizer.epsilon", epsilon, 1e-12, 1.0, "1e-12 to 1")
+            }
+            Optimizer::Sgd { momentum } => {
+                range("optimizer.momentum", momentum, 0.0, 0.99999, "0 to 0.99999")
+            }
+        }
+    }
+
+    /// Learning rate at step `step` of `steps`, of which `steps_per_epoch` make an epoch.
+    pub(crate) fn learning_rate_at(
+        &self,
+        step: usize,
+        steps: usize,
+        steps_per_epoch: usize,
+    ) -> f64 {
+        let warmup = (self.warmup_epochs * steps_per_epoch as f64).min(steps as f64);
+        let step = step as f64 + 0.5;
+        if step < warmup {
+            return self.learning_rate * step / warmup;
+        }
+        let progress = (step - warmup) / (steps as f64 - warmup).max(1.0);
+        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_warms_up_peaks_and_ends_near_zero() {
+        let config = TrainConfig {
+            epochs: 10,
+            warmup_epochs: 1.0,
+            learning_rate: 1.0,
+            ..Default::default()
+        };
+        let rates: Vec<f64> = (0..100)
+            .map(|step| config.learning_rate_at(step, 100, 10))
+            .collect();
+        assert!(rates[..10].windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
+        assert!(rates[10] > 0.99 && rates[99] < 1e-3 && rates[0] < 0.06);
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused_by_name() {
+        let bad = [
+            TrainConfig {
+                epochs: 0,
+                ..Default::default()
+            },
+            TrainConfig {
+                learning_rate: f64::NAN,
+                ..Default::default()
+            },
+            TrainConfig {
+                curvature: (0.0, 1.0),
+                ..Default::default()
+            },
+            TrainConfig {
+                validation: 0.9,
+                ..Default::default()
+            },
+        ];
+        for (config, field) in
+            bad.iter()
+                .zip(["epochs", "learning_rate", "curvature", "validation"])
+        {
+            assert!(config.check().unwrap_err().to_string().contains(field));
+        }
+        TrainConfig::default().check().unwrap();
+    }
+}

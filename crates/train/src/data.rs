@@ -1,0 +1,185 @@
+//! What a network is trained on: prepared images with labels, and how raw images become prepared ones.
+
+use sordino_data::{DataSet, Images, prepare};
+use sordino_graph::{Preprocess, SizePolicy};
+
+use crate::Error;
+
+/// Prepared training images with everything that the model file says about them.
+#[derive(Clone, Debug)]
+pub struct TrainingData {
+    /// Name of the data set, recorded in the model.
+    pub dataset: String,
+    /// How raw images were prepared, recorded in the model.
+    pub preprocess: Preprocess,
+    /// Class names; their number is the number of logits.
+    pub classes: Vec<String>,
+    /// Prepared images `[count][channels][height][width]`.
+    pub images: Vec<f32>,
+    /// One label an image.
+    pub labels: Vec<u16>,
+    /// Images and labels that choose the best epoch; without them some of the training images are held back.
+    pub validation: Option<(Vec<f32>, Vec<u16>)>,
+}
+
+impl TrainingData {
+    /// Training images of a whole set, scaled to [0, 1]; its validation images, if it has any, choose the epoch.
+    ///
+    /// # Errors
+    /// Images without labels, and those of [`prepare`].
+    pub fn from_set(set: &DataSet) -> Result<Self, Error> {
+        let mut data =
+            Self::from_images(&set.name, &set.train, set.class_names.clone(), set.range)?;
+        if let Some(images) = &set.validation {
+            data.validation = Some((prepare(images, &data.preprocess, None)?, labels(images)?));
+        }
+        Ok(data)
+    }
+
+    /// Labelled images scaled so that the raw values of `range` become 0 and 1.
+    ///
+    /// # Errors
+    /// Images without labels, and those of [`prepare`].
+    pub fn from_images(
+        dataset: &str,
+        images: &Images,
+        classes: Vec<String>,
+        range: (f64, f64),
+    ) -> Result<Self, Error> {
+        let preprocess = Preprocess {
+            channels: images.channels,
+            height: images.height,
+            width: images.width,
+            size: SizePolicy::Refuse,
+            input_range: range,
+            mean: vec![0.0; images.channels],
+            std: vec![1.0; images.channels],
+            allowed: range,
+        };
+        let prepared = prepare(images, &preprocess, None)?;
+        let labels = labels(images)?;
+        Ok(Self {
+            dataset: dataset.to_string(),
+            preprocess,
+            classes,
+            images: prepared,
+            labels,
+            validation: None,
+        })
+    }
+
+    /// Channels, height and width.
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        [
+            self.preprocess.channels,
+            self.preprocess.height,
+            self.preprocess.width,
+        ]
+    }
+
+    /// What a pixel beyond the border counts as, per channel: the prepared lower end of the input range.
+    pub(crate) fn outside(&self) -> Vec<f32> {
+        let black = self.preprocess.input_range.0;
+        (0..self.preprocess.channels)
+            .map(|channel| self.preprocess.normalize(channel, black) as f32)
+            .collect()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.preprocess.validate()?;
+        let refuse = |expected: String, found: String| Err(Error::Data { expected, found });
+        if self.labels.len() < 4 {
+            return refuse(
+                "at least 4 training images".to_string(),
+                self.labels.len().to_string(),
+            );
+        }
+        if self.classes.len() < 2 {
+            return refuse(
+                "at least 2 classes".to_string(),
+                self.classes.len().to_string(),
+            );
+        }
+        let elements = self.preprocess.elements();
+        let sets = std::iter::once((&self.images, &self.labels))
+            .chain(self.validation.iter().map(|(i, l)| (i, l)));
+        for (images, labels) in sets {
+            if labels.len().checked_mul(elements) != Some(images.len()) {
+                return refuse(
+                    format!("{} images of {elements} values, one a label", labels.len()),
+                    format!("{} values", images.len()),
+                );
+            }
+            if let Some(position) = images.iter().position(|value| !value.is_finite()) {
+                return refuse(
+                    "finite values".to_string(),
+                    format!("{} in image {}", images[position], position / elements),
+                );
+            }
+            if let Some(label) = labels
+                .iter()
+                .find(|&&label| usize::from(label) >= self.classes.len())
+            {
+                return refuse(
+                    format!("labels below {}, the number of classes", self.classes.len()),
+                    format!("label {label}"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn labels(images: &Images) -> Result<Vec<u16>, Error> {
+    images.labels.clone().ok_or_else(|| Error::Data {
+        expected: "a label for every image".to_string(),
+        found: format!("{} without labels", images.origin),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> TrainingData {
+        TrainingData {
+            dataset: "toy".to_string(),
+            preprocess: Preprocess {
+                channels: 1,
+                height: 1,
+                width: 2,
+                size: SizePolicy::Refuse,
+                input_range: (0.0, 16.0),
+                mean: vec![0.5],
+                std: vec![0.25],
+                allowed: (0.0, 16.0),
+            },
+            classes: vec!["no".to_string(), "yes".to_string()],
+            images: vec![0.0; 8],
+            labels: vec![0, 1, 0, 1],
+            validation: None,
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        data().check().unwrap();
+        assert_eq!(data().outside(), [-2.0]);
+        let cases: [(fn(&mut TrainingData), &str); 5] = [
+            (|data| data.images.truncate(7), "7 values"),
+            (|data| data.labels[2] = 2, "label 2"),
+            (|data| data.images[5] = f32::NAN, "image 2"),
+            (|data| data.classes.truncate(1), "found 1;"),
+            (
+                |data| data.validation = Some((vec![0.0; 2], vec![9])),
+                "label 9",
+            ),
+        ];
+        for (spoil, expected) in cases {
+            let mut spoilt = data();
+            spoil(&mut spoilt);
+            let message = spoilt.check().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

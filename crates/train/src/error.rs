@@ -1,0 +1,79 @@
+//! What can go wrong while training.
+
+use sordino_graph::Model;
+
+/// Why a network could not be trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The architecture's name is none of the known ones.
+    #[error(
+        "unknown architecture {found:?}, expected one of {expected}: choose one or give a layer list file"
+    )]
+    UnknownArchitecture {
+        /// The name given.
+        found: String,
+        /// The known names.
+        expected: String,
+    },
+    /// The activation's name is none of the known ones.
+    #[error("unknown activation {found:?}: choose relu, layer, channel or element")]
+    UnknownActivation {
+        /// The name given.
+        found: String,
+    },
+    /// A layer does not fit what comes before it.
+    #[error("layer {layer} ({name}): expected {expected}, found {found}; change the layer list")]
+    Layer {
+        /// Number of the layer in the list, from 1.
+        layer: usize,
+        /// The layer's kind.
+        name: &'static str,
+        /// What would fit.
+        expected: String,
+        /// What the list or the data gave.
+        found: String,
+    },
+    /// A value of the configuration is outside what makes sense.
+    #[error("training configuration: {field} is {found}, expected {expected}; correct it")]
+    Config {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// Images, labels and classes do not belong together.
+    #[error("training data: expected {expected}, found {found}; check the data set")]
+    Data {
+        /// What would fit.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// The loss or a gradient left the range of numbers that can be trained with.
+    #[error(
+        "training diverged in epoch {epoch}, batch {batch}, at layer {layer}: {found}; lower the learning rate, \
+         lengthen the warm-up or raise the range penalty{}",
+        if best.is_some() { " (the best epoch so far was kept)" } else { " (no epoch had been completed)" }
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch within the epoch, from 1.
+        batch: usize,
+        /// The first layer whose values or gradients were not finite, or the one with the largest.
+        layer: String,
+        /// The range found there.
+        found: String,
+        /// The network as it was after its best epoch, if one was completed.
+        best: Option<Box<Model>>,
+    },
+    /// The trained network could not be written down as a graph.
+    #[error(transparent)]
+    Graph(#[from] sordino_graph::Error),
+    /// The data set could not be read or prepared.
+    #[error(transparent)]
+    DataSet(#[from] sordino_data::Error),
+}
