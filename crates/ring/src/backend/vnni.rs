@@ -8,6 +8,7 @@
 //! level of the cache and read by every output of the tile group.
 
 mod exit;
+mod lookahead;
 mod pack;
 mod product;
 
@@ -20,6 +21,7 @@ use crate::{
     linear::{Group, LinearKernel, LinearMap, WeightWidth},
 };
 
+use lookahead::Lookahead;
 pub(super) use product::int8_burst;
 
 /// Columns of a group: the 32-bit lanes of a vector.
@@ -30,7 +32,7 @@ const MAX_WIDTH: usize = 7;
 /// stays in the first level of the cache besides weights and sums.
 const FIRST_LEVEL: usize = 36 << 10;
 /// Bytes of packed right side a thread works on at a time: a good part of the second level.
-const SECOND_LEVEL: usize = 640 << 10;
+const SECOND_LEVEL: usize = 280 << 10;
 /// The most column groups of a block.
 const MAX_GROUPS: usize = 16;
 
@@ -53,9 +55,10 @@ const fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
 /// The entry of the backend table; only handed out after the processor was asked for the instructions.
 pub(super) fn prepare(map: &LinearMap) -> Box<dyn LinearKernel> {
     let weight_width = map.weight_width();
+    let mut seen = vec![false; map.input_rows()];
     let groups = Group::of(map)
         .iter()
-        .map(|group| PackedGroup::new(group, weight_width))
+        .map(|group| PackedGroup::new(group, weight_width, &mut seen))
         .collect();
     Box::new(Vnni {
         groups,
@@ -71,6 +74,8 @@ struct Vnni {
 struct PackedGroup {
     /// The input rows; a last quad that is not full repeats one, with weights of zero.
     quads: Vec<[u32; 4]>,
+    /// Those that no group before this one reads.
+    fresh: Vec<u32>,
     outputs: Vec<u32>,
     /// Row-major \[outputs (low and high row each for 16-bit weights), quads\].
     weights: Vec<[i8; 4]>,
@@ -87,7 +92,13 @@ struct WeightBlock {
 }
 
 impl PackedGroup {
-    fn new(group: &Group<'_>, weight_width: WeightWidth) -> Self {
+    fn new(group: &Group<'_>, weight_width: WeightWidth, seen: &mut [bool]) -> Self {
+        let fresh = group
+            .inputs
+            .iter()
+            .copied()
+            .filter(|&row| !std::mem::replace(&mut seen[row as usize], true))
+            .collect();
         let quads = group
             .inputs
             .chunks(4)
@@ -111,6 +122,7 @@ impl PackedGroup {
         }
         Self {
             quads,
+            fresh,
             outputs: group.outputs.iter().map(|&(output, _)| output).collect(),
             weights,
             blocks: Default::default(),
@@ -240,44 +252,6 @@ impl LinearKernel for Vnni {
     }
 }
 
-/// Requests the lines of the next piece of work while the present one computes: rows are pages apart, so the
-/// processor does not foresee them.
-struct Lookahead<'a> {
-    /// The first column's bytes in row 0.
-    base: *const u8,
-    row_bytes: usize,
-    /// The rows still to request.
-    rows: std::slice::Iter<'a, u32>,
-    /// The present row's next byte and the bytes it has left.
-    next: *const u8,
-    left: usize,
-    /// Bytes of a row.
-    bytes: usize,
-}
-
-impl<'a> Lookahead<'a> {
-    fn lines(&self) -> usize {
-        self.rows.len() * self.bytes.div_ceil(64)
-    }
-
-    #[inline(always)]
-    fn request(&mut self, lines: usize) {
-        for _ in 0..lines {
-            if self.left == 0 {
-                let Some(&row) = self.rows.next() else {
-                    return;
-                };
-                self.next = self.base.wrapping_add(row as usize * self.row_bytes);
-                self.left = self.bytes;
-            }
-            // SAFETY: a hint, which no address makes fault.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.cast()) };
-            self.next = self.next.wrapping_add(64);
-            self.left = self.left.saturating_sub(64);
-        }
-    }
-}
-
 impl Job<'_> {
     /// [`run`](Self::run) for the width of the residues.
     ///
@@ -340,23 +314,21 @@ impl Job<'_> {
             let (panel, _) = panel.as_chunks::<W>();
             let (sums, _) = sums.as_chunks_mut::<W>();
             let passes = (depth * W * 64).div_ceil(FIRST_LEVEL).max(1);
-            let mut lookahead = match groups.get(position + 1) {
+            let mut ahead = match groups.get(position + 1) {
                 Some(next) => self.lookahead::<W>(start, next),
                 None => self.lookahead::<W>(start + self.block * LANES, &groups[0]),
             };
-            let share = lookahead
-                .lines()
-                .div_ceil(column_groups * passes * blocks.len());
+            let steps = column_groups * blocks.len() * depth;
+            let stretch = (steps / ahead.lines().max(1)).max(1);
             for g in 0..column_groups {
                 let column = start + g * LANES;
                 for pass in 0..passes {
                     let (from, to) = (pass * depth / passes, (pass + 1) * depth / passes);
                     let panel = &panel[g * depth + from..g * depth + to];
                     for block in blocks {
-                        lookahead.request(share);
                         let weights = &block.weights[from * block.rows..to * block.rows];
                         let sums = &mut sums[block.first_row..block.first_row + block.rows];
-                        product::multiply::<W>(weights, panel, sums, pass > 0);
+                        product::multiply::<W>(weights, panel, sums, pass > 0, &mut ahead, stretch);
                         if pass + 1 < passes {
                             continue;
                         }
@@ -377,23 +349,14 @@ impl Job<'_> {
         }
     }
 
-    /// The rows of a group in the block of columns from `start`; nothing behind the last column.
+    /// The rows that a group is the first to read, in the block of columns from `start`; nothing behind the last column.
     fn lookahead<'a, const W: usize>(&self, start: usize, group: &'a PackedGroup) -> Lookahead<'a> {
-        let columns = self
-            .columns
-            .saturating_sub(start)
-            .min(self.block * LANES);
-        Lookahead {
-            base: self.input.as_ptr().wrapping_add(start * W),
-            row_bytes: self.row_bytes,
-            rows: if columns == 0 {
-                [].iter()
-            } else {
-                group.quads.as_flattened().iter()
-            },
-            next: std::ptr::null(),
-            left: 0,
-            bytes: columns * W,
-        }
+        let columns = self.columns.saturating_sub(start).min(self.block * LANES);
+        Lookahead::new(
+            self.input.as_ptr().wrapping_add(start * W),
+            self.row_bytes,
+            &group.fresh,
+            columns * W,
+        )
     }
 }

@@ -71,13 +71,8 @@ impl Reducer {
         target: *mut u8,
         columns: usize,
     ) {
-        let [low, high] = [0, 1].map(|half| {
-            let mut remainder = self.remainder(&sums[0], half);
-            if B == 2 {
-                remainder = self.combine(self.remainder(&sums[B - 1], half), remainder);
-            }
-            self.canonical(remainder)
-        });
+        let low = self.residues(sums, 0);
+        let high = self.residues(sums, 1);
         let close = |residues| {
             // SAFETY: the index is a vector of constants.
             let index = unsafe { _mm512_loadu_epi8(Layout::<W>::CLOSE.as_ptr().cast()) };
@@ -111,6 +106,21 @@ impl Reducer {
                 _mm512_mask_storeu_epi8(upper.cast(), mask(second), close(high));
             }
         }
+    }
+
+    /// The canonical residues of eight columns.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn residues<const W: usize, const B: usize>(
+        &self,
+        sums: &[[__m512i; W]; B],
+        half: usize,
+    ) -> __m512i {
+        let mut remainder = self.remainder(&sums[0], half);
+        if B == 2 {
+            remainder = self.combine(self.remainder(&sums[B - 1], half), remainder);
+        }
+        self.canonical(remainder)
     }
 
     /// x mod q in (-0.51 q, 0.51 q) for eight columns.
