@@ -51,14 +51,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images = prepare(&set.test, &model.preprocess, None)?;
     let labels = set.test.labels.as_deref().unwrap_or_default();
     let elements = model.preprocess.elements();
-    let run = |network: &dyn Fn(&[f32], usize) -> Result<Vec<f64>, sordino_graph::Error>| {
-        let blocks = images
-            .chunks(BLOCK * elements)
-            .map(|block| network(block, block.len() / elements));
-        blocks
-            .collect::<Result<Vec<_>, _>>()
-            .map(|blocks| blocks.concat())
-    };
     let classes = |logits: &[f64]| -> Vec<u16> {
         let rows = logits.chunks_exact(model.classes.len());
         rows.map(|row| {
@@ -73,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .count() as f64
             / left.len() as f64
     };
-    let logits = run(&|block, count| {
+    let logits = in_blocks(&images, elements, |block, count| {
         Ok(execute(&model.graph, block, count)?
             .into_iter()
             .map(f64::from)
@@ -90,7 +82,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(folded) = fold(&model.graph) {
         for bits in [8, 16] {
             let quantized = quantize(&folded, &vec![bits; folded.linear_nodes().count()])?;
-            let rounded = run(&|block, count| execute_quantized(&quantized, block, count))?;
+            let rounded = in_blocks(&images, elements, |block, count| {
+                execute_quantized(&quantized, block, count)
+            })?;
             let error = logits
                 .iter()
                 .zip(&rounded)
@@ -104,4 +98,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Logits of all images, a block at a time.
+fn in_blocks(
+    images: &[f32],
+    elements: usize,
+    network: impl Fn(&[f32], usize) -> Result<Vec<f64>, sordino_graph::Error>,
+) -> Result<Vec<f64>, sordino_graph::Error> {
+    let mut logits = Vec::new();
+    for block in images.chunks(BLOCK * elements) {
+        logits.extend(network(block, block.len() / elements)?);
+    }
+    Ok(logits)
 }

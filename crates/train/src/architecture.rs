@@ -59,7 +59,7 @@ pub struct LayerList {
     pub layers: Vec<Layer>,
     /// The configuration to train with unless another is given.
     #[serde(default)]
-    pub training: Option<TrainConfig>,
+    pub training: Option<Box<TrainConfig>>,
 }
 
 /// A network to train.

@@ -101,10 +101,6 @@ pub struct TrainConfig {
     pub curvature: (f64, f64),
     /// Weights are clipped at this many times the root mean square of their layer.
     pub weight_clip: f64,
-    /// Bits of the integer weights whose rounding is simulated in the last epochs; 0 simulates none.
-    pub simulated_bits: u8,
-    /// How many of the last epochs simulate integer weights.
-    pub simulated_epochs: usize,
     /// Images are shifted at random by up to this many pixels in both directions.
     pub shift: usize,
     /// Share of the training images held back to choose the best epoch.
@@ -136,8 +132,6 @@ impl Default for TrainConfig {
             label_smoothing: 0.0,
             curvature: (0.05, 1.0),
             weight_clip: 6.0,
-            simulated_bits: 0,
-            simulated_epochs: 0,
             shift: 1,
             validation: 0.1,
             seed: 1,
@@ -177,7 +171,7 @@ impl TrainConfig {
                 validation: 0.0,
                 ..base
             },
-            Architecture::Custom(list) => list.training.clone().unwrap_or(base),
+            Architecture::Custom(list) => list.training.as_deref().cloned().unwrap_or(base),
         }
     }
 
@@ -262,15 +256,6 @@ impl TrainConfig {
             "at most 100",
         )?;
         range("weight_clip", self.weight_clip, 1.0, f64::MAX, "1 or more")?;
-        if self.simulated_bits != 0 {
-            range(
-                "simulated_bits",
-                f64::from(self.simulated_bits),
-                2.0,
-                16.0,
-                "0, or 2 to 16",
-            )?;
-        }
         range("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels")?;
         range("validation", self.validation, 0.0, 0.5, "0 to 0.5")?;
         match self.optimizer {

@@ -165,7 +165,8 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         data().check().unwrap();
         assert_eq!(data().outside(), [-2.0]);
-        let cases: [(fn(&mut TrainingData), &str); 5] = [
+        type Spoil = fn(&mut TrainingData);
+        let cases: [(Spoil, &str); 5] = [
             (|data| data.images.truncate(7), "7 values"),
             (|data| data.labels[2] = 2, "label 2"),
             (|data| data.images[5] = f32::NAN, "image 2"),

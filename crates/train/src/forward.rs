@@ -1,9 +1,9 @@
 //! The forward pass and its gradient, on the tensor library.
 
-use burn::tensor::activation::{log_softmax, relu};
-use burn::tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, linear};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn_tensor::activation::{log_softmax, relu};
+use burn_tensor::module::{avg_pool2d, batch_norm, batch_norm_train, conv2d, linear};
+use burn_tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn_tensor::{Device, Tensor, TensorData};
 use sordino_graph::Shape;
 
 use crate::network::{EPSILON, Network, Statistics, Step, StepKind};

@@ -5,7 +5,8 @@
 //! nodes of the exported graph, where folding removes the latter. Training bounds what encryption pays for: the size
 //! of pre-activations, logits and weights and the quadratics' coefficients.
 //!
-//! Tensors and gradients are `burn`'s, on its CPU backend; everything else is plain Rust, so that a run is reproducible.
+//! Tensors and gradients are `burn-tensor`'s, on its CPU backend; everything else is plain Rust, so that a run is
+//! reproducible.
 
 mod architecture;
 mod batches;
@@ -16,7 +17,6 @@ mod export;
 mod forward;
 mod network;
 mod optimizer;
-mod rounding;
 mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};

@@ -240,7 +240,7 @@ impl Builder {
                         "channels, a stride, a padding below the kernel, and a kernel no larger than the padded input",
                         format!(
                             "{channels} channels, kernel {kernel}, stride {stride}, padding {padding}, input {}",
-                            self.shape.to_string()
+                            self.shape
                         ),
                     );
                 }
@@ -301,10 +301,7 @@ impl Builder {
                     return refuse(
                         "average-pool",
                         "a stride and a window no larger than the input",
-                        format!(
-                            "window {kernel}, stride {stride}, input {}",
-                            self.shape.to_string()
-                        ),
+                        format!("window {kernel}, stride {stride}, input {}", self.shape),
                     );
                 }
                 let name = self.name(2, "pool");

@@ -113,7 +113,7 @@ fn run(
     data: &TrainingData,
     config: &TrainConfig,
     reports: &mpsc::Sender<Progress>,
-) -> Result<Best, Diverged> {
+) -> Result<Best, Box<Diverged>> {
     let outside = data.outside();
     let set = ImageSet {
         pixels: &data.images,
@@ -132,30 +132,23 @@ fn run(
     let mut optimizer = State::new(&network);
     let mut best: Option<Best> = None;
     for epoch in 0..config.epochs {
-        let simulate =
-            config.simulated_bits > 0 && epoch + config.simulated_epochs >= config.epochs;
         let mut order = Epoch::new(&train, config.seed, epoch);
         let (mut loss, mut correct, mut seen) = (0.0, 0, 0);
         let mut report = None;
         for (batch, indices) in order.batches(config.batch).into_iter().enumerate() {
             let images = order.gather(&set, &indices, config.shift);
             let labels: Vec<u16> = indices.iter().map(|&index| data.labels[index]).collect();
-            let values = if simulate {
-                network.rounded(config.simulated_bits)
-            } else {
-                network.values()
-            };
-            let gradient = network.gradient(&values, &images, &labels, config);
+            let gradient = network.gradient(&network.values(), &images, &labels, config);
             let length = norm(&gradient.parameters);
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
                 let (layer, found) = network.culprit(&images, &gradient);
-                return Err(Diverged {
+                return Err(Box::new(Diverged {
                     epoch: epoch + 1,
                     batch: batch + 1,
                     layer,
                     found,
                     best,
-                });
+                }));
             }
             let step = epoch * steps_per_epoch + batch;
             let learning_rate = config.learning_rate_at(step, steps, steps_per_epoch);

@@ -69,6 +69,7 @@ fn the_default_recipe_reads_shifted_digits_of_other_writers_in_float_and_in_8_bi
     let images = prepared(&model, &images);
     let float = plain(&model, &images, labels.len());
     let accuracy = agreement(&float, &labels);
+    println!("accuracy on shifted test images {accuracy:.4}");
     assert!(accuracy >= 0.96, "accuracy {accuracy}");
 
     let folded = fold(&model.graph).unwrap();
