@@ -14,20 +14,20 @@ use sordino_plan::{ClientPlan, ServerPlan};
 use sordino_protocol::{MessageShape, ReceivedReply, ReceivedRequest};
 
 /// Success, or what the typed error says.
-pub type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 /// A format and its parser.
-pub struct Format {
+pub(crate) struct Format {
     /// The name of the fuzz target and of the folder of its corpus.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The kind of container, if the format is one.
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// Parses, and forgets what it read.
-    pub parse: fn(&[u8]) -> Outcome,
+    pub(crate) parse: fn(&[u8]) -> Outcome,
 }
 
 /// Every format, in the order in which a workflow meets them.
-pub const FORMATS: [&Format; 12] = [
+pub(crate) const FORMATS: [&Format; 12] = [
     &CONTAINER,
     &MODEL,
     &SERVER_PLAN,
@@ -43,42 +43,42 @@ pub const FORMATS: [&Format; 12] = [
 ];
 
 /// Any container: the header, the limits, the digest.
-pub const CONTAINER: Format = Format {
+pub(crate) const CONTAINER: Format = Format {
     name: "container",
     kind: Some(Kind::Reply),
     parse: container,
 };
 
 /// A model file.
-pub const MODEL: Format = Format {
+pub(crate) const MODEL: Format = Format {
     name: "model",
     kind: None,
     parse: |bytes| outcome(Model::from_bytes(bytes)),
 };
 
 /// The part of a plan with the weights.
-pub const SERVER_PLAN: Format = Format {
+pub(crate) const SERVER_PLAN: Format = Format {
     name: "server_plan",
     kind: Some(Kind::ServerPlan),
     parse: |bytes| outcome(ServerPlan::from_bytes(bytes)),
 };
 
 /// The part of a plan without weights, which a server gives to its clients.
-pub const CLIENT_PLAN: Format = Format {
+pub(crate) const CLIENT_PLAN: Format = Format {
     name: "client_plan",
     kind: Some(Kind::ClientPlan),
     parse: |bytes| outcome(ClientPlan::from_bytes(bytes)),
 };
 
 /// An evaluation key for [`parameters`].
-pub const EVALUATION_KEY: Format = Format {
+pub(crate) const EVALUATION_KEY: Format = Format {
     name: "evaluation_key",
     kind: Some(Kind::EvaluationKey),
     parse: |bytes| outcome(EvaluationKey::from_bytes(context(), bytes)),
 };
 
 /// Encrypted images for [`request_shape`].
-pub const REQUEST: Format = Format {
+pub(crate) const REQUEST: Format = Format {
     name: "request",
     kind: Some(Kind::Request),
     parse: |bytes| {
@@ -90,7 +90,7 @@ pub const REQUEST: Format = Format {
 };
 
 /// Encrypted scores for [`reply_shape`].
-pub const REPLY: Format = Format {
+pub(crate) const REPLY: Format = Format {
     name: "reply",
     kind: Some(Kind::Reply),
     parse: |bytes| {
@@ -100,35 +100,35 @@ pub const REPLY: Format = Format {
 };
 
 /// Images in MNIST's format.
-pub const IDX: Format = Format {
+pub(crate) const IDX: Format = Format {
     name: "idx",
     kind: None,
     parse: |bytes| images(bytes, ".idx"),
 };
 
 /// Images in CIFAR-10's binary format.
-pub const CIFAR: Format = Format {
+pub(crate) const CIFAR: Format = Format {
     name: "cifar",
     kind: None,
     parse: |bytes| images(bytes, ".bin"),
 };
 
 /// A NumPy array.
-pub const NPY: Format = Format {
+pub(crate) const NPY: Format = Format {
     name: "npy",
     kind: None,
     parse: |bytes| images(bytes, ".npy"),
 };
 
 /// A NumPy archive.
-pub const NPZ: Format = Format {
+pub(crate) const NPZ: Format = Format {
     name: "npz",
     kind: None,
     parse: |bytes| images(bytes, ".npz"),
 };
 
 /// A PNG or JPEG picture.
-pub const PICTURE: Format = Format {
+pub(crate) const PICTURE: Format = Format {
     name: "picture",
     kind: None,
     parse: |bytes| images(bytes, ".png"),
@@ -136,7 +136,7 @@ pub const PICTURE: Format = Format {
 
 /// What a fuzz target does with an input: parses it as it is, and once more with a header that fits, since a fuzzer
 /// does not find digests.
-pub fn fuzz(format: &Format, bytes: &[u8]) {
+pub(crate) fn fuzz(format: &Format, bytes: &[u8]) {
     // Both outcomes are fine here; a panic is not.
     let _ = (format.parse)(bytes);
     if let Some(sealed) = format.kind.and_then(|kind| seal(kind, bytes)) {
@@ -147,7 +147,7 @@ pub fn fuzz(format: &Format, bytes: &[u8]) {
 /// The same bytes with magic, version, kind, lengths and digest made right; metadata and payload stay what they are.
 ///
 /// Written from `docs/reference/formats.md`, not with the code under test.
-pub fn seal(kind: Kind, bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn seal(kind: Kind, bytes: &[u8]) -> Option<Vec<u8>> {
     let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;
     let announced = u32::from_le_bytes(header[12..16].try_into().ok()?);
     let metadata_bytes = (announced as usize).min(rest.len());
@@ -187,13 +187,13 @@ fn container(bytes: &[u8]) -> Outcome {
 }
 
 /// Secure parameters that make small files.
-pub fn parameters() -> Parameters {
+pub(crate) fn parameters() -> Parameters {
     let (n, primes, special) = (4096, vec![163_841, 4_079_617], vec![16_760_833]);
     Parameters::new(n, primes, special, Some(Gadget::SpecialPrime)).expect("parameters at 128 bits")
 }
 
 /// The tables for [`parameters`].
-pub fn context() -> &'static Context {
+pub(crate) fn context() -> &'static Context {
     static CONTEXT: OnceLock<Context> = OnceLock::new();
     CONTEXT.get_or_init(|| {
         let backend = sordino_ring::backend::portable();
@@ -202,7 +202,7 @@ pub fn context() -> &'static Context {
 }
 
 /// What a plan of two features fixes about a request.
-pub fn request_shape() -> MessageShape<'static> {
+pub(crate) fn request_shape() -> MessageShape<'static> {
     MessageShape {
         plan: Digest([7; 32]),
         context: context(),
@@ -215,7 +215,7 @@ pub fn request_shape() -> MessageShape<'static> {
 }
 
 /// What a plan of one logit fixes about a reply.
-pub fn reply_shape() -> MessageShape<'static> {
+pub(crate) fn reply_shape() -> MessageShape<'static> {
     MessageShape {
         rows: 1,
         components: 2,
