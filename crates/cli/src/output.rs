@@ -27,11 +27,6 @@ impl Output {
         }
     }
 
-    /// Whether nobody wants to read along.
-    pub(crate) fn quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// A message beside the result; silent when quiet.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {

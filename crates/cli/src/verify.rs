@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     let reference = Reference::compute(&model, &plan, &prepared)?;
     let comparison = reference.compare(&table.classes, images.labels.as_deref())?;
 
-    let unit = f64::from(-plan.released_bits()).exp2();
+    // As the client plan of the same compilation says: the guaranteed precision less two bits.
+    let unit = (2.0 - plan.estimate().precision_bits.floor()).exp2();
     let worst = |reference: &[f64]| {
         table
             .logits

@@ -157,6 +157,41 @@ impl Client {
     /// # Errors
     /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for.
     pub fn decrypt(&self, key: &SecretKey, reply: &Reply) -> Result<Predictions, Error> {
+        Predictions::from_logits(&self.plan, self.decrypt_logits(key, reply)?)
+    }
+
+    /// The largest difference between a reply's logits and expected ones, before any rounding: a measurement on
+    /// images of one's own, which releases nothing but this number.
+    ///
+    /// # Shapes
+    /// `expected` is `[images, classes]`.
+    ///
+    /// # Errors
+    /// As [`decrypt`](Self::decrypt), and [`Error::ListLength`] for another number of expected logits.
+    pub fn worst_logit_error(
+        &self,
+        key: &SecretKey,
+        reply: &Reply,
+        expected: &[f64],
+    ) -> Result<f64, Error> {
+        let logits = self.decrypt_logits(key, reply)?;
+        if logits.len() != expected.len() {
+            let classes = self.plan.output.logits;
+            return Err(Error::ListLength {
+                what: "rows of expected logits",
+                expected: logits.len() / classes,
+                found: expected.len() / classes,
+            });
+        }
+        let errors = logits
+            .iter()
+            .zip(expected)
+            .map(|(found, expected)| (found - expected).abs());
+        Ok(errors.fold(0.0, f64::max))
+    }
+
+    /// Logits as they decrypt: noise and all, for this module only.
+    fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
         self.check_reply_key(key, reply.header().key_id)?;
         let (plan, slots) = (&self.plan, self.context.ring_degree());
         let classes = plan.output.logits;
@@ -174,7 +209,7 @@ impl Client {
                 }
             }
         }
-        Predictions::from_logits(plan, logits)
+        Ok(logits)
     }
 
     /// Refuses a key that is not the one a reply names, before anything is decrypted with it.

@@ -66,6 +66,18 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// A table of predictions that cannot be read.
+    #[error(
+        "{location}: expected {expected}, found {found}: give the CSV that `sordino decrypt` wrote"
+    )]
+    Predictions {
+        /// The file.
+        location: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A table could not be formed.
     #[error("the predictions cannot be written: {detail}")]
     Table {

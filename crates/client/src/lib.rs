@@ -13,6 +13,7 @@ mod error;
 #[cfg(feature = "files")]
 mod files;
 mod predictions;
+mod read_table;
 mod table;
 
 pub use client::{Client, Keys};
@@ -22,3 +23,4 @@ pub use files::{
     EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE, read_names, write_names,
 };
 pub use predictions::Predictions;
+pub use read_table::PredictionTable;

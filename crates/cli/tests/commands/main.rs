@@ -1,0 +1,9 @@
+//! The binary end to end: every command on files, what it refuses, and what it leaves behind.
+
+mod bad_input;
+mod chain;
+mod determinism;
+mod fixture;
+mod interruption;
+mod refusals;
+mod show;
