@@ -1,0 +1,87 @@
+//! The committed model files: made by the default recipes, and as good as their page says, in float and in 8 bits.
+
+use std::path::{Path, PathBuf};
+
+use sordino_data::{SetName, open_named, prepare};
+use sordino_graph::{Model, execute, execute_quantized, fold, quantize};
+use sordino_train::{Architecture, TrainConfig};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn load(architecture: &Architecture) -> Model {
+    Model::load(root().join(format!("models/{architecture}-mnist.safetensors"))).unwrap()
+}
+
+#[test]
+fn the_files_record_the_default_recipes() {
+    for architecture in [Architecture::Mlp, Architecture::CryptoNets] {
+        let model = load(&architecture);
+        let recorded: TrainConfig =
+            serde_json::from_value(model.training["config"].clone()).unwrap();
+        assert_eq!(recorded, TrainConfig::for_architecture(&architecture));
+        assert_eq!(
+            (model.name.as_str(), model.dataset.as_str()),
+            (architecture.name(), "mnist")
+        );
+        assert!(model.calibration.is_some());
+    }
+}
+
+#[test]
+fn float_and_8_bit_networks_classify_the_test_images() {
+    let data = std::env::var_os("SORDINO_DATA")
+        .map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    let Ok(set) = open_named(Some(&data), SetName::Mnist) else {
+        println!(
+            "skipped: no MNIST in {}; set SORDINO_DATA to the folder that holds it",
+            data.display()
+        );
+        return;
+    };
+    let labels = set.test.labels.as_deref().unwrap();
+    for (architecture, least) in [
+        (Architecture::Mlp, 0.981),
+        (Architecture::CryptoNets, 0.9915),
+    ] {
+        let model = load(&architecture);
+        let images = prepare(&set.test, &model.preprocess, None).unwrap();
+        let float = execute(&model.graph, &images, labels.len()).unwrap();
+        let float = classes(&float.into_iter().map(f64::from).collect::<Vec<_>>());
+        let folded = fold(&model.graph).unwrap();
+        let quantized = quantize(&folded, &vec![8; folded.linear_nodes().count()]).unwrap();
+        let integer = classes(&execute_quantized(&quantized, &images, labels.len()).unwrap());
+        let accuracy = share(&float, labels);
+        assert!(accuracy >= least, "{architecture}: {accuracy}");
+        assert!(
+            share(&integer, labels) >= accuracy - 0.001,
+            "{architecture}: {}",
+            share(&integer, labels)
+        );
+        assert!(
+            share(&integer, &float) >= 0.995,
+            "{architecture}: {}",
+            share(&integer, &float)
+        );
+    }
+}
+
+fn classes(logits: &[f64]) -> Vec<u16> {
+    let best = |row: &[f64]| {
+        (0..10).fold(
+            0,
+            |best, class| if row[class] > row[best] { class } else { best },
+        ) as u16
+    };
+    logits.chunks_exact(10).map(best).collect()
+}
+
+fn share(left: &[u16], right: &[u16]) -> f64 {
+    assert_eq!(left.len(), right.len());
+    left.iter()
+        .zip(right)
+        .filter(|(left, right)| left == right)
+        .count() as f64
+        / left.len() as f64
+}
