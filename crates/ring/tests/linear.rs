@@ -354,6 +354,11 @@ fn rows_in_no_tile_and_tiles_without_inputs_are_zero() {
             inputs: vec![1],
             weights: vec![1],
         },
+        Tile {
+            outputs: vec![],
+            inputs: vec![0, 1],
+            weights: vec![],
+        },
     ];
     for tiles in [tiles, vec![]] {
         let written = !tiles.is_empty();

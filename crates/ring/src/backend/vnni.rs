@@ -5,7 +5,7 @@
 //! quad: one vector a plane, holding the four rows' bytes of each column side by side ([`pack`]). The register
 //! block of [`product`] is all planes of a column group times some output rows, so the sums that recombine into
 //! one residue leave the registers together ([`exit`]). A block of column groups is packed once into the second
-//! level of the cache and read by every output of the tile group.
+//! level of the cache and read by every output of the tile group; meanwhile [`lookahead`] requests the next block's.
 
 mod exit;
 mod lookahead;

@@ -6,8 +6,8 @@
 //! list of the inputs under its window. [`LinearMap::prepare`] packs the weights for a backend once;
 //! [`PreparedLinearMap::apply`] is then called for every limb and component.
 //!
-//! Scales, biases and the choice of weights are not known here. The arithmetic is derived in
-//! `docs/notes/integer-kernel.md`.
+//! Scales, biases and the choice of weights are not known here. The portable kernel adds exact products and reduces
+//! once; the others do the same on bytes, see the heads of their modules for why nothing rounds or overflows.
 
 mod group;
 mod map;
