@@ -13,7 +13,7 @@ use crate::schedule::{Choice, Sketch};
 use crate::{CompileOptions, Error};
 
 /// Bits below the largest calibrated logit at which the worst error may be, unless asked otherwise.
-const DEFAULT_RELATIVE_BITS: f64 = 13.0;
+const DEFAULT_RELATIVE_BITS: f64 = 11.0;
 /// Step of the grid of scales, in bits.
 const GRID: f64 = 0.5;
 

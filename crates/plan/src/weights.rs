@@ -13,7 +13,7 @@ pub(crate) const NARROW_BITS: u8 = 8;
 /// Most bits of a weight.
 pub(crate) const WIDE_BITS: u8 = 16;
 /// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit.
-const RELATIVE_ERROR: f64 = 1.0 / 512.0;
+const RELATIVE_ERROR: f64 = 1.0 / 150.0;
 
 /// Largest integer weight at `bits` bits.
 pub(crate) fn largest(bits: u8) -> f64 {
