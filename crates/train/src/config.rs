@@ -97,7 +97,7 @@ pub struct TrainConfig {
     pub logit_penalty: f64,
     /// Share of the target probability that is spread over all classes.
     pub label_smoothing: f64,
-    /// Least and greatest quadratic coefficient `a` (projected after every step; see [`crate::Quadratics`]).
+    /// Least and greatest quadratic coefficient `a` (projected after every step; see [`crate::SLOPE_BOUND`]).
     pub curvature: (f64, f64),
     /// Weights are clipped at this many times the root mean square of their layer.
     pub weight_clip: f64,

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod batches;
+mod builder;
 mod config;
 mod data;
 mod error;
@@ -23,5 +24,5 @@ pub use architecture::{Architecture, Layer, LayerList};
 pub use config::{Activation, Optimizer, TrainConfig};
 pub use data::TrainingData;
 pub use error::Error;
-pub use network::{Quadratics, RELU_FIT};
+pub use network::{RELU_FIT, SLOPE_BOUND};
 pub use training::{Progress, train};
