@@ -16,7 +16,8 @@ const RUNS: usize = 9;
 /// The peak rate of byte products of a backend in 10^9 a second: threads all at once, nothing but registers.
 ///
 /// One product is one unsigned byte times one signed byte, added to a 32-bit sum. Best of several short runs,
-/// so that other load on the machine hides it as little as possible.
+/// so that other load on the machine hides it as little as possible. The portable product multiplies whole residues
+/// rather than bytes, so its share of this rate can exceed one.
 ///
 /// # Panics
 /// If `threads` is 0.
