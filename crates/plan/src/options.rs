@@ -34,7 +34,7 @@ pub struct CompileOptions {
     pub batch: usize,
     /// Packing; [`Packing::Auto`] chooses.
     pub packing: Packing,
-    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 2^-11 of the
+    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/1500 of the
     /// largest calibrated logit.
     pub precision_bits: Option<f64>,
     /// Upper limit of the evaluator's memory in bytes.

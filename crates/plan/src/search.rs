@@ -12,8 +12,8 @@ use crate::primes;
 use crate::schedule::{Choice, Sketch};
 use crate::{CompileOptions, Error};
 
-/// Bits below the largest calibrated logit at which the worst error may be, unless asked otherwise.
-const DEFAULT_RELATIVE_BITS: f64 = 11.0;
+/// Worst error relative to the largest calibrated logit, unless asked otherwise.
+const DEFAULT_RELATIVE_ERROR: f64 = 1.0 / 1500.0;
 /// Step of the grid of scales, in bits.
 const GRID: f64 = 0.5;
 
@@ -44,9 +44,10 @@ pub(crate) fn search(
     options: &CompileOptions,
     rms_weight_rounding: f64,
 ) -> Result<Winner, Error> {
-    let target_bits = options.precision_bits.unwrap_or_else(|| {
-        DEFAULT_RELATIVE_BITS - network.nodes.last().map_or(0.0, |n| n.max_abs.log2())
-    });
+    let largest_logit = network.nodes.last().map_or(1.0, |n| n.max_abs);
+    let target_bits = options
+        .precision_bits
+        .unwrap_or_else(|| -(DEFAULT_RELATIVE_ERROR * largest_logit).log2());
     let logits = network.nodes.last().map_or(1, |n| n.elements);
     let samples = (options.batch * logits) as f64;
     let target = (-target_bits).exp2();
