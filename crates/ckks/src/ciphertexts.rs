@@ -1,11 +1,8 @@
 //! Feature maps of ciphertexts.
 
-use std::ops::Range;
-
 use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 
-use crate::seed::{Purpose, expand_rows};
 use crate::{Context, Error, Scale};
 
 /// A feature map of F ciphertexts that share level, scale and number of components.
@@ -23,20 +20,8 @@ pub struct Ciphertexts {
     pub(crate) scale: Scale,
 }
 
-/// Fresh ciphertexts whose uniform component is expanded from a public seed: half the size.
-///
-/// Row f of component 1 is expanded from the seed with index `first_index` + f.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeededCiphertexts {
-    parameters: Digest,
-    seed: [u8; 32],
-    first_index: u64,
-    parts: Vec<ResidueMatrix>,
-    scale: Scale,
-}
-
 /// Checks one component: the right number of limbs, equal row counts, width and residues of each modulus.
-fn check_component(
+pub(crate) fn check_component(
     context: &Context,
     component: &[ResidueMatrix],
     limbs: usize,
@@ -67,7 +52,7 @@ fn check_component(
 }
 
 /// Checks the number of limbs and rows of a feature map from outside.
-fn check_size(context: &Context, limbs: usize, rows: usize) -> Result<(), Error> {
+pub(crate) fn check_size(context: &Context, limbs: usize, rows: usize) -> Result<(), Error> {
     if limbs == 0 || limbs > context.limbs() {
         return Err(Error::Count {
             what: "limbs of a feature map (at most those of the chain, at least 1)",
@@ -240,150 +225,6 @@ impl Ciphertexts {
                 .iter()
                 .map(|component| component.iter().map(select).collect())
                 .collect(),
-            scale: self.scale,
-        })
-    }
-}
-
-impl SeededCiphertexts {
-    /// Takes component 0 from outside, one matrix a limb, and checks every residue.
-    ///
-    /// # Errors
-    /// As [`Ciphertexts::from_parts`], and [`Error::Count`] if the indices of the expansion would overflow.
-    pub fn from_parts(
-        context: &Context,
-        seed: [u8; 32],
-        first_index: u64,
-        parts: Vec<ResidueMatrix>,
-        scale: Scale,
-    ) -> Result<Self, Error> {
-        let rows = parts.first().map_or(0, ResidueMatrix::rows);
-        check_size(context, parts.len(), rows)?;
-        check_component(context, &parts, parts.len(), rows)?;
-        if first_index.checked_add(rows as u64).is_none() {
-            return Err(Error::Count {
-                what: "first index of seeded ciphertexts",
-                expected: 0,
-                found: usize::MAX,
-            });
-        }
-        Ok(Self {
-            parameters: context.digest(),
-            seed,
-            first_index,
-            parts,
-            scale,
-        })
-    }
-
-    /// The digest of the parameters that these ciphertexts belong to.
-    pub fn parameters(&self) -> Digest {
-        self.parameters
-    }
-
-    /// The number of ciphertexts F.
-    pub fn len(&self) -> usize {
-        self.parts[0].rows()
-    }
-
-    /// Whether there are none, which construction excludes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The number of limbs.
-    pub fn limbs(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// The number of primes that can still be dropped.
-    pub fn level(&self) -> usize {
-        self.limbs() - 1
-    }
-
-    /// The scale of the slots.
-    pub fn scale(&self) -> Scale {
-        self.scale
-    }
-
-    /// The public seed of the uniform component.
-    pub fn seed(&self) -> &[u8; 32] {
-        &self.seed
-    }
-
-    /// The index of the first row in the expansion of the seed.
-    pub fn first_index(&self) -> u64 {
-        self.first_index
-    }
-
-    /// Component 0, one matrix a limb.
-    pub fn parts(&self) -> &[ResidueMatrix] {
-        &self.parts
-    }
-
-    /// Component 0 without a copy, one matrix a limb.
-    pub fn into_parts(self) -> Vec<ResidueMatrix> {
-        self.parts
-    }
-
-    /// Bytes of residues, without the seed.
-    pub fn size_bytes(&self) -> usize {
-        self.parts
-            .iter()
-            .map(|matrix| matrix.as_bytes().len())
-            .sum()
-    }
-
-    /// A copy of consecutive ciphertexts.
-    ///
-    /// # Errors
-    /// [`Error::Count`] if the range is empty or out of bounds.
-    pub fn select(&self, rows: Range<usize>) -> Result<Self, Error> {
-        if rows.is_empty() || rows.end > self.len() {
-            return Err(Error::Count {
-                what: "end of the rows to select (not empty, at most the number there are)",
-                expected: self.len(),
-                found: rows.end,
-            });
-        }
-        let select = |matrix: &ResidueMatrix| {
-            let bytes =
-                &matrix.as_bytes()[rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes()];
-            ResidueMatrix::from_bytes(rows.len(), matrix.columns(), matrix.width(), bytes.to_vec())
-        };
-        Ok(Self {
-            parameters: self.parameters,
-            seed: self.seed,
-            first_index: self.first_index + rows.start as u64,
-            parts: self.parts.iter().map(select).collect::<Result<_, _>>()?,
-            scale: self.scale,
-        })
-    }
-
-    /// Both components: the uniform one is expanded from the seed.
-    ///
-    /// # Errors
-    /// [`Error::ParametersMismatch`] if they were made in another context.
-    pub fn expand(self, context: &Context) -> Result<Ciphertexts, Error> {
-        if self.parameters != context.digest() {
-            return Err(Error::ParametersMismatch {
-                what: "a fresh feature map",
-                expected: context.digest(),
-                found: self.parameters,
-            });
-        }
-        let uniform = (0..self.limbs())
-            .map(|limb| {
-                let mut matrix = zero_matrix(context, self.len(), limb);
-                let (seed, modulus) = (&self.seed, context.modulus(limb));
-                let (purpose, first) = (Purpose::Ciphertext, self.first_index);
-                expand_rows(seed, purpose, first, limb, modulus, &mut matrix);
-                matrix
-            })
-            .collect();
-        Ok(Ciphertexts {
-            parameters: self.parameters,
-            parts: vec![self.parts, uniform],
             scale: self.scale,
         })
     }

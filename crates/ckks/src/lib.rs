@@ -27,8 +27,9 @@ pub mod rows;
 mod scale;
 pub mod security;
 pub mod seed;
+mod seeded;
 
-pub use ciphertexts::{Ciphertexts, SeededCiphertexts};
+pub use ciphertexts::Ciphertexts;
 pub use context::Context;
 pub use encoder::Encoder;
 pub use error::Error;
@@ -38,3 +39,4 @@ pub use key_id::KeyId;
 pub use mixed_radix::MixedRadix;
 pub use parameters::{MAX_LIMBS, Parameters, ParametersRecord};
 pub use scale::Scale;
+pub use seeded::SeededCiphertexts;

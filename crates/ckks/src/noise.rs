@@ -8,7 +8,7 @@
 //! proportional to |s_j|, which the key fixes. [`worst_of_products`] bounds the worst of many.
 //!
 //! # Reference
-//! `docs/notes/` has the derivations; `crates/secret/tests/noise.rs` the measurements.
+//! `docs/concepts/scheme.md` and `docs/notes/precision.md`; measured in `crates/secret/tests/noise.rs`.
 
 use crate::gadget::Digit;
 use crate::security::ERROR_DEVIATION;

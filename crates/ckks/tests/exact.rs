@@ -114,12 +114,12 @@ fn linear_layers_are_sums_of_multiples() {
             let at = |row| coefficients(&context, &result, component, limb, row);
             assert!(at(1).iter().all(|&r| r == 0));
             for (output, weights) in [(0, weights[0]), (2, weights[1])] {
-                for k in 0..16 {
+                for (k, found) in at(output).into_iter().enumerate() {
                     let expected = (0..3).fold(0, |sum, input| {
                         let weight = modulus.from_i64(weights[input].into());
                         modulus.add(sum, modulus.mul(weight, inputs[input][k]))
                     });
-                    assert_eq!(at(output)[k], expected);
+                    assert_eq!(found, expected);
                 }
             }
         }

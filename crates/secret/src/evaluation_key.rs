@@ -92,3 +92,74 @@ pub fn evaluation_key(
         bodies,
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use sordino_ckks::{Gadget, Parameters};
+    use sordino_ring::sample::GAUSSIAN_BOUND;
+    use sordino_ring::{backend, primes_below};
+
+    use super::*;
+
+    /// The bodies of a key and its seed, as its file has them behind the metadata.
+    fn payload(key: &EvaluationKey) -> Vec<u8> {
+        let bytes = key.to_bytes().unwrap();
+        bytes[bytes.len() - key.size_bytes()..].to_vec()
+    }
+
+    fn check(special: &[u64], gadget: Gadget) {
+        let n = 64;
+        let primes: Vec<_> = primes_below(1 << 32, n).take(3).collect();
+        let parameters =
+            Parameters::insecure_for_tests(n, primes, special.to_vec(), Some(gadget)).unwrap();
+        let context = Context::new(parameters, backend::portable()).unwrap();
+        let mut rng = SecretRng::from_os().unwrap();
+        let key = SecretKey::generate(&context, &mut rng).unwrap();
+        let public = evaluation_key(&context, &key, &mut rng).unwrap();
+        let payload = payload(&public);
+        let (seed, mut rest) = payload.split_at(32);
+        let seed: [u8; 32] = seed.try_into().unwrap();
+        let secret = key.evaluations(&context, 0..context.all_limbs());
+        let digits = context.digits();
+        // errors[digit] as found in each limb: b + a s - factor s^2, centred.
+        let mut errors: Vec<Vec<Vec<i64>>> = vec![vec![]; digits.len()];
+        for (limb, secret) in secret.chunks_exact(n).enumerate() {
+            let modulus = context.modulus(limb);
+            let width = modulus.byte_width();
+            for (index, digit) in digits.iter().enumerate() {
+                let (body, others) = rest.split_at(n * width);
+                rest = others;
+                let (mut values, mut uniform) = (vec![0; n], vec![0; n]);
+                sordino_ring::unpack(width, body, &mut values);
+                let purpose = Purpose::Relinearization;
+                expand(&seed, purpose, index as u64, limb, modulus, &mut uniform);
+                for ((value, &a), &s) in values.iter_mut().zip(&uniform).zip(secret) {
+                    *value = modulus.add(*value, modulus.mul(a, s));
+                    if limb == digit.limb {
+                        let special = special.first().copied().unwrap_or(1);
+                        let factor =
+                            (u128::from(special) << digit.shift) % u128::from(modulus.value());
+                        let square = modulus.mul(modulus.mul(s, s), factor as u64);
+                        *value = modulus.sub(*value, square);
+                    }
+                }
+                context.table(limb).inverse(&mut values);
+                errors[index].push(values.iter().map(|&v| modulus.center(v)).collect());
+            }
+        }
+        for (index, limbs) in errors.iter().enumerate() {
+            let bound = i64::from(GAUSSIAN_BOUND);
+            assert!(limbs[0].iter().all(|e| e.abs() <= bound), "digit {index}");
+            assert!(limbs.iter().all(|limb| limb == &limbs[0]), "digit {index}");
+            assert!(limbs[0].iter().any(|&e| e != 0));
+            assert!(errors[..index].iter().all(|other| other[0] != limbs[0]));
+        }
+    }
+
+    #[test]
+    fn every_digit_hides_its_factor_behind_an_error_of_its_own() {
+        let special: Vec<_> = primes_below(1 << 24, 64).take(1).collect();
+        check(&special, Gadget::SpecialPrime);
+        check(&[], Gadget::SmallDigits { digit_bits: 11 });
+    }
+}

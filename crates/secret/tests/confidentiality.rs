@@ -124,3 +124,26 @@ fn secrets_are_ternary_and_different() {
         .collect();
     assert_ne!(keys[0].key_id(), keys[1].key_id());
 }
+
+#[test]
+fn every_ciphertext_has_an_error_of_its_own() {
+    // Equal errors under different uniform halves would give the key away by linear algebra.
+    let context = context(secure(4096, &[50, 50], None));
+    let mut party = Party::new(&context);
+    let (x, at) = (values(3, 4096, 2), scale(35.0));
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let map = party.encrypt(&x, at);
+        found.extend(errors(&party.decrypt(&map), &x, at.value()));
+    }
+    let correlation = |a: &[f64], b: &[f64]| {
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        product(a, b) / (product(a, a) * product(b, b)).sqrt()
+    };
+    for (k, a) in found.iter().enumerate() {
+        for b in &found[..k] {
+            let correlation = correlation(a, b);
+            assert!(correlation.abs() < 6.5 / 64.0, "{correlation}");
+        }
+    }
+}
