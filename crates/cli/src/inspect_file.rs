@@ -88,7 +88,7 @@ fn inspect_model(path: &Path) -> anyhow::Result<Value> {
         .collect();
     Ok(json!({
         "kind": "model",
-        "version": Value::Null,
+        "version": model_version(&bytes),
         "digest": Digest::of_bytes(&bytes),
         "parents": {},
         "ring_degree": Value::Null,
@@ -118,6 +118,15 @@ fn inspect_model(path: &Path) -> anyhow::Result<Value> {
         "ranges": model.calibration.as_ref().map(|calibration| &calibration.nodes),
         "training": model.training,
     }))
+}
+
+/// The format version in the metadata of a model file that was read without complaint.
+fn model_version(bytes: &[u8]) -> Option<u64> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let header: Value = serde_json::from_slice(header).ok()?;
+    let own: Value = serde_json::from_str(header["__metadata__"]["sordino"].as_str()?).ok()?;
+    own["format_version"].as_u64()
 }
 
 fn op_name(op: &Op) -> &'static str {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sordino_server::command::GlobalArgs;
+use sordino_server::terminal::print_line;
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Output {
     /// Text that belongs to a result: on stdout, but not beside JSON.
     pub(crate) fn text(&self, text: impl std::fmt::Display) {
         if !self.json && !self.quiet {
-            println!("{text}");
+            print_line(text);
         }
     }
 
@@ -53,9 +54,9 @@ impl Output {
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(json)?);
+            print_line(serde_json::to_string_pretty(json)?);
         } else if !self.quiet {
-            println!("{}", text());
+            print_line(text());
         }
         Ok(())
     }
@@ -69,7 +70,7 @@ impl Output {
         if self.json {
             return self.result(json, String::new);
         }
-        println!("{}", text());
+        print_line(text());
         Ok(())
     }
 }

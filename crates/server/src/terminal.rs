@@ -1,5 +1,7 @@
 //! What a command shows while it runs, and what happens when it is interrupted.
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
@@ -36,6 +38,19 @@ pub fn report_panics(program: &'static str) {
             );
         });
     }));
+}
+
+/// Prints a line of a result on stdout. A reader that has seen enough (`| head`) ends the program quietly; a stdout that
+/// cannot be written ends it with the exit code of I/O errors.
+pub fn print_line(text: impl Display) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        sordino_container::remove_unfinished();
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("the result cannot be written to stdout: {error}");
+        std::process::exit(i32::from(exit::IO));
+    }
 }
 
 /// A bar on the terminal with the time left; hidden when quiet or when nobody watches.

@@ -5,7 +5,7 @@
 use sordino::{CompileOptions, Error, Workflow, data, shifted_digits, train_digits};
 
 /// Returns the share of images that are classified as labelled.
-pub fn run() -> Result<f64, Error> {
+pub(crate) fn run() -> Result<f64, Error> {
     // A small network with quadratic activations, trained in a few seconds. `graph::Model::load` reads others.
     let model = train_digits(&mut |_| ())?;
 

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(images.len(), 4096);
         assert_eq!(images.split_at(test.len()).0.pixels, test.pixels);
         let labels = images.labels.unwrap();
-        let original = test.labels.unwrap();
+        let original = test.labels.clone().unwrap();
         assert!(
             labels
                 .iter()

@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             &images,
             usize::from(args.runs),
             global,
+            output,
         )?);
     }
     let path = write_records(&args.results, "mnist", &records)?;
@@ -88,8 +89,10 @@ fn measure_model(
     images: &Images,
     runs: usize,
     global: &GlobalArgs,
+    output: &Output,
 ) -> anyhow::Result<Record> {
     let plan = compile(model, &CompileOptions::new(images.len()))?;
+    let predicted = plan.server.estimate().precision_bits;
     let prepared = prepare(images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
@@ -101,7 +104,16 @@ fn measure_model(
     };
     let measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
     let separate = evaluate_apart(&measurement, &options)?;
+    drop(bar);
     let mut record = measurement.record;
+    if let Some(worst) = record.worst_logit_error {
+        output.note(format!(
+            "{}: worst logit error 2^{:.1}, predicted at most 2^{:.1}",
+            model.name,
+            worst.log2(),
+            -predicted
+        ));
+    }
     record.peak_rss_bytes = separate["peak_rss_bytes"].as_u64();
     if let Some(seconds) = separate["read_seconds"].as_f64() {
         record.set_seconds(Phase::Read, &[seconds]);

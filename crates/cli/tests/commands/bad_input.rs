@@ -12,7 +12,7 @@ use crate::fixture::{
 fn readers() -> Vec<(&'static str, String)> {
     let at = |file: &str| shared().join(file).display().to_string();
     let (client, secret, images) = (at("plan/client.plan"), at("keys/secret.key"), at("images"));
-    let (server, request, reply) = (at("plan/server.plan"), at("request"), at("server/reply"));
+    let (server, request) = (at("plan/server.plan"), at("request"));
     let evaluation = shared().join("keys/evaluation.key");
     let keys = if evaluation.exists() {
         format!("--keys {}", evaluation.display())
@@ -74,8 +74,18 @@ fn truncated_files() {
         damaged(
             "truncated",
             |bytes| bytes.truncate((bytes.len() as f64 * keep) as usize),
-            |_, run| {
-                run.refused(3, &["expected", "found"]);
+            |file, run| {
+                run.refused(
+                    3,
+                    &[
+                        "expected",
+                        if file.starts_with("model") {
+                            "safetensors"
+                        } else {
+                            "found"
+                        },
+                    ],
+                );
             },
         );
     }
@@ -86,8 +96,18 @@ fn files_of_the_wrong_size() {
     damaged(
         "longer",
         |bytes| bytes.push(0),
-        |_, run| {
-            run.refused(3, &["expected", "found"]);
+        |file, run| {
+            run.refused(
+                3,
+                &[
+                    "expected",
+                    if file.starts_with("model") {
+                        "safetensors"
+                    } else {
+                        "found"
+                    },
+                ],
+            );
         },
     );
 }
@@ -142,7 +162,7 @@ fn files_of_a_newer_version() {
                 bytes[8] = 2;
             } else {
                 // The model file has its version in its metadata.
-                let text = br#"\"version\":1"#;
+                let text = br#"\"format_version\":1"#;
                 let at = bytes
                     .windows(text.len())
                     .position(|window| window == text)

@@ -193,7 +193,7 @@ fn workspace() -> PathBuf {
 }
 
 /// MNIST's test images, or a reason why there are none.
-pub fn mnist() -> Result<Images, String> {
+pub(crate) fn mnist() -> Result<Images, String> {
     let given = std::env::var_os("SORDINO_DATA").map(PathBuf::from);
     let data = given.unwrap_or_else(|| workspace().join("../shared/data"));
     open_named(Some(&data), SetName::Mnist)
@@ -202,7 +202,7 @@ pub fn mnist() -> Result<Images, String> {
 }
 
 /// A committed model, or a reason why there is none.
-pub fn committed_model(network: &str) -> Result<PathBuf, String> {
+pub(crate) fn committed_model(network: &str) -> Result<PathBuf, String> {
     let path = workspace().join(format!("models/{network}-mnist.safetensors"));
     if path.exists() {
         Ok(path)

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sordino::data::{Images, Pixels, digits};
 
 /// Images of the shared request.
-pub const IMAGES: usize = 300;
+pub(crate) const IMAGES: usize = 300;
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -30,14 +30,14 @@ impl Run {
 
     /// The command did what it was asked to.
     #[track_caller]
-    pub fn good(self) -> Self {
+    pub(crate) fn good(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
 
     /// The command was refused with this exit code and a message that has all these parts.
     #[track_caller]
-    pub fn refused(self, code: i32, parts: &[&str]) -> Self {
+    pub(crate) fn refused(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         for part in parts {
             assert!(self.stderr.contains(part), "no {part:?} in {self:?}");
@@ -48,13 +48,13 @@ impl Run {
 
     /// Standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// The binary, in a folder, ready for arguments.
-pub fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sordino"));
     command
         .current_dir(folder)
@@ -64,13 +64,13 @@ pub fn command(folder: &Path) -> Command {
 }
 
 /// Runs the binary in a folder; arguments are separated by blanks.
-pub fn sordino(folder: &Path, arguments: &str) -> Run {
+pub(crate) fn sordino(folder: &Path, arguments: &str) -> Run {
     let output = command(folder).args(arguments.split_whitespace()).output();
     Run::of(output.expect("the binary starts"))
 }
 
 /// Runs a line of bash in a folder, with the binary as `$SORDINO`.
-pub fn bash(folder: &Path, line: &str) -> Run {
+pub(crate) fn bash(folder: &Path, line: &str) -> Run {
     let mut command = Command::new("bash");
     command
         .current_dir(folder)
@@ -91,7 +91,7 @@ fn root() -> &'static Path {
 }
 
 /// An empty folder of a test's own.
-pub fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = root().join(format!("{number:03}-{name}"));
@@ -100,7 +100,7 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// Names of everything in a folder, hidden files too, sorted.
-pub fn listing(folder: &Path) -> Vec<String> {
+pub(crate) fn listing(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut names: Vec<String> = entries
         .map(|entry| {
@@ -116,7 +116,7 @@ pub fn listing(folder: &Path) -> Vec<String> {
 }
 
 /// Writes images as PNG files whose order by name is theirs, with the raw values as they are.
-pub fn write_pngs(images: &Images, folder: &Path) {
+pub(crate) fn write_pngs(images: &Images, folder: &Path) {
     fs::create_dir_all(folder).expect("a folder for images");
     let Pixels::U8(pixels) = &images.pixels else {
         panic!("8-bit images")
@@ -131,12 +131,12 @@ pub fn write_pngs(images: &Images, folder: &Path) {
 }
 
 /// Test images of the embedded digits.
-pub fn test_digits() -> Images {
+pub(crate) fn test_digits() -> Images {
     digits().test.split_at(IMAGES).0
 }
 
 /// The shared files: `model.safetensors`, `images/`, `plan/`, `keys/`, `request`, `server/` and `predictions.csv`.
-pub fn shared() -> &'static Path {
+pub(crate) fn shared() -> &'static Path {
     static SHARED: OnceLock<PathBuf> = OnceLock::new();
     SHARED.get_or_init(|| {
         let shared = folder("shared");
@@ -174,7 +174,7 @@ fn needs_key(shared: &Path) -> bool {
 }
 
 /// Plan, key if there is one, and request, in the server's folder.
-pub fn evaluate_flags(shared: &Path) -> &'static str {
+pub(crate) fn evaluate_flags(shared: &Path) -> &'static str {
     if needs_key(shared) {
         "--plan server.plan --keys evaluation.key --request request"
     } else {
@@ -183,7 +183,7 @@ pub fn evaluate_flags(shared: &Path) -> &'static str {
 }
 
 /// A folder with copies of shared files, by path; the copies lie flat.
-pub fn copies(name: &str, files: &[&str]) -> PathBuf {
+pub(crate) fn copies(name: &str, files: &[&str]) -> PathBuf {
     let folder = folder(name);
     for file in files {
         let from = shared().join(file);

@@ -145,7 +145,10 @@ fn files_name_what_they_were_made_from() {
     };
     let digest = |found: &Value| found["digest"].as_str().unwrap().to_owned();
     let (model, plan) = (inspect("model.safetensors"), inspect("plan/server.plan"));
-    assert_eq!(model["kind"], "model");
+    assert_eq!(
+        (&model["kind"], &model["version"]),
+        (&"model".into(), &1.into())
+    );
     assert_eq!(model["shapes"]["logits"], 10);
     assert_eq!(plan["parents"]["model"], digest(&model));
     assert_eq!(

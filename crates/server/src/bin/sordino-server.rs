@@ -46,11 +46,11 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let evaluation = evaluate.run(&arguments.global)?;
     if arguments.global.json {
         match serde_json::to_string_pretty(&evaluation) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => terminal::print_line(text),
             Err(error) => unreachable!("numbers and names always serialize: {error}"),
         }
     } else if !arguments.global.quiet {
-        println!("{}", evaluation.summary());
+        terminal::print_line(evaluation.summary());
     }
     Ok(())
 }

@@ -1,0 +1,396 @@
+//! A small network from images to predictions, and everything that does not belong together.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
+use sordino_client::{read_names, write_names};
+use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
+use sordino_graph::{
+    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+};
+use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
+use sordino_ring::backend::process_default;
+use sordino_runtime::{Options, evaluate, evaluate_clear};
+
+const FEATURES: usize = 6;
+const CLASSES: usize = 3;
+
+/// Numbers in [0, 1), always the same.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Dense, quadratic, dense, on images of 2 x 3 pixels.
+fn plan(batch: usize, seed: u32) -> Plan {
+    let dense = |outputs: usize, inputs: usize, seed: u32| {
+        let weights = numbers(outputs * inputs, seed)
+            .iter()
+            .map(|w| 2.0 * w - 1.0)
+            .collect();
+        let weight = Tensor::new(&[outputs, inputs], weights).unwrap();
+        Op::Dense {
+            weight,
+            bias: vec![0.1; outputs],
+        }
+    };
+    let mut graph = Graph::builder(Shape::map(1, 2, 3));
+    let mut x = graph.push("input", Op::Input, &[]);
+    x = graph.push("flatten", Op::Flatten, &[x]);
+    x = graph.push("first", dense(8, FEATURES, seed), &[x]);
+    let (a, b, c) = (vec![0.2], vec![0.5], vec![0.2]);
+    let quadratic = Op::Quadratic {
+        granularity: Granularity::Layer,
+        a,
+        b,
+        c,
+    };
+    x = graph.push("activation", quadratic, &[x]);
+    graph.push("second", dense(CLASSES, 8, seed + 1), &[x]);
+    let mut model = Model {
+        graph: graph.finish().unwrap(),
+        preprocess: Preprocess {
+            channels: 1,
+            height: 2,
+            width: 3,
+            size: SizePolicy::Refuse,
+            input_range: (0.0, 1.0),
+            mean: vec![0.0],
+            std: vec![1.0],
+            allowed: (0.0, 1.0),
+        },
+        classes: ["no", "yes, a bit", "\"other\""]
+            .map(str::to_owned)
+            .to_vec(),
+        output: OutputKind::Softmax,
+        name: "small".into(),
+        dataset: "random".into(),
+        calibration: None,
+        training: Value::Null,
+    };
+    let images = numbers(500 * FEATURES, 77);
+    model.calibration = Some(calibrate(&model, &images, 500, &mut |_| ()).unwrap());
+    compile(&model, &CompileOptions::new(batch)).unwrap()
+}
+
+struct Sides {
+    plan: Plan,
+    client: Client,
+    keys: Keys,
+}
+
+fn sides(batch: usize) -> Sides {
+    let plan = plan(batch, 1);
+    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let keys = client.generate_keys().unwrap();
+    Sides { plan, client, keys }
+}
+
+impl Sides {
+    fn reply(&self, request: &Request) -> Reply {
+        let bytes = request.to_bytes().unwrap();
+        let shape = self.client.request_shape();
+        let received = ReceivedRequest::from_bytes(&bytes, &shape).unwrap();
+        let (header, digest) = (received.header.clone(), received.digest);
+        let blocks = received.parse(&shape).unwrap().into_blocks();
+        let key = self.keys.evaluation.as_ref();
+        let context = self.client.context();
+        let blocks = evaluate(&self.plan.server, context, key, blocks, Options::default()).unwrap();
+        Reply::new(&self.client.reply_shape(), &header, digest, blocks).unwrap()
+    }
+
+    fn predictions(&self, images: &[f32]) -> Predictions {
+        let request = self.client.encrypt(&self.keys.secret, images).unwrap();
+        let reply = self.reply(&request).to_bytes().unwrap();
+        let reply = self.client.reply_from_bytes(&reply).unwrap();
+        self.client.decrypt(&self.keys.secret, &reply).unwrap()
+    }
+}
+
+#[test]
+fn predictions_are_those_of_the_integers_in_the_clear_to_the_rounding() {
+    // More than one block at the smallest ring degree, the last one not full.
+    let sides = sides(5000);
+    let count = 5000;
+    let images = numbers(count * FEATURES, 5);
+    let predictions = sides.predictions(&images);
+    let clear = evaluate_clear(&sides.plan.server, &images, count).unwrap();
+    let unit = f64::from(-predictions.released_bits()).exp2();
+    assert_eq!(
+        predictions.released_bits(),
+        sides.plan.client.released_bits()
+    );
+    assert_eq!(predictions.len(), count);
+    let mut worst = 0f64;
+    for (found, expected) in predictions.logits().iter().zip(&clear) {
+        assert_eq!(
+            (found / unit).fract(),
+            0.0,
+            "{found} is a multiple of {unit}"
+        );
+        worst = worst.max((found - expected).abs());
+    }
+    assert!(
+        worst > 0.4 * unit && worst <= 0.75 * unit,
+        "{worst} of a unit of {unit}"
+    );
+    for image in 0..count {
+        let row = &predictions.logits()[image * CLASSES..][..CLASSES];
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(row[predictions.classes()[image]], largest);
+        let sum: f64 = predictions.probabilities()[image * CLASSES..][..CLASSES]
+            .iter()
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-12);
+    }
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let reply = sides.reply(&request);
+    let error = sides
+        .client
+        .worst_logit_error(&sides.keys.secret, &reply, &clear)
+        .unwrap();
+    assert!(
+        error > 0.0 && error <= (-sides.plan.client.estimate.precision_bits).exp2(),
+        "{error}"
+    );
+    assert!(
+        sides
+            .client
+            .worst_logit_error(&sides.keys.secret, &reply, &clear[1..])
+            .is_err()
+    );
+}
+
+#[test]
+fn images_with_logits_out_of_range_are_flagged_and_others_are_not() {
+    let sides = sides(100);
+    let mut images = numbers(100 * FEATURES, 77);
+    assert!(
+        sides
+            .predictions(&images)
+            .out_of_range()
+            .iter()
+            .all(|flag| !flag)
+    );
+    // Out of what the preprocessing would let pass, so that the logits leave the calibrated range.
+    for pixel in &mut images[3 * FEATURES..4 * FEATURES] {
+        *pixel = 2.5;
+    }
+    let flags: Vec<usize> = sides
+        .predictions(&images)
+        .out_of_range()
+        .iter()
+        .enumerate()
+        .filter_map(|(image, flag)| flag.then_some(image))
+        .collect();
+    assert_eq!(flags, [3]);
+}
+
+#[test]
+fn another_key_is_refused_by_name_and_decrypts_to_noise_where_the_name_is_forged() {
+    let sides = sides(200);
+    let images = numbers(200 * FEATURES, 9);
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let reply = sides.reply(&request);
+    let other = sides.client.generate_keys().unwrap();
+    let error = sides.client.decrypt(&other.secret, &reply).unwrap_err();
+    assert!(
+        matches!(error, Error::Protocol(ProtocolError::WrongKey { .. })),
+        "{error}"
+    );
+
+    let bytes = reply.to_bytes().unwrap();
+    let limits = Limits {
+        metadata_bytes: METADATA_LIMIT,
+        payload_bytes: bytes.len() as u64,
+    };
+    let mut contents = container::from_bytes::<Value>(&bytes, Kind::Reply, limits).unwrap();
+    contents.metadata["key_id"] = json!(other.secret.key_id());
+    let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
+    let forged = sides.client.reply_from_bytes(&forged).unwrap();
+    let noise = sides.client.decrypt(&other.secret, &forged).unwrap();
+    let good = sides.client.decrypt(&sides.keys.secret, &reply).unwrap();
+    let size = |p: &Predictions| p.logits().iter().map(|l| l.abs()).fold(0.0, f64::max);
+    assert!(
+        size(&noise) > 1000.0 * size(&good),
+        "{} and {}",
+        size(&noise),
+        size(&good)
+    );
+    let flagged = noise.out_of_range().iter().filter(|flag| **flag).count();
+    assert!(flagged >= 199, "{flagged} of 200");
+}
+
+#[test]
+fn keys_and_replies_of_another_plan_are_refused() {
+    let (ours, theirs) = (sides(100), sides(101));
+    let images = numbers(10 * FEATURES, 3);
+    let request = theirs.client.encrypt(&theirs.keys.secret, &images).unwrap();
+    let reply = theirs.reply(&request).to_bytes().unwrap();
+    let error = ours.client.reply_from_bytes(&reply).unwrap_err();
+    assert!(
+        matches!(error, Error::Protocol(ProtocolError::WrongPlan { .. })),
+        "{error}"
+    );
+
+    let mut plan = ours.plan.client.clone();
+    let degree = plan.parameters.ring_degree() * 2;
+    let primes = sordino_ring::primes_below(1 << 40, degree)
+        .take(2)
+        .collect();
+    plan.parameters = sordino_ckks::Parameters::new(degree, primes, vec![], None).unwrap();
+    let other = Client::new(plan, process_default()).unwrap();
+    let error = other.encrypt(&ours.keys.secret, &images).unwrap_err();
+    assert!(matches!(error, Error::KeyParameters { .. }), "{error}");
+}
+
+#[test]
+fn images_that_do_not_fit_are_refused() {
+    let sides = sides(20);
+    let encrypt = |images: &[f32]| sides.client.encrypt(&sides.keys.secret, images).map(|_| ());
+    assert!(matches!(encrypt(&[]), Err(Error::Images { .. })));
+    assert!(matches!(
+        encrypt(&numbers(FEATURES + 1, 1)),
+        Err(Error::Images {
+            features: 6,
+            found: 7
+        })
+    ));
+    assert!(matches!(
+        encrypt(&numbers(21 * FEATURES, 1)),
+        Err(Error::Batch {
+            limit: 20,
+            found: 21
+        })
+    ));
+    let mut images = numbers(5 * FEATURES, 1);
+    images[4 * FEATURES] = f32::NAN;
+    assert!(matches!(
+        encrypt(&images),
+        Err(Error::NotFinite { image: 4 })
+    ));
+    images[4 * FEATURES] = f32::INFINITY;
+    assert!(encrypt(&images).is_err());
+}
+
+#[test]
+fn keys_requests_and_replies_as_files() {
+    let sides = sides(20);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = sides
+        .keys
+        .write_folder(&folder.path().join("keys"), Overwrite::Refuse)
+        .unwrap();
+    assert_eq!(
+        keys.evaluation.is_some(),
+        sides.plan.server.needs_evaluation_key()
+    );
+    let again = sides
+        .keys
+        .write_folder(&folder.path().join("keys"), Overwrite::Replace);
+    assert!(matches!(
+        again,
+        Err(Error::File(container::Error::Exists { .. }))
+    ));
+    let key = sides.client.read_secret_key(&keys.secret).unwrap();
+    assert_eq!(key.key_id(), sides.keys.secret.key_id());
+
+    let images = numbers(20 * FEATURES, 4);
+    let request = sides.client.encrypt(&key, &images).unwrap();
+    let names: Vec<String> = (0..20).map(|image| format!("a,b \"{image}\"")).collect();
+    let at = |name: &str| folder.path().join(name);
+    let few = sides.client.write_request(
+        &request,
+        &at("request"),
+        Some((&names[1..], &keys.secret)),
+        Overwrite::Refuse,
+    );
+    assert!(matches!(
+        few,
+        Err(Error::ListLength {
+            expected: 20,
+            found: 19,
+            ..
+        })
+    ));
+    assert!(!at("request").exists());
+    let named = Some((names.as_slice(), keys.secret.as_path()));
+    let digest = sides
+        .client
+        .write_request(&request, &at("request"), named, Overwrite::Refuse)
+        .unwrap();
+    let text = fs::read(at("request")).unwrap();
+    assert!(
+        !text.windows(3).any(|window| window == b"a,b"),
+        "names stay here"
+    );
+
+    sides
+        .reply(&request)
+        .write_file(at("reply"), Overwrite::Refuse)
+        .unwrap();
+    let (predictions, answered) = sides.client.decrypt_file(&key, &at("reply")).unwrap();
+    assert_eq!(answered, digest);
+    let found = read_names(&keys.secret, answered).unwrap();
+    assert_eq!(found.as_deref(), Some(names.as_slice()));
+    assert_eq!(read_names(&keys.secret, Digest([1; 32])).unwrap(), None);
+
+    let csv = at("out.csv");
+    predictions
+        .write_file(
+            &csv,
+            PredictionFormat::of_path(&csv),
+            Some(&names),
+            true,
+            Overwrite::Refuse,
+        )
+        .unwrap();
+    let table =
+        PredictionTable::read_csv(fs::File::open(&csv).unwrap(), CLASSES, "out.csv").unwrap();
+    assert_eq!(table.classes, predictions.classes());
+    assert_eq!(table.logits.as_deref(), Some(predictions.logits()));
+    let json = at("out.JSON");
+    predictions
+        .write_file(
+            &json,
+            PredictionFormat::of_path(&json),
+            Some(&names),
+            false,
+            Overwrite::Refuse,
+        )
+        .unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(rows.len(), 20);
+    assert_eq!(rows[7]["name"], "a,b \"7\"");
+    assert_eq!(rows[7]["label"], predictions.label(7));
+}
+
+#[test]
+fn lists_of_names_that_are_no_lists_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("secret.key");
+    let digest = Digest([3; 32]);
+    let path = write_names(&key, digest, &["a".to_owned()]).unwrap();
+    assert_eq!(read_names(&key, digest).unwrap().unwrap(), ["a"]);
+    for content in [
+        "",
+        "[]",
+        "{\"names\": []}",
+        "{\"request\": \"12\", \"names\": []}",
+    ] {
+        fs::write(&path, content).unwrap();
+        assert!(
+            matches!(read_names(&key, digest), Err(Error::Names { .. })),
+            "{content}"
+        );
+    }
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(read_names(&key, digest).is_err());
+}
