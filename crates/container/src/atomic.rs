@@ -116,8 +116,13 @@ impl AtomicFile {
             .map_err(|error| Error::io(&target, "create", error))?;
         paths.insert(file.path().to_path_buf());
         drop(paths);
+        // What only its owner may read passes through no buffer, where a copy of it would stay behind.
+        let buffer_bytes = match access {
+            Access::Shared => 1 << 18,
+            Access::OwnerOnly => 0,
+        };
         Ok(Self {
-            writer: Some(BufWriter::with_capacity(1 << 18, file)),
+            writer: Some(BufWriter::with_capacity(buffer_bytes, file)),
             target,
             overwrite,
         })
