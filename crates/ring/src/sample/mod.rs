@@ -1,7 +1,7 @@
 //! Random polynomials: the public uniform half of a ciphertext, and the secret parts.
 //!
 //! The two never share a generator. [`expand_uniform`] turns a *public* 32-byte seed into residues and is part of the
-//! file format. [`SecretRng`] makes everything that must stay secret: keys ([`ternary`]) and errors ([`gaussian`]).
+//! file format. [`SecretRng`] makes everything that must stay secret: keys ([`ternary()`]) and errors ([`gaussian()`]).
 
 mod gaussian;
 mod secret_rng;
