@@ -12,10 +12,15 @@ use sordino_graph::{OutputKind, Preprocess};
 use crate::wire::{StepRecord, decode_steps, encode_steps};
 use crate::{Error, Estimate, Packing, Step, wire};
 
-/// Limits on plan files from outside.
-const LIMITS: Limits = Limits {
+/// Limits on a server plan from outside.
+const SERVER_LIMITS: Limits = Limits {
     metadata_bytes: 8 << 20,
     payload_bytes: 4 << 30,
+};
+/// Limits on a client plan from outside, which is all metadata.
+const CLIENT_LIMITS: Limits = Limits {
+    metadata_bytes: 8 << 20,
+    payload_bytes: 0,
 };
 
 /// What a fresh ciphertext of the plan looks like.
@@ -129,7 +134,7 @@ impl ServerPlan {
     /// # Errors
     /// [`Error::File`] for a damaged file, [`Error::Malformed`] for one whose content is not a plan.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::from_contents(from_bytes(bytes, Kind::ServerPlan, LIMITS)?)
+        Self::from_contents(from_bytes(bytes, Kind::ServerPlan, SERVER_LIMITS)?)
     }
 
     /// Reads a plan file and checks every part of it.
@@ -137,7 +142,7 @@ impl ServerPlan {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_contents(read_file(path.as_ref(), Kind::ServerPlan, LIMITS)?)
+        Self::from_contents(read_file(path.as_ref(), Kind::ServerPlan, SERVER_LIMITS)?)
     }
 
     fn from_contents(contents: Contents<ServerRecord>) -> Result<Self, Error> {
@@ -269,7 +274,7 @@ impl ClientPlan {
     /// [`Error::File`] for a damaged file or parameters below 128 bits, [`Error::Malformed`] for other content that
     /// is not a plan.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        from_bytes::<ClientPlan>(bytes, Kind::ClientPlan, LIMITS)?
+        from_bytes::<ClientPlan>(bytes, Kind::ClientPlan, CLIENT_LIMITS)?
             .metadata
             .check()
     }
@@ -279,7 +284,7 @@ impl ClientPlan {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        read_file::<ClientPlan>(path.as_ref(), Kind::ClientPlan, LIMITS)?
+        read_file::<ClientPlan>(path.as_ref(), Kind::ClientPlan, CLIENT_LIMITS)?
             .metadata
             .check()
     }

@@ -237,6 +237,9 @@ fn hostile_client_plans_are_refused() {
     refuse("/preprocess/std", serde_json::json!([0.0]));
     let unknown = altered(&bytes, kind, |m| m["extra"] = 1.into());
     assert!(ClientPlan::from_bytes(&unknown).is_err());
+    // A client plan is all metadata.
+    let payload = sordino_container::to_bytes(kind, &plan.client, &[1]).unwrap();
+    assert!(ClientPlan::from_bytes(&payload).is_err());
 }
 
 #[test]
