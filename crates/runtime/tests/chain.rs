@@ -339,6 +339,32 @@ fn residual_network() {
 }
 
 #[test]
+fn every_ring_degree_gives_the_same_scores() {
+    const COUNT: usize = 60;
+    let model = model(residual());
+    let images = images(&model, COUNT, 16);
+    for ring_degree in [1 << 13, 1 << 14, 1 << 15] {
+        let options = CompileOptions {
+            ring_degree: Some(ring_degree),
+            ..CompileOptions::new(COUNT)
+        };
+        let plan = compile(&model, &options).unwrap().server;
+        assert_eq!(plan.parameters().ring_degree(), ring_degree);
+        let keys = keys(&plan, backend::select(None).unwrap(), 9);
+        let blocks = encrypt_images(&plan, &keys, &images);
+        let key = keys.evaluation.as_ref();
+        let replies = evaluate(&plan, &keys.context, key, blocks, Options::default()).unwrap();
+        let clear = evaluate_clear(&plan, &images, COUNT).unwrap();
+        let noise = worst(&clear, &decrypted(&keys, &replies, COUNT));
+        let allowed = (-plan.estimate().precision_bits).exp2();
+        assert!(
+            noise < allowed,
+            "N = {ring_degree}: {noise}, {allowed} allowed"
+        );
+    }
+}
+
+#[test]
 fn wide_weights_track_the_float_network() {
     let model = model(convolutional());
     let images = images(&model, 500, 13);
