@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sordino::Client;
+use sordino::client::write_names;
 use sordino::container::{Access, AtomicFile};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
@@ -58,11 +59,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let key = client.read_secret_key(&args.key)?;
     let images = open_images(&args.images)?;
     let request = client.encrypt_images(&key, &images, args.range)?;
-    let names = images
-        .names
-        .as_deref()
-        .map(|names| (names, args.key.as_path()));
-    let digest = client.write_request(&request, &args.out, names, global.overwrite())?;
+    let digest = request.write_file(&args.out, global.overwrite())?;
+    // The request is good without them, so a key folder that cannot be written to is no reason to fail.
+    if let Some(names) = &images.names
+        && let Err(error) = write_names(&args.key, digest, names)
+    {
+        output.warn(format!(
+            "the images' names could not be kept beside the key, so predictions will have none: {error}"
+        ));
+    }
     let header = request.header();
     let bytes = std::fs::metadata(&args.out)?.len();
     let result = json!({

@@ -29,10 +29,10 @@ use output::{Outcome, Output};
 
 fn main() -> ExitCode {
     terminal::report_panics("sordino");
-    let arguments = Arguments::parse();
     if let Err(reason) = terminal::handle_interrupts() {
         eprintln!("sordino: Ctrl-C cannot be handled: {reason}");
     }
+    let arguments = Arguments::parse();
     match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
         Ok(Ok(Outcome::Good)) => ExitCode::SUCCESS,
         Ok(Ok(Outcome::CheckFailed)) => ExitCode::from(sordino_server::exit::CHECK_FAILED),

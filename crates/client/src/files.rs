@@ -134,35 +134,6 @@ impl Client {
         self.encrypt(key, &prepare(images, &self.plan().preprocess, range)?)
     }
 
-    /// Writes a request and keeps the names of its images beside the secret key.
-    ///
-    /// # Errors
-    /// [`Error::File`], [`Error::ListLength`] for names that are not one an image; then there is no request either.
-    pub fn write_request(
-        &self,
-        request: &Request,
-        path: &Path,
-        names: Option<(&[String], &Path)>,
-        overwrite: Overwrite,
-    ) -> Result<Digest, Error> {
-        let expected = request.header().images as usize;
-        if let Some(found) = names
-            .map(|(names, _)| names.len())
-            .filter(|&n| n != expected)
-        {
-            return Err(Error::ListLength {
-                what: "names",
-                expected,
-                found,
-            });
-        }
-        let digest = request.write_file(path, overwrite)?;
-        if let Some((names, secret_key)) = names {
-            write_names(secret_key, digest, names)?;
-        }
-        Ok(digest)
-    }
-
     /// Reads a reply, decrypts it and gives the digest of the request that it answers.
     ///
     /// # Errors

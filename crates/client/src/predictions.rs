@@ -34,8 +34,10 @@ impl Predictions {
             // Adding 0 turns -0 into 0, which would print differently.
             *logit = (*logit / unit).round() * unit + 0.0;
         }
-        // A logit right at the end of the range may be rounded outward by half a unit.
-        let accepted = plan.logit_range.0 - unit..=plan.logit_range.1 + unit;
+        // A logit right at the end of the range, which was recorded with the float network, may be moved outward by
+        // its rounding and by that of the weights.
+        let slack = unit + 4.0 * plan.estimate.rms_weight_rounding.max(0.0);
+        let accepted = plan.logit_range.0 - slack..=plan.logit_range.1 + slack;
         let rows = logits.chunks_exact(width);
         Ok(Self {
             class_names: plan.class_names.clone(),
@@ -101,7 +103,8 @@ impl Predictions {
         &self.class_names[self.classes[image]]
     }
 
-    /// Which images have a logit outside of the range that was seen in calibration: do not trust these.
+    /// Which images have a logit outside of the range that was seen in calibration, by more than what rounding
+    /// explains: do not trust these.
     pub fn out_of_range(&self) -> &[bool] {
         &self.out_of_range
     }

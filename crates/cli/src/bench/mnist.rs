@@ -6,10 +6,11 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::Value;
 use sordino::container::Overwrite;
-use sordino::data::{Images, SetName, open_named, prepare};
+use sordino::data::{DataSet, Images, SetName, open_named, prepare};
 use sordino::graph::Model;
 use sordino::plan::{CompileOptions, compile};
 use sordino::report::{Phase, Record, table, write_records};
+use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino::{MeasureOptions, Measurement, measure};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// Folder of the model files, NETWORK-mnist.safetensors
     #[arg(long, value_name = "DIR", default_value = "models")]
     models: PathBuf,
+    /// Train the networks anew instead of loading the committed models, which stay as they are
+    #[arg(long)]
+    retrain: bool,
     /// Folder for the records
     #[arg(long, value_name = "DIR", default_value = "bench/results")]
     results: PathBuf,
@@ -45,9 +49,16 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let models = args
         .networks
         .iter()
+        .filter(|_| !args.retrain)
         .map(|network| load(&args.models, network))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut images = open_named(args.data.as_deref(), SetName::Mnist)?.test;
+    let set = open_named(args.data.as_deref(), SetName::Mnist)?;
+    let models = if args.retrain {
+        retrain(&args.networks, &set, global)?
+    } else {
+        models
+    };
+    let mut images = set.test;
     if let Some(count) = args.images {
         if count == 0 {
             return Err(Usage("--images 0: give at least 1".to_owned()).into());
@@ -82,6 +93,27 @@ fn load(folder: &Path, network: &str) -> anyhow::Result<Model> {
         .into());
     }
     Ok(Model::load(&path)?)
+}
+
+/// The networks with the recipes that made the committed files; test images have no part in it.
+fn retrain(networks: &[String], set: &DataSet, global: &GlobalArgs) -> anyhow::Result<Vec<Model>> {
+    let architectures = networks
+        .iter()
+        .map(|network| network.parse())
+        .collect::<Result<Vec<Architecture>, _>>()?;
+    let data = TrainingData::from_set(set)?;
+    let mut models = Vec::new();
+    for architecture in &architectures {
+        let bar = Bar::new("train", global.quiet);
+        let mut progress = |progress: &sordino::train::Progress| {
+            let done = (progress.epoch - 1) * progress.batches + progress.batch;
+            let of = progress.epochs * progress.batches;
+            bar.update(done, of, architecture.name(), progress.seconds_left);
+        };
+        let config = TrainConfig::for_architecture(architecture);
+        models.push(train(architecture, &data, &config, &mut progress)?);
+    }
+    Ok(models)
 }
 
 fn measure_model(

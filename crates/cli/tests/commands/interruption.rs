@@ -124,11 +124,12 @@ fn an_evaluation_that_is_interrupted_at_any_time_leaves_a_whole_reply_or_none() 
     let shared = shared();
     let expected = fs::read(shared.join("server/reply")).unwrap();
     let mut codes = Vec::new();
-    for delay in [20, 60, 120, 200, 300, 450] {
+    for delay in [20, 60, 120, 200, 300, 500, 800] {
         let folder = folder("interrupted-evaluation");
         let out = folder.join("reply");
+        // The slow back end: so that most of these times fall into the evaluation.
         let arguments = format!(
-            "evaluate {} --out {}",
+            "evaluate {} --backend portable --threads 1 --out {}",
             evaluate_flags(shared),
             out.display()
         );
@@ -139,12 +140,12 @@ fn an_evaluation_that_is_interrupted_at_any_time_leaves_a_whole_reply_or_none() 
         let code = output.status.code();
         codes.push(code);
         match listing(&folder).as_slice() {
-            [] => assert_eq!(code, Some(130), "{output:?}"),
+            // Without a code it was ended before it could say what it does with the signal.
+            [] => assert!(matches!(code, Some(130) | None), "{output:?}"),
             [name] if name == "reply" => {
                 assert!(matches!(code, Some(0 | 130)), "{output:?}");
                 assert!(fs::read(&out).unwrap() == expected);
             }
-            // Killed before the handler was there, or half a file: the latter must not be.
             other => panic!("{other:?} after {delay} ms: {output:?}"),
         }
     }
