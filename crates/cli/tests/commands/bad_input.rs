@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::fixture::{
-    IMAGES, Run, copies, folder, listing, shared, sordino, test_digits, write_pngs,
+    IMAGES, PRECISION, Run, copies, folder, listing, shared, sordino, test_digits, write_pngs,
 };
 
 /// Every file that a command reads, and a command that reads it, with `FILE` for its path.
@@ -252,7 +252,7 @@ fn another_plan() {
         sordino(
             &folder,
             &format!(
-                "compile {} --batch {batch} --ring-degree {} --out plan --force",
+                "compile {} --batch {batch} {PRECISION} --ring-degree {} --out plan --force",
                 at("model.safetensors"),
                 degree()
             ),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sordino::data::{Images, Pixels, SetName, open_named};
 
-use crate::fixture::{IMAGES, folder, listing, shared, sordino, test_digits};
+use crate::fixture::{IMAGES, PRECISION, folder, listing, shared, sordino, test_digits};
 
 /// Rows of a CSV without quotes, header first.
 fn csv(path: &Path) -> Vec<Vec<String>> {
@@ -220,7 +220,9 @@ fn mnist_images_in_idx_form_without_labels() {
     let folder = folder("mnist");
     fs::write(folder.join("unlabelled-idx3-ubyte"), idx(&images)).unwrap();
     let good = |arguments: &str| sordino(&folder, arguments).good();
-    good(&format!("compile {model} --batch 500 --out plan"));
+    good(&format!(
+        "compile {model} --batch 500 {PRECISION} --out plan"
+    ));
     good("keygen --plan plan/client.plan --out keys");
     good(
         "encrypt --plan plan/client.plan --key keys/secret.key --images unlabelled-idx3-ubyte --out request",

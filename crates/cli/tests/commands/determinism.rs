@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use sordino::ring::backend;
 
-use crate::fixture::{IMAGES, copies, evaluate_flags, folder, shared, sordino};
+use crate::fixture::{IMAGES, PRECISION, copies, evaluate_flags, folder, shared, sordino};
 
 #[test]
 fn the_same_model_and_flags_give_the_same_plan() {
@@ -16,7 +16,7 @@ fn the_same_model_and_flags_give_the_same_plan() {
     for out in ["first", "second"] {
         sordino(
             &folder,
-            &format!("compile {model} --batch {IMAGES} --threads 1 --out {out}"),
+            &format!("compile {model} --batch {IMAGES} {PRECISION} --threads 1 --out {out}"),
         )
         .good();
     }
@@ -30,7 +30,10 @@ fn the_same_model_and_flags_give_the_same_plan() {
     }
     sordino(
         &folder,
-        &format!("compile {model} --batch {} --out third", IMAGES + 1),
+        &format!(
+            "compile {model} --batch {} {PRECISION} --out third",
+            IMAGES + 1
+        ),
     )
     .good();
     let third = fs::read(folder.join("third/server.plan")).unwrap();

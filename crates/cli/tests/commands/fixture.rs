@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sordino::data::{Images, Pixels, digits};
 
+/// How the shared plan was compiled, but for its batch: so precisely that rounding ties no two scores of these images.
+pub(crate) const PRECISION: &str = "--precision-bits 12";
+
 /// Images of the shared request.
 pub(crate) const IMAGES: usize = 300;
 
@@ -143,7 +146,7 @@ pub(crate) fn shared() -> &'static Path {
         sordino(&shared, "train --data digits --arch digits --epochs 12 --out model.safetensors")
             .good();
         write_pngs(&test_digits(), &shared.join("images"));
-        sordino(&shared, &format!("compile model.safetensors --batch {IMAGES} --out plan")).good();
+        sordino(&shared, &format!("compile model.safetensors --batch {IMAGES} {PRECISION} --out plan")).good();
         sordino(&shared, "keygen --plan plan/client.plan --out keys").good();
         sordino(
             &shared,
