@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let plan = compile(&model, &options)?;
     // Before anything runs, and before anything is written.
     let explanation = plan.server.explain();
-    output.text(&explanation);
+    output.text(&explanation)?;
     let files = PlanFiles::create(&args.out, global.overwrite())?;
     let (server, client) = files.write(&plan)?;
     let size = |path: &PathBuf| {

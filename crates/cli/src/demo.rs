@@ -23,7 +23,7 @@ const LEAST_ACCURACY: f64 = 0.95;
 
 pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let start = Instant::now();
-    output.text("1. Training a small convolutional network on two thirds of 1,797 handwritten digits of 8x8 pixels");
+    output.text("1. Training a small convolutional network on two thirds of 1,797 handwritten digits of 8x8 pixels")?;
     let model = {
         let bar = Bar::new("train", global.quiet);
         train_digits(&mut |progress| {
@@ -35,14 +35,14 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
     output.text(format!(
         "   {:.1} s\n2. Compiling it for batches of {IMAGES} images",
         start.elapsed().as_secs_f64()
-    ));
+    ))?;
     let plan = compile(&model, &CompileOptions::new(IMAGES))?;
     let explanation = plan.client.explain();
-    output.text(indented(&explanation.to_string()));
+    output.text(indented(&explanation.to_string()))?;
     let predicted_bits = explanation.estimate.precision_bits;
     output.text(format!(
         "3. Encrypting {IMAGES} images made from the last third, which training never saw: as they are, then shifted by one pixel to every side (so these are not {IMAGES} independent images)"
-    ));
+    ))?;
     let images = shifted_digits(IMAGES)?;
     let prepared = prepare(&images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);

@@ -30,14 +30,14 @@ use output::{Outcome, Output};
 fn main() -> ExitCode {
     terminal::report_panics("sordino");
     if let Err(reason) = terminal::handle_interrupts() {
-        eprintln!("sordino: Ctrl-C cannot be handled: {reason}");
+        terminal::say(format_args!("sordino: Ctrl-C cannot be handled: {reason}"));
     }
     let arguments = Arguments::parse();
     match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
         Ok(Ok(Outcome::Good)) => ExitCode::SUCCESS,
         Ok(Ok(Outcome::CheckFailed)) => ExitCode::from(sordino_server::exit::CHECK_FAILED),
         Ok(Err(error)) => {
-            eprintln!("sordino: {error:#}");
+            terminal::say(format_args!("sordino: {error:#}"));
             ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.

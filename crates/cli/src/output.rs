@@ -1,8 +1,9 @@
 //! Results on stdout, messages on stderr.
 
+use anyhow::Context;
 use serde::Serialize;
 use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::print_line;
+use sordino_server::terminal::{print_line, say};
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +32,21 @@ impl Output {
     /// A message beside the result; silent when quiet.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     /// Something that the user must hear of, quiet or not.
     pub(crate) fn warn(&self, text: impl std::fmt::Display) {
-        eprintln!("warning: {text}");
+        say(format_args!("warning: {text}"));
     }
 
     /// Text that belongs to a result: on stdout, but not beside JSON.
-    pub(crate) fn text(&self, text: impl std::fmt::Display) {
-        if !self.json && !self.quiet {
-            print_line(text);
+    pub(crate) fn text(&self, text: impl std::fmt::Display) -> anyhow::Result<()> {
+        if self.json || self.quiet {
+            return Ok(());
         }
+        print(text)
     }
 
     /// The result that was asked for: JSON, or text for people (not when quiet).
@@ -54,11 +56,12 @@ impl Output {
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         if self.json {
-            print_line(serde_json::to_string_pretty(json)?);
-        } else if !self.quiet {
-            print_line(text());
+            return print(serde_json::to_string_pretty(json)?);
         }
-        Ok(())
+        if self.quiet {
+            return Ok(());
+        }
+        print(text())
     }
 
     /// As [`result`](Self::result), for commands that do nothing but show: also when quiet.
@@ -70,7 +73,10 @@ impl Output {
         if self.json {
             return self.result(json, String::new);
         }
-        print_line(text());
-        Ok(())
+        print(text())
     }
+}
+
+fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    print_line(text).context("cannot write to standard output; check where it is redirected to")
 }

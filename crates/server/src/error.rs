@@ -43,6 +43,9 @@ pub enum Error {
     /// The back end cannot be used.
     #[error(transparent)]
     Ring(#[from] sordino_ring::Error),
+    /// The result could not be printed.
+    #[error("cannot write to standard output: {0}: check where it is redirected to")]
+    Output(#[source] std::io::Error),
     /// The file layer refused.
     #[error(transparent)]
     File(#[from] sordino_container::Error),

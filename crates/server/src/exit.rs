@@ -111,6 +111,7 @@ fn of_server(error: &Error) -> u8 {
     match error {
         Error::MissingKey | Error::Threads { .. } => USAGE,
         Error::Memory { .. } => IMPOSSIBLE,
+        Error::Output(_) => IO,
         Error::Protocol(error) => of_protocol(error),
         Error::Runtime(error) => of_runtime(error),
         Error::Plan(error) => of_plan(error),

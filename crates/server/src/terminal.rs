@@ -1,7 +1,7 @@
 //! What a command shows while it runs, and what happens when it is interrupted.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::exit;
 pub fn handle_interrupts() -> Result<(), String> {
     ctrlc::set_handler(|| {
         sordino_container::remove_unfinished();
-        eprintln!("interrupted: nothing unfinished was left behind");
+        say("interrupted: nothing unfinished was left behind");
         std::process::exit(i32::from(exit::INTERRUPTED));
     })
     .map_err(|error| error.to_string())
@@ -32,25 +32,29 @@ pub fn report_panics(program: &'static str) {
         ONCE.call_once(|| {
             let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
             let what = info.payload_as_str().unwrap_or("no message");
-            eprintln!(
+            say(format_args!(
                 "{program}: bug{place}: {what}\nThis should not happen whatever the input is: please report it with the \
                  command line and the output of `{program} --version`."
-            );
+            ));
         });
     }));
 }
 
-/// Prints a line of a result on stdout. A reader that has seen enough (`| head`) ends the program quietly; a stdout that
-/// cannot be written ends it with the exit code of I/O errors.
-pub fn print_line(text: impl Display) {
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
-        sordino_container::remove_unfinished();
-        if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(0);
-        }
-        eprintln!("the result cannot be written to stdout: {error}");
-        std::process::exit(i32::from(exit::IO));
+/// Prints a line of a result on standard output; a reader that has gone away is no error.
+///
+/// # Errors
+/// Any other reason why it cannot be written, such as a full disk.
+pub fn print_line(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
+}
+
+/// Prints a line for people on standard error; nobody is left to hear that it cannot be.
+pub fn say(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// A bar on the terminal with the time left; hidden when quiet or when nobody watches.
@@ -89,7 +93,7 @@ impl Bar {
     /// Prints a line above the bar, or plainly where no bar is shown; nothing when quiet.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{}", text.as_ref()));
+            self.bar.suspend(|| say(text.as_ref()));
         }
     }
 

@@ -71,6 +71,24 @@ fn a_folder_that_does_not_exist_is_an_error() {
     assert!(listing(&folder).is_empty());
 }
 
+#[test]
+fn a_result_that_nobody_reads_is_no_error_and_one_that_cannot_be_written_is() {
+    let shared = shared();
+    let folder = folder("nobody-reads");
+    let model = shared.join("model.safetensors").display().to_string();
+    // The plan is written although the reader of its explanation has gone.
+    let line = format!(
+        "\"$SORDINO\" compile {model} --batch 10 --out plan | true; exit \"${{PIPESTATUS[0]}}\""
+    );
+    bash(&folder, &line).good();
+    assert_eq!(listing(&folder.join("plan")).len(), 2);
+    if Path::new("/dev/full").exists() {
+        bash(shared, "\"$SORDINO\" inspect request > /dev/full").refused(5, &["standard output"]);
+    } else {
+        println!("skipped: no /dev/full on this system");
+    }
+}
+
 fn interrupt(child: &Child) {
     let status = std::process::Command::new("kill")
         .args(["-INT", &child.id().to_string()])

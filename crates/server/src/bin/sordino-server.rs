@@ -25,14 +25,16 @@ enum Command {
 
 fn main() -> ExitCode {
     terminal::report_panics("sordino-server");
-    let arguments = Arguments::parse();
     if let Err(reason) = terminal::handle_interrupts() {
-        eprintln!("sordino-server: Ctrl-C cannot be handled: {reason}");
+        terminal::say(format_args!(
+            "sordino-server: Ctrl-C cannot be handled: {reason}"
+        ));
     }
+    let arguments = Arguments::parse();
     match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("sordino-server: {error}");
+            terminal::say(format_args!("sordino-server: {error}"));
             ExitCode::from(exit::code_of(&error).unwrap_or(exit::BUG))
         }
         // The hook has said what happened.
@@ -44,13 +46,12 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     arguments.global.start_threads()?;
     let Command::Evaluate(evaluate) = &arguments.command;
     let evaluation = evaluate.run(&arguments.global)?;
-    if arguments.global.json {
-        match serde_json::to_string_pretty(&evaluation) {
-            Ok(text) => terminal::print_line(text),
-            Err(error) => unreachable!("numbers and names always serialize: {error}"),
-        }
-    } else if !arguments.global.quiet {
-        terminal::print_line(evaluation.summary());
-    }
-    Ok(())
+    let text = if arguments.global.json {
+        serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Output(error.into()))?
+    } else if arguments.global.quiet {
+        return Ok(());
+    } else {
+        evaluation.summary()
+    };
+    terminal::print_line(text).map_err(Error::Output)
 }
