@@ -134,6 +134,7 @@ pub(crate) fn lines(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     let line = |(name, value): (&String, &Value)| match value {
         Value::Null => None,
+        Value::Object(fields) if fields.is_empty() => None,
         Value::Object(_) => Some(format!("{indent}{name}:\n{}", lines(value, depth + 1))),
         Value::Array(items) if items.iter().any(Value::is_object) => {
             let items: Vec<String> = items

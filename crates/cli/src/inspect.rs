@@ -16,6 +16,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     let found = inspect(&args.file)?;
-    output.show(&found, || lines(&found, 0))?;
+    output.show(&found, || {
+        // The one thing that everybody looks for comes first.
+        let kind = found["kind"].as_str().unwrap_or_default();
+        format!("{}: {kind}\n{}", args.file.display(), lines(&found, 1))
+    })?;
     Ok(Outcome::Good)
 }
