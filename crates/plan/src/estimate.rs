@@ -31,6 +31,13 @@ pub struct Estimate {
     pub rms_weight_rounding: f64,
 }
 
+impl Estimate {
+    /// Bits after the binary point that released logits are rounded to: the guaranteed precision less 2 bits.
+    pub fn released_bits(&self) -> i32 {
+        self.precision_bits.floor() as i32 - 2
+    }
+}
+
 /// Sizes of the limbs of a candidate's chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Limbs {

@@ -319,7 +319,7 @@ impl ClientPlan {
 
     /// Bits after the binary point that released logits are rounded to: the guaranteed precision less 2 bits.
     pub fn released_bits(&self) -> i32 {
-        self.estimate.precision_bits.floor() as i32 - 2
+        self.estimate.released_bits()
     }
 
     fn check(self) -> Result<Self, Error> {
