@@ -4,10 +4,8 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sordino_ring::{
-    Modulus, NttTable, backend, primes_below,
-    sample::{
-        SecretRng, UniformDomain, expand_uniform, expand_uniform_packed_into, gaussian, ternary,
-    },
+    Modulus, NttTable, ResidueMatrix, backend, primes_below,
+    sample::{SEGMENT, SecretRng, UniformDomain, UniformStream, gaussian, ternary},
     unpack,
 };
 
@@ -48,7 +46,6 @@ fn transforms(criterion: &mut Criterion) {
 fn sampling(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sampling, 2^14");
     let domain = UniformDomain {
-        index: 0,
         limb: 0,
         purpose: 0,
     };
@@ -60,20 +57,19 @@ fn sampling(criterion: &mut Criterion) {
         )
         .expect("a modulus");
         let mut out = vec![0; RING_DEGREE];
-        group.bench_function(format!("expand_uniform {bits} bits"), |bencher| {
-            bencher.iter(|| expand_uniform(&[1; 32], domain, &q, black_box(&mut out)));
+        let seed = [1; 32];
+        let stream = UniformStream::new(&seed, domain, &q);
+        group.bench_function(format!("expand a row of {bits} bits"), |bencher| {
+            bencher.iter(|| stream.expand_row(0, black_box(&mut out)));
         });
-        let mut packed = vec![0; RING_DEGREE * q.byte_width()];
-        group.bench_function(
-            format!("expand_uniform_packed_into {bits} bits"),
-            |bencher| {
-                bencher.iter(|| {
-                    expand_uniform_packed_into(&[1; 32], domain, &q, black_box(&mut packed))
-                });
-            },
-        );
+        let rows = RING_DEGREE / SEGMENT;
+        let mut strip = ResidueMatrix::zeros(rows, SEGMENT, q.byte_width());
+        group.bench_function(format!("expand a strip of {bits} bits"), |bencher| {
+            bencher.iter(|| stream.expand_strip(0, 0, black_box(&mut strip)));
+        });
+        let packed = strip.as_bytes();
         group.bench_function(format!("unpack {bits} bits"), |bencher| {
-            bencher.iter(|| unpack(q.byte_width(), black_box(&packed), black_box(&mut out)));
+            bencher.iter(|| unpack(q.byte_width(), black_box(packed), black_box(&mut out)));
         });
     }
     let mut rng = SecretRng::from_seed([0; 32]);

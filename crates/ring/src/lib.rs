@@ -16,6 +16,7 @@ pub mod prime;
 mod residue_bytes;
 mod residue_matrix;
 pub mod sample;
+mod strip;
 
 pub use error::Error;
 pub use modulus::Modulus;
@@ -24,3 +25,4 @@ pub use polynomial::{Coefficient, Evaluation, RnsPolynomial};
 pub use prime::{is_prime, prime_near, primes_below};
 pub use residue_bytes::{pack, unpack};
 pub use residue_matrix::ResidueMatrix;
+pub use strip::{Strip, StripMut};

@@ -24,18 +24,20 @@ impl ResidueMatrix {
     /// # Panics
     /// If `width` is not 1 to 8, `columns` is 0 or the size overflows.
     pub fn zeros(rows: usize, columns: usize, width: usize) -> Self {
-        assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
-        assert!(columns > 0, "a matrix needs columns");
-        let size = rows
-            .checked_mul(columns)
-            .and_then(|n| n.checked_mul(width))
-            .expect("matrix size overflows");
         Self {
             rows,
             columns,
             width,
-            data: vec![0; size],
+            data: vec![0; Self::size(rows, columns, width)],
         }
+    }
+
+    fn size(rows: usize, columns: usize, width: usize) -> usize {
+        assert!((1..=8).contains(&width), "width must be 1 to 8 bytes");
+        assert!(columns > 0, "a matrix needs columns");
+        rows.checked_mul(columns)
+            .and_then(|n| n.checked_mul(width))
+            .expect("matrix size overflows")
     }
 
     /// Takes packed bytes as they are; [`validate`](Self::validate) checks the residues.
@@ -75,6 +77,15 @@ impl ResidueMatrix {
             width,
             data,
         })
+    }
+
+    /// Gives the matrix another shape; the residues are then unspecified. Memory is only taken where there is too little.
+    ///
+    /// # Panics
+    /// As [`zeros`](Self::zeros).
+    pub fn reshape(&mut self, rows: usize, columns: usize, width: usize) {
+        self.data.resize(Self::size(rows, columns, width), 0);
+        (self.rows, self.columns, self.width) = (rows, columns, width);
     }
 
     /// The number of polynomials.

@@ -73,16 +73,29 @@ def transform(a, q):
     return values
 
 
+SEGMENT = 64
+
+
 def uniform(seed, index, limb, purpose, q, count):
     bits = q.bit_length()
     width = (bits + 7) // 8
-    message = b"sordino ring uniform residues v1" + bytes([purpose])
-    message += index.to_bytes(8, "little") + limb.to_bytes(4, "little")
-    stream = blake3(message, key=seed).digest(length=count * width * 4)
-    candidates = (int.from_bytes(stream[i : i + width], "little") for i in range(0, len(stream), width))
-    accepted = [v for v in (c & ((1 << bits) - 1) for c in candidates) if v < q]
-    assert len(accepted) >= count
-    return accepted[:count]
+    result = []
+    for segment in range(-(-count // SEGMENT)):
+        place = bytes([purpose]) + limb.to_bytes(4, "little") + segment.to_bytes(4, "little")
+
+        def stream(context, message, start, numbers):
+            hasher = blake3(context + message, key=seed)
+            data = hasher.digest(length=numbers * width, seek=start * width)
+            cut = (int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width))
+            return [c & ((1 << bits) - 1) for c in cut]
+
+        candidates = stream(b"sordino ring uniform residues v2", place, index * SEGMENT, SEGMENT)
+        replacements = stream(
+            b"sordino ring uniform replacements v2", place + index.to_bytes(8, "little"), 0, 8 * SEGMENT
+        )
+        accepted = iter([v for v in replacements if v < q])
+        result += [v if v < q else next(accepted) for v in candidates]
+    return result[:count]
 
 
 for bits in (20, 32, 50):

@@ -1,15 +1,30 @@
 //! The expansion of public seeds: known answers, uniformity, separation of domains.
 
 use sordino_ring::{
-    Modulus,
-    sample::{UniformDomain, expand_uniform, expand_uniform_packed_into},
-    unpack,
+    Modulus, ResidueMatrix,
+    sample::{SEGMENT, UniformDomain, UniformStream},
 };
 
-fn expand(seed: &[u8; 32], domain: UniformDomain, q: u64, count: usize) -> Vec<u64> {
+/// Index of the polynomial, and the rest of the domain.
+#[derive(Clone, Copy)]
+struct Place {
+    index: u64,
+    limb: u32,
+    purpose: u8,
+}
+
+fn expand(seed: &[u8; 32], place: Place, q: u64, count: usize) -> Vec<u64> {
     let mut out = vec![u64::MAX; count];
-    expand_uniform(seed, domain, &Modulus::new(q).unwrap(), &mut out);
+    let modulus = Modulus::new(q).unwrap();
+    UniformStream::new(seed, domain(place), &modulus).expand_row(place.index, &mut out);
     out
+}
+
+fn domain(place: Place) -> UniformDomain {
+    UniformDomain {
+        limb: place.limb,
+        purpose: place.purpose,
+    }
 }
 
 const SEED: [u8; 32] = {
@@ -25,51 +40,51 @@ const SEED: [u8; 32] = {
 #[test]
 fn uniform_known_answers() {
     // Computed by tests/known_answers.py. These are the file format: they must never change.
-    let answers: [(u64, UniformDomain, [u64; 4], &str); 4] = [
+    let answers: [(u64, Place, [u64; 4], &str); 4] = [
         (
             4_294_967_291,
-            UniformDomain {
+            Place {
                 index: 0,
                 limb: 0,
                 purpose: 1,
             },
-            [1726403389, 3474239251, 1103057400, 2337292942],
-            "f7add41ae461b09d1649d55bfd613195e42786244521137a635d764a508e984a",
+            [1102151722, 1734597884, 3926238556, 2259153582],
+            "4a3d7d7e12f25a094cee043b7028dffb9b5fe9b36632140a4d55246ce4e3654e",
         ),
         (
             4_294_967_311,
-            UniformDomain {
+            Place {
                 index: 3,
                 limb: 2,
                 purpose: 1,
             },
-            [994154722, 1961304785, 2277247229, 1320270917],
-            "83ffd1c1cfca73733427114056c921f2addcccc42fdc2d261c19f40faa4d141d",
+            [4139526148, 3020576759, 4211211175, 854901616],
+            "62eef75214b899a7eeb6a61ff86303886123c66cba741de2626583182c82111d",
         ),
         (
             1_125_899_906_842_597,
-            UniformDomain {
+            Place {
                 index: 1 << 40,
                 limb: 5,
                 purpose: 2,
             },
             [
-                546438035288756,
-                836060743633835,
-                911742064971427,
-                173366787442635,
+                447284106090997,
+                998919396206780,
+                809004576192952,
+                1050144768915964,
             ],
-            "8804b4f464691424b7e5b8838cee3a9991fa42a07acb6f7978da2af2a0832f3e",
+            "181e4a9ee1ed56dd73431cd05d8142f74dc7c6a33b6487dbef8546eb247a3f43",
         ),
         (
             65537,
-            UniformDomain {
+            Place {
                 index: 7,
                 limb: 1,
                 purpose: 255,
             },
-            [25454, 39839, 41141, 42319],
-            "145aa249354219a024294d5161536c6bc393407b6d15edd05acb266ac1b34d28",
+            [56341, 54300, 50256, 41790],
+            "3f5a8a126cee286c8e30097aebb475ac6f276fc35ff7a530bcfa3712c24ac6c8",
         ),
     ];
     for (q, domain, first, digest) in answers {
@@ -81,23 +96,38 @@ fn uniform_known_answers() {
 }
 
 #[test]
-fn shorter_expansions_are_prefixes_and_packed_ones_agree() {
-    let domain = UniformDomain {
-        index: 12,
-        limb: 3,
-        purpose: 1,
-    };
+fn rows_strips_and_prefixes_agree() {
     for q in [65537, 4_294_967_291, 4_294_967_311, 1_125_899_906_842_597] {
         let modulus = Modulus::new(q).unwrap();
-        let long = expand(&SEED, domain, q, 4096);
-        assert!(long.iter().all(|&v| v < q));
-        for count in [0, 1, 7, 1023, 1024, 1025, 4096] {
-            assert_eq!(expand(&SEED, domain, q, count), long[..count]);
-            let mut packed = vec![0; count * modulus.byte_width()];
-            expand_uniform_packed_into(&SEED, domain, &modulus, &mut packed);
-            let mut unpacked = vec![0; count];
-            unpack(modulus.byte_width(), &packed, &mut unpacked);
-            assert_eq!(unpacked, long[..count]);
+        let place = |index| Place {
+            index,
+            limb: 3,
+            purpose: 1,
+        };
+        for columns in [1, 16, SEGMENT, SEGMENT + 1, 4 * SEGMENT] {
+            let rows: Vec<Vec<u64>> = (12..17)
+                .map(|index| expand(&SEED, place(index), q, 4 * SEGMENT))
+                .collect();
+            assert!(rows.iter().flatten().all(|&v| v < q));
+            let stream = UniformStream::new(&SEED, domain(place(0)), &modulus);
+            let mut matrix = ResidueMatrix::zeros(5, columns, modulus.byte_width());
+            stream.expand_rows(12, &mut matrix);
+            let mut unpacked = vec![0; columns];
+            for (row, expected) in rows.iter().enumerate() {
+                matrix.unpack_row_into(row, &mut unpacked);
+                assert_eq!(unpacked, expected[..columns], "{q}, row {row}");
+                assert_eq!(expand(&SEED, place(12 + row as u64), q, columns), unpacked);
+            }
+            let segment = (columns - 1) / SEGMENT;
+            let of_segment = segment * SEGMENT..columns;
+            let mut strip = ResidueMatrix::zeros(4, of_segment.len(), modulus.byte_width());
+            stream.expand_strip(segment, 13, &mut strip);
+            for row in 0..4 {
+                assert_eq!(
+                    strip.row(row),
+                    matrix.strip(of_segment.clone()).row(row + 1)
+                );
+            }
         }
     }
 }
@@ -117,7 +147,7 @@ fn expansion_is_uniform() {
         let mut counts = [0_usize; CLASSES];
         for v in expand(
             &[42; 32],
-            UniformDomain {
+            Place {
                 index: 1,
                 limb: 0,
                 purpose: 1,
@@ -139,7 +169,7 @@ fn expansion_is_uniform() {
     let mut counts = [0_usize; 257];
     for v in expand(
         &[43; 32],
-        UniformDomain {
+        Place {
             index: 1,
             limb: 0,
             purpose: 1,
@@ -161,25 +191,25 @@ fn expansion_is_uniform() {
 #[test]
 fn every_part_of_the_domain_separates() {
     let q = 1_125_899_906_842_597;
-    let base = UniformDomain {
+    let base = Place {
         index: 1,
         limb: 1,
         purpose: 1,
     };
     let variants = [
         expand(&SEED, base, q, 64),
-        expand(&SEED, UniformDomain { index: 2, ..base }, q, 64),
+        expand(&SEED, Place { index: 2, ..base }, q, 64),
         expand(
             &SEED,
-            UniformDomain {
+            Place {
                 index: 1 << 32 | 1,
                 ..base
             },
             q,
             64,
         ),
-        expand(&SEED, UniformDomain { limb: 2, ..base }, q, 64),
-        expand(&SEED, UniformDomain { purpose: 2, ..base }, q, 64),
+        expand(&SEED, Place { limb: 2, ..base }, q, 64),
+        expand(&SEED, Place { purpose: 2, ..base }, q, 64),
         expand(&[0; 32], base, q, 64),
     ];
     for (i, a) in variants.iter().enumerate() {

@@ -28,6 +28,8 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unfold,
     unpack: avx512_vbmi::unpack,
     pack: avx512_vbmi::pack,
+    screen: packed::screen,
+    square_packed: packed::square_packed,
     cumulative_lookup,
 };
 
@@ -39,6 +41,9 @@ pub(crate) fn supported() -> bool {
         && is_x86_feature_detected!("avx512ifma")
         && is_x86_feature_detected!("avx512vbmi")
 }
+
+#[path = "avx512_packed.rs"]
+mod packed;
 
 const SHIFT: u32 = 52;
 const LANES: usize = 8;

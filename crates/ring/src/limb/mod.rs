@@ -31,6 +31,10 @@ pub(crate) struct Kernel {
     /// Width, packed bytes, residues; exactly as long as each other, width 1 to 8.
     pub(crate) unpack: fn(usize, &[u8], &mut [u64]),
     pub(crate) pack: fn(usize, &[u64], &mut [u8]),
+    /// Masks packed candidates to the bits of the modulus and counts those not below it.
+    pub(crate) screen: fn(&Modulus, &mut [u8]) -> usize,
+    /// [`square_shifted_assign`](Self::square_shifted_assign) on packed residues.
+    pub(crate) square_packed: fn(&Modulus, [u64; 2], &mut [u8], &mut [u8], &mut [u8]),
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
     pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
 }
@@ -131,6 +135,31 @@ impl Backend {
         same_length(c0.len(), c2.len());
         assert!(r < modulus.value(), "the constant must be reduced");
         (self.limb.square_shifted_assign)(modulus, c0, c1, r, c2);
+    }
+
+    /// Packed (c0, c1) becomes the components 0 and 1 of x·(x + r) with x = c0 + bias + c1·s, and `c2` the third.
+    ///
+    /// # Panics
+    /// If the lengths differ or are no whole number of residues.
+    pub fn square_packed(
+        &self,
+        modulus: &Modulus,
+        (bias, r): (u64, u64),
+        c0: &mut [u8],
+        c1: &mut [u8],
+        c2: &mut [u8],
+    ) {
+        same_length(c0.len(), c1.len());
+        same_length(c0.len(), c2.len());
+        assert!(
+            c0.len().is_multiple_of(modulus.byte_width()),
+            "whole residues"
+        );
+        assert!(
+            bias < modulus.value() && r < modulus.value(),
+            "the constants must be reduced"
+        );
+        (self.limb.square_packed)(modulus, [bias, r], c0, c1, c2);
     }
 
     /// out = a, taken as a number in (-p/2, p/2) with p the modulus `from`, mod `to`; either may be the larger one.

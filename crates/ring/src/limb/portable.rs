@@ -22,6 +22,8 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unfold: |twist, a| unfold::<64>(twist, a),
     unpack: residue_bytes::portable::unpack,
     pack: residue_bytes::portable::pack,
+    screen,
+    square_packed,
     cumulative_lookup,
 };
 
@@ -101,6 +103,47 @@ pub(super) fn square_shifted_assign(
         *c2 = modulus.mul(*c1, *c1);
         *c1 = modulus.mul(*c1, doubled);
         *c0 = modulus.mul(*c0, shifted);
+    }
+}
+
+pub(super) fn screen(modulus: &Modulus, bytes: &mut [u8]) -> usize {
+    let width = modulus.byte_width();
+    let (q, mask) = (modulus.value(), u64::MAX >> (64 - modulus.bits()));
+    let mut rejected = 0;
+    for bytes in bytes.chunks_exact_mut(width) {
+        let mut word = [0; 8];
+        word[..width].copy_from_slice(bytes);
+        let candidate = u64::from_le_bytes(word) & mask;
+        rejected += usize::from(candidate >= q);
+        bytes.copy_from_slice(&candidate.to_le_bytes()[..width]);
+    }
+    rejected
+}
+
+pub(super) fn square_packed(
+    modulus: &Modulus,
+    [bias, r]: [u64; 2],
+    c0: &mut [u8],
+    c1: &mut [u8],
+    c2: &mut [u8],
+) {
+    const CHUNK: usize = 64;
+    let width = modulus.byte_width();
+    let mut residues = [[0; CHUNK]; 3];
+    for ((c0, c1), c2) in c0
+        .chunks_mut(CHUNK * width)
+        .zip(c1.chunks_mut(CHUNK * width))
+        .zip(c2.chunks_mut(CHUNK * width))
+    {
+        let count = c0.len() / width;
+        let [x0, x1, x2] = residues.each_mut().map(|x| &mut x[..count]);
+        residue_bytes::portable::unpack(width, c0, x0);
+        residue_bytes::portable::unpack(width, c1, x1);
+        add_scalar_assign(modulus, x0, bias);
+        square_shifted_assign(modulus, x0, x1, r, x2);
+        residue_bytes::portable::pack(width, x0, c0);
+        residue_bytes::portable::pack(width, x1, c1);
+        residue_bytes::portable::pack(width, x2, c2);
     }
 }
 

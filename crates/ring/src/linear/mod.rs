@@ -16,14 +16,19 @@ pub(crate) mod portable;
 pub(crate) use group::Group;
 pub use map::{LinearMap, Tile, WeightWidth};
 
-use crate::{Modulus, ResidueMatrix, backend::Backend};
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use crate::{Modulus, ResidueMatrix, Strip, StripMut, backend::Backend};
 
 /// A backend's form of a [`LinearMap`], with the weights in the order its kernel reads them.
 ///
-/// The seam for other backends: a whole map in, whole rows out. Shapes are checked by the caller.
+/// The seam for other backends: whole tiles in, whole tiles out, one strip of columns at a time. Shapes are checked by
+/// the caller, which also spreads strips over threads.
 pub(crate) trait LinearKernel: Send + Sync {
     /// Overwrites every row of `output` that some tile writes.
-    fn apply(&self, modulus: &Modulus, input: &ResidueMatrix, output: &mut ResidueMatrix);
+    fn apply(&self, modulus: &Modulus, input: Strip<'_>, output: &mut StripMut<'_>);
 }
 
 /// The entry of a backend's table: prepares a map for its kernel.
@@ -81,8 +86,40 @@ impl PreparedLinearMap {
     /// If a shape or width differs.
     ///
     /// # Cost
-    /// [`byte_products`](Self::byte_products) · N · width; parallel over blocks of columns.
+    /// [`byte_products`](Self::byte_products) · N · width; parallel over strips of columns.
     pub fn apply(&self, modulus: &Modulus, input: &ResidueMatrix, output: &mut ResidueMatrix) {
+        thread_local! {
+            static GATHERED: RefCell<ResidueMatrix> = RefCell::new(ResidueMatrix::zeros(0, 1, 1));
+        }
+        assert_eq!(
+            input.columns(),
+            output.columns(),
+            "columns of input and output"
+        );
+        let columns = self.strip_columns(input);
+        output
+            .strips_mut(columns)
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(index, mut output)| {
+                let start = index * columns;
+                let strip = input.strip(start..start + output.columns());
+                GATHERED.with_borrow_mut(|gathered| {
+                    gathered.copy_from_strip(strip);
+                    let strip = gathered.strip(0..gathered.columns());
+                    self.apply_strip(modulus, strip, &mut output);
+                });
+            });
+    }
+
+    /// The same for a strip of columns, on the calling thread.
+    ///
+    /// # Shapes
+    /// input \[input_rows, columns\], output \[output_rows, columns\], both with `modulus.byte_width()` bytes a residue.
+    ///
+    /// # Panics
+    /// If a shape or width differs.
+    pub fn apply_strip(&self, modulus: &Modulus, input: Strip<'_>, output: &mut StripMut<'_>) {
         assert_eq!(input.rows(), self.input_rows, "rows of the input");
         assert_eq!(output.rows(), self.output_rows, "rows of the output");
         assert_eq!(
@@ -96,6 +133,15 @@ impl PreparedLinearMap {
             output.row_mut(row as usize).fill(0);
         }
         self.kernel.apply(modulus, input, output);
+    }
+
+    /// Columns of a strip of which the inputs take a good part of a second-level cache, with work for all threads.
+    fn strip_columns(&self, input: &ResidueMatrix) -> usize {
+        const INPUT_BYTES: usize = 256 << 10;
+        const UNIT: usize = 64;
+        let fitting = INPUT_BYTES / (UNIT * input.rows() * input.width()).max(1);
+        let shared = input.columns() / (UNIT * 4 * rayon::current_num_threads());
+        UNIT * fitting.min(shared).clamp(1, 8)
     }
 
     /// The number of input rows.

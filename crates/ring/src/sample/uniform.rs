@@ -1,115 +1,181 @@
 //! Uniform residues from a public seed: part of the file format.
+//!
+//! The residues of many polynomials at the same few positions come from one stretch of one stream. A reader that takes
+//! a strip of columns through a layer so expands just these columns, in one piece, into memory that stays in its cache.
 
-use crate::{Modulus, pack, unpack};
+use std::ops::Range;
+
+use crate::{Modulus, ResidueMatrix, StripMut, backend, unpack};
+
+/// Positions that share a stream: the width of the strips into which a polynomial is cut for expansion.
+pub const SEGMENT: usize = 64;
 
 /// What a stretch of uniform residues is for: other values give independent residues from the same seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UniformDomain {
-    /// Which polynomial, e.g. the index of the ciphertext or of the digit.
-    pub index: u64,
     /// Which limb, as its position in the list of primes.
     pub limb: u32,
     /// Which use of the seed: ciphertext, evaluation key, …; the users number them.
     pub purpose: u8,
 }
 
-/// Separates this use of the seed as a BLAKE3 key from every other.
-const CONTEXT: &[u8] = b"sordino ring uniform residues v1";
+/// The largest index of a polynomial: the stream's positions stay below 2^64.
+pub const MAX_INDEX: u64 = 1 << 48;
 
-/// Candidates taken from the stream at a time: several KiB, so that BLAKE3 computes many blocks at once.
-const CHUNK: usize = 1024;
+/// Separates the uses of the seed as a BLAKE3 key from each other.
+const CANDIDATES: &[u8] = b"sordino ring uniform residues v2";
+const REPLACEMENTS: &[u8] = b"sordino ring uniform replacements v2";
 
-/// Fills `out` with uniform residues in `[0, q)`.
+/// The uniform residues of one domain, by index of the polynomial and position.
 ///
-/// **Format.** The stream is the extended output of BLAKE3 in keyed mode, key `seed`, over `"sordino ring uniform residues
-/// v1"`, `purpose` (1 byte), `index` (8) and `limb` (4), little-endian. It is cut into candidates of
-/// [`byte_width`](Modulus::byte_width) little-endian bytes, masked to [`bits`](Modulus::bits) bits; those not below q
-/// are skipped.
+/// **Format.** Positions are cut into segments of [`SEGMENT`]; the last one may be shorter. The *candidates* of segment
+/// s are the extended output of BLAKE3 in keyed mode, key `seed`, over `"sordino ring uniform residues v2"`, `purpose`
+/// (1 byte), `limb` (4) and s (4), little-endian, cut into numbers of [`byte_width`](Modulus::byte_width) little-endian
+/// bytes, masked to [`bits`](Modulus::bits) bits. Candidate `index` · SEGMENT + j is residue j of the segment of
+/// polynomial `index`, if it is below q. Those of a segment that are not are replaced, in their order, by the accepted
+/// numbers of another stream, cut and masked alike: that over `"sordino ring uniform replacements v2"`, `purpose`,
+/// `limb`, s and `index` (8).
 ///
 /// Seed and result are public, the time depends on them.
-pub fn expand_uniform(seed: &[u8; 32], domain: UniformDomain, modulus: &Modulus, out: &mut [u64]) {
-    let mut candidates = Candidates::new(seed, domain, modulus);
-    let mut rest = out;
-    while !rest.is_empty() {
-        let accepted = candidates.next();
-        let taken = accepted.len().min(rest.len());
-        let (filled, unfilled) = rest.split_at_mut(taken);
-        filled.copy_from_slice(&accepted[..taken]);
-        rest = unfilled;
-    }
-}
-
-/// Like [`expand_uniform`], but writes packed residues: a row of a [`ResidueMatrix`](crate::ResidueMatrix).
 ///
-/// # Panics
-/// If `out` is not a whole number of residues.
-pub fn expand_uniform_packed_into(
-    seed: &[u8; 32],
+/// # Cost
+/// Fastest for primes just below a power of two, which need hardly any replacement.
+pub struct UniformStream<'a> {
+    seed: &'a [u8; 32],
     domain: UniformDomain,
-    modulus: &Modulus,
-    out: &mut [u8],
-) {
-    let width = modulus.byte_width();
-    assert!(
-        out.len().is_multiple_of(width),
-        "the buffer must hold whole residues"
-    );
-    let mut candidates = Candidates::new(seed, domain, modulus);
-    let mut rest = out;
-    while !rest.is_empty() {
-        let accepted = candidates.next();
-        let taken = accepted.len().min(rest.len() / width);
-        let (filled, unfilled) = rest.split_at_mut(taken * width);
-        pack(width, &accepted[..taken], filled);
-        rest = unfilled;
-    }
+    modulus: &'a Modulus,
 }
 
-/// The stream, a chunk of accepted candidates at a time.
-struct Candidates<'m> {
-    stream: blake3::OutputReader,
-    modulus: &'m Modulus,
-    bytes: Vec<u8>,
-    accepted: [u64; CHUNK],
-}
-
-impl<'m> Candidates<'m> {
-    fn new(seed: &[u8; 32], domain: UniformDomain, modulus: &'m Modulus) -> Self {
-        let mut hasher = blake3::Hasher::new_keyed(seed);
-        hasher
-            .update(CONTEXT)
-            .update(&[domain.purpose])
-            .update(&domain.index.to_le_bytes())
-            .update(&domain.limb.to_le_bytes());
-        let bytes = vec![0; CHUNK * modulus.byte_width()];
+impl<'a> UniformStream<'a> {
+    /// The residues of that seed, domain and modulus.
+    pub fn new(seed: &'a [u8; 32], domain: UniformDomain, modulus: &'a Modulus) -> Self {
         Self {
-            stream: hasher.finalize_xof(),
+            seed,
+            domain,
             modulus,
-            bytes,
-            accepted: [0; CHUNK],
         }
     }
 
-    fn next(&mut self) -> &[u64] {
-        self.stream.fill(&mut self.bytes);
-        unpack(self.modulus.byte_width(), &self.bytes, &mut self.accepted);
+    /// Fills a strip with one segment of consecutive polynomials: row r is polynomial `first_index` + r.
+    ///
+    /// # Shapes
+    /// `strip` polynomials × positions of the segment.
+    ///
+    /// # Panics
+    /// If the strip is wider than a segment or has residues of another width, or an index is above [`MAX_INDEX`].
+    pub fn expand_strip(&self, segment: usize, first_index: u64, strip: &mut ResidueMatrix) {
+        let width = self.modulus.byte_width();
+        let (rows, columns) = (strip.rows(), strip.columns());
+        assert!(columns <= SEGMENT, "a strip of {columns} positions");
+        assert_eq!(strip.width(), width, "width of the strip");
+        let mut stream = self.candidates(segment, first_index..first_index + rows as u64);
+        if columns == SEGMENT {
+            stream.fill(strip.as_mut_bytes());
+        } else {
+            let mut whole = [0; SEGMENT * 8];
+            for bytes in strip.as_mut_bytes().chunks_exact_mut(columns * width) {
+                stream.fill(&mut whole[..SEGMENT * width]);
+                bytes.copy_from_slice(&whole[..columns * width]);
+            }
+        }
+        let bytes = strip.as_mut_bytes();
+        for (index, bytes) in (first_index..).zip(bytes.chunks_exact_mut(columns * width)) {
+            self.accept(segment, index, bytes);
+        }
+    }
+
+    /// Fills whole rows: row r becomes polynomial `first_index` + r.
+    ///
+    /// # Panics
+    /// If the residues have another width, or an index is above [`MAX_INDEX`].
+    pub fn expand_rows(&self, first_index: u64, rows: &mut ResidueMatrix) {
+        let mut strip = ResidueMatrix::zeros(0, 1, self.modulus.byte_width());
+        for (segment, target) in rows.strips_mut(SEGMENT).into_iter().enumerate() {
+            self.expand_into(segment, first_index, &mut strip, target);
+        }
+    }
+
+    fn expand_into(
+        &self,
+        segment: usize,
+        first_index: u64,
+        strip: &mut ResidueMatrix,
+        mut target: StripMut<'_>,
+    ) {
+        strip.reshape(target.rows(), target.columns(), target.width());
+        self.expand_strip(segment, first_index, strip);
+        for row in 0..target.rows() {
+            target.row_mut(row).copy_from_slice(strip.row(row));
+        }
+    }
+
+    /// Fills `out` with the first residues of one polynomial.
+    ///
+    /// # Panics
+    /// If the index is above [`MAX_INDEX`].
+    pub fn expand_row(&self, index: u64, out: &mut [u64]) {
+        let width = self.modulus.byte_width();
+        let mut bytes = [0; SEGMENT * 8];
+        for (segment, out) in out.chunks_mut(SEGMENT).enumerate() {
+            let bytes = &mut bytes[..SEGMENT * width];
+            self.candidates(segment, index..index + 1).fill(bytes);
+            let bytes = &mut bytes[..out.len() * width];
+            self.accept(segment, index, bytes);
+            unpack(width, bytes, out);
+        }
+    }
+
+    /// Masks one polynomial's candidates of a segment and replaces those that are not below q.
+    fn accept(&self, segment: usize, index: u64, bytes: &mut [u8]) {
+        let width = self.modulus.byte_width();
+        if (backend::process_default().limb.screen)(self.modulus, bytes) == 0 {
+            return;
+        }
+        let mut stream = self.replacements(segment, index);
+        let read = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..width].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
         let (q, mask) = (self.modulus.value(), u64::MAX >> (64 - self.modulus.bits()));
-        let mut rejected = 0;
-        for value in &mut self.accepted {
-            *value &= mask;
-            rejected += u64::from(*value >= q);
+        for residue in bytes.chunks_exact_mut(width) {
+            if read(residue) < q {
+                continue;
+            }
+            let replacement = loop {
+                let mut candidate = [0; 8];
+                stream.fill(&mut candidate[..width]);
+                let candidate = u64::from_le_bytes(candidate) & mask;
+                if candidate < q {
+                    break candidate;
+                }
+            };
+            residue.copy_from_slice(&replacement.to_le_bytes()[..width]);
         }
-        if rejected == 0 {
-            // The common case for a prime just below a power of two.
-            return &self.accepted;
-        }
-        // Writes every candidate and advances only past accepted ones: no branch to mispredict.
-        let mut end = 0;
-        for i in 0..CHUNK {
-            let value = self.accepted[i];
-            self.accepted[end] = value;
-            end += usize::from(value < q);
-        }
-        &self.accepted[..end]
+    }
+
+    fn hasher(&self, context: &[u8], segment: usize) -> blake3::Hasher {
+        let segment = u32::try_from(segment).expect("a polynomial has fewer than 2^32 positions");
+        let mut hasher = blake3::Hasher::new_keyed(self.seed);
+        hasher
+            .update(context)
+            .update(&[self.domain.purpose])
+            .update(&self.domain.limb.to_le_bytes())
+            .update(&segment.to_le_bytes());
+        hasher
+    }
+
+    fn candidates(&self, segment: usize, indices: Range<u64>) -> blake3::OutputReader {
+        assert!(indices.end <= MAX_INDEX, "index {} too large", indices.end);
+        let mut stream = self.hasher(CANDIDATES, segment).finalize_xof();
+        let size = SEGMENT * self.modulus.byte_width();
+        stream.set_position(indices.start * size as u64);
+        stream
+    }
+
+    fn replacements(&self, segment: usize, index: u64) -> blake3::OutputReader {
+        let mut hasher = self.hasher(REPLACEMENTS, segment);
+        hasher.update(&index.to_le_bytes());
+        hasher.finalize_xof()
     }
 }

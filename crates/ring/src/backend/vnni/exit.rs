@@ -8,6 +8,9 @@
 //! 2^27: 51 bits, so the fused operation that forms it does not round, and the one that forms r = t·2^24 + L does
 //! not either. Adding q where r < 0 makes it canonical.
 //!
+//! With at most 256 inputs a sum is at most 256 · 127 · 255 and two neighbouring planes join in 32 bits. If also
+//! inputs · 127 · q < 2^52, x itself fits an f64 and r = x - nq needs one fused operation.
+//!
 //! For 16-bit weights both rows are brought to |r| < 0.51 q first. Then x = 256·r_hi + r_lo, |x/q| < 132, and
 //! 256·r_hi - nq = r - r_lo is an integer below 1.02 q + 1 < 2^51, again exact.
 
@@ -20,6 +23,9 @@ use crate::Modulus;
 const ROUND: f64 = 6_755_399_441_055_744.0;
 const TWO_TO_24: f64 = 16_777_216.0;
 
+/// The most inputs for which neighbouring planes join in 32 bits.
+const SHALLOW_INPUTS: u64 = 256;
+
 /// Columns converted at a time: the 64-bit lanes of a vector.
 const HALF: usize = LANES / 2;
 
@@ -28,6 +34,8 @@ pub(super) struct Reducer {
     modulus: f64,
     inverse: f64,
     value: u64,
+    /// The most inputs for which a sum of products fits an f64 and its planes join in pairs.
+    shallow_inputs: usize,
 }
 
 /// Byte positions that close the gaps between eight residues of that many bytes in 64-bit lanes.
@@ -54,12 +62,14 @@ impl Reducer {
             modulus: value as f64,
             inverse: 1.0 / value as f64,
             value,
+            shallow_inputs: SHALLOW_INPUTS.min((1 << (52 - 7)) / value) as usize,
         }
     }
 
     /// Reduces and stores sixteen columns of one output, or as many as are left.
     ///
-    /// `sums` are the W planes; for 16-bit weights (B = 2) those of the low row and then those of the high row.
+    /// `sums` are the W planes; for 16-bit weights (B = 2) those of the low row and then those of the high row. They
+    /// are sums over that many inputs.
     ///
     /// # Safety
     /// The processor has the features and `target` is writable for `columns` residues of W bytes or sixteen.
@@ -68,11 +78,15 @@ impl Reducer {
     pub(super) unsafe fn store<const W: usize, const B: usize>(
         &self,
         sums: &[[__m512i; W]; B],
+        inputs: usize,
         target: *mut u8,
         columns: usize,
     ) {
-        let low = self.residues(sums, 0);
-        let high = self.residues(sums, 1);
+        let (low, high) = if B == 1 && inputs <= self.shallow_inputs {
+            self.shallow_residues(&sums[0])
+        } else {
+            (self.residues(sums, 0), self.residues(sums, 1))
+        };
         let close = |residues| {
             // SAFETY: the index is a vector of constants.
             let index = unsafe { _mm512_loadu_epi8(Layout::<W>::CLOSE.as_ptr().cast()) };
@@ -121,6 +135,37 @@ impl Reducer {
             remainder = self.combine(self.remainder(&sums[B - 1], half), remainder);
         }
         self.canonical(remainder)
+    }
+
+    /// The canonical residues of sixteen columns, for small sums.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn shallow_residues<const W: usize>(&self, sums: &[__m512i; W]) -> (__m512i, __m512i) {
+        // Planes 2p and 2p + 1 as one number.
+        let pair = |p: usize| {
+            if 2 * p + 1 < W {
+                _mm512_add_epi32(sums[2 * p], _mm512_slli_epi32::<8>(sums[2 * p + 1]))
+            } else {
+                sums[2 * p]
+            }
+        };
+        let two_to_16 = _mm512_set1_pd(65_536.0);
+        let last = W.div_ceil(2) - 1;
+        let top = pair(last);
+        let mut low = _mm512_cvtepi32_pd(_mm512_castsi512_si256(top));
+        let mut high = _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64::<1>(top));
+        for p in (0..last).rev() {
+            let pair = pair(p);
+            let (first, second) = (
+                _mm512_cvtepi32_pd(_mm512_castsi512_si256(pair)),
+                _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64::<1>(pair)),
+            );
+            low = _mm512_fmadd_pd(low, two_to_16, first);
+            high = _mm512_fmadd_pd(high, two_to_16, second);
+        }
+        let modulus = _mm512_set1_pd(self.modulus);
+        let canonical = |x| self.canonical(_mm512_fnmadd_pd(self.quotient(x), modulus, x));
+        (canonical(low), canonical(high))
     }
 
     /// x mod q in (-0.51 q, 0.51 q) for eight columns.

@@ -2,55 +2,51 @@
 
 use std::{arch::x86_64::*, hint::black_box};
 
-use super::lookahead::Lookahead;
-
 /// The most accumulators a register block may have; larger ones are never asked for and not compiled.
 const MAX_ACCUMULATORS: usize = 27;
 
-/// Adds the product of a block of weights \[quads, rows\] and a panel \[quads, W\] to the sums \[rows, W\], which it
-/// overwrites unless it continues an earlier pass. Requests the bytes `ahead` meanwhile.
+/// Adds the product of a block of weights \[read, rows\] and the quads \[read, W\] at the positions `read` to the sums
+/// \[rows, W\], which it overwrites unless it continues an earlier pass.
 ///
 /// # Panics
-/// If the lengths do not fit together.
+/// If the lengths do not fit together or a quad does not exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn multiply<const W: usize>(
     weights: &[i32],
-    panel: &[[__m512i; W]],
+    quads: &[[__m512i; W]],
+    read: &[u32],
     sums: &mut [[__m512i; W]],
     continues: bool,
-    ahead: &mut Lookahead<'_>,
-    stretch: usize,
 ) {
     let rows = sums.len();
-    assert_eq!(weights.len(), rows * panel.len());
+    assert_eq!(weights.len(), rows * read.len());
     // SAFETY: the lengths fit, as just checked and by the match.
     unsafe {
         match rows {
-            1 => register_block::<1, W>(weights, panel, sums, continues, ahead, stretch),
-            2 => register_block::<2, W>(weights, panel, sums, continues, ahead, stretch),
-            3 => register_block::<3, W>(weights, panel, sums, continues, ahead, stretch),
-            4 => register_block::<4, W>(weights, panel, sums, continues, ahead, stretch),
-            5 => register_block::<5, W>(weights, panel, sums, continues, ahead, stretch),
-            6 => register_block::<6, W>(weights, panel, sums, continues, ahead, stretch),
-            7 => register_block::<7, W>(weights, panel, sums, continues, ahead, stretch),
-            8 => register_block::<8, W>(weights, panel, sums, continues, ahead, stretch),
+            1 => register_block::<1, W>(weights, quads, read, sums, continues),
+            2 => register_block::<2, W>(weights, quads, read, sums, continues),
+            3 => register_block::<3, W>(weights, quads, read, sums, continues),
+            4 => register_block::<4, W>(weights, quads, read, sums, continues),
+            5 => register_block::<5, W>(weights, quads, read, sums, continues),
+            6 => register_block::<6, W>(weights, quads, read, sums, continues),
+            7 => register_block::<7, W>(weights, quads, read, sums, continues),
+            8 => register_block::<8, W>(weights, quads, read, sums, continues),
             _ => unreachable!("no register block of {rows} rows"),
         }
     }
 }
 
 /// # Safety
-/// The processor has the features; there are R sums and R weights for each quad of the panel.
+/// The processor has the features; there are R sums, and R weights for each quad that is read.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn register_block<const R: usize, const W: usize>(
     weights: &[i32],
-    panel: &[[__m512i; W]],
+    quads: &[[__m512i; W]],
+    read: &[u32],
     sums: &mut [[__m512i; W]],
     continues: bool,
-    ahead: &mut Lookahead<'_>,
-    stretch: usize,
 ) {
     if R * W > MAX_ACCUMULATORS {
         unreachable!("{R} rows of {W} planes do not fit the registers");
@@ -62,18 +58,16 @@ unsafe fn register_block<const R: usize, const W: usize>(
         block = *sums;
     }
     let mut weights = weights.as_ptr();
-    for panel in panel.chunks(stretch) {
-        _mm_prefetch::<_MM_HINT_T1>(ahead.next().cast());
-        for planes in panel {
-            for (r, sums) in block.iter_mut().enumerate() {
-                // SAFETY: R weights a quad, as required.
-                let weight = _mm512_set1_epi32(unsafe { *weights.add(r) });
-                for (sum, &plane) in sums.iter_mut().zip(planes) {
-                    *sum = _mm512_dpbusd_epi32(*sum, plane, weight);
-                }
+    for &position in read {
+        let planes = &quads[position as usize];
+        for (r, sums) in block.iter_mut().enumerate() {
+            // SAFETY: R weights a quad, as required.
+            let weight = _mm512_set1_epi32(unsafe { *weights.add(r) });
+            for (sum, &plane) in sums.iter_mut().zip(planes) {
+                *sum = _mm512_dpbusd_epi32(*sum, plane, weight);
             }
-            weights = weights.wrapping_add(R);
         }
+        weights = weights.wrapping_add(R);
     }
     *sums = block;
 }
