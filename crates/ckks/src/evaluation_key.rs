@@ -10,7 +10,7 @@ use sordino_ring::ResidueMatrix;
 
 use crate::ciphertexts::zero_matrix;
 use crate::parameters::ParametersRecord;
-use crate::seed::{Purpose, expand_rows};
+use crate::seed::{Purpose, uniform};
 use crate::{Context, Error, KeyId, Parameters};
 
 /// Relinearization key: for every digit of the gadget an encryption of factor · s² under s.
@@ -99,8 +99,8 @@ impl EvaluationKey {
         let uniform = (0..context.all_limbs())
             .map(|limb| {
                 let mut matrix = zero_matrix(context, digits, limb);
-                let (modulus, purpose) = (context.modulus(limb), Purpose::Relinearization);
-                expand_rows(&seed, purpose, 0, limb, modulus, &mut matrix);
+                let purpose = Purpose::Relinearization;
+                uniform(&seed, purpose, limb, context.modulus(limb)).expand_rows(0, &mut matrix);
                 matrix
             })
             .collect();

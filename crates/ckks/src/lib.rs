@@ -34,6 +34,7 @@ pub use context::Context;
 pub use encoder::Encoder;
 pub use error::Error;
 pub use evaluation_key::{EvaluationKey, EvaluationKeyMetadata};
+pub use evaluator::{ColumnOperation, ColumnResult, ColumnSource};
 pub use gadget::Gadget;
 pub use key_id::KeyId;
 pub use mixed_radix::MixedRadix;

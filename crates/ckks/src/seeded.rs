@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
+use sordino_ring::sample::{MAX_INDEX, UniformStream};
 
 use crate::ciphertexts::{check_component, check_size, zero_matrix};
-use crate::seed::{Purpose, expand_rows};
+use crate::seed::{Purpose, uniform};
 use crate::{Ciphertexts, Context, Error, Scale};
 
 /// Fresh ciphertexts whose uniform component is expanded from a public seed: half the size.
@@ -25,7 +26,7 @@ impl SeededCiphertexts {
     /// Takes component 0 from outside, one matrix a limb, and checks every residue.
     ///
     /// # Errors
-    /// As [`Ciphertexts::from_parts`], and [`Error::Count`] if the indices of the expansion would overflow.
+    /// As [`Ciphertexts::from_parts`], and [`Error::Count`] if the indices of the expansion are too large.
     pub fn from_parts(
         context: &Context,
         seed: [u8; 32],
@@ -36,11 +37,11 @@ impl SeededCiphertexts {
         let rows = parts.first().map_or(0, ResidueMatrix::rows);
         check_size(context, parts.len(), rows)?;
         check_component(context, &parts, parts.len(), rows)?;
-        if first_index.checked_add(rows as u64).is_none() {
+        if first_index.saturating_add(rows as u64) > MAX_INDEX {
             return Err(Error::Count {
-                what: "first index of seeded ciphertexts",
-                expected: 0,
-                found: usize::MAX,
+                what: "last index of seeded ciphertexts (at most)",
+                expected: MAX_INDEX as usize,
+                found: first_index.saturating_add(rows as u64) as usize,
             });
         }
         Ok(Self {
@@ -136,6 +137,12 @@ impl SeededCiphertexts {
         })
     }
 
+    /// Component 1 of one limb.
+    pub(crate) fn uniform<'a>(&'a self, context: &'a Context, limb: usize) -> UniformStream<'a> {
+        let modulus = context.modulus(limb);
+        uniform(&self.seed, Purpose::Ciphertext, limb, modulus)
+    }
+
     /// Both components: the uniform one is expanded from the seed.
     ///
     /// # Errors
@@ -151,9 +158,8 @@ impl SeededCiphertexts {
         let uniform = (0..self.limbs())
             .map(|limb| {
                 let mut matrix = zero_matrix(context, self.len(), limb);
-                let (seed, modulus) = (&self.seed, context.modulus(limb));
-                let (purpose, first) = (Purpose::Ciphertext, self.first_index);
-                expand_rows(seed, purpose, first, limb, modulus, &mut matrix);
+                self.uniform(context, limb)
+                    .expand_rows(self.first_index, &mut matrix);
                 matrix
             })
             .collect();

@@ -3,8 +3,11 @@
 mod common;
 
 use common::{toy, uniform};
-use sordino_ckks::{Ciphertexts, Context, EvaluationKey, Gadget, KeyId, Parameters};
-use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
+use sordino_ckks::{
+    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Gadget, KeyId, Parameters,
+    Scale, SeededCiphertexts,
+};
+use sordino_ring::linear::{LinearMap, PreparedLinearMap, Tile, WeightWidth};
 use sordino_ring::{ResidueMatrix, backend};
 
 /// A little network: every kind of operation, on 11 ciphertexts (an odd number, to leave ragged blocks).
@@ -53,6 +56,11 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
     let again = context.relinearize(second, &key).unwrap();
     let group = context.rescale(square, 2).unwrap();
     let difference = context.sub(&a, &b).unwrap();
+    let (run, single) = columns(context, &a, &map, &shift);
+    assert!(
+        run == single,
+        "a run of column operations is its single operations"
+    );
     vec![
         product,
         relinearized,
@@ -61,7 +69,69 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
         again,
         group,
         difference,
+        run,
     ]
+}
+
+/// Layer, layer, square, layer and layer, square, all at once and one by one.
+fn columns(
+    context: &Context,
+    a: &Ciphertexts,
+    map: &PreparedLinearMap,
+    constants: &[i128],
+) -> (Ciphertexts, Ciphertexts) {
+    let limbs = context.limbs() - 1;
+    let layer = ColumnOperation::Linear {
+        map,
+        weight_scale: 3.0,
+        bias: constants,
+    };
+    let square = ColumnOperation::Square { shift: constants };
+    let run = |operations: &[ColumnOperation<'_>]| {
+        let source = ColumnSource::Expanded(a);
+        context.apply_columns(source, limbs, operations).unwrap()
+    };
+    let long = run(&[layer, layer, square, layer]);
+    assert_eq!(long.nanoseconds.len(), 5);
+    let short = run(&[layer, square]).ciphertexts;
+
+    let single_layer = |a: &Ciphertexts| {
+        let mut result = context.linear(a, map, 3.0).unwrap();
+        context.add_constants(&mut result, constants).unwrap();
+        result
+    };
+    let first = single_layer(&context.drop_limbs(a.clone(), 1).unwrap());
+    let squared = context
+        .square_shifted(single_layer(&first), constants)
+        .unwrap();
+    assert!(short == context.square_shifted(first, constants).unwrap());
+    (long.ciphertexts, single_layer(&squared))
+}
+
+#[test]
+fn column_operations_expand_seeds_and_refuse_what_does_not_fit() {
+    let context = common::portable(toy(256, &[32, 30], None, None));
+    let parts: Vec<_> = uniform(&context, 3, 6, 1, 2).into_parts().remove(0);
+    let scale = Scale::new(8.0).unwrap();
+    let fresh = SeededCiphertexts::from_parts(&context, [9; 32], 5, parts, scale).unwrap();
+    let square = ColumnOperation::Square { shift: &[1; 6] };
+    let source = ColumnSource::Seeded(&fresh);
+    let run = context.apply_columns(source, 2, &[square]).unwrap();
+    let expanded = fresh.clone().expand(&context).unwrap();
+    assert!(run.ciphertexts == context.square_shifted(expanded, &[1; 6]).unwrap());
+
+    let short = ColumnOperation::Square { shift: &[1; 5] };
+    for (limbs, operations) in [
+        (3, &[square][..]),
+        (0, &[square]),
+        (2, &[]),
+        (2, &[short]),
+        (2, &[square, square]),
+    ] {
+        assert!(context.apply_columns(source, limbs, operations).is_err());
+    }
+    let other = common::portable(toy(256, &[32, 31], None, None));
+    assert!(other.apply_columns(source, 2, &[square]).is_err());
 }
 
 fn parameter_sets() -> Vec<Parameters> {
@@ -111,7 +181,6 @@ fn backends_and_threads_give_equal_bytes() {
 
 #[test]
 fn expansion_depends_on_seed_and_index_only() {
-    use sordino_ckks::{Scale, SeededCiphertexts};
     let context = common::portable(toy(64, &[40, 30], None, None));
     let parts: Vec<_> = (0..2)
         .map(|limb| ResidueMatrix::zeros(6, 64, context.modulus(limb).byte_width()))

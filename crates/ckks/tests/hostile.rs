@@ -8,6 +8,7 @@ use sordino_ckks::{
 };
 use sordino_container::{self as container, Kind, Overwrite};
 use sordino_ring::ResidueMatrix;
+use sordino_ring::sample::MAX_INDEX;
 
 fn context() -> Context {
     portable(toy(16, &[30, 20], Some(18), Some(Gadget::SpecialPrime)))
@@ -179,8 +180,9 @@ fn feature_maps_from_outside_are_checked() {
     let seeded = |first, parts| {
         SeededCiphertexts::from_parts(&context, [0; 32], first, parts, scale).map(|_| ())
     };
-    seeded(u64::MAX - 2, good()).unwrap();
-    assert!(seeded(u64::MAX - 1, good()).is_err());
+    seeded(MAX_INDEX - 2, good()).unwrap();
+    assert!(seeded(MAX_INDEX - 1, good()).is_err());
+    assert!(seeded(u64::MAX, good()).is_err());
     assert!(seeded(0, large).is_err());
     assert!(seeded(0, vec![]).is_err());
     let elsewhere = portable(toy(16, &[30, 21], None, None));

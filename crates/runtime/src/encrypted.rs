@@ -1,12 +1,16 @@
 //! The encrypted engine: the plan's integers on ciphertexts.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Instant;
 
-use sordino_ckks::{Ciphertexts, Context, EvaluationKey, Scale};
+use sordino_ckks::{
+    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Scale, SeededCiphertexts,
+};
 use sordino_plan::{Operation, ServerPlan, Step, Term};
 use sordino_ring::linear::PreparedLinearMap;
 
-use crate::{Engine, Error};
+use crate::{Engine, Error, Run};
 
 /// Evaluates steps on ciphertexts of one parameter set.
 #[derive(Debug)]
@@ -126,20 +130,47 @@ impl<'a> EncryptedEngine<'a> {
     }
 }
 
+/// A feature map under encryption.
+#[derive(Clone, Debug)]
+pub enum FeatureMap {
+    /// As it came: the uniform half is still a seed.
+    Seeded(SeededCiphertexts),
+    /// All components.
+    Expanded(Ciphertexts),
+}
+
+impl FeatureMap {
+    /// All components.
+    fn expanded(self, context: &Context) -> Result<Ciphertexts, sordino_ckks::Error> {
+        match self {
+            FeatureMap::Seeded(fresh) => fresh.expand(context),
+            FeatureMap::Expanded(value) => Ok(value),
+        }
+    }
+}
+
 impl Engine for EncryptedEngine<'_> {
-    type Value = Ciphertexts;
+    type Value = FeatureMap;
 
     fn linear(
         &self,
         index: usize,
         step: &Step,
         terms: &[Term],
-        sources: &[&Ciphertexts],
+        sources: &[&FeatureMap],
         bias: &[i128],
-    ) -> Result<Ciphertexts, Error> {
+    ) -> Result<FeatureMap, Error> {
         let at = at(step);
         let mut sum = None;
         for (position, (term, source)) in terms.iter().zip(sources).enumerate() {
+            let expanded;
+            let source = match source {
+                FeatureMap::Expanded(source) => source,
+                FeatureMap::Seeded(fresh) => {
+                    expanded = fresh.clone().expand(self.context).map_err(&at)?;
+                    &expanded
+                }
+            };
             sum = Some(
                 self.add_term((index, position), step, term, source, sum)
                     .map_err(&at)?,
@@ -147,35 +178,83 @@ impl Engine for EncryptedEngine<'_> {
         }
         let mut sum = sum.expect("plans are checked to have at least one term a linear step");
         self.context.add_constants(&mut sum, bias).map_err(&at)?;
-        Ok(sum)
+        Ok(FeatureMap::Expanded(sum))
     }
 
-    fn square(
-        &self,
-        step: &Step,
-        source: Ciphertexts,
-        shift: &[i128],
-    ) -> Result<Ciphertexts, Error> {
-        self.context.square_shifted(source, shift).map_err(at(step))
+    fn square(&self, step: &Step, source: FeatureMap, shift: &[i128]) -> Result<FeatureMap, Error> {
+        let square = |source: FeatureMap| {
+            self.context
+                .square_shifted(source.expanded(self.context)?, shift)
+        };
+        square(source).map(FeatureMap::Expanded).map_err(at(step))
     }
 
-    fn relinearize(&self, step: &Step, source: Ciphertexts) -> Result<Ciphertexts, Error> {
+    fn relinearize(&self, step: &Step, source: FeatureMap) -> Result<FeatureMap, Error> {
         let key = self.key.ok_or_else(|| Error::MissingKey {
             step: step.name.clone(),
         })?;
-        self.context.relinearize(source, key).map_err(at(step))
+        let relinearize = |source: FeatureMap| {
+            self.context
+                .relinearize(source.expanded(self.context)?, key)
+        };
+        relinearize(source)
+            .map(FeatureMap::Expanded)
+            .map_err(at(step))
     }
 
-    fn rescale(
+    fn rescale(&self, step: &Step, source: FeatureMap, primes: usize) -> Result<FeatureMap, Error> {
+        let rescale =
+            |source: FeatureMap| self.context.rescale(source.expanded(self.context)?, primes);
+        rescale(source).map(FeatureMap::Expanded).map_err(at(step))
+    }
+
+    fn run(
         &self,
-        step: &Step,
-        source: Ciphertexts,
-        primes: usize,
-    ) -> Result<Ciphertexts, Error> {
-        self.context.rescale(source, primes).map_err(at(step))
+        steps: &[Step],
+        run: Range<usize>,
+        source: &FeatureMap,
+    ) -> Result<Option<Run<FeatureMap>>, Error> {
+        let last = &steps[run.end - 1];
+        let operations: Vec<ColumnOperation<'_>> = run
+            .clone()
+            .map(|index| match &steps[index].operation {
+                Operation::Linear { terms, bias } => ColumnOperation::Linear {
+                    map: &self.maps[&(index, 0)],
+                    weight_scale: match terms[0] {
+                        Term::Product { weight_scale, .. } => weight_scale,
+                        Term::Scaled { .. } => unreachable!("runs have products only"),
+                    },
+                    bias,
+                },
+                Operation::Square { shift, .. } => ColumnOperation::Square { shift },
+                _ => unreachable!("runs have column-local steps only"),
+            })
+            .collect();
+        let source = match source {
+            FeatureMap::Seeded(fresh) => ColumnSource::Seeded(fresh),
+            FeatureMap::Expanded(value) => ColumnSource::Expanded(value),
+        };
+        let start = Instant::now();
+        let result = self
+            .context
+            .apply_columns(source, last.limbs, &operations)
+            .map_err(at(last))?;
+        let seconds = start.elapsed().as_secs_f64();
+        // The threads' times, scaled to the wall's.
+        let all: u64 = result.nanoseconds.iter().sum();
+        let share = seconds / all.max(1) as f64;
+        let scale = Scale::new(last.scale).map_err(at(last))?;
+        Ok(Some(Run {
+            value: FeatureMap::Expanded(result.ciphertexts.with_scale(scale)),
+            seconds: result
+                .nanoseconds
+                .iter()
+                .map(|&spent| spent as f64 * share)
+                .collect(),
+        }))
     }
 
-    fn duplicate(&self, value: &Ciphertexts) -> Ciphertexts {
+    fn duplicate(&self, value: &FeatureMap) -> FeatureMap {
         value.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
 use sordino_plan::{Operation, ServerPlan, Step};
 
-use crate::{ClearEngine, EncryptedEngine, Error, StepTrace, Trace, walk};
+use crate::{ClearEngine, EncryptedEngine, Error, FeatureMap, StepTrace, Trace, walk};
 
 /// How far an evaluation is.
 #[derive(Clone, Debug)]
@@ -62,24 +62,26 @@ pub fn evaluate(
     let mut done = 0.0;
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
-        let input = request.expand(context).map_err(|source| Error::Step {
-            step: steps[0].name.clone(),
-            source,
-        })?;
         let mut last = Instant::now();
-        let reply = walk(&engine, steps, input, |index, value: &Ciphertexts| {
+        let input = FeatureMap::Seeded(request);
+        let reply = walk(&engine, steps, input, |finished| {
+            let index = finished.step;
             let step = &steps[index];
             done += work[index];
             if let Some(trace) = options.trace.as_deref_mut() {
+                let seconds = finished.seconds;
                 trace.steps.push(StepTrace {
                     block,
                     step: index,
                     name: step.name.clone(),
                     operation: step.operation.kind(),
-                    seconds: last.elapsed().as_secs_f64(),
-                    result_bytes: value.size_bytes(),
-                    level: value.level(),
-                    log2_scale: value.scale().value().log2(),
+                    seconds: seconds.unwrap_or_else(|| last.elapsed().as_secs_f64()),
+                    result_bytes: match finished.value {
+                        Some(FeatureMap::Expanded(value)) => value.size_bytes(),
+                        Some(FeatureMap::Seeded(_)) | None => 0,
+                    },
+                    level: step.limbs - 1,
+                    log2_scale: step.scale.log2(),
                 });
             }
             last = Instant::now();
@@ -96,7 +98,13 @@ pub fn evaluate(
                 });
             }
         })?;
-        replies.push(reply);
+        replies.push(match reply {
+            FeatureMap::Expanded(reply) => reply,
+            FeatureMap::Seeded(reply) => reply.expand(context).map_err(|source| Error::Step {
+                step: steps[0].name.clone(),
+                source,
+            })?,
+        });
     }
     Ok(replies)
 }
@@ -179,7 +187,7 @@ pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result
         let size = chunk.len() / input.features;
         let engine = ClearEngine::new(plan.parameters().primes(), size);
         let encoded = engine.encode(chunk, input.features, input.scale);
-        let value = walk(&engine, plan.steps(), encoded, |_, _| ())?;
+        let value = walk(&engine, plan.steps(), encoded, |_| ())?;
         for image in 0..size {
             let of_image = value[image..].iter().step_by(size);
             logits.extend(of_image.map(|&v| v as f64 / plan.output().scale));

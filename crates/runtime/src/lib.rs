@@ -12,8 +12,8 @@ mod evaluate;
 mod trace;
 
 pub use clear::ClearEngine;
-pub use encrypted::EncryptedEngine;
-pub use engine::{Engine, walk};
+pub use encrypted::{EncryptedEngine, FeatureMap};
+pub use engine::{Engine, Finished, Run, walk};
 pub use error::Error;
 pub use evaluate::{Options, Progress, evaluate, evaluate_clear};
 pub use trace::{StepTrace, Trace};

@@ -18,9 +18,9 @@ pub struct StepTrace {
     pub name: String,
     /// Operation.
     pub operation: &'static str,
-    /// Wall time.
+    /// Wall time; of steps that ran together, its share by the time that the threads spent on it.
     pub seconds: f64,
-    /// Bytes of residues of the result.
+    /// Bytes of residues of the result; 0 where it never was in memory as a whole.
     pub result_bytes: usize,
     /// Level of the result.
     pub level: usize,

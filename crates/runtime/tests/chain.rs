@@ -306,10 +306,7 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
         measured_bits <= estimate.precision_bits + 2.0,
         "{name}: the prediction is more than 2 bits too careful"
     );
-    assert_eq!(
-        trace.steps.len(),
-        server.blocks() * (server.steps().len() - 1)
-    );
+    assert_eq!(trace.steps.len(), server.blocks() * server.steps().len());
     assert_eq!(seen.lock().unwrap().len(), trace.steps.len());
     plan
 }

@@ -1,10 +1,10 @@
 //! Symmetric encryption with a public seed.
 
 use sordino_ckks::rows::rows_of;
-use sordino_ckks::seed::{Purpose, expand};
+use sordino_ckks::seed::{Purpose, uniform};
 use sordino_ckks::{Context, Scale, SeededCiphertexts};
 use sordino_ring::sample::{self, SecretRng};
-use sordino_ring::{ResidueMatrix, pack};
+use sordino_ring::{ResidueMatrix, pack, unpack};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::key::public_bytes;
@@ -77,8 +77,14 @@ fn encrypt_with_seed(
     let errors = rng.streams();
     let encoder = context.encoder();
     let limit = context.parameters().log2_q_at(level) - 1.0;
+    // The uniform half comes first, all at once; each row is then replaced by the other half.
     let mut parts: Vec<_> = (0..limbs)
-        .map(|limb| ResidueMatrix::zeros(features, n, context.modulus(limb).byte_width()))
+        .map(|limb| {
+            let modulus = context.modulus(limb);
+            let mut matrix = ResidueMatrix::zeros(features, n, modulus.byte_width());
+            uniform(&seed, Purpose::Ciphertext, limb, modulus).expand_rows(0, &mut matrix);
+            matrix
+        })
         .collect();
     for_each_row(
         &mut rows_of(parts.iter_mut()),
@@ -113,8 +119,7 @@ fn encrypt_with_seed(
                 } = scratch;
                 backend.reduce_i64_into(modulus, &scratch.coefficients, residues);
                 context.table(limb).forward(residues);
-                let index = feature as u64;
-                expand(&seed, Purpose::Ciphertext, index, limb, modulus, product);
+                unpack(modulus.byte_width(), bytes, product);
                 backend.multiply_assign(modulus, product, secret);
                 backend.sub_assign(modulus, residues, product);
                 pack(modulus.byte_width(), residues, bytes);

@@ -1,7 +1,7 @@
 //! The public key for relinearization.
 
 use sordino_ckks::rows::rows_of;
-use sordino_ckks::seed::{Purpose, expand};
+use sordino_ckks::seed::{Purpose, uniform};
 use sordino_ckks::{Context, EvaluationKey};
 use sordino_ring::sample::{self, SecretRng};
 use sordino_ring::{ResidueMatrix, pack};
@@ -70,7 +70,7 @@ pub fn evaluation_key(
                 backend.reduce_i64_into(modulus, wide_error, residues);
                 context.table(limb).forward(residues);
                 let purpose = Purpose::Relinearization;
-                expand(&seed, purpose, index as u64, limb, modulus, product);
+                uniform(&seed, purpose, limb, modulus).expand_row(index as u64, product);
                 backend.multiply_assign(modulus, product, secret);
                 backend.sub_assign(modulus, residues, product);
                 if limb == digit.limb {
@@ -132,7 +132,8 @@ mod tests {
                 let (mut values, mut uniform) = (vec![0; n], vec![0; n]);
                 sordino_ring::unpack(width, body, &mut values);
                 let purpose = Purpose::Relinearization;
-                expand(&seed, purpose, index as u64, limb, modulus, &mut uniform);
+                sordino_ckks::seed::uniform(&seed, purpose, limb, modulus)
+                    .expand_row(index as u64, &mut uniform);
                 for ((value, &a), &s) in values.iter_mut().zip(&uniform).zip(secret) {
                     *value = modulus.add(*value, modulus.mul(a, s));
                     if limb == digit.limb {

@@ -5,9 +5,12 @@
 //! into scratch memory of the worker, and fail before anything is written if operands do not fit together.
 
 mod additive;
+mod columns;
 mod product;
 mod relinearize;
 mod rescale;
+
+pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
 
 use crate::{Ciphertexts, Context, Error};
 

@@ -3,7 +3,7 @@
 // Every test binary uses its own part of this.
 #![allow(dead_code)]
 
-use sordino_ckks::seed::{Purpose, expand};
+use sordino_ckks::seed::{self, Purpose};
 use sordino_ckks::{Ciphertexts, Context, Gadget, Parameters, Scale};
 use sordino_ring::{ResidueMatrix, backend, primes_below};
 
@@ -44,19 +44,8 @@ pub(crate) fn uniform(
         let modulus = context.modulus(limb);
         let n = context.ring_degree();
         let mut matrix = ResidueMatrix::zeros(rows, n, modulus.byte_width());
-        let mut residues = vec![0; n];
-        for row in 0..rows {
-            let index = (component * 1000 + row) as u64;
-            expand(
-                &[seed; 32],
-                Purpose::Ciphertext,
-                index,
-                limb,
-                modulus,
-                &mut residues,
-            );
-            matrix.pack_row_from(row, &residues);
-        }
+        seed::uniform(&[seed; 32], Purpose::Ciphertext, limb, modulus)
+            .expand_rows(1000 * component as u64, &mut matrix);
         matrix
     };
     let parts = (0..components)

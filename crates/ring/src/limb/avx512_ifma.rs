@@ -29,7 +29,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unpack: avx512_vbmi::unpack,
     pack: avx512_vbmi::pack,
     screen: packed::screen,
-    square_packed: packed::square_packed,
+    square_rows: packed::square_rows,
     cumulative_lookup,
 };
 

@@ -58,66 +58,80 @@ impl Layout {
     }
 }
 
-pub(super) fn screen(modulus: &Modulus, bytes: &mut [u8]) -> usize {
-    /// `bytes` are whole groups.
+pub(super) fn screen(
+    modulus: &Modulus,
+    row_bytes: usize,
+    bytes: &mut [u8],
+    rejected: &mut Vec<usize>,
+) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
-    fn groups(modulus: &Modulus, width: usize, bytes: &mut [u8]) -> usize {
-        let layout = Layout::new(width);
+    fn rows(modulus: &Modulus, row_bytes: usize, bytes: &mut [u8], rejected: &mut Vec<usize>) {
+        let size = LANES * modulus.byte_width();
+        let layout = Layout::new(modulus.byte_width());
         let q = splat(modulus.value());
         let mask = splat(u64::MAX >> (64 - modulus.bits()));
-        let mut rejected = 0;
-        for bytes in bytes.chunks_exact_mut(LANES * width) {
-            // SAFETY: the chunk holds eight residues.
-            unsafe {
-                let candidates = _mm512_and_si512(layout.load(bytes.as_ptr()), mask);
-                rejected += _mm512_cmpge_epu64_mask(candidates, q).count_ones();
-                layout.store(bytes.as_mut_ptr(), candidates);
+        for (row, bytes) in bytes.chunks_exact_mut(row_bytes).enumerate() {
+            let mut groups = bytes.chunks_exact_mut(size);
+            let mut found = 0;
+            for bytes in &mut groups {
+                // SAFETY: the chunk holds eight residues.
+                unsafe {
+                    let candidates = _mm512_and_si512(layout.load(bytes.as_ptr()), mask);
+                    found |= _mm512_cmpge_epu64_mask(candidates, q);
+                    layout.store(bytes.as_mut_ptr(), candidates);
+                }
+            }
+            if portable::screen_row(modulus, groups.into_remainder()) || found != 0 {
+                rejected.push(row);
             }
         }
-        rejected as usize
     }
-    let width = modulus.byte_width();
-    let whole = bytes.len() / (LANES * width) * (LANES * width);
-    let (bytes, tail) = bytes.split_at_mut(whole);
     // SAFETY: the table is reachable only where `supported` found these instructions.
-    unsafe { groups(modulus, width, bytes) + portable::screen(modulus, tail) }
+    unsafe { rows(modulus, row_bytes, bytes, rejected) };
 }
 
-pub(super) fn square_packed(
+pub(super) fn square_rows(
     modulus: &Modulus,
-    [bias, r]: [u64; 2],
-    c0: &mut [u8],
-    c1: &mut [u8],
-    c2: &mut [u8],
+    row_bytes: usize,
+    constants: &[[u64; 2]],
+    components: [&mut [u8]; 3],
 ) {
-    /// The slices are equally long, whole groups.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
-    fn groups(modulus: &Modulus, constants: [u64; 2], c0: &mut [u8], c1: &mut [u8], c2: &mut [u8]) {
-        let width = modulus.byte_width();
-        let (layout, lanes) = (Layout::new(width), Lanes::new(modulus));
-        let [bias, r] = [splat(constants[0]), splat(constants[1])];
-        let size = LANES * width;
-        for ((c0, c1), c2) in c0
-            .chunks_exact_mut(size)
-            .zip(c1.chunks_exact_mut(size))
-            .zip(c2.chunks_exact_mut(size))
+    fn rows(
+        modulus: &Modulus,
+        row_bytes: usize,
+        constants: &[[u64; 2]],
+        [c0, c1, c2]: [&mut [u8]; 3],
+    ) {
+        let size = LANES * modulus.byte_width();
+        let (layout, lanes) = (Layout::new(modulus.byte_width()), Lanes::new(modulus));
+        for (((c0, c1), c2), &[bias, r]) in c0
+            .chunks_exact_mut(row_bytes)
+            .zip(c1.chunks_exact_mut(row_bytes))
+            .zip(c2.chunks_exact_mut(row_bytes))
+            .zip(constants)
         {
-            // SAFETY: each chunk holds eight residues.
-            unsafe {
-                let x0 = lanes.add(layout.load(c0.as_ptr()), bias);
-                let x1 = layout.load(c1.as_ptr());
-                let shifted = lanes.add(x0, r);
-                let doubled = lanes.add(x0, shifted);
-                layout.store(c0.as_mut_ptr(), lanes.multiply(x0, shifted));
-                layout.store(c1.as_mut_ptr(), lanes.multiply(x1, doubled));
-                layout.store(c2.as_mut_ptr(), lanes.multiply(x1, x1));
+            let (bias_lanes, r_lanes) = (splat(bias), splat(r));
+            let mut groups0 = c0.chunks_exact_mut(size);
+            let mut groups1 = c1.chunks_exact_mut(size);
+            let mut groups2 = c2.chunks_exact_mut(size);
+            for ((c0, c1), c2) in (&mut groups0).zip(&mut groups1).zip(&mut groups2) {
+                // SAFETY: each chunk holds eight residues.
+                unsafe {
+                    let x0 = lanes.add(layout.load(c0.as_ptr()), bias_lanes);
+                    let x1 = layout.load(c1.as_ptr());
+                    let shifted = lanes.add(x0, r_lanes);
+                    let doubled = lanes.add(x0, shifted);
+                    layout.store(c0.as_mut_ptr(), lanes.multiply(x0, shifted));
+                    layout.store(c1.as_mut_ptr(), lanes.multiply(x1, doubled));
+                    layout.store(c2.as_mut_ptr(), lanes.multiply(x1, x1));
+                }
             }
+            let tails = [groups0, groups1, groups2].map(|groups| groups.into_remainder());
+            let [c0, c1, c2] = tails;
+            portable::square_row(modulus, [bias, r], c0, c1, c2);
         }
     }
-    let size = LANES * modulus.byte_width();
-    let whole = c0.len() / size * size;
-    let [(c0, tail0), (c1, tail1), (c2, tail2)] = [c0, c1, c2].map(|c| c.split_at_mut(whole));
     // SAFETY: the table is reachable only where `supported` found these instructions.
-    unsafe { groups(modulus, [bias, r], c0, c1, c2) };
-    portable::square_packed(modulus, [bias, r], tail0, tail1, tail2);
+    unsafe { rows(modulus, row_bytes, constants, components) };
 }

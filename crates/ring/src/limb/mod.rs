@@ -7,7 +7,7 @@
 pub(crate) mod avx512_ifma;
 pub(crate) mod portable;
 
-use crate::{Modulus, backend::Backend, ntt::Twist};
+use crate::{Modulus, ResidueMatrix, backend::Backend, ntt::Twist};
 
 /// The functions behind the methods; lengths are checked before they are called.
 pub(crate) struct Kernel {
@@ -31,10 +31,11 @@ pub(crate) struct Kernel {
     /// Width, packed bytes, residues; exactly as long as each other, width 1 to 8.
     pub(crate) unpack: fn(usize, &[u8], &mut [u64]),
     pub(crate) pack: fn(usize, &[u64], &mut [u8]),
-    /// Masks packed candidates to the bits of the modulus and counts those not below it.
-    pub(crate) screen: fn(&Modulus, &mut [u8]) -> usize,
-    /// [`square_shifted_assign`](Self::square_shifted_assign) on packed residues.
-    pub(crate) square_packed: fn(&Modulus, [u64; 2], &mut [u8], &mut [u8], &mut [u8]),
+    /// Masks rows of packed candidates to the bits of the modulus and lists the rows that have some not below it.
+    /// Modulus, bytes of a row, whole rows, list.
+    pub(crate) screen: fn(&Modulus, usize, &mut [u8], &mut Vec<usize>),
+    /// Modulus, bytes of a row, (bias, shift) of each row, packed c0, c1 and c2: [`Backend::square_rows`].
+    pub(crate) square_rows: fn(&Modulus, usize, &[[u64; 2]], [&mut [u8]; 3]),
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
     pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
 }
@@ -137,29 +138,29 @@ impl Backend {
         (self.limb.square_shifted_assign)(modulus, c0, c1, r, c2);
     }
 
-    /// Packed (c0, c1) becomes the components 0 and 1 of x·(x + r) with x = c0 + bias + c1·s, and `c2` the third.
+    /// Every row of (c0, c1) becomes the components 0 and 1 of x·(x + r) with x = c0 + bias + c1·s, and `c2` the third;
+    /// a row has its own `[bias, r]`.
     ///
-    /// # Panics
-    /// If the lengths differ or are no whole number of residues.
-    pub fn square_packed(
+    /// # Shapes
+    /// Three equal shapes with one pair of constants a row.
+    pub fn square_rows(
         &self,
         modulus: &Modulus,
-        (bias, r): (u64, u64),
-        c0: &mut [u8],
-        c1: &mut [u8],
-        c2: &mut [u8],
+        constants: &[[u64; 2]],
+        components: [&mut ResidueMatrix; 3],
     ) {
-        same_length(c0.len(), c1.len());
-        same_length(c0.len(), c2.len());
+        let row_bytes = components[0].row_bytes();
+        for matrix in &components {
+            same_length(constants.len(), matrix.rows());
+            same_length(row_bytes, matrix.row_bytes());
+            assert_eq!(matrix.width(), modulus.byte_width(), "width of residues");
+        }
         assert!(
-            c0.len().is_multiple_of(modulus.byte_width()),
-            "whole residues"
-        );
-        assert!(
-            bias < modulus.value() && r < modulus.value(),
+            constants.iter().flatten().all(|&c| c < modulus.value()),
             "the constants must be reduced"
         );
-        (self.limb.square_packed)(modulus, [bias, r], c0, c1, c2);
+        let components = components.map(ResidueMatrix::as_mut_bytes);
+        (self.limb.square_rows)(modulus, row_bytes, constants, components);
     }
 
     /// out = a, taken as a number in (-p/2, p/2) with p the modulus `from`, mod `to`; either may be the larger one.

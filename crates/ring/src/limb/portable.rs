@@ -23,7 +23,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unpack: residue_bytes::portable::unpack,
     pack: residue_bytes::portable::pack,
     screen,
-    square_packed,
+    square_rows,
     cumulative_lookup,
 };
 
@@ -106,21 +106,51 @@ pub(super) fn square_shifted_assign(
     }
 }
 
-pub(super) fn screen(modulus: &Modulus, bytes: &mut [u8]) -> usize {
+pub(super) fn screen(
+    modulus: &Modulus,
+    row_bytes: usize,
+    bytes: &mut [u8],
+    rejected: &mut Vec<usize>,
+) {
+    for (row, bytes) in bytes.chunks_exact_mut(row_bytes).enumerate() {
+        if screen_row(modulus, bytes) {
+            rejected.push(row);
+        }
+    }
+}
+
+/// Masks candidates; whether some are not below the modulus.
+pub(super) fn screen_row(modulus: &Modulus, bytes: &mut [u8]) -> bool {
     let width = modulus.byte_width();
     let (q, mask) = (modulus.value(), u64::MAX >> (64 - modulus.bits()));
-    let mut rejected = 0;
+    let mut rejected = false;
     for bytes in bytes.chunks_exact_mut(width) {
         let mut word = [0; 8];
         word[..width].copy_from_slice(bytes);
         let candidate = u64::from_le_bytes(word) & mask;
-        rejected += usize::from(candidate >= q);
+        rejected |= candidate >= q;
         bytes.copy_from_slice(&candidate.to_le_bytes()[..width]);
     }
     rejected
 }
 
-pub(super) fn square_packed(
+pub(super) fn square_rows(
+    modulus: &Modulus,
+    row_bytes: usize,
+    constants: &[[u64; 2]],
+    [c0, c1, c2]: [&mut [u8]; 3],
+) {
+    for (((c0, c1), c2), &constants) in c0
+        .chunks_exact_mut(row_bytes)
+        .zip(c1.chunks_exact_mut(row_bytes))
+        .zip(c2.chunks_exact_mut(row_bytes))
+        .zip(constants)
+    {
+        square_row(modulus, constants, c0, c1, c2);
+    }
+}
+
+pub(super) fn square_row(
     modulus: &Modulus,
     [bias, r]: [u64; 2],
     c0: &mut [u8],

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::{Modulus, ResidueMatrix, StripMut, backend, unpack};
 
 /// Positions that share a stream: the width of the strips into which a polynomial is cut for expansion.
@@ -78,21 +80,24 @@ impl<'a> UniformStream<'a> {
                 bytes.copy_from_slice(&whole[..columns * width]);
             }
         }
-        let bytes = strip.as_mut_bytes();
-        for (index, bytes) in (first_index..).zip(bytes.chunks_exact_mut(columns * width)) {
-            self.accept(segment, index, bytes);
-        }
+        self.accept(segment, first_index, columns * width, strip.as_mut_bytes());
     }
 
     /// Fills whole rows: row r becomes polynomial `first_index` + r.
     ///
     /// # Panics
     /// If the residues have another width, or an index is above [`MAX_INDEX`].
+    ///
+    /// # Cost
+    /// Parallel over segments.
     pub fn expand_rows(&self, first_index: u64, rows: &mut ResidueMatrix) {
-        let mut strip = ResidueMatrix::zeros(0, 1, self.modulus.byte_width());
-        for (segment, target) in rows.strips_mut(SEGMENT).into_iter().enumerate() {
-            self.expand_into(segment, first_index, &mut strip, target);
-        }
+        rows.strips_mut(SEGMENT)
+            .into_par_iter()
+            .enumerate()
+            .for_each_init(
+                || ResidueMatrix::zeros(0, 1, 1),
+                |strip, (segment, target)| self.expand_into(segment, first_index, strip, target),
+            );
     }
 
     fn expand_into(
@@ -120,37 +125,47 @@ impl<'a> UniformStream<'a> {
             let bytes = &mut bytes[..SEGMENT * width];
             self.candidates(segment, index..index + 1).fill(bytes);
             let bytes = &mut bytes[..out.len() * width];
-            self.accept(segment, index, bytes);
+            self.accept(segment, index, bytes.len(), bytes);
             unpack(width, bytes, out);
         }
     }
 
-    /// Masks one polynomial's candidates of a segment and replaces those that are not below q.
-    fn accept(&self, segment: usize, index: u64, bytes: &mut [u8]) {
-        let width = self.modulus.byte_width();
-        if (backend::process_default().limb.screen)(self.modulus, bytes) == 0 {
-            return;
+    /// Masks the candidates of one segment of consecutive polynomials and replaces those that are not below q.
+    fn accept(&self, segment: usize, first_index: u64, row_bytes: usize, bytes: &mut [u8]) {
+        let mut rejected = Vec::new();
+        let screen = backend::process_default().limb.screen;
+        screen(self.modulus, row_bytes, bytes, &mut rejected);
+        for row in rejected {
+            let bytes = &mut bytes[row * row_bytes..(row + 1) * row_bytes];
+            self.replace(segment, first_index + row as u64, bytes);
         }
-        let mut stream = self.replacements(segment, index);
-        let read = |bytes: &[u8]| {
+    }
+
+    /// Replaces the masked candidates of one polynomial and segment that are not below q.
+    fn replace(&self, segment: usize, index: u64, bytes: &mut [u8]) {
+        /// Numbers taken from the stream at a time: they are a whole number of its blocks.
+        const CHUNK: usize = 64;
+        let width = self.modulus.byte_width();
+        let (q, mask) = (self.modulus.value(), u64::MAX >> (64 - self.modulus.bits()));
+        let number = |bytes: &[u8]| {
             let mut word = [0; 8];
             word[..width].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
+            u64::from_le_bytes(word) & mask
         };
-        let (q, mask) = (self.modulus.value(), u64::MAX >> (64 - self.modulus.bits()));
+        let mut stream = self.replacements(segment, index);
+        let mut chunk = [0; CHUNK * 8];
+        let mut next = CHUNK;
         for residue in bytes.chunks_exact_mut(width) {
-            if read(residue) < q {
-                continue;
-            }
-            let replacement = loop {
-                let mut candidate = [0; 8];
-                stream.fill(&mut candidate[..width]);
-                let candidate = u64::from_le_bytes(candidate) & mask;
-                if candidate < q {
-                    break candidate;
+            while number(residue) >= q {
+                if next == CHUNK {
+                    stream.fill(&mut chunk[..CHUNK * width]);
+                    next = 0;
                 }
-            };
-            residue.copy_from_slice(&replacement.to_le_bytes()[..width]);
+                residue.copy_from_slice(
+                    &number(&chunk[next * width..][..width]).to_le_bytes()[..width],
+                );
+                next += 1;
+            }
         }
     }
 

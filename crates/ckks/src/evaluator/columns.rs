@@ -1,0 +1,384 @@
+//! Whole layers and squares in a row, a few columns at a time.
+//!
+//! In evaluation form layers, sums and squares act on each column of each limb by itself. A thread takes one strip of
+//! columns of one limb through all of them while it stays in the cache; the feature maps between are never in memory,
+//! and the uniform half of a fresh ciphertext is expanded right where it is read.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use rayon::prelude::*;
+use sordino_ring::linear::PreparedLinearMap;
+use sordino_ring::sample::SEGMENT;
+use sordino_ring::{Modulus, ResidueMatrix, StripMut, pack, unpack};
+
+use super::check_rows;
+use crate::{Ciphertexts, Context, Error, Scale, SeededCiphertexts};
+
+/// An operation that acts on each column by itself.
+#[derive(Clone, Copy)]
+pub enum ColumnOperation<'a> {
+    /// As [`Context::linear`], then [`Context::add_constants`].
+    Linear {
+        /// The integer weights.
+        map: &'a PreparedLinearMap,
+        /// What one unit of real weight is as an integer.
+        weight_scale: f64,
+        /// One integer an output, at the scale of the result.
+        bias: &'a [i128],
+    },
+    /// As [`Context::square_shifted`].
+    Square {
+        /// One integer an element, at the scale of the ciphertexts.
+        shift: &'a [i128],
+    },
+}
+
+/// What a run of column operations starts from.
+#[derive(Clone, Copy)]
+pub enum ColumnSource<'a> {
+    /// A fresh feature map, expanded on the way.
+    Seeded(&'a SeededCiphertexts),
+    /// Any other.
+    Expanded(&'a Ciphertexts),
+}
+
+impl ColumnSource<'_> {
+    fn parameters(&self) -> sordino_container::Digest {
+        match self {
+            Self::Seeded(source) => source.parameters(),
+            Self::Expanded(source) => source.parameters(),
+        }
+    }
+
+    fn limbs(&self) -> usize {
+        match self {
+            Self::Seeded(source) => source.limbs(),
+            Self::Expanded(source) => source.limbs(),
+        }
+    }
+
+    fn scale(&self) -> Scale {
+        match self {
+            Self::Seeded(source) => source.scale(),
+            Self::Expanded(source) => source.scale(),
+        }
+    }
+
+    /// Ciphertexts and components.
+    fn shape(&self) -> Shape {
+        let (rows, components) = match self {
+            Self::Seeded(source) => (source.len(), 2),
+            Self::Expanded(source) => (source.len(), source.components()),
+        };
+        Shape { rows, components }
+    }
+}
+
+/// What a run of column operations made, and how long each took.
+#[derive(Clone, Debug)]
+pub struct ColumnResult {
+    /// The last operation's result.
+    pub ciphertexts: Ciphertexts,
+    /// Time of all threads together for reading the source, then for each operation, in nanoseconds.
+    pub nanoseconds: Vec<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    rows: usize,
+    components: usize,
+}
+
+/// Integers of an operation modulo one prime.
+enum Constants {
+    Bias(Vec<u64>),
+    /// \[bias of the layer before, shift\] of each element.
+    Square(Vec<[u64; 2]>),
+}
+
+/// Memory of a thread: the present feature map and the next, a strip of each component.
+struct Scratch {
+    present: [ResidueMatrix; 3],
+    next: [ResidueMatrix; 3],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        present: std::array::from_fn(|_| ResidueMatrix::zeros(0, 1, 1)),
+        next: std::array::from_fn(|_| ResidueMatrix::zeros(0, 1, 1)),
+    });
+}
+
+/// One strip of one limb.
+struct Task<'a> {
+    limb: usize,
+    segment: usize,
+    /// The result's components.
+    outputs: Vec<StripMut<'a>>,
+}
+
+impl Context {
+    /// Runs operations one after the other on the first `limbs` limbs of the source.
+    ///
+    /// The result is the same as that of the single operations.
+    ///
+    /// # Level and scale
+    /// The level is `limbs` - 1; every operation treats the scale as its own method does.
+    ///
+    /// # Errors
+    /// Those of the single operations; [`Error::Count`] if there are none or the source has fewer limbs.
+    ///
+    /// # Cost
+    /// Memory for the result, and a strip of two feature maps a thread.
+    pub fn apply_columns(
+        &self,
+        source: ColumnSource<'_>,
+        limbs: usize,
+        operations: &[ColumnOperation<'_>],
+    ) -> Result<ColumnResult, Error> {
+        if source.parameters() != self.digest() {
+            return Err(Error::ParametersMismatch {
+                what: "column operations",
+                expected: self.digest(),
+                found: source.parameters(),
+            });
+        }
+        if limbs == 0 || limbs > source.limbs() {
+            return Err(Error::Count {
+                what: "limbs of column operations (at most those of the source)",
+                expected: source.limbs(),
+                found: limbs,
+            });
+        }
+        let (shape, scale) = check(source, operations)?;
+        let mut result = Ciphertexts::zeros(self, shape.rows, shape.components, limbs, scale);
+        let chain = Chain {
+            context: self,
+            source,
+            operations,
+            constants: (0..limbs)
+                .map(|limb| constants(self.modulus(limb), operations))
+                .collect(),
+            nanoseconds: (0..=operations.len()).map(|_| AtomicU64::new(0)).collect(),
+        };
+        tasks(&mut result)
+            .into_par_iter()
+            .for_each(|task| SCRATCH.with_borrow_mut(|scratch| chain.run(task, scratch)));
+        Ok(ColumnResult {
+            ciphertexts: result,
+            nanoseconds: chain
+                .nanoseconds
+                .into_iter()
+                .map(AtomicU64::into_inner)
+                .collect(),
+        })
+    }
+}
+
+/// Shape and scale of the result.
+fn check(
+    source: ColumnSource<'_>,
+    operations: &[ColumnOperation<'_>],
+) -> Result<(Shape, Scale), Error> {
+    if operations.is_empty() {
+        return Err(Error::Count {
+            what: "column operations (at least)",
+            expected: 1,
+            found: 0,
+        });
+    }
+    let (mut shape, mut scale) = (source.shape(), source.scale());
+    for operation in operations {
+        match operation {
+            ColumnOperation::Linear {
+                map,
+                weight_scale,
+                bias,
+            } => {
+                check_rows("inputs of a linear layer", map.input_rows(), shape.rows)?;
+                check_rows("constants, one an output", map.output_rows(), bias.len())?;
+                shape.rows = map.output_rows();
+                scale = scale.times(*weight_scale)?;
+            }
+            ColumnOperation::Square { shift } => {
+                check_rows("shifts, one a ciphertext", shape.rows, shift.len())?;
+                if shape.components != 2 {
+                    return Err(Error::Components {
+                        what: "square",
+                        expected: "two",
+                        found: shape.components,
+                    });
+                }
+                shape.components = 3;
+                scale = scale.times(scale.value())?;
+            }
+        }
+    }
+    Ok((shape, scale))
+}
+
+/// The operations' integers modulo one prime; the bias of a layer in front of a square goes into the square.
+fn constants(modulus: &Modulus, operations: &[ColumnOperation<'_>]) -> Vec<Constants> {
+    let mut pending: Vec<u64> = Vec::new();
+    let mut list = Vec::with_capacity(operations.len());
+    for (index, operation) in operations.iter().enumerate() {
+        list.push(match operation {
+            ColumnOperation::Linear { bias, .. } => {
+                let bias = bias.iter().map(|&b| modulus.from_i128(b)).collect();
+                if let Some(ColumnOperation::Square { .. }) = operations.get(index + 1) {
+                    pending = bias;
+                    Constants::Bias(Vec::new())
+                } else {
+                    Constants::Bias(bias)
+                }
+            }
+            ColumnOperation::Square { shift } => {
+                pending.resize(shift.len(), 0);
+                let shift = shift.iter().map(|&r| modulus.from_i128(r));
+                let pairs = std::mem::take(&mut pending).into_iter().zip(shift);
+                Constants::Square(pairs.map(|(bias, r)| [bias, r]).collect())
+            }
+        });
+    }
+    list
+}
+
+/// The result cut into strips of single limbs.
+fn tasks(result: &mut Ciphertexts) -> Vec<Task<'_>> {
+    let mut tasks: Vec<Vec<Task<'_>>> = Vec::new();
+    for component in &mut result.parts {
+        for (limb, matrix) in component.iter_mut().enumerate() {
+            if tasks.len() <= limb {
+                let segments = matrix.columns().div_ceil(SEGMENT);
+                let task = |segment| Task {
+                    limb,
+                    segment,
+                    outputs: Vec::with_capacity(Ciphertexts::MAX_COMPONENTS),
+                };
+                tasks.push((0..segments).map(task).collect());
+            }
+            for (task, strip) in tasks[limb].iter_mut().zip(matrix.strips_mut(SEGMENT)) {
+                task.outputs.push(strip);
+            }
+        }
+    }
+    tasks.into_iter().flatten().collect()
+}
+
+/// What all strips share.
+struct Chain<'a> {
+    context: &'a Context,
+    source: ColumnSource<'a>,
+    operations: &'a [ColumnOperation<'a>],
+    /// By limb and operation.
+    constants: Vec<Vec<Constants>>,
+    nanoseconds: Vec<AtomicU64>,
+}
+
+impl Chain<'_> {
+    fn run(&self, mut task: Task<'_>, scratch: &mut Scratch) {
+        let mut last = Instant::now();
+        let mut finished = |stage: usize| {
+            let now = Instant::now();
+            let spent = now.duration_since(last).as_nanos() as u64;
+            self.nanoseconds[stage].fetch_add(spent, Ordering::Relaxed);
+            last = now;
+        };
+        let limb = task.limb;
+        let modulus = self.context.modulus(limb);
+        self.read(&task, &mut scratch.present);
+        finished(0);
+        let mut components = self.source.shape().components;
+        let count = self.operations.len();
+        for (index, operation) in self.operations.iter().enumerate() {
+            match (operation, &self.constants[limb][index]) {
+                (ColumnOperation::Linear { map, .. }, Constants::Bias(bias)) => {
+                    let outputs = task.outputs.iter_mut();
+                    if index + 1 == count {
+                        for (input, output) in scratch.present.iter().zip(outputs) {
+                            map.apply_strip(modulus, input.strip(0..input.columns()), output);
+                        }
+                        add_bias(self.context, modulus, &mut task.outputs[0], bias);
+                    } else {
+                        self.layer(map, modulus, bias, components, scratch);
+                    }
+                }
+                (ColumnOperation::Square { .. }, Constants::Square(constants)) => {
+                    let [c0, c1, c2] = &mut scratch.present;
+                    c2.reshape(c0.rows(), c0.columns(), c0.width());
+                    let backend = self.context.backend();
+                    backend.square_rows(modulus, constants, [c0, c1, c2]);
+                    components = 3;
+                }
+                _ => unreachable!("constants are made for their operations"),
+            }
+            finished(index + 1);
+        }
+        if let Some(ColumnOperation::Square { .. }) = self.operations.last() {
+            for (component, output) in scratch.present.iter().zip(&mut task.outputs) {
+                for row in 0..component.rows() {
+                    output.row_mut(row).copy_from_slice(component.row(row));
+                }
+            }
+            finished(count);
+        }
+    }
+
+    /// Copies or expands the strip of every component of the source.
+    fn read(&self, task: &Task<'_>, present: &mut [ResidueMatrix; 3]) {
+        let (limb, segment) = (task.limb, task.segment);
+        let n = self.context.ring_degree();
+        let columns = segment * SEGMENT..n.min((segment + 1) * SEGMENT);
+        match self.source {
+            ColumnSource::Seeded(source) => {
+                let stored = &source.parts()[limb];
+                let [c0, c1, _] = present;
+                c1.reshape(stored.rows(), columns.len(), stored.width());
+                source
+                    .uniform(self.context, limb)
+                    .expand_strip(segment, source.first_index(), c1);
+                c0.copy_from_strip(stored.strip(columns));
+            }
+            ColumnSource::Expanded(source) => {
+                for (component, present) in present.iter_mut().enumerate().take(source.components())
+                {
+                    present.copy_from_strip(source.part(component, limb).strip(columns.clone()));
+                }
+            }
+        }
+    }
+
+    /// A layer in the middle of the run.
+    fn layer(
+        &self,
+        map: &PreparedLinearMap,
+        modulus: &Modulus,
+        bias: &[u64],
+        components: usize,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { present, next } = scratch;
+        for (input, output) in present.iter().zip(&mut *next).take(components) {
+            let columns = input.columns();
+            output.reshape(map.output_rows(), columns, input.width());
+            map.apply_strip(modulus, input.strip(0..columns), &mut output.strip_mut());
+        }
+        add_bias(self.context, modulus, &mut next[0].strip_mut(), bias);
+        std::mem::swap(present, next);
+    }
+}
+
+/// Adds one constant a row, or none if there are none.
+fn add_bias(context: &Context, modulus: &Modulus, strip: &mut StripMut<'_>, bias: &[u64]) {
+    let (width, columns) = (strip.width(), strip.columns());
+    let mut residues = [0; SEGMENT];
+    let residues = &mut residues[..columns];
+    for (row, &bias) in bias.iter().enumerate() {
+        let bytes = strip.row_mut(row);
+        unpack(width, bytes, residues);
+        context.backend().add_scalar_assign(modulus, residues, bias);
+        pack(width, residues, bytes);
+    }
+}
