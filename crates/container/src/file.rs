@@ -1,7 +1,6 @@
 //! Whole files: metadata and payload in, metadata and payload out.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,10 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::atomic::{Access, AtomicFile, Overwrite};
 use crate::header::{FORMAT_VERSION, HEADER_BYTES, Header, Kind, Limits, METADATA_LIMIT};
+use crate::reader::{MEMORY, StreamReader};
 use crate::{Digest, Error};
 
 // Large enough for the disk, small enough that a chunk is still in the cache when it is hashed.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// A file's metadata and payload, after every check of this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +98,6 @@ pub fn to_bytes<M: Serialize>(kind: Kind, metadata: &M, payload: &[u8]) -> Resul
     Ok(bytes)
 }
 
-const MEMORY: &str = "bytes in memory";
-
 /// Reads a whole file from bytes in memory.
 ///
 /// # Errors
@@ -110,14 +108,7 @@ pub fn from_bytes<M: DeserializeOwned>(
     expected: Kind,
     limits: Limits,
 ) -> Result<Contents<M>, Error> {
-    read_from(
-        bytes,
-        bytes.len() as u64,
-        expected,
-        limits,
-        MEMORY,
-        Path::new(MEMORY),
-    )
+    StreamReader::from_bytes(bytes, expected, limits)?.read_rest()
 }
 
 /// Reads a file, all of it, within the limits.
@@ -129,158 +120,7 @@ pub fn read_file<M: DeserializeOwned>(
     expected: Kind,
     limits: Limits,
 ) -> Result<Contents<M>, Error> {
-    let path = path.as_ref();
-    let (file, length) = open(path)?;
-    read_from(
-        file,
-        length,
-        expected,
-        limits,
-        &path.display().to_string(),
-        path,
-    )
-}
-
-/// Opens a regular file; a pipe would block or never end, and has no length to check against.
-fn open(path: &Path) -> Result<(File, u64), Error> {
-    let before = fs::metadata(path).map_err(|error| Error::io(path, "open", error))?;
-    if !before.is_file() {
-        return Err(Error::NotAFile { path: path.into() });
-    }
-    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-    let length = file
-        .metadata()
-        .map_err(|error| Error::io(path, "read", error))?
-        .len();
-    Ok((file, length))
-}
-
-fn read_header(source: &mut impl Read, location: &str, path: &Path) -> Result<Header, Error> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    source
-        .take(HEADER_BYTES as u64)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::io(path, "read", error))?;
-    Header::decode(&bytes, location)
-}
-
-fn read_from<M: DeserializeOwned>(
-    mut source: impl Read,
-    length: u64,
-    expected: Kind,
-    limits: Limits,
-    location: &str,
-    path: &Path,
-) -> Result<Contents<M>, Error> {
-    let header = read_header(&mut source, location, path)?;
-    if header.kind != expected {
-        return Err(Error::WrongKind {
-            location: location.into(),
-            expected,
-            found: header.kind,
-        });
-    }
-    header.check(length, limits, location)?;
-    let mut hasher = header.hasher();
-    let metadata = read_part(
-        &mut source,
-        u64::from(header.metadata_bytes),
-        &header,
-        &mut hasher,
-        location,
-        path,
-    )?;
-    let payload = read_part(
-        &mut source,
-        header.payload_bytes,
-        &header,
-        &mut hasher,
-        location,
-        path,
-    )?;
-    finish(source, &header, hasher, location, path)?;
-    let metadata = parse(&metadata, header.kind, location)?;
-    Ok(Contents {
-        digest: header.digest,
-        metadata,
-        payload,
-    })
-}
-
-/// Reads and hashes `bytes` bytes; the limits were checked before.
-fn read_part(
-    source: &mut impl Read,
-    bytes: u64,
-    header: &Header,
-    hasher: &mut blake3::Hasher,
-    location: &str,
-    path: &Path,
-) -> Result<Vec<u8>, Error> {
-    let mut part = Vec::new();
-    let size = usize::try_from(bytes)
-        .ok()
-        .filter(|&size| part.try_reserve_exact(size).is_ok());
-    let Some(size) = size else {
-        return Err(Error::OutOfMemory {
-            location: location.into(),
-            bytes,
-        });
-    };
-    while part.len() < size {
-        let done = part.len();
-        let chunk = CHUNK_BYTES.min(size - done);
-        let count = source
-            .take(chunk as u64)
-            .read_to_end(&mut part)
-            .map_err(|error| Error::io(path, "read", error))?;
-        if count == 0 {
-            // It was long enough when it was opened: somebody cut it while we read.
-            let (expected, found) = (header.file_bytes(), HEADER_BYTES as u64 + done as u64);
-            return Err(Error::Length {
-                location: location.into(),
-                expected,
-                found,
-            });
-        }
-        hasher.update(&part[done..]);
-    }
-    Ok(part)
-}
-
-/// The end of the file must be here, and the digest right.
-fn finish(
-    mut source: impl Read,
-    header: &Header,
-    hasher: blake3::Hasher,
-    location: &str,
-    path: &Path,
-) -> Result<(), Error> {
-    let mut more = [0];
-    let count = source
-        .read(&mut more)
-        .map_err(|error| Error::io(path, "read", error))?;
-    if count > 0 {
-        let expected = header.file_bytes();
-        return Err(Error::Length {
-            location: location.into(),
-            expected,
-            found: expected.saturating_add(1),
-        });
-    }
-    if hasher.finalize().as_bytes() != header.digest.as_bytes() {
-        return Err(Error::DigestMismatch {
-            location: location.into(),
-        });
-    }
-    Ok(())
-}
-
-fn parse<M: DeserializeOwned>(metadata: &[u8], kind: Kind, location: &str) -> Result<M, Error> {
-    serde_json::from_slice(metadata).map_err(|error| Error::Metadata {
-        location: location.into(),
-        kind,
-        detail: error.to_string(),
-    })
+    StreamReader::open(path, expected, limits)?.read_rest()
 }
 
 /// What a file of any kind says about itself, after its digest was verified.
@@ -291,39 +131,19 @@ fn parse<M: DeserializeOwned>(metadata: &[u8], kind: Kind, location: &str) -> Re
 /// # Cost
 /// Reads the whole file once, in chunks of a megabyte.
 pub fn inspect_file(path: impl AsRef<Path>) -> Result<AnyHeader, Error> {
-    let path = path.as_ref();
-    let location = path.display().to_string();
-    let (mut file, length) = open(path)?;
-    let header = read_header(&mut file, &location, path)?;
     let limits = Limits {
         metadata_bytes: METADATA_LIMIT,
         payload_bytes: u64::MAX,
     };
-    header.check(length, limits, &location)?;
-    let mut hasher = header.hasher();
-    let metadata_bytes = u64::from(header.metadata_bytes);
-    let metadata = read_part(
-        &mut file,
-        metadata_bytes,
-        &header,
-        &mut hasher,
-        &location,
-        path,
-    )?;
-    let mut left = header.payload_bytes;
-    while left > 0 {
-        let chunk = left.min(CHUNK_BYTES as u64);
-        read_part(&mut file, chunk, &header, &mut hasher, &location, path)?;
-        left -= chunk;
-    }
-    finish(file, &header, hasher, &location, path)?;
-    let metadata = parse(&metadata, header.kind, &location)?;
+    let reader = StreamReader::<_, serde_json::Value>::open_any(path, limits)?;
+    let header = *reader.header();
+    let (digest, metadata) = reader.skip_rest()?;
     Ok(AnyHeader {
         kind: header.kind,
         version: FORMAT_VERSION,
-        digest: header.digest,
+        digest,
         metadata,
-        metadata_bytes,
+        metadata_bytes: u64::from(header.metadata_bytes),
         payload_bytes: header.payload_bytes,
     })
 }

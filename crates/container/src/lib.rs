@@ -27,6 +27,7 @@ mod digest;
 mod error;
 mod file;
 mod header;
+mod reader;
 
 pub use atomic::{Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, remove_unfinished};
 pub use cursor::{Builder, Reader};
@@ -37,3 +38,4 @@ pub use file::{
     write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
+pub use reader::StreamReader;

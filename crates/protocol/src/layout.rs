@@ -5,6 +5,7 @@ use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
+use crate::reading::RawBlock;
 use crate::{Error, limits, shorten};
 
 /// Where the residues of each block, component and limb lie in a payload: in this order, without gaps.
@@ -21,9 +22,6 @@ pub struct Layout {
     widths: Vec<usize>,
     payload_bytes: u64,
 }
-
-/// Matrices of a payload, `[block][component][limb]`.
-pub(crate) type Matrices = Vec<Vec<Vec<ResidueMatrix>>>;
 
 impl Layout {
     /// The layout of so many blocks of feature maps.
@@ -82,37 +80,31 @@ impl Layout {
         self.payload_bytes
     }
 
-    /// Cuts a payload into matrices; residues are not looked at.
-    pub(crate) fn split(&self, message: Message, mut payload: Vec<u8>) -> Result<Matrices, Error> {
-        if payload.len() as u64 != self.payload_bytes {
-            return Err(Error::PayloadLength {
-                message,
-                expected: self.payload_bytes,
-                found: payload.len() as u64,
-            });
-        }
-        // From the end, giving back what was cut off, so that the residues are not in memory twice.
-        let mut blocks: Matrices = (0..self.blocks)
-            .map(|_| vec![Vec::with_capacity(self.widths.len()); self.components])
-            .collect();
-        for (block, parts) in blocks.iter_mut().enumerate().rev() {
-            for component in parts.iter_mut().rev() {
-                for &width in self.widths.iter().rev() {
-                    let bytes = self.rows * self.ring_degree * width;
-                    let part = payload.split_off(payload.len() - bytes);
-                    payload.shrink_to_fit();
-                    let matrix =
-                        ResidueMatrix::from_bytes(self.rows, self.ring_degree, width, part);
-                    component.push(matrix.map_err(|source| Error::Ciphertexts {
-                        message,
-                        block,
-                        source: source.into(),
-                    })?);
+    /// Blocks of the payload.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// One block of matrices; `take` gives the next so many bytes of the payload.
+    pub(crate) fn block(
+        &self,
+        message: Message,
+        block: usize,
+        mut take: impl FnMut(usize) -> Result<Vec<u8>, Error>,
+    ) -> Result<RawBlock, Error> {
+        let mut matrix = |&width: &usize| {
+            let bytes = take(self.rows * self.ring_degree * width)?;
+            ResidueMatrix::from_bytes(self.rows, self.ring_degree, width, bytes).map_err(|source| {
+                Error::Ciphertexts {
+                    message,
+                    block,
+                    source: source.into(),
                 }
-                component.reverse();
-            }
-        }
-        Ok(blocks)
+            })
+        };
+        (0..self.components)
+            .map(|_| self.widths.iter().map(&mut matrix).collect())
+            .collect()
     }
 }
 

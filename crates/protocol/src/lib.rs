@@ -15,6 +15,7 @@
 mod error;
 mod layout;
 pub mod limits;
+mod reading;
 mod reply;
 mod request;
 mod seed;
@@ -23,6 +24,8 @@ mod shape;
 pub use error::{Error, Message};
 pub use layout::Layout;
 pub use reply::{ReceivedReply, Reply, ReplyHeader, ReplyParents};
-pub use request::{ReceivedRequest, Request, RequestHeader, RequestParents};
+pub use request::{
+    ReceivedBlock, ReceivedRequest, Request, RequestHeader, RequestParents, RequestReader,
+};
 pub use seed::Seed;
 pub use shape::{MessageShape, check_key, shorten};

@@ -1,16 +1,18 @@
 //! Encrypted scores on their way back.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::{Ciphertexts, KeyId, Parameters, ParametersRecord, Scale};
-use sordino_container::{self as container, Access, Contents, Digest, Kind, Overwrite};
+use sordino_container::{self as container, Access, Digest, Kind, Overwrite};
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
 use crate::layout::checked_parameters;
+use crate::reading::{Header, MessageReader, RawBlock};
 use crate::shape::Common;
-use crate::{Error, Layout, MessageShape, RequestHeader, limits, shorten};
+use crate::{Error, Layout, MessageShape, RequestHeader, shorten};
 
 /// What a reply says about itself. Nothing in it depends on when or how fast it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +50,9 @@ pub struct ReplyParents {
     pub parameters: Digest,
 }
 
-impl ReplyHeader {
+impl Header for ReplyHeader {
+    const KIND: Kind = Kind::Reply;
+
     fn common(&self) -> Common<'_> {
         Common {
             message: Message::Reply,
@@ -63,7 +67,9 @@ impl ReplyHeader {
             scale: self.scale,
         }
     }
+}
 
+impl ReplyHeader {
     /// Checks everything that does not need the plan: the parameters, their digest and security.
     ///
     /// # Errors
@@ -117,7 +123,7 @@ pub struct ReceivedReply {
     pub digest: Digest,
     /// The header; it fits the plan.
     pub header: ReplyHeader,
-    payload: Vec<u8>,
+    blocks: Vec<RawBlock>,
 }
 
 impl Reply {
@@ -216,10 +222,7 @@ impl ReceivedReply {
     /// # Errors
     /// [`Error::File`] for damaged bytes, and an error naming both sides for a reply that does not fit the plan.
     pub fn from_bytes(bytes: &[u8], shape: &MessageShape<'_>) -> Result<Self, Error> {
-        Self::check(
-            container::from_bytes(bytes, Kind::Reply, shape.limits()?)?,
-            shape,
-        )
+        Self::read(MessageReader::from_bytes(bytes, shape)?)
     }
 
     /// Reads a reply file and checks its digest and header.
@@ -227,66 +230,41 @@ impl ReceivedReply {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read_file(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        match container::read_file(path, Kind::Reply, shape.limits()?) {
-            Ok(contents) => Self::check(contents, shape),
-            Err(error @ container::Error::TooLarge { .. }) => {
-                // Larger than this plan's batch: more often the wrong plan than a hostile length.
-                let header = container::inspect_file(path)?;
-                if header.metadata_bytes <= limits::METADATA_BYTES
-                    && let Ok(header) = serde_json::from_value::<ReplyHeader>(header.metadata)
-                {
-                    shape.check(&header.common())?;
-                }
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        Self::read(MessageReader::open(path.as_ref(), shape)?)
     }
 
-    fn check(contents: Contents<ReplyHeader>, shape: &MessageShape<'_>) -> Result<Self, Error> {
-        let Contents {
-            digest,
-            metadata: header,
-            payload,
-        } = contents;
-        shape.check(&header.common())?;
-        let expected = shape.layout(header.images as usize)?.payload_bytes();
-        if payload.len() as u64 != expected {
-            let (message, found) = (Message::Reply, payload.len() as u64);
-            return Err(Error::PayloadLength {
-                message,
-                expected,
-                found,
-            });
-        }
+    fn read<R: Read>(reader: MessageReader<R, ReplyHeader>) -> Result<Self, Error> {
+        let (digest, header, blocks) = reader.read_all()?;
         Ok(Self {
             digest,
             header,
-            payload,
+            blocks,
         })
     }
 
-    /// Cuts the payload into ciphertexts and checks every residue.
+    /// Checks every residue.
     ///
     /// # Errors
     /// [`Error::Ciphertexts`] naming the block.
     pub fn parse(self, shape: &MessageShape<'_>) -> Result<Reply, Error> {
-        let message = Message::Reply;
-        let layout = shape.layout(self.header.images as usize)?;
-        let mut blocks = Vec::with_capacity(self.header.blocks as usize);
-        for (block, parts) in layout.split(message, self.payload)?.into_iter().enumerate() {
-            let made = Scale::new(self.header.scale)
-                .and_then(|scale| Ciphertexts::from_parts(shape.context, parts, scale));
-            blocks.push(made.map_err(|source| Error::Ciphertexts {
-                message,
-                block,
-                source,
-            })?);
-        }
+        let scale = self.header.scale;
+        let parse = |(block, parts)| {
+            Scale::new(scale)
+                .and_then(|scale| Ciphertexts::from_parts(shape.context, parts, scale))
+                .map_err(|source| Error::Ciphertexts {
+                    message: Message::Reply,
+                    block,
+                    source,
+                })
+        };
         Ok(Reply {
             header: self.header,
-            blocks,
+            blocks: self
+                .blocks
+                .into_iter()
+                .enumerate()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -1,16 +1,19 @@
 //! Encrypted images on their way to the server.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::{KeyId, Parameters, ParametersRecord, Scale, SeededCiphertexts};
-use sordino_container::{self as container, Access, Contents, Digest, Kind, Overwrite};
+use sordino_container::{self as container, Access, Digest, Kind, Overwrite};
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
 use crate::layout::checked_parameters;
+use crate::reading::{Header, MessageReader, RawBlock};
 use crate::shape::Common;
-use crate::{Error, Layout, MessageShape, Seed, limits};
+use crate::{Error, Layout, MessageShape, Seed};
 
 /// What a request says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +49,9 @@ pub struct RequestParents {
     pub parameters: Digest,
 }
 
-impl RequestHeader {
+impl Header for RequestHeader {
+    const KIND: Kind = Kind::Request;
+
     fn common(&self) -> Common<'_> {
         Common {
             message: Message::Request,
@@ -62,6 +67,21 @@ impl RequestHeader {
         }
     }
 
+    fn check(&self) -> Result<(), Error> {
+        if self.seeds.len() == self.blocks as usize {
+            return Ok(());
+        }
+        Err(Error::Field {
+            message: Message::Request,
+            field: "seeds",
+            expected: self.blocks.to_string(),
+            found: self.seeds.len().to_string(),
+            advice: "the file does not fit its own header, make it again",
+        })
+    }
+}
+
+impl RequestHeader {
     /// Checks everything that does not need the plan: the parameters, their digest and security.
     ///
     /// # Errors
@@ -95,7 +115,24 @@ pub struct ReceivedRequest {
     pub digest: Digest,
     /// The header; it fits the plan.
     pub header: RequestHeader,
-    payload: Vec<u8>,
+    blocks: Vec<RawBlock>,
+}
+
+/// A request file of which the header was read and fits the plan, to be read block by block.
+#[derive(Debug)]
+pub struct RequestReader {
+    reader: MessageReader<File, RequestHeader>,
+    /// Blocks read so far.
+    read: usize,
+}
+
+/// One block of a request whose residues were not checked yet.
+#[derive(Clone, Debug)]
+pub struct ReceivedBlock {
+    index: usize,
+    seed: Seed,
+    scale: f64,
+    block: RawBlock,
 }
 
 impl Request {
@@ -196,10 +233,7 @@ impl ReceivedRequest {
     /// # Errors
     /// [`Error::File`] for damaged bytes, and an error naming both sides for a request that does not fit the plan.
     pub fn from_bytes(bytes: &[u8], shape: &MessageShape<'_>) -> Result<Self, Error> {
-        Self::check(
-            container::from_bytes(bytes, Kind::Request, shape.limits()?)?,
-            shape,
-        )
+        Self::read(MessageReader::from_bytes(bytes, shape)?)
     }
 
     /// Reads a request file and checks its digest and header.
@@ -207,82 +241,108 @@ impl ReceivedRequest {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read_file(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        match container::read_file(path, Kind::Request, shape.limits()?) {
-            Ok(contents) => Self::check(contents, shape),
-            Err(error @ container::Error::TooLarge { .. }) => {
-                // Larger than this plan's batch: more often the wrong plan than a hostile length.
-                let header = container::inspect_file(path)?;
-                if header.metadata_bytes <= limits::METADATA_BYTES
-                    && let Ok(header) = serde_json::from_value::<RequestHeader>(header.metadata)
-                {
-                    shape.check(&header.common())?;
-                }
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        Self::read(MessageReader::open(path.as_ref(), shape)?)
     }
 
-    fn check(contents: Contents<RequestHeader>, shape: &MessageShape<'_>) -> Result<Self, Error> {
-        let Contents {
-            digest,
-            metadata: header,
-            payload,
-        } = contents;
-        shape.check(&header.common())?;
-        if header.seeds.len() != header.blocks as usize {
-            return Err(Error::Field {
-                message: Message::Request,
-                field: "seeds",
-                expected: header.blocks.to_string(),
-                found: header.seeds.len().to_string(),
-                advice: "the file does not fit its own header, make it again",
-            });
-        }
-        let expected = shape.layout(header.images as usize)?.payload_bytes();
-        if payload.len() as u64 != expected {
-            let (message, found) = (Message::Request, payload.len() as u64);
-            return Err(Error::PayloadLength {
-                message,
-                expected,
-                found,
-            });
-        }
+    fn read<R: Read>(reader: MessageReader<R, RequestHeader>) -> Result<Self, Error> {
+        let (digest, header, blocks) = reader.read_all()?;
         Ok(Self {
             digest,
             header,
-            payload,
+            blocks,
         })
     }
 
-    /// Cuts the payload into ciphertexts and checks every residue.
+    /// The blocks, one after the other.
+    pub fn into_blocks(self) -> impl Iterator<Item = ReceivedBlock> {
+        let scale = self.header.scale;
+        let seeds = self.header.seeds.into_iter();
+        self.blocks
+            .into_iter()
+            .zip(seeds)
+            .enumerate()
+            .map(move |(index, (block, seed))| ReceivedBlock {
+                index,
+                seed,
+                scale,
+                block,
+            })
+    }
+
+    /// Checks every residue of every block.
     ///
     /// # Errors
     /// [`Error::Ciphertexts`] naming the block.
     pub fn parse(self, shape: &MessageShape<'_>) -> Result<Request, Error> {
-        let message = Message::Request;
-        let layout = shape.layout(self.header.images as usize)?;
-        let blocks = layout.split(message, self.payload)?;
-        let mut parsed = Vec::with_capacity(blocks.len());
-        for (block, (mut components, Seed(seed))) in blocks
-            .into_iter()
-            .zip(self.header.seeds.iter().copied())
-            .enumerate()
-        {
-            let parts = components.pop().unwrap_or_default();
-            let made = Scale::new(self.header.scale).and_then(|scale| {
-                SeededCiphertexts::from_parts(shape.context, seed, 0, parts, scale)
-            });
-            parsed.push(made.map_err(|source| Error::Ciphertexts {
-                message,
-                block,
-                source,
-            })?);
-        }
         Ok(Request {
-            header: self.header,
-            blocks: parsed,
+            header: self.header.clone(),
+            blocks: self
+                .into_blocks()
+                .map(|block| block.parse(shape))
+                .collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl ReceivedBlock {
+    /// Checks every residue.
+    ///
+    /// # Errors
+    /// [`Error::Ciphertexts`] naming the block.
+    pub fn parse(mut self, shape: &MessageShape<'_>) -> Result<SeededCiphertexts, Error> {
+        let parts = self.block.pop().unwrap_or_default();
+        Scale::new(self.scale)
+            .and_then(|scale| {
+                SeededCiphertexts::from_parts(shape.context, self.seed.0, 0, parts, scale)
+            })
+            .map_err(|source| Error::Ciphertexts {
+                message: Message::Request,
+                block: self.index,
+                source,
+            })
+    }
+}
+
+impl RequestReader {
+    /// Opens a request file and checks its header.
+    ///
+    /// # Errors
+    /// As [`ReceivedRequest::from_bytes`]; damage further on shows in [`finish`](Self::finish).
+    pub fn open(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            reader: MessageReader::open(path.as_ref(), shape)?,
+            read: 0,
+        })
+    }
+
+    /// The header; it fits the plan, but was not compared with the digest yet.
+    pub fn header(&self) -> &RequestHeader {
+        self.reader.header()
+    }
+
+    /// Reads the next block, `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn next_block(&mut self) -> Result<Option<ReceivedBlock>, Error> {
+        let Some(block) = self.reader.next_block()? else {
+            return Ok(None);
+        };
+        let (index, header) = (self.read, self.reader.header());
+        self.read += 1;
+        Ok(header.seeds.get(index).map(|&seed| ReceivedBlock {
+            index,
+            seed,
+            scale: header.scale,
+            block,
+        }))
+    }
+
+    /// After the last block: compares the digest and returns it. Before, nothing may leave the evaluator.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a damaged file.
+    pub fn finish(self) -> Result<Digest, Error> {
+        Ok(self.reader.finish()?.0)
     }
 }

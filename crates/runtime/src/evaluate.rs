@@ -48,20 +48,37 @@ pub fn evaluate(
     context: &Context,
     key: Option<&EvaluationKey>,
     blocks: Vec<SeededCiphertexts>,
-    mut options: Options<'_>,
+    options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, Error> {
-    for block in &blocks {
-        check_input(plan, context, block)?;
-    }
+    let count = blocks.len();
+    let blocks = blocks.into_iter().map(Ok::<_, Error>);
+    evaluate_blocks(plan, context, key, blocks, count, options)
+}
+
+/// [`evaluate`] for blocks that come one after the other, `count` of them by what was announced.
+///
+/// A block is asked for when the one before it is done, and dropped as soon as its last reader is.
+///
+/// # Errors
+/// As [`evaluate`], and what the blocks fail with.
+pub fn evaluate_blocks<E: From<Error>>(
+    plan: &ServerPlan,
+    context: &Context,
+    key: Option<&EvaluationKey>,
+    blocks: impl IntoIterator<Item = Result<SeededCiphertexts, E>>,
+    count: usize,
+    mut options: Options<'_>,
+) -> Result<Vec<Ciphertexts>, E> {
     let engine = EncryptedEngine::new(plan, context, key)?;
     let steps = plan.steps();
     let work: Vec<f64> = steps.iter().map(|step| weight(step, steps)).collect();
     let block_work: f64 = work.iter().sum();
-    let count = blocks.len();
     let start = Instant::now();
     let mut done = 0.0;
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
+        let request = request?;
+        check_input(plan, context, &request)?;
         let mut last = Instant::now();
         let input = FeatureMap::Seeded(request);
         let reply = walk(&engine, steps, input, |finished| {

@@ -15,5 +15,5 @@ pub use clear::ClearEngine;
 pub use encrypted::{EncryptedEngine, FeatureMap};
 pub use engine::{Engine, Finished, Run, walk};
 pub use error::Error;
-pub use evaluate::{Options, Progress, evaluate, evaluate_clear};
+pub use evaluate::{Options, Progress, evaluate, evaluate_blocks, evaluate_clear};
 pub use trace::{StepTrace, Trace};

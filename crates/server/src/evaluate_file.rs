@@ -2,17 +2,21 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use serde::Serialize;
 use sordino_ckks::EvaluationKey;
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
 use sordino_plan::ServerPlan;
-use sordino_protocol::{Message, ReceivedRequest, check_key};
+use sordino_protocol::{Message, ReceivedBlock, RequestReader, check_key};
 use sordino_ring::backend::Backend;
 use sordino_runtime::{Options, Progress, Trace};
 
 use crate::{Error, Server};
+
+/// A request up to this size is read before it is evaluated, a larger one while it is.
+const READ_FIRST_BYTES: u64 = 1 << 29;
 
 /// How a request is evaluated; nothing here changes the reply.
 pub struct EvaluateOptions<'a> {
@@ -102,9 +106,9 @@ fn run(
         None => return Err(Error::MissingKey),
         Some(path) => Some(EvaluationKey::read_file(server.context(), path)?),
     };
-    let received = ReceivedRequest::read_file(request, &server.request_shape())?;
-    let header = received.header.clone();
-    let request_digest = received.digest;
+    let shape = server.request_shape();
+    let reader = RequestReader::open(request, &shape)?;
+    let header = reader.header().clone();
     if let Some(key) = &key {
         check_key(
             Message::Request,
@@ -113,6 +117,12 @@ fn run(
             header.key_id,
         )?;
     }
+    let payload_bytes = shape.layout(header.images as usize)?.payload_bytes();
+    let source = if payload_bytes > READ_FIRST_BYTES || options.memory_bytes.is_some() {
+        Source::Ahead(Box::new(reader))
+    } else {
+        Source::read(reader)?
+    };
     let read_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -121,7 +131,15 @@ fn run(
         progress: options.progress,
         trace: options.trace.map(|_| &mut trace),
     };
-    let answer = server.evaluate(key.as_ref(), received, runtime_options)?;
+    let key = key.as_ref();
+    let evaluate = |blocks: &mut dyn Iterator<Item = ReceivedBlock>| {
+        server.evaluate_blocks(key, &header, blocks, runtime_options)
+    };
+    let (request_digest, replies) = match source {
+        Source::Read(digest, blocks) => (digest, evaluate(&mut blocks.into_iter())?),
+        Source::Ahead(reader) => evaluate_ahead(*reader, evaluate)?,
+    };
+    let answer = server.reply(&header, request_digest, replies)?;
     let evaluate_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -144,6 +162,51 @@ fn run(
         peak_rss_bytes: peak_rss_bytes(),
         threads: rayon::current_num_threads(),
         backend: options.backend.name,
+    })
+}
+
+/// Where the blocks of a request come from.
+enum Source {
+    /// Memory; the digest was checked.
+    Read(Digest, Vec<ReceivedBlock>),
+    /// A file, while they are evaluated.
+    Ahead(Box<RequestReader>),
+}
+
+impl Source {
+    fn read(mut reader: RequestReader) -> Result<Self, Error> {
+        let mut blocks = Vec::new();
+        while let Some(block) = reader.next_block()? {
+            blocks.push(block);
+        }
+        Ok(Source::Read(reader.finish()?, blocks))
+    }
+}
+
+/// Evaluates blocks while the next one is read; returns the request's digest, checked, and the results.
+///
+/// At most two blocks are in memory, the one that is evaluated and the next.
+fn evaluate_ahead<T>(
+    mut reader: RequestReader,
+    evaluate: impl FnOnce(&mut dyn Iterator<Item = ReceivedBlock>) -> Result<T, Error>,
+) -> Result<(Digest, T), Error> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let reading = scope.spawn(move || {
+            let mut wanted = true;
+            while let Some(block) = reader.next_block()? {
+                // After a failed evaluation the rest is still read: a damaged file is the better explanation.
+                wanted = wanted && sender.send(block).is_ok();
+            }
+            reader.finish()
+        });
+        let result = evaluate(&mut receiver.iter());
+        drop(receiver);
+        let digest = match reading.join() {
+            Ok(digest) => digest?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        Ok((digest, result?))
     })
 }
 

@@ -1,10 +1,13 @@
 //! A plan ready to evaluate requests.
 
-use sordino_ckks::{Context, EvaluationKey};
+use sordino_ckks::{Ciphertexts, Context, EvaluationKey};
+use sordino_container::Digest;
 use sordino_plan::ServerPlan;
-use sordino_protocol::{Message, MessageShape, ReceivedRequest, Reply, Request, check_key};
+use sordino_protocol::{
+    Message, MessageShape, ReceivedBlock, ReceivedRequest, Reply, RequestHeader, check_key,
+};
 use sordino_ring::backend::Backend;
-use sordino_runtime::{Options, evaluate};
+use sordino_runtime::{Options, evaluate_blocks};
 
 use crate::Error;
 
@@ -88,26 +91,47 @@ impl Server {
     ) -> Result<Reply, Error> {
         let header = received.header.clone();
         let digest = received.digest;
+        let replies = self.evaluate_blocks(key, &header, received.into_blocks(), options)?;
+        self.reply(&header, digest, replies)
+    }
+
+    /// Evaluates the blocks of a request as they come.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_blocks(
+        &self,
+        key: Option<&EvaluationKey>,
+        header: &RequestHeader,
+        blocks: impl Iterator<Item = ReceivedBlock>,
+        options: Options<'_>,
+    ) -> Result<Vec<Ciphertexts>, Error> {
         match key {
-            Some(key) => {
-                check_key(
-                    Message::Request,
-                    "evaluation key",
-                    key.key_id(),
-                    header.key_id,
-                )?;
-            }
+            Some(key) => check_key(
+                Message::Request,
+                "evaluation key",
+                key.key_id(),
+                header.key_id,
+            )?,
             None if self.plan.needs_evaluation_key() => return Err(Error::MissingKey),
             None => {}
         }
-        let request: Request = received.parse(&self.request_shape())?;
-        let blocks = evaluate(
-            &self.plan,
-            &self.context,
-            key,
-            request.into_blocks(),
-            options,
-        )?;
-        Ok(Reply::new(&self.reply_shape(), &header, digest, blocks)?)
+        let shape = self.request_shape();
+        let blocks = blocks.map(|block| Ok::<_, Error>(block.parse(&shape)?));
+        let count = header.blocks as usize;
+        evaluate_blocks(&self.plan, &self.context, key, blocks, count, options)
+    }
+
+    /// The reply to a request of which the digest was checked.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the blocks are not what the plan makes.
+    pub fn reply(
+        &self,
+        header: &RequestHeader,
+        digest: Digest,
+        blocks: Vec<Ciphertexts>,
+    ) -> Result<Reply, Error> {
+        Ok(Reply::new(&self.reply_shape(), header, digest, blocks)?)
     }
 }

@@ -5,7 +5,7 @@ use sordino_graph::Model;
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend::{Backend, process_default};
-use sordino_runtime::{Options, evaluate, evaluate_clear};
+use sordino_runtime::{Options, evaluate_blocks, evaluate_clear};
 
 use crate::Error;
 
@@ -92,9 +92,12 @@ impl Workflow {
         // Both sides have the same parameters, so the client's tables serve for both.
         let context = self.client.context();
         let (header, digest) = (received.header.clone(), received.digest);
-        let blocks = received.parse(&self.client.request_shape())?.into_blocks();
-        let key = self.keys.evaluation.as_ref();
-        let blocks = evaluate(&self.plan.server, context, key, blocks, options)?;
+        let shape = self.client.request_shape();
+        let blocks = received
+            .into_blocks()
+            .map(|block| Ok::<_, Error>(block.parse(&shape)?));
+        let (key, count) = (self.keys.evaluation.as_ref(), header.blocks as usize);
+        let blocks = evaluate_blocks(&self.plan.server, context, key, blocks, count, options)?;
         Ok(Reply::new(&self.client.reply_shape(), &header, digest, blocks)?.to_bytes()?)
     }
 

@@ -5,36 +5,35 @@ use std::arch::x86_64::*;
 use super::{LANES, Lanes, splat};
 use crate::{Modulus, limb::portable};
 
-/// Byte positions that spread eight packed residues over 64-bit lanes, and the bytes so filled.
-struct Layout {
+/// Byte positions that spread eight packed residues of W bytes over 64-bit lanes, and that close the gaps again.
+struct Layout<const W: usize> {
     spread: __m512i,
-    filled: u64,
     close: __m512i,
-    /// The bytes of eight packed residues.
-    packed: u64,
 }
 
-impl Layout {
+/// The bytes that residues of `width` bytes fill of their lanes.
+const fn filled(width: usize) -> u64 {
+    0x0101_0101_0101_0101 * ((1 << width) - 1)
+}
+
+impl<const W: usize> Layout<W> {
+    /// The bytes of eight packed residues.
+    const PACKED: u64 = u64::MAX >> (64 - LANES * W);
+
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(width: usize) -> Self {
-        let (mut spread, mut close, mut filled) = ([0_u8; 64], [0_u8; 64], 0);
+    fn new() -> Self {
+        let (mut spread, mut close) = ([0_u8; 64], [0_u8; 64]);
         for residue in 0..LANES {
-            for byte in 0..width {
-                spread[residue * 8 + byte] = (residue * width + byte) as u8;
-                close[residue * width + byte] = (residue * 8 + byte) as u8;
-                filled |= 1 << (residue * 8 + byte);
+            for byte in 0..W {
+                spread[residue * 8 + byte] = (residue * W + byte) as u8;
+                close[residue * W + byte] = (residue * 8 + byte) as u8;
             }
         }
         // SAFETY: both read the 64 bytes of an array.
         let [spread, close] =
             [spread, close].map(|index| unsafe { _mm512_loadu_si512(index.as_ptr().cast()) });
-        Self {
-            spread,
-            filled,
-            close,
-            packed: u64::MAX >> (64 - LANES * width),
-        }
+        Self { spread, close }
     }
 
     /// # Safety
@@ -42,9 +41,14 @@ impl Layout {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     unsafe fn load(&self, bytes: *const u8) -> __m512i {
-        // SAFETY: the mask leaves the bytes of eight residues.
-        let packed = unsafe { _mm512_maskz_loadu_epi8(self.packed, bytes.cast()) };
-        _mm512_maskz_permutexvar_epi8(self.filled, self.spread, packed)
+        // SAFETY: the bytes of eight residues, all of them or by the mask.
+        unsafe {
+            if W == 4 {
+                return _mm512_cvtepu32_epi64(_mm256_loadu_si256(bytes.cast()));
+            }
+            let packed = _mm512_maskz_loadu_epi8(Self::PACKED, bytes.cast());
+            _mm512_maskz_permutexvar_epi8(filled(W), self.spread, packed)
+        }
     }
 
     /// # Safety
@@ -52,10 +56,46 @@ impl Layout {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     unsafe fn store(&self, bytes: *mut u8, residues: __m512i) {
-        let packed = _mm512_permutexvar_epi8(self.close, residues);
-        // SAFETY: the mask leaves the bytes of eight residues.
-        unsafe { _mm512_mask_storeu_epi8(bytes.cast(), self.packed, packed) };
+        // Whole registers of every size: masked stores of bytes take many cycles on some processors.
+        // SAFETY: 8 · W bytes in all.
+        unsafe {
+            if W == 4 {
+                return _mm256_storeu_si256(bytes.cast(), _mm512_cvtepi64_epi32(residues));
+            }
+            let packed = _mm512_permutexvar_epi8(self.close, residues);
+            let mut rest = _mm512_castsi512_si256(packed);
+            let mut done = 0;
+            if W >= 4 {
+                _mm256_storeu_si256(bytes.cast(), rest);
+                rest = _mm512_extracti64x4_epi64::<1>(packed);
+                done = 32;
+            }
+            let mut last = _mm256_castsi256_si128(rest);
+            if W & 2 != 0 {
+                _mm_storeu_si128(bytes.add(done).cast(), last);
+                last = _mm256_extracti128_si256::<1>(rest);
+                done += 16;
+            }
+            if W & 1 != 0 {
+                _mm_storeu_si64(bytes.add(done), last);
+            }
+        }
     }
+}
+
+/// Calls a function for the width of a modulus.
+macro_rules! for_width {
+    ($width:expr, $function:ident($($argument:expr),*)) => {
+        match $width {
+            1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            5 => $function::<5>($($argument),*),
+            6 => $function::<6>($($argument),*),
+            _ => $function::<7>($($argument),*),
+        }
+    };
 }
 
 pub(super) fn screen(
@@ -65,9 +105,14 @@ pub(super) fn screen(
     rejected: &mut Vec<usize>,
 ) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
-    fn rows(modulus: &Modulus, row_bytes: usize, bytes: &mut [u8], rejected: &mut Vec<usize>) {
-        let size = LANES * modulus.byte_width();
-        let layout = Layout::new(modulus.byte_width());
+    fn rows<const W: usize>(
+        modulus: &Modulus,
+        row_bytes: usize,
+        bytes: &mut [u8],
+        rejected: &mut Vec<usize>,
+    ) {
+        let size = LANES * W;
+        let layout = Layout::<W>::new();
         let q = splat(modulus.value());
         let mask = splat(u64::MAX >> (64 - modulus.bits()));
         for (row, bytes) in bytes.chunks_exact_mut(row_bytes).enumerate() {
@@ -87,7 +132,12 @@ pub(super) fn screen(
         }
     }
     // SAFETY: the table is reachable only where `supported` found these instructions.
-    unsafe { rows(modulus, row_bytes, bytes, rejected) };
+    unsafe {
+        for_width!(
+            modulus.byte_width(),
+            rows(modulus, row_bytes, bytes, rejected)
+        )
+    };
 }
 
 pub(super) fn square_rows(
@@ -97,14 +147,14 @@ pub(super) fn square_rows(
     components: [&mut [u8]; 3],
 ) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
-    fn rows(
+    fn rows<const W: usize>(
         modulus: &Modulus,
         row_bytes: usize,
         constants: &[[u64; 2]],
         [c0, c1, c2]: [&mut [u8]; 3],
     ) {
-        let size = LANES * modulus.byte_width();
-        let (layout, lanes) = (Layout::new(modulus.byte_width()), Lanes::new(modulus));
+        let size = LANES * W;
+        let (layout, lanes) = (Layout::<W>::new(), Lanes::new(modulus));
         for (((c0, c1), c2), &[bias, r]) in c0
             .chunks_exact_mut(row_bytes)
             .zip(c1.chunks_exact_mut(row_bytes))
@@ -133,5 +183,10 @@ pub(super) fn square_rows(
         }
     }
     // SAFETY: the table is reachable only where `supported` found these instructions.
-    unsafe { rows(modulus, row_bytes, constants, components) };
+    unsafe {
+        for_width!(
+            modulus.byte_width(),
+            rows(modulus, row_bytes, constants, components)
+        )
+    };
 }

@@ -9,6 +9,8 @@ pub(crate) mod portable;
 
 use crate::{Modulus, ResidueMatrix, backend::Backend, ntt::Twist};
 
+type SquareRows = fn(&Modulus, usize, &[[u64; 2]], [&mut [u8]; 3]);
+
 /// The functions behind the methods; lengths are checked before they are called.
 pub(crate) struct Kernel {
     /// Shoup quotients that the functions on a [`Twist`] expect are floor(w · 2^shift / q).
@@ -35,7 +37,7 @@ pub(crate) struct Kernel {
     /// Modulus, bytes of a row, whole rows, list.
     pub(crate) screen: fn(&Modulus, usize, &mut [u8], &mut Vec<usize>),
     /// Modulus, bytes of a row, (bias, shift) of each row, packed c0, c1 and c2: [`Backend::square_rows`].
-    pub(crate) square_rows: fn(&Modulus, usize, &[[u64; 2]], [&mut [u8]; 3]),
+    pub(crate) square_rows: SquareRows,
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
     pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
 }
