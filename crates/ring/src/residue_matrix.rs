@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Modulus, pack, unpack};
+use crate::{Error, Modulus, backend, pack, unpack};
 
 /// One limb of one component of a feature map: a matrix of packed residues, one polynomial a row.
 ///
@@ -182,27 +182,15 @@ impl ResidueMatrix {
                 found: self.width,
             });
         }
-        const CHUNK: usize = 512;
+        let is_canonical = backend::process_default().limb.is_canonical;
         let bad = self.par_rows().enumerate().find_map_first(|(row, bytes)| {
-            let mut residues = [0; CHUNK];
-            for (chunk, bytes) in bytes.chunks(CHUNK * self.width).enumerate() {
-                let residues = &mut residues[..bytes.len() / self.width];
-                unpack(self.width, bytes, residues);
-                // A sum of comparisons vectorizes; the search for the place is only done for damaged data.
-                if residues
-                    .iter()
-                    .map(|&r| u64::from(r >= modulus.value()))
-                    .sum::<u64>()
-                    > 0
-                {
-                    let place = residues
-                        .iter()
-                        .position(|&r| r >= modulus.value())
-                        .unwrap_or(0);
-                    return Some((row, chunk * CHUNK + place));
-                }
+            if is_canonical(modulus, bytes) {
+                return None;
             }
-            None
+            let mut residues = vec![0; self.columns];
+            unpack(self.width, bytes, &mut residues);
+            let place = residues.iter().position(|&r| r >= modulus.value());
+            Some((row, place.unwrap_or(0)))
         });
         match bad {
             Some((row, column)) => Err(Error::ResidueRange {

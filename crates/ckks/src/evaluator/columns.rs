@@ -98,17 +98,12 @@ enum Constants {
     Square(Vec<[u64; 2]>),
 }
 
-/// Memory of a thread: the present feature map and the next, a strip of each component.
-struct Scratch {
-    present: [ResidueMatrix; 3],
-    next: [ResidueMatrix; 3],
-}
+/// Components of a strip of a feature map.
+type Components = [ResidueMatrix; 3];
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        present: std::array::from_fn(|_| ResidueMatrix::zeros(0, 1, 1)),
-        next: std::array::from_fn(|_| ResidueMatrix::zeros(0, 1, 1)),
-    });
+    /// Memory of a thread: the source's strip, then that of every layer but the last. Kept from strip to strip.
+    static SCRATCH: RefCell<Vec<Components>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One strip of one limb.
@@ -278,7 +273,7 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn run(&self, mut task: Task<'_>, scratch: &mut Scratch) {
+    fn run(&self, mut task: Task<'_>, scratch: &mut Vec<Components>) {
         let mut last = Instant::now();
         let mut finished = |stage: usize| {
             let now = Instant::now();
@@ -286,27 +281,40 @@ impl Chain<'_> {
             self.nanoseconds[stage].fetch_add(spent, Ordering::Relaxed);
             last = now;
         };
+        let count = self.operations.len();
+        while scratch.len() <= count {
+            scratch.push(std::array::from_fn(|_| ResidueMatrix::zeros(0, 1, 1)));
+        }
         let limb = task.limb;
         let modulus = self.context.modulus(limb);
-        self.read(&task, &mut scratch.present);
+        // The strip that holds the present feature map.
+        let mut present = 0;
+        self.read(&task, &mut scratch[0]);
         finished(0);
         let mut components = self.source.shape().components;
-        let count = self.operations.len();
         for (index, operation) in self.operations.iter().enumerate() {
             match (operation, &self.constants[limb][index]) {
                 (ColumnOperation::Linear { map, .. }, Constants::Bias(bias)) => {
-                    let outputs = task.outputs.iter_mut();
+                    let (before, after) = scratch.split_at_mut(present + 1);
+                    let inputs = before[present].iter().take(components);
                     if index + 1 == count {
-                        for (input, output) in scratch.present.iter().zip(outputs) {
+                        for (input, output) in inputs.zip(&mut task.outputs) {
                             map.apply_strip(modulus, input.strip(0..input.columns()), output);
                         }
                         add_bias(self.context, modulus, &mut task.outputs[0], bias);
                     } else {
-                        self.layer(map, modulus, bias, components, scratch);
+                        for (input, output) in inputs.zip(&mut after[0]) {
+                            let columns = input.columns();
+                            output.reshape(map.output_rows(), columns, input.width());
+                            let mut output = output.strip_mut();
+                            map.apply_strip(modulus, input.strip(0..columns), &mut output);
+                        }
+                        add_bias(self.context, modulus, &mut after[0][0].strip_mut(), bias);
+                        present += 1;
                     }
                 }
                 (ColumnOperation::Square { .. }, Constants::Square(constants)) => {
-                    let [c0, c1, c2] = &mut scratch.present;
+                    let [c0, c1, c2] = &mut scratch[present];
                     c2.reshape(c0.rows(), c0.columns(), c0.width());
                     let backend = self.context.backend();
                     backend.square_rows(modulus, constants, [c0, c1, c2]);
@@ -317,7 +325,7 @@ impl Chain<'_> {
             finished(index + 1);
         }
         if let Some(ColumnOperation::Square { .. }) = self.operations.last() {
-            for (component, output) in scratch.present.iter().zip(&mut task.outputs) {
+            for (component, output) in scratch[present].iter().zip(&mut task.outputs) {
                 for row in 0..component.rows() {
                     output.row_mut(row).copy_from_slice(component.row(row));
                 }
@@ -327,7 +335,7 @@ impl Chain<'_> {
     }
 
     /// Copies or expands the strip of every component of the source.
-    fn read(&self, task: &Task<'_>, present: &mut [ResidueMatrix; 3]) {
+    fn read(&self, task: &Task<'_>, present: &mut Components) {
         let (limb, segment) = (task.limb, task.segment);
         let n = self.context.ring_degree();
         let columns = segment * SEGMENT..n.min((segment + 1) * SEGMENT);
@@ -348,25 +356,6 @@ impl Chain<'_> {
                 }
             }
         }
-    }
-
-    /// A layer in the middle of the run.
-    fn layer(
-        &self,
-        map: &PreparedLinearMap,
-        modulus: &Modulus,
-        bias: &[u64],
-        components: usize,
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { present, next } = scratch;
-        for (input, output) in present.iter().zip(&mut *next).take(components) {
-            let columns = input.columns();
-            output.reshape(map.output_rows(), columns, input.width());
-            map.apply_strip(modulus, input.strip(0..columns), &mut output.strip_mut());
-        }
-        add_bias(self.context, modulus, &mut next[0].strip_mut(), bias);
-        std::mem::swap(present, next);
     }
 }
 

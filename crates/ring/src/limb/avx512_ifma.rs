@@ -29,6 +29,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unpack: avx512_vbmi::unpack,
     pack: avx512_vbmi::pack,
     screen: packed::screen,
+    is_canonical: packed::is_canonical,
     square_rows: packed::square_rows,
     cumulative_lookup,
 };

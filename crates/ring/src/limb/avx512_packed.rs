@@ -140,6 +140,25 @@ pub(super) fn screen(
     };
 }
 
+pub(super) fn is_canonical(modulus: &Modulus, bytes: &[u8]) -> bool {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
+    fn groups<const W: usize>(modulus: &Modulus, bytes: &[u8]) -> bool {
+        let (layout, q) = (Layout::<W>::new(), splat(modulus.value()));
+        let mut found = 0;
+        for bytes in bytes.chunks_exact(LANES * W) {
+            // SAFETY: the chunk holds eight residues.
+            let residues = unsafe { layout.load(bytes.as_ptr()) };
+            found |= _mm512_cmpge_epu64_mask(residues, q);
+        }
+        found == 0
+    }
+    let width = modulus.byte_width();
+    let (bytes, tail) = bytes.split_at(bytes.len() - bytes.len() % (LANES * width));
+    // SAFETY: the table is reachable only where `supported` found these instructions.
+    let canonical = unsafe { for_width!(width, groups(modulus, bytes)) };
+    canonical && portable::is_canonical(modulus, tail)
+}
+
 pub(super) fn square_rows(
     modulus: &Modulus,
     row_bytes: usize,

@@ -36,6 +36,8 @@ pub(crate) struct Kernel {
     /// Masks rows of packed candidates to the bits of the modulus and lists the rows that have some not below it.
     /// Modulus, bytes of a row, whole rows, list.
     pub(crate) screen: fn(&Modulus, usize, &mut [u8], &mut Vec<usize>),
+    /// Whether all packed residues are below the modulus.
+    pub(crate) is_canonical: fn(&Modulus, &[u8]) -> bool,
     /// Modulus, bytes of a row, (bias, shift) of each row, packed c0, c1 and c2: [`Backend::square_rows`].
     pub(crate) square_rows: SquareRows,
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.

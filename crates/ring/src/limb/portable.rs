@@ -23,6 +23,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     unpack: residue_bytes::portable::unpack,
     pack: residue_bytes::portable::pack,
     screen,
+    is_canonical,
     square_rows,
     cumulative_lookup,
 };
@@ -132,6 +133,14 @@ pub(super) fn screen_row(modulus: &Modulus, bytes: &mut [u8]) -> bool {
         bytes.copy_from_slice(&candidate.to_le_bytes()[..width]);
     }
     rejected
+}
+
+pub(super) fn is_canonical(modulus: &Modulus, bytes: &[u8]) -> bool {
+    bytes.chunks_exact(modulus.byte_width()).all(|bytes| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(word) < modulus.value()
+    })
 }
 
 pub(super) fn square_rows(
