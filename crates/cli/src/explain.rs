@@ -55,9 +55,37 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
             text.push_str("\n  - ");
             text.push_str(reason);
         }
+        if args.why && !explanation.alternatives.is_empty() {
+            text.push_str(&runners_up(&explanation));
+        }
         text
     })?;
     Ok(Outcome::Good)
+}
+
+/// The plans that were not chosen, as a table.
+fn runners_up(explanation: &Explanation) -> String {
+    let mut text = format!(
+        "\n  runners-up:\n  {:>6} {:>7} {:>6} {:>9} {:>10}  what, and what ruled it out",
+        "N", "log2 QP", "bytes", "time", "precision"
+    );
+    for plan in &explanation.alternatives {
+        let time = if plan.evaluate_seconds > 0.0 {
+            format!("{:.3} s", plan.evaluate_seconds)
+        } else {
+            "-".to_owned()
+        };
+        text.push_str(&format!(
+            "\n  {:>6} {:>7.1} {:>6} {time:>9} {:>10.1}  {}: {}",
+            plan.ring_degree,
+            plan.log2_qp,
+            plan.coefficient_bytes,
+            plan.precision_bits,
+            plan.kind,
+            plan.reason
+        ));
+    }
+    text
 }
 
 /// What decided the parameters, from the plan itself.

@@ -53,11 +53,9 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
             model: model.name.clone(),
         })?;
     let folded = fold(&model.graph)?;
-    let mut network = Network::new(&folded, calibration)?;
-    weights::choose(&mut network, options.weight_bits);
-    let quantized = quantize_with(&folded, &weights::formats(&network))?;
-    let winner = search(&network, options, weights::rounding_error(&network))?;
-    let (record, steps) = realize(model, &network, &folded, &quantized, options, winner)?;
+    let winner = search(&Network::new(&folded, calibration)?, options)?;
+    let quantized = quantize_with(&folded, &weights::formats(&winner.network))?;
+    let (record, steps) = realize(model, &folded, &quantized, options, winner)?;
     let server = ServerPlan::new(record, steps)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
@@ -91,18 +89,20 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
 /// Finds the primes and turns the winning sketch into steps with integers.
 fn realize(
     model: &Model,
-    network: &Network,
     folded: &Folded,
     quantized: &Quantized,
     options: &CompileOptions,
     winner: Winner,
 ) -> Result<(ServerRecord, Vec<Step>), Error> {
     let Winner {
+        network,
         choice,
         gadget,
         blocks,
         mut estimate,
+        alternatives,
     } = winner;
+    let network = &network;
     let degree = choice.ring_degree;
     let no_primes = || Error::Impossible {
         constraints: String::new(),
@@ -163,6 +163,7 @@ fn realize(
             scale: last.scale,
         },
         estimate,
+        alternatives,
         steps: wire::describe(&steps),
     };
     Ok((record, steps))

@@ -42,7 +42,7 @@ impl Estimate {
 #[derive(Clone, Debug)]
 pub(crate) struct Limbs {
     /// Bits of each prime, base first.
-    pub bits: Vec<f64>,
+    pub bits: Vec<u32>,
     /// Limbs left after d rescale groups.
     pub left: Vec<usize>,
 }
@@ -51,7 +51,7 @@ impl Limbs {
     /// As the splitting rule would choose, without looking for primes.
     pub(crate) fn ideal(sketch: &Sketch, ring_degree: usize) -> Option<Self> {
         let base = primes::split(sketch.base_bits, ring_degree)?;
-        let groups: Option<Vec<Vec<f64>>> = sketch
+        let groups: Option<Vec<Vec<u32>>> = sketch
             .divisors
             .iter()
             .map(|d| primes::split(d.log2(), ring_degree))
@@ -61,7 +61,7 @@ impl Limbs {
 
     /// Of primes that were found.
     pub(crate) fn of(chain: &Chain) -> Self {
-        let bits: Vec<f64> = chain.primes.iter().map(|&q| (q as f64).log2()).collect();
+        let bits: Vec<u32> = chain.primes.iter().map(|&q| q.ilog2() + 1).collect();
         let mut left = vec![bits.len()];
         for size in &chain.group_sizes {
             left.push(left[left.len() - 1] - size);
@@ -69,7 +69,7 @@ impl Limbs {
         Limbs { bits, left }
     }
 
-    fn assemble(base: Vec<f64>, groups: Vec<Vec<f64>>) -> Self {
+    fn assemble(base: Vec<u32>, groups: Vec<Vec<u32>>) -> Self {
         let total = base.len() + groups.iter().map(Vec::len).sum::<usize>();
         let mut left = vec![total];
         for group in &groups {
@@ -80,6 +80,11 @@ impl Limbs {
             .chain(groups.into_iter().rev().flatten())
             .collect();
         Limbs { bits, left }
+    }
+
+    /// Bits of the modulus, rounded up.
+    pub(crate) fn log2_q(&self) -> u32 {
+        self.bits.iter().sum()
     }
 
     /// Stored bytes of one coefficient after `dropped` groups.
@@ -113,7 +118,7 @@ pub(crate) struct GadgetChoice {
 fn relinearize_seconds(
     cost: &CostTable,
     gadget: GadgetChoice,
-    bits: &[f64],
+    bits: &[u32],
     ring_degree: usize,
 ) -> f64 {
     let limbs = bits.len() as f64;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sordino_ckks::Parameters;
 
-use crate::{ClientPlan, Estimate, Operation, ServerPlan, Step, Term};
+use crate::{Alternative, ClientPlan, Estimate, Operation, ServerPlan, Step, Term};
 
 /// A readable account of a plan; serializes to JSON and displays as a table.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +46,9 @@ pub struct Explanation {
     /// Every step; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSummary>,
+    /// The best plans of other kinds, and what ruled them out; known to the server only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
 }
 
 /// One step as explained.
@@ -120,6 +123,7 @@ impl ServerPlan {
             .iter()
             .map(|step| StepSummary::of(step, self.steps()))
             .collect();
+        explanation.alternatives = self.alternatives().to_vec();
         explanation
     }
 }
@@ -165,6 +169,7 @@ impl Explanation {
             upload_bytes_per_image: estimate.upload_bytes as f64 / batch as f64,
             reply_bytes_per_image: estimate.reply_bytes as f64 / batch as f64,
             steps: Vec::new(),
+            alternatives: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! integer weights) and a [`ClientPlan`] (parameters, layout, preprocessing, class names; no weights). This crate
 //! evaluates nothing and knows no secret key.
 
+mod alternatives;
 mod compile;
 mod cost;
 mod error;
@@ -22,6 +23,7 @@ mod steps;
 mod weights;
 mod wire;
 
+pub use alternatives::Alternative;
 pub use compile::{Plan, compile};
 pub use cost::CostTable;
 pub use error::Error;

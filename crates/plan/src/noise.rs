@@ -44,13 +44,13 @@ pub(crate) fn add_gadget(
         .filter(|op| op.kind == Kind::Relinearize)
     {
         let bits = &limbs.bits[..limbs.left[operation.dropped]];
-        let digits = |bits: f64| match gadget.gadget {
+        let digits = |bits: u32| match gadget.gadget {
             Gadget::SpecialPrime => {
-                noise::relinearize_small(n, 1, bits - f64::from(gadget.special_bits))
+                noise::relinearize_small(n, 1, f64::from(bits) - f64::from(gadget.special_bits))
             }
             Gadget::SmallDigits { digit_bits } => {
                 let digits = digits_of(bits, digit_bits);
-                noise::relinearize_small(n, digits as usize, bits / f64::from(digits))
+                noise::relinearize_small(n, digits as usize, f64::from(bits) / f64::from(digits))
             }
         };
         let mut variance = bits.iter().map(|&bits| square(digits(bits))).sum::<f64>();
@@ -62,8 +62,8 @@ pub(crate) fn add_gadget(
 }
 
 /// Balanced digits of `digit_bits` bits that a residue modulo a prime of `bits` bits has.
-pub(crate) fn digits_of(bits: f64, digit_bits: u32) -> u32 {
-    (bits / f64::from(digit_bits)).ceil() as u32
+pub(crate) fn digits_of(bits: u32, digit_bits: u32) -> u32 {
+    bits.div_ceil(digit_bits)
 }
 
 fn square(x: f64) -> f64 {

@@ -9,6 +9,7 @@ use sordino_container::{
 };
 use sordino_graph::{OutputKind, Preprocess};
 
+use crate::alternatives::Alternative;
 use crate::wire::{StepRecord, decode_steps, encode_steps};
 use crate::{Error, Estimate, Packing, Step, wire};
 
@@ -71,6 +72,7 @@ pub(crate) struct ServerRecord {
     pub input: InputLayout,
     pub output: OutputLayout,
     pub estimate: Estimate,
+    pub alternatives: Vec<Alternative>,
     pub steps: Vec<StepRecord>,
 }
 
@@ -249,6 +251,11 @@ impl ServerPlan {
     /// What the evaluation is expected to cost.
     pub fn estimate(&self) -> &Estimate {
         &self.record.estimate
+    }
+
+    /// The best plans of other kinds that the search found, cheapest first.
+    pub fn alternatives(&self) -> &[Alternative] {
+        &self.record.alternatives
     }
 
     /// The steps; step 0 is the input, the last one the logits.

@@ -51,11 +51,34 @@ pub(crate) fn rms_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>]) -> f64 {
         .sqrt()
 }
 
+/// Expected number of `samples` errors above `t`.
+fn exceed(bins: &[(f64, f64, f64)], t: f64, samples: f64) -> f64 {
+    bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples
+}
+
+/// Whether the worst of `samples` logits could stay under `target` if all images were equally sensitive, the best case.
+pub(crate) fn may_meet(
+    noise: &[NodeNoise],
+    gains: &[Gains<'_>],
+    samples: f64,
+    target: f64,
+) -> bool {
+    let mean = combine(noise, gains)
+        .iter()
+        .fold((1.0, 0.0, 0.0), |(one, gaussian, keyed), (w, g, k)| {
+            (one, gaussian + w * g, keyed + w * k)
+        });
+    exceed(&[mean], target / UNSEEN_MARGIN, samples) <= EXCEED_PROBABILITY
+}
+
+/// Whether [`worst_logit_error`] is at most `target`.
+pub(crate) fn meets(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64, target: f64) -> bool {
+    exceed(&combine(noise, gains), target / UNSEEN_MARGIN, samples) <= EXCEED_PROBABILITY
+}
+
 /// The error that the worst of `samples` logits stays under, but for [`EXCEED_PROBABILITY`].
 pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64) -> f64 {
     let bins = combine(noise, gains);
-    let exceed =
-        |t: f64| -> f64 { bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples };
     let rms = rms_logit_error(noise, gains);
     if rms == 0.0 {
         return 0.0;
@@ -63,7 +86,7 @@ pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], sample
     let (mut low, mut high) = (rms, rms * 1e4);
     for _ in 0..40 {
         let middle = (low * high).sqrt();
-        if exceed(middle) > EXCEED_PROBABILITY {
+        if exceed(&bins, middle, samples) > EXCEED_PROBABILITY {
             low = middle
         } else {
             high = middle

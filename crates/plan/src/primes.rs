@@ -1,43 +1,63 @@
 //! Choosing the primes of a modulus chain from the bits that the schedule needs.
 
-use sordino_ring::prime_near;
+//!
+//! Every prime stands just below a power of two: the uniform half of a ciphertext is expanded by rejection from as many
+//! bits as the prime has, and so hardly ever rejects. What counts is bytes a coefficient, not bits.
 
-/// Largest prime the transforms take.
-const MAX_PRIME_BITS: f64 = 49.9;
+use sordino_ring::primes_below;
 
-/// Smallest useful prime of ring degree `n`: primes ≡ 1 (mod 4N) need some room above 4N.
-pub(crate) fn min_prime_bits(ring_degree: usize) -> f64 {
-    (4 * ring_degree) as f64 * 8.0
+/// Bits of the largest primes that the transforms take.
+pub(crate) const MAX_PRIME_BITS: u32 = 49;
+/// What the transforms of a limb weigh against a stored byte of a coefficient.
+const LIMB_COST: f64 = 0.33;
+
+/// Bits of the smallest useful prime of ring degree `n`: primes ≡ 1 (mod 4N) need some room above 4N.
+pub(crate) fn min_prime_bits(ring_degree: usize) -> u32 {
+    (4 * ring_degree).ilog2() + 3
 }
 
-/// Splits `bits` of modulus into primes: fewest stored bytes first, then fewest limbs. `None` below the smallest prime.
-pub(crate) fn split(bits: f64, ring_degree: usize) -> Option<Vec<f64>> {
-    let smallest = min_prime_bits(ring_degree).log2();
-    if bits < smallest {
-        return None;
-    }
-    let mut best: Option<(f64, Vec<f64>)> = None;
-    for count in 1..=64usize {
-        let each = bits / count as f64;
-        if each < smallest {
-            break;
-        }
-        if each > MAX_PRIME_BITS {
+/// Bits of primes whose product has at least `bits` bits: fewest stored bytes first, then fewest limbs. `None` below the
+/// smallest prime.
+pub(crate) fn split(bits: f64, ring_degree: usize) -> Option<Vec<u32>> {
+    let smallest = min_prime_bits(ring_degree);
+    let needed = bits.ceil() as u32;
+    let mut best: Option<(f64, Vec<u32>)> = None;
+    for count in 1..=(needed / smallest).min(64) {
+        let Some(parts) = split_into(needed, count, smallest) else {
             continue;
-        }
-        // A limb costs transforms as well as bytes; a third of a byte is about what the transforms weigh.
-        let cost = count as f64 * (bytes_of(each) as f64 + 0.33);
+        };
+        let bytes: usize = parts.iter().map(|&bits| bytes_of(bits)).sum();
+        let cost = bytes as f64 + LIMB_COST * f64::from(count);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((cost, vec![each; count]));
+            best = Some((cost, parts));
         }
     }
     best.map(|(_, parts)| parts)
 }
 
-/// Bytes of a packed residue modulo a prime of `bits` bits.
-pub(crate) fn bytes_of(bits: f64) -> usize {
-    // A target on a byte boundary may be met by a prime just above it: leave a hair's breadth.
-    ((bits + 0.001) / 8.0).ceil() as usize
+/// `count` primes of `needed` bits together, in as few whole bytes as possible.
+fn split_into(needed: u32, count: u32, smallest: u32) -> Option<Vec<u32>> {
+    let (least, most) = (
+        needed.div_ceil(8).max(count * smallest.div_ceil(8)),
+        count * MAX_PRIME_BITS.div_ceil(8),
+    );
+    (least..=most).find_map(|bytes| {
+        let mut parts: Vec<u32> = (0..count)
+            .map(|i| (8 * (bytes / count + u32::from(i < bytes % count))).min(MAX_PRIME_BITS))
+            .collect();
+        let mut spare = parts.iter().sum::<u32>().checked_sub(needed)?;
+        while spare > 0 {
+            let largest = parts.iter_mut().max_by_key(|bits| **bits)?;
+            *largest -= 1;
+            spare -= 1;
+        }
+        Some(parts)
+    })
+}
+
+/// Bytes of a packed residue modulo a prime of so many bits.
+pub(crate) fn bytes_of(bits: u32) -> usize {
+    bits.div_ceil(8) as usize
 }
 
 /// A concrete chain: base primes first, then the rescale groups in the order in which they are *not* yet dropped, so
@@ -51,33 +71,23 @@ pub(crate) struct Chain {
     pub divisors: Vec<f64>,
 }
 
-/// Finds primes for `base_bits` (at least) and for divisors as close as possible to 2^`group_bits`.
+/// Finds primes for a modulus of `base_bits` and rescale groups of `group_bits`.
 pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> Option<Chain> {
     let mut taken: Vec<u64> = Vec::new();
-    let mut pick = |target: f64| -> Option<u64> {
-        let prime = prime_near(target, ring_degree, &taken)?;
+    let mut pick = |bits: u32| -> Option<u64> {
+        let prime = below(bits, ring_degree, &taken)?;
         taken.push(prime);
         Some(prime)
     };
-    // The base must not fall short: aim a little above.
-    let base_parts = split(base_bits + 0.002, ring_degree)?;
-    let base: Vec<u64> = base_parts
-        .iter()
-        .map(|bits| pick(bits.exp2()))
-        .collect::<Option<_>>()?;
-    let mut groups: Vec<Vec<u64>> = Vec::new();
-    for &bits in group_bits {
+    let mut primes_of = |bits: f64| -> Option<Vec<u64>> {
         let parts = split(bits, ring_degree)?;
-        let mut rest = bits.exp2();
-        let mut group = Vec::new();
-        for (index, _) in parts.iter().enumerate() {
-            // Each prime takes up what the earlier ones missed.
-            let prime = pick(rest.powf(1.0 / (parts.len() - index) as f64))?;
-            rest /= prime as f64;
-            group.push(prime);
-        }
-        groups.push(group);
-    }
+        parts.into_iter().map(&mut pick).collect()
+    };
+    let base = primes_of(base_bits)?;
+    let groups: Vec<Vec<u64>> = group_bits
+        .iter()
+        .map(|&bits| primes_of(bits))
+        .collect::<Option<_>>()?;
     let divisors = groups
         .iter()
         .map(|g| g.iter().map(|&q| q as f64).product())
@@ -94,34 +104,62 @@ pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> O
     })
 }
 
-/// One prime of about `bits` bits outside `taken`.
+/// The largest prime of so many bits outside `taken`.
+fn below(bits: u32, ring_degree: usize, taken: &[u64]) -> Option<u64> {
+    primes_below(1 << bits, ring_degree)
+        .find(|prime| !taken.contains(prime))
+        .filter(|prime| prime.ilog2() + 1 == bits)
+}
+
+/// One prime of `bits` bits outside `taken`.
 pub(crate) fn special(bits: u32, ring_degree: usize, taken: &[u64]) -> Option<u64> {
-    if f64::from(bits) < min_prime_bits(ring_degree).log2() {
-        return None;
-    }
-    prime_near(f64::from(bits).exp2(), ring_degree, taken)
+    below(bits.max(min_prime_bits(ring_degree)), ring_degree, taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn split_prefers_whole_bytes() {
-        assert_eq!(split(59.0, 4096).unwrap().len(), 2);
-        assert_eq!(split(38.0, 4096).unwrap(), vec![38.0]);
-        assert!(split(10.0, 4096).is_none());
-        assert!(split(80.0, 4096).unwrap().iter().all(|&b| b <= 50.0));
+    fn bytes(parts: &[u32]) -> usize {
+        parts.iter().map(|&bits| bytes_of(bits)).sum()
     }
 
     #[test]
-    fn chain_meets_its_targets() {
+    fn split_takes_the_fewest_bytes() {
+        for (bits, expected) in [
+            (59.0, 8),
+            (38.0, 5),
+            (63.2, 8),
+            (64.01, 9),
+            (54.0, 7),
+            (97.0, 13),
+        ] {
+            let parts = split(bits, 4096).unwrap();
+            assert_eq!(bytes(&parts), expected, "{bits}: {parts:?}");
+            assert!(f64::from(parts.iter().sum::<u32>()) >= bits);
+        }
+        assert_eq!(split(38.0, 4096).unwrap(), vec![38]);
+        assert_eq!(split(64.0, 4096).unwrap(), vec![32, 32]);
+        assert!(split(10.0, 4096).is_none());
+        for bits in 17..400_u32 {
+            let parts = split(f64::from(bits), 4096).unwrap();
+            assert!(parts.iter().all(|b| (17..=MAX_PRIME_BITS).contains(b)));
+            assert!((bits..bits + 8).contains(&parts.iter().sum()), "{bits}");
+        }
+    }
+
+    #[test]
+    fn primes_stand_just_below_powers_of_two() {
         let chain = chain(59.3, &[38.0, 79.0], 4096).unwrap();
-        let base: f64 = chain.primes[..2].iter().map(|&q| (q as f64).log2()).sum();
-        assert!((59.3..59.5).contains(&base), "{base}");
         assert_eq!(chain.group_sizes, vec![1, 2]);
-        assert!((chain.divisors[0].log2() - 38.0).abs() < 1e-4);
-        assert!((chain.divisors[1].log2() - 79.0).abs() < 1e-3);
+        for &prime in &chain.primes {
+            let bits = f64::from(prime.ilog2() + 1);
+            assert!(bits - (prime as f64).log2() < 0.05, "{prime}");
+        }
+        let base: f64 = chain.primes[..2].iter().map(|&q| (q as f64).log2()).sum();
+        assert!((59.3..60.5).contains(&base), "{base}");
+        assert!((chain.divisors[0].log2() - 38.0).abs() < 1e-3);
+        assert!((chain.divisors[1].log2() - 79.0).abs() < 1e-2);
         // The group dropped first stands last.
         assert_eq!(*chain.primes.last().unwrap() as f64, chain.divisors[0]);
         let mut sorted = chain.primes.clone();

@@ -15,12 +15,19 @@ pub(crate) struct Choice {
     pub ring_degree: usize,
     /// log2 of the input's scale.
     pub log2_input_scale: f64,
-    /// log2 of the scale after every rescale.
+    /// log2 of the scale after every rescale, to half a bit.
     pub log2_scale: f64,
     /// Whether the linear layers before the first activation are rescaled too.
     pub rescale_first: bool,
     /// For every folded node that is a square: relinearize at once (or after its pooling), not after the next layer.
     pub early: Vec<bool>,
+}
+
+impl Choice {
+    /// How many squares are relinearized at once.
+    pub(crate) fn early_squares(&self) -> usize {
+        self.early.iter().filter(|&&early| early).count()
+    }
 }
 
 /// The kind of a sketched operation.
@@ -212,8 +219,9 @@ impl Draft<'_> {
         }
         value = self.two_components(value);
         if !self.fixed && self.divisors.len() == dropped {
-            self.divisors
-                .push((scale / self.choice.log2_scale.exp2()).max(1.0));
+            // A whole number of bits, as primes stand just below powers of two; the scale follows.
+            let bits = (scale.log2() - self.choice.log2_scale).round().max(0.0);
+            self.divisors.push(bits.exp2());
         }
         let divisor = self.divisors[dropped];
         let Operation {

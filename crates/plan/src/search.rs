@@ -1,49 +1,93 @@
-//! Searching ring degree, scales, relinearization places and gadget for the cheapest candidate that meets the
-//! constraints.
+//! Searching ring degree, scales, weight scales, rescaling and relinearization places and gadget for the cheapest
+//! candidate that meets the constraints.
+//!
+//! Cost follows whole bytes of a coefficient, so many candidates cost the same. Among those the one with the smallest
+//! error is taken.
+
+mod closest;
+mod runners_up;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
 
+use crate::alternatives::Alternative;
 use crate::estimate::{Estimate, GadgetChoice, Limbs, block_seconds, sizes};
 use crate::network::{Network, NodeKind};
 use crate::noise::{add_gadget, without_gadget};
-use crate::precision::{EXCEED_PROBABILITY, Gains, NodeNoise, rms_logit_error, worst_logit_error};
-use crate::primes;
+use crate::precision::{Gains, NodeNoise, may_meet, meets, rms_logit_error, worst_logit_error};
 use crate::schedule::{Choice, Sketch};
-use crate::{CompileOptions, Error};
+use crate::{CompileOptions, Error, primes, weights};
 
-/// Worst error relative to the largest calibrated logit, unless asked otherwise.
-const DEFAULT_RELATIVE_ERROR: f64 = 1.0 / 1500.0;
-/// Step of the grid of scales, in bits.
-const GRID: f64 = 0.5;
+use closest::Closest;
+
+/// Worst error relative to the largest calibrated logit, unless asked otherwise: see docs/decisions/planner.md for how
+/// many predictions it moves.
+const DEFAULT_RELATIVE_ERROR: f64 = 1.0 / 300.0;
+/// Step of the grid of the input's scale, in bits.
+const INPUT_GRID: f64 = 0.5;
+/// Step of the grid of later scales, in bits: rescaling by whole bits moves them by up to half a bit anyway.
+const SCALE_GRID: f64 = 1.0;
+/// Range of both grids above the noise of the scheme, in bits.
+const GRID_BITS: f64 = 28.0;
+/// Candidates whose estimates differ by less cost the same.
+const SAME_COST: f64 = 1.01;
+/// The most squares for which every set of early relinearizations is tried.
+const MAX_FREE_SQUARES: usize = 3;
 
 /// A candidate that meets every constraint.
 #[derive(Clone, Debug)]
 pub(crate) struct Winner {
+    /// The network with the weight scales of the candidate.
+    pub network: Network,
     pub choice: Choice,
     pub gadget: Option<GadgetChoice>,
     pub blocks: usize,
     pub estimate: Estimate,
+    pub alternatives: Vec<Alternative>,
 }
 
 /// A candidate within the security bound whose rms error leaves a chance to meet the precision.
 struct Candidate {
-    choice: Choice,
+    /// Which of the networks.
+    network: usize,
+    choice: Rc<Choice>,
     gadget: Option<GadgetChoice>,
+    /// Bits of the modulus with the special prime.
+    log2_qp: u32,
+    /// Stored bytes of a coefficient of a fresh ciphertext.
+    bytes: usize,
     noise: Vec<NodeNoise>,
-    rms: f64,
+    rms_noise: f64,
+    /// rms error of noise and weight rounding together.
+    rms_error: f64,
     seconds: f64,
+}
+
+/// What came of drawing a choice.
+enum Drawn {
+    /// It takes more modulus than security allows, or more time than another of its kind.
+    TooMuch,
+    /// It relinearizes nothing.
+    Plain,
+    Relinearized,
+}
+
+/// What came of a choice with a gadget.
+enum Considered {
+    /// Another of its kind is cheaper.
+    TooExpensive,
+    TooNoisy,
+    Kept,
 }
 
 /// Finds the cheapest plan.
 ///
 /// # Errors
 /// [`Error::Impossible`] when no candidate meets security, precision and memory, with the one that came closest.
-pub(crate) fn search(
-    network: &Network,
-    options: &CompileOptions,
-    rms_weight_rounding: f64,
-) -> Result<Winner, Error> {
+pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winner, Error> {
     let largest_logit = network.nodes.last().map_or(1.0, |n| n.max_abs);
     let target_bits = options
         .precision_bits
@@ -51,15 +95,16 @@ pub(crate) fn search(
     let logits = network.nodes.last().map_or(1, |n| n.elements);
     let samples = (options.batch * logits) as f64;
     let target = (-target_bits).exp2();
+    let networks = weights::options(network, options.weight_bits, modulus_bits);
     let mut search = Search {
-        network,
+        networks: &networks,
         options,
         gains: network.nodes.iter().map(|n| &n.gains[..]).collect(),
         samples,
         target,
-        largest_rms: target
-            / scheme_noise::worst_of_gaussians(samples, EXCEED_PROBABILITY).max(1.0),
         candidates: Vec::new(),
+        least: HashMap::new(),
+        refused: HashSet::new(),
         closest: Closest::default(),
     };
     let degrees: Vec<usize> = match options.ring_degree {
@@ -69,282 +114,376 @@ pub(crate) fn search(
     for &degree in &degrees {
         search.enumerate(degree);
     }
-    search.cheapest(rms_weight_rounding).ok_or_else(|| {
-        let Search { closest, .. } = search;
-        closest.into_error(network, options, target_bits, &degrees)
+    search
+        .candidates
+        .sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    search.cheapest().ok_or_else(|| {
+        let shortest = least_modulus(&networks[0], degrees.last().copied().unwrap_or(0));
+        search
+            .closest
+            .into_error(options, target_bits, &degrees, shortest)
     })
 }
 
 struct Search<'a> {
-    network: &'a Network,
+    /// One for each choice of weight scales.
+    networks: &'a [Network],
     options: &'a CompileOptions,
     gains: Vec<Gains<'a>>,
     /// Logits of a batch.
     samples: f64,
     /// Largest tolerated error of a logit.
     target: f64,
-    /// No candidate with a larger rms error can meet the target: it would need the best case of equally sensitive
-    /// images and Gaussian errors.
-    largest_rms: f64,
     candidates: Vec<Candidate>,
+    /// Seconds of the cheapest candidate of a kind that meets every constraint.
+    least: HashMap<Kind, f64>,
+    /// Kinds of which a candidate that misses a constraint is kept.
+    refused: HashSet<Kind>,
     closest: Closest,
 }
 
+/// What makes two candidates of one kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Kind {
+    ring_degree: usize,
+    rescale_first: bool,
+    /// Squares that are relinearized before the next layer.
+    early: usize,
+    special_prime: Option<bool>,
+    network: usize,
+}
+
+impl Kind {
+    fn new(network: usize, choice: &Choice, gadget: Option<GadgetChoice>) -> Self {
+        Kind {
+            ring_degree: choice.ring_degree,
+            rescale_first: choice.rescale_first,
+            early: choice.early_squares(),
+            special_prime: gadget.map(|g| g.gadget == Gadget::SpecialPrime),
+            network,
+        }
+    }
+}
+
+impl Candidate {
+    fn kind(&self) -> Kind {
+        Kind::new(self.network, &self.choice, self.gadget)
+    }
+}
+
 impl Search<'_> {
-    /// The cheapest candidate that meets precision and memory.
-    fn cheapest(&mut self, rms_weight_rounding: f64) -> Option<Winner> {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        for candidate in candidates {
-            let Candidate {
-                choice,
-                gadget,
-                noise,
-                rms,
-                seconds,
-            } = candidate;
-            let blocks = self.options.batch.div_ceil(choice.ring_degree);
-            let sketch = Sketch::draw(self.network, &choice, None);
-            let limbs = Limbs::ideal(&sketch, choice.ring_degree)?;
-            let (upload, key, reply, memory) =
-                sizes(self.network, &choice, &sketch, &limbs, gadget, blocks);
-            if self
-                .options
-                .memory_bytes
-                .is_some_and(|limit| memory > limit)
-            {
-                self.closest.note_memory(choice.ring_degree, memory);
-                continue;
-            }
-            let worst = worst_logit_error(&noise, &self.gains, self.samples);
-            if worst > self.target {
-                continue;
-            }
-            let estimate = Estimate {
-                evaluate_seconds: seconds,
-                memory_bytes: memory,
-                upload_bytes: upload,
-                key_bytes: key,
-                reply_bytes: reply,
-                precision_bits: -worst.log2(),
-                rms_noise: rms,
-                rms_weight_rounding,
-            };
-            return Some(Winner {
-                choice,
-                gadget,
-                blocks,
-                estimate,
-            });
+    /// The best of the cheapest candidates that meet precision and memory.
+    fn cheapest(&mut self) -> Option<Winner> {
+        let least = (0..self.candidates.len()).find(|&i| self.refusal(i).is_none())?;
+        let limit = self.candidates[least].seconds * SAME_COST;
+        let mut equal: Vec<usize> = (least..self.candidates.len())
+            .take_while(|&i| self.candidates[i].seconds <= limit)
+            .collect();
+        equal.sort_by(|&a, &b| {
+            let error = |i: usize| self.candidates[i].rms_error;
+            error(a).total_cmp(&error(b))
+        });
+        let chosen = equal.into_iter().find(|&i| self.refusal(i).is_none())?;
+        let candidate = &self.candidates[chosen];
+        let estimate = self.estimate(candidate)?;
+        Some(Winner {
+            network: self.networks[candidate.network].clone(),
+            choice: Choice::clone(&candidate.choice),
+            gadget: candidate.gadget,
+            blocks: self.blocks(&candidate.choice),
+            estimate,
+            alternatives: Vec::new(),
+        })
+        .map(|winner| Winner {
+            alternatives: self.runners_up(chosen),
+            ..winner
+        })
+    }
+
+    fn blocks(&self, choice: &Choice) -> usize {
+        self.options.batch.div_ceil(choice.ring_degree)
+    }
+
+    /// What rules a candidate out, if anything.
+    fn refusal(&mut self, index: usize) -> Option<String> {
+        let candidate = &self.candidates[index];
+        let Some((.., memory)) = self.sizes(candidate) else {
+            return Some("no primes".to_owned());
+        };
+        if let Some(limit) = self.options.memory_bytes
+            && memory > limit
+        {
+            self.closest
+                .note_memory(candidate.choice.ring_degree, memory);
+            let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            return Some(format!(
+                "needs {:.2} GiB of memory, {:.2} GiB are allowed",
+                gibibytes(memory),
+                gibibytes(limit)
+            ));
+        }
+        if !meets(&candidate.noise, &self.gains, self.samples, self.target) {
+            return Some(format!(
+                "precision of {:.1} bits, {:.1} are asked for",
+                -self.worst(candidate).log2(),
+                -self.target.log2()
+            ));
         }
         None
     }
 
+    /// Upload, key, reply and memory.
+    fn sizes(&self, candidate: &Candidate) -> Option<(u64, u64, u64, u64)> {
+        let network = &self.networks[candidate.network];
+        let choice = &candidate.choice;
+        let sketch = Sketch::draw(network, choice, None);
+        let limbs = Limbs::ideal(&sketch, choice.ring_degree)?;
+        let (gadget, blocks) = (candidate.gadget, self.blocks(choice));
+        Some(sizes(network, choice, &sketch, &limbs, gadget, blocks))
+    }
+
+    fn estimate(&self, candidate: &Candidate) -> Option<Estimate> {
+        let (upload, key, reply, memory) = self.sizes(candidate)?;
+        Some(Estimate {
+            evaluate_seconds: candidate.seconds,
+            memory_bytes: memory,
+            upload_bytes: upload,
+            key_bytes: key,
+            reply_bytes: reply,
+            precision_bits: -self.worst(candidate).log2(),
+            rms_noise: candidate.rms_noise,
+            rms_weight_rounding: weights::rounding_error(&self.networks[candidate.network]),
+        })
+    }
+
+    fn worst(&self, candidate: &Candidate) -> f64 {
+        worst_logit_error(&candidate.noise, &self.gains, self.samples)
+    }
+
     /// All candidates of one ring degree within the security bound.
     fn enumerate(&mut self, degree: usize) {
-        let activations = self
-            .network
-            .nodes
-            .iter()
-            .filter(|n| matches!(n.kind, NodeKind::Square { .. }))
-            .count();
+        let squares: Vec<usize> = squares(&self.networks[0]).collect();
+        let early = early_sets(&self.networks[0]);
         let fresh = scheme_noise::fresh(degree).log2().floor();
         let rounding = scheme_noise::rescale_two(degree).log2().floor();
-        let grid =
-            |from: f64, bits: f64| (0..(bits / GRID) as usize).map(move |i| from + i as f64 * GRID);
+        let grid = |from: f64, step: f64, bits: f64| {
+            (0..(bits / step) as usize).map(move |i| from + i as f64 * step)
+        };
         for rescale_first in [false, true] {
-            let rescales = rescale_first || activations > 1;
-            if rescale_first && activations == 0 {
+            if rescale_first && squares.is_empty() {
                 continue;
             }
-            for input in grid(fresh, 28.0) {
-                for scale in grid(rounding, if rescales { 28.0 } else { GRID }) {
-                    let mut choice = Choice {
-                        ring_degree: degree,
-                        log2_input_scale: input,
-                        log2_scale: scale,
-                        rescale_first,
-                        early: vec![false; self.network.nodes.len()],
-                    };
-                    if self.draw(&choice) {
-                        choice.early = early(self.network);
-                        self.draw(&choice);
+            let rescales = rescale_first || squares.len() > 1;
+            let scale_bits = if rescales { GRID_BITS } else { SCALE_GRID };
+            for network in 0..self.networks.len() {
+                for scale in grid(rounding, SCALE_GRID, scale_bits) {
+                    for (position, early) in early.iter().enumerate() {
+                        for input in grid(fresh, INPUT_GRID, GRID_BITS) {
+                            let choice = Choice {
+                                ring_degree: degree,
+                                log2_input_scale: input,
+                                log2_scale: scale,
+                                rescale_first,
+                                early: early.clone(),
+                            };
+                            match self.draw(network, choice) {
+                                // Larger scales need even more.
+                                Drawn::TooMuch => break,
+                                // Nothing is relinearized: all places are the same.
+                                Drawn::Plain if position > 0 => break,
+                                Drawn::Plain | Drawn::Relinearized => {}
+                            }
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Draws one choice with every gadget that fits; says whether it relinearizes.
-    fn draw(&mut self, choice: &Choice) -> bool {
-        let Some(bound) = largest_log2_qp(choice.ring_degree) else {
-            return false;
+    /// Draws one choice with every gadget that fits.
+    fn draw(&mut self, index: usize, choice: Choice) -> Drawn {
+        let degree = choice.ring_degree;
+        let Some(bound) = largest_log2_qp(degree) else {
+            return Drawn::TooMuch;
         };
-        let sketch = Sketch::draw(self.network, choice, None);
-        let relinearizes = sketch.relinearizes();
-        // Primes are found a little off their targets.
-        let spare = f64::from(bound) - sketch.log2_q() - 0.05;
-        let limbs = Limbs::ideal(&sketch, choice.ring_degree);
-        let (true, Some(limbs)) = (spare >= 0.0, limbs) else {
-            return relinearizes;
+        let network = &self.networks[index];
+        let sketch = Sketch::draw(network, &choice, None);
+        let drawn = if sketch.relinearizes() {
+            Drawn::Relinearized
+        } else {
+            Drawn::Plain
         };
-        let bare = without_gadget(self.network, choice, &sketch);
-        let rms = rms_logit_error(&bare, &self.gains);
-        self.closest.note_precision(choice.ring_degree, rms);
-        if rms > self.largest_rms {
-            return relinearizes;
+        let Some(limbs) = Limbs::ideal(&sketch, degree) else {
+            // A rescale by too few bits: the input's scale is too small.
+            return drawn;
+        };
+        let bare = without_gadget(network, &choice, &sketch);
+        let precise = may_meet(&bare, &self.gains, self.samples, self.target);
+        let spare = f64::from(bound) - f64::from(limbs.log2_q());
+        if spare < 0.0 {
+            if precise {
+                self.closest
+                    .note_modulus(degree, choice.rescale_first, limbs.log2_q());
+            }
+            return Drawn::TooMuch;
         }
-        if !relinearizes {
-            self.consider(choice, &sketch, &limbs, None);
-            return false;
+        self.closest
+            .note_precision(degree, rms_logit_error(&bare, &self.gains));
+        if !precise {
+            return drawn;
         }
-        for digit_bits in [10, 12, 14, 16, 18, 20, 24, 28, 32, 40] {
+        let choice = Rc::new(choice);
+        if matches!(drawn, Drawn::Plain) {
+            return match self.consider(index, &choice, &sketch, &limbs, None) {
+                Considered::TooExpensive => Drawn::TooMuch,
+                Considered::TooNoisy | Considered::Kept => drawn,
+            };
+        }
+        let mut affordable = false;
+        // Larger digits are cheaper and noisier: the first that are precise enough are the best.
+        for digit_bits in [40, 32, 28, 24, 20, 18, 16, 14, 12, 10] {
             let gadget = GadgetChoice {
                 gadget: Gadget::SmallDigits { digit_bits },
                 special_bits: 0,
             };
-            self.consider(choice, &sketch, &limbs, Some(gadget));
+            match self.consider(index, &choice, &sketch, &limbs, Some(gadget)) {
+                Considered::TooExpensive => break,
+                Considered::TooNoisy => affordable = true,
+                Considered::Kept => {
+                    affordable = true;
+                    break;
+                }
+            }
         }
-        let smallest = primes::min_prime_bits(choice.ring_degree).log2().ceil() as u32;
-        for special_bits in (smallest..=49)
-            .step_by(4)
-            .filter(|&bits| f64::from(bits) < spare)
-        {
+        // Only the ratio of a limb to the special prime matters, and a larger one costs no time.
+        let largest = limbs.bits.iter().copied().max().unwrap_or(0);
+        let special_bits = largest.min(spare as u32).min(primes::MAX_PRIME_BITS);
+        if special_bits >= primes::min_prime_bits(degree) {
             let gadget = GadgetChoice {
                 gadget: Gadget::SpecialPrime,
                 special_bits,
             };
-            self.consider(choice, &sketch, &limbs, Some(gadget));
+            let considered = self.consider(index, &choice, &sketch, &limbs, Some(gadget));
+            affordable |= !matches!(considered, Considered::TooExpensive);
         }
-        true
+        if affordable { drawn } else { Drawn::TooMuch }
     }
 
-    /// Keeps a candidate whose rms error leaves a chance to meet the precision.
+    /// Keeps a candidate if it may be the best of its kind.
     fn consider(
         &mut self,
-        choice: &Choice,
+        index: usize,
+        choice: &Rc<Choice>,
         sketch: &Sketch,
         limbs: &Limbs,
         gadget: Option<GadgetChoice>,
-    ) {
-        let mut noise = without_gadget(self.network, choice, sketch);
+    ) -> Considered {
+        let network = &self.networks[index];
+        let cost = &self.options.cost;
+        let seconds = self.blocks(choice) as f64
+            * block_seconds(network, cost, choice, sketch, limbs, gadget);
+        let kind = Kind::new(index, choice, gadget);
+        let least = self.least.get(&kind).copied();
+        if least.is_some_and(|least| seconds > SAME_COST * least) {
+            return Considered::TooExpensive;
+        }
+        let mut noise = without_gadget(network, choice, sketch);
         if let Some(gadget) = gadget {
             add_gadget(&mut noise, choice, sketch, gadget, limbs);
         }
-        let rms = rms_logit_error(&noise, &self.gains);
-        self.closest.note_precision(choice.ring_degree, rms);
-        if rms > self.largest_rms {
-            return;
+        let rms_noise = rms_logit_error(&noise, &self.gains);
+        self.closest.note_precision(choice.ring_degree, rms_noise);
+        if !may_meet(&noise, &self.gains, self.samples, self.target) {
+            return Considered::TooNoisy;
         }
-        let blocks = self.options.batch.div_ceil(choice.ring_degree) as f64;
-        let seconds = blocks
-            * block_seconds(
-                self.network,
-                &self.options.cost,
-                choice,
-                sketch,
-                limbs,
-                gadget,
-            );
         self.candidates.push(Candidate {
-            choice: choice.clone(),
+            network: index,
+            choice: Rc::clone(choice),
             gadget,
+            log2_qp: limbs.log2_q() + gadget.map_or(0, |g| g.special_bits),
+            bytes: limbs.bytes(0),
             noise,
-            rms,
+            rms_noise,
+            rms_error: rms_noise.hypot(weights::rounding_error(network)),
             seconds,
         });
+        if least.is_none_or(|least| seconds < least) {
+            if self.refusal(self.candidates.len() - 1).is_none() {
+                self.least.insert(kind, seconds);
+            } else {
+                if least.is_some() || !self.refused.insert(kind) {
+                    // One that misses the constraints is enough to say what a kind misses.
+                    self.candidates.pop();
+                }
+                return Considered::TooNoisy;
+            }
+        }
+        Considered::Kept
     }
 }
 
-/// Every square relinearized at once, but for those that only the logits read: the client decrypts three components.
-fn early(network: &Network) -> Vec<bool> {
+fn squares(network: &Network) -> impl Iterator<Item = usize> + '_ {
+    let is_square = |node: &usize| matches!(network.nodes[*node].kind, NodeKind::Square { .. });
+    (0..network.nodes.len()).filter(is_square)
+}
+
+/// Sets of squares to relinearize at once instead of after the next layer: none, and where they are few every other set,
+/// else all that may be. Squares that only the logits read are never among them: the client decrypts three components.
+fn early_sets(network: &Network) -> Vec<Vec<bool>> {
     let last = network.nodes.len() - 1;
     let only_logits = |node: usize| network.readers(node).iter().all(|&reader| reader == last);
-    (0..network.nodes.len())
-        .map(|node| {
-            let square = matches!(network.nodes[node].kind, NodeKind::Square { .. });
+    let free: Vec<usize> = squares(network)
+        .filter(|&node| {
             let read_pooled =
                 network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
-            square && !only_logits(node) && !read_pooled
+            !only_logits(node) && !read_pooled
         })
-        .collect()
-}
-
-/// What to report when nothing fits.
-#[derive(Default)]
-struct Closest {
-    best_rms: Option<(f64, usize)>,
-    least_memory: Option<(u64, usize)>,
-}
-
-impl Closest {
-    fn note_precision(&mut self, degree: usize, rms: f64) {
-        if self.best_rms.is_none_or(|(best, _)| rms < best) {
-            self.best_rms = Some((rms, degree));
+        .collect();
+    let set = |chosen: &dyn Fn(usize) -> bool| {
+        let mut early = vec![false; network.nodes.len()];
+        for (position, &node) in free.iter().enumerate() {
+            early[node] = chosen(position);
         }
-    }
-
-    fn note_memory(&mut self, degree: usize, memory: u64) {
-        if self.least_memory.is_none_or(|(best, _)| memory < best) {
-            self.least_memory = Some((memory, degree));
-        }
-    }
-
-    fn into_error(
-        self,
-        network: &Network,
-        options: &CompileOptions,
-        target_bits: f64,
-        degrees: &[usize],
-    ) -> Error {
-        let mut constraints = format!(", precision of {target_bits:.1} bits");
-        if let Some(limit) = options.memory_bytes {
-            constraints += &format!(", memory of {:.2} GiB", limit as f64 / f64::from(1 << 30));
-        }
-        if let Some(degree) = options.ring_degree {
-            constraints += &format!(", ring degree {degree}");
-        }
-        let (closest, hint) = if let Some((memory, degree)) = self.least_memory {
-            (
-                format!(
-                    "N = {degree} needs {:.2} GiB",
-                    memory as f64 / f64::from(1 << 30)
-                ),
-                "more --memory, or a smaller --batch".to_owned(),
-            )
-        } else if let Some((rms, degree)) = self.best_rms {
-            (
-                format!("N = {degree} with an rms logit error of 2^{:.1}", rms.log2()),
-                "a lower --precision-bits, fewer --weight-bits, another --ring-degree, or fewer activations".to_owned(),
-            )
-        } else {
-            let degree = degrees.last().copied().unwrap_or(0);
-            let needed = least_modulus(network, degree);
-            let bound = f64::from(largest_log2_qp(degree).unwrap_or(0));
-            (
-                format!(
-                    "N = {degree} has room for {bound:.0} bits of modulus and the shortest chain needs {needed:.0}"
-                ),
-                "a larger --ring-degree, fewer --weight-bits, or fewer activations".to_owned(),
-            )
-        };
-        Error::Impossible {
-            constraints,
-            closest,
-            hint,
-        }
+        early
+    };
+    if free.len() <= MAX_FREE_SQUARES {
+        (0..1usize << free.len())
+            .map(|mask| set(&|position| mask >> position & 1 == 1))
+            .collect()
+    } else {
+        vec![set(&|_| false), set(&|_| true)]
     }
 }
 
-/// Bits of the shortest chain on the grid, whatever its precision.
-fn least_modulus(network: &Network, degree: usize) -> f64 {
-    let choice = Choice {
+/// The plainest choice on the grid of one ring degree.
+fn plainest(network: &Network, degree: usize) -> Choice {
+    Choice {
         ring_degree: degree,
         log2_input_scale: scheme_noise::fresh(degree).log2().floor(),
         log2_scale: scheme_noise::rescale_two(degree).log2().floor(),
         rescale_first: false,
         early: vec![false; network.nodes.len()],
-    };
-    let sketch = Sketch::draw(network, &choice, None);
-    sketch.log2_q()
+    }
+}
+
+/// Bits of the shortest chain on the grid, whatever its precision.
+fn least_modulus(network: &Network, degree: usize) -> f64 {
+    Sketch::draw(network, &plainest(network, degree), None).log2_q()
+}
+
+/// Bits of modulus that one bit of each weighted node's scale costs.
+fn modulus_bits(network: &Network) -> Vec<f64> {
+    // Many bits at once, so that neither rounding nor the value that needs the most modulus decides.
+    const STEP_BITS: f64 = 32.0;
+    let choice = plainest(network, 1 << 15);
+    let before = Sketch::draw(network, &choice, None).log2_q();
+    network
+        .weighted()
+        .map(|node| {
+            let mut scaled = network.clone();
+            scaled.nodes[node].weight_scale *= STEP_BITS.exp2();
+            let after = Sketch::draw(&scaled, &choice, None).log2_q();
+            ((after - before) / STEP_BITS).max(1.0)
+        })
+        .collect()
 }
