@@ -56,19 +56,50 @@ fn exceed(bins: &[(f64, f64, f64)], t: f64, samples: f64) -> f64 {
     bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples
 }
 
-/// Whether the worst of `samples` logits could stay under `target` if all images were equally sensitive, the best case.
-pub(crate) fn may_meet(
-    noise: &[NodeNoise],
-    gains: &[Gains<'_>],
-    samples: f64,
+/// A quick look at whether an error may be met: the necessary condition that it would be if all images were equally
+/// sensitive, which is the best case.
+pub(crate) struct QuickLook {
     target: f64,
-) -> bool {
-    let mean = combine(noise, gains)
-        .iter()
-        .fold((1.0, 0.0, 0.0), |(one, gaussian, keyed), (w, g, k)| {
-            (one, gaussian + w * g, keyed + w * k)
-        });
-    exceed(&[mean], target / UNSEEN_MARGIN, samples) <= EXCEED_PROBABILITY
+    /// Worst error of so many samples over the rms one, where i / (length - 1) of the variance is keyed.
+    factors: Vec<f64>,
+}
+
+impl QuickLook {
+    /// For the worst of `samples` logits.
+    pub(crate) fn new(samples: f64, target: f64) -> Self {
+        const STEPS: u32 = 32;
+        let factor = |step: u32| {
+            let keyed = f64::from(step) / f64::from(STEPS);
+            let noise = NodeNoise {
+                gaussian: 1.0 - keyed,
+                keyed,
+            };
+            worst_logit_error(&[noise], &[&[(1.0, 1.0)]], samples)
+        };
+        Self {
+            target,
+            factors: (0..=STEPS).map(factor).collect(),
+        }
+    }
+
+    /// False only where [`meets`] is false, with the rms error.
+    pub(crate) fn may_meet(&self, noise: &[NodeNoise], gains: &[Gains<'_>]) -> (bool, f64) {
+        let (mut gaussian, mut keyed) = (0.0, 0.0);
+        for (weight, g, k) in combine(noise, gains) {
+            gaussian += weight * g;
+            keyed += weight * k;
+        }
+        let variance = gaussian + keyed;
+        let share = if variance > 0.0 {
+            keyed / variance
+        } else {
+            0.0
+        };
+        // Factors rise with the share: rounded down the condition stays necessary.
+        let position = (share * (self.factors.len() - 1) as f64) as usize;
+        let rms = variance.sqrt();
+        (rms * self.factors[position] <= self.target, rms)
+    }
 }
 
 /// Whether [`worst_logit_error`] is at most `target`.

@@ -17,7 +17,7 @@ use crate::alternatives::Alternative;
 use crate::estimate::{Estimate, GadgetChoice, Limbs, block_seconds, sizes};
 use crate::network::{Network, NodeKind};
 use crate::noise::{add_gadget, without_gadget};
-use crate::precision::{Gains, NodeNoise, may_meet, meets, rms_logit_error, worst_logit_error};
+use crate::precision::{Gains, NodeNoise, QuickLook, meets, worst_logit_error};
 use crate::schedule::{Choice, Sketch};
 use crate::{CompileOptions, Error, primes, weights};
 
@@ -34,6 +34,9 @@ const SCALE_GRID: f64 = 1.0;
 const GRID_BITS: f64 = 28.0;
 /// Candidates whose estimates differ by less cost the same.
 const SAME_COST: f64 = 1.01;
+/// The full prediction of the worst error is slow: after one of a kind has missed the precision, only errors below this
+/// share of its rms error are looked at.
+const CLEARLY_LESS: f64 = 0.98;
 /// The most squares for which every set of early relinearizations is tried.
 const MAX_FREE_SQUARES: usize = 3;
 
@@ -102,9 +105,11 @@ pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winn
         gains: network.nodes.iter().map(|n| &n.gains[..]).collect(),
         samples,
         target,
+        quick_look: QuickLook::new(samples, target),
         candidates: Vec::new(),
         least: HashMap::new(),
         refused: HashSet::new(),
+        failed_rms: HashMap::new(),
         closest: Closest::default(),
     };
     let degrees: Vec<usize> = match options.ring_degree {
@@ -134,11 +139,14 @@ struct Search<'a> {
     samples: f64,
     /// Largest tolerated error of a logit.
     target: f64,
+    quick_look: QuickLook,
     candidates: Vec<Candidate>,
     /// Seconds of the cheapest candidate of a kind that meets every constraint.
     least: HashMap<Kind, f64>,
     /// Kinds of which a candidate that misses a constraint is kept.
     refused: HashSet<Kind>,
+    /// Smallest rms error of a kind that turned out to miss the precision.
+    failed_rms: HashMap<Kind, f64>,
     closest: Closest,
 }
 
@@ -318,7 +326,7 @@ impl Search<'_> {
             return drawn;
         };
         let bare = without_gadget(network, &choice, &sketch);
-        let precise = may_meet(&bare, &self.gains, self.samples, self.target);
+        let (precise, rms) = self.quick_look.may_meet(&bare, &self.gains);
         let spare = f64::from(bound) - f64::from(limbs.log2_q());
         if spare < 0.0 {
             if precise {
@@ -327,8 +335,7 @@ impl Search<'_> {
             }
             return Drawn::TooMuch;
         }
-        self.closest
-            .note_precision(degree, rms_logit_error(&bare, &self.gains));
+        self.closest.note_precision(degree, rms);
         if !precise {
             return drawn;
         }
@@ -391,9 +398,10 @@ impl Search<'_> {
         if let Some(gadget) = gadget {
             add_gadget(&mut noise, choice, sketch, gadget, limbs);
         }
-        let rms_noise = rms_logit_error(&noise, &self.gains);
+        let (precise, rms_noise) = self.quick_look.may_meet(&noise, &self.gains);
         self.closest.note_precision(choice.ring_degree, rms_noise);
-        if !may_meet(&noise, &self.gains, self.samples, self.target) {
+        let failed = self.failed_rms.get(&kind).copied();
+        if !precise || failed.is_some_and(|failed| rms_noise > CLEARLY_LESS * failed) {
             return Considered::TooNoisy;
         }
         self.candidates.push(Candidate {
@@ -415,6 +423,7 @@ impl Search<'_> {
                     // One that misses the constraints is enough to say what a kind misses.
                     self.candidates.pop();
                 }
+                self.failed_rms.insert(kind, rms_noise);
                 return Considered::TooNoisy;
             }
         }
