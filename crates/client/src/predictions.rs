@@ -1,11 +1,14 @@
-//! What comes out of a decryption: rounded scores and what follows from them.
+//! What comes out of a decryption: classes and rounded scores.
 
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
 use crate::Error;
 
-/// The scores of a batch, rounded, and what follows from the rounded values.
+/// The classes of a batch, and its scores rounded.
+///
+/// A class is that of the largest logit as decrypted: it tells log2(classes) bits of an image, and rounding would tie the
+/// classes of close images. Everything else follows from rounded logits.
 ///
 /// # Shapes
 /// `logits` and `probabilities` are `[images, classes]`.
@@ -21,7 +24,7 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Rounds decrypted logits and derives the rest from the rounded values.
+    /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
     pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
         let width = plan.output.logits;
         let released_bits = plan.released_bits();
@@ -30,6 +33,7 @@ impl Predictions {
             let what = format!("a precision of {released_bits} bits");
             return Err(Error::Plan { what });
         }
+        let classes = logits.chunks_exact(width).map(largest).collect();
         for logit in &mut logits {
             // Adding 0 turns -0 into 0, which would print differently.
             *logit = (*logit / unit).round() * unit + 0.0;
@@ -47,7 +51,7 @@ impl Predictions {
                 .clone()
                 .flat_map(|row| probabilities(plan.output_kind, row))
                 .collect(),
-            classes: rows.clone().map(largest).collect(),
+            classes,
             out_of_range: rows
                 .map(|row| row.iter().any(|logit| !accepted.contains(logit)))
                 .collect(),
@@ -90,7 +94,7 @@ impl Predictions {
         &self.probabilities
     }
 
-    /// The class with the largest logit of every image; the first of several.
+    /// The class with the largest logit before rounding of every image; the first of several.
     pub fn classes(&self) -> &[usize] {
         &self.classes
     }
