@@ -130,10 +130,10 @@ fn replies_decrypt_to_the_clear_scores() {
         }
         let trace = fs::read_to_string(folder.path().join("trace.json")).unwrap();
         let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
-        // The input is no step that is evaluated.
+        // One entry a step, expanding the input among them.
         assert_eq!(
             trace["steps"].as_array().unwrap().len(),
-            plan.server.steps().len() - 1
+            plan.server.steps().len()
         );
     }
 }
