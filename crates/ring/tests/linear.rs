@@ -457,3 +457,81 @@ fn apply_refuses_another_width() {
         &mut ResidueMatrix::zeros(1, 16, 4),
     );
 }
+
+/// A convolution over channels × height × width inputs, a tile a position; taps in the padding are left out.
+fn convolution(
+    numbers: &mut Numbers,
+    [channels, height, width]: [usize; 3],
+    [outputs, size, stride, padding]: [usize; 4],
+    weight_width: WeightWidth,
+) -> LinearMap {
+    let positions = |length: usize| (length + 2 * padding - size) / stride + 1;
+    let (rows, columns) = (positions(height), positions(width));
+    let tiles = (0..rows * columns)
+        .map(|position| {
+            let (y, x) = (position / columns * stride, position % columns * stride);
+            let inside = |at: usize, length: usize| (padding..padding + length).contains(&at);
+            let taps = (0..channels * size * size).filter_map(|tap| {
+                let (dy, dx) = (tap / size % size, tap % size);
+                let channel = tap / (size * size);
+                (inside(y + dy, height) && inside(x + dx, width)).then(|| {
+                    ((channel * height + y + dy - padding) * width + x + dx - padding) as u32
+                })
+            });
+            let inputs: Vec<u32> = taps.collect();
+            Tile {
+                outputs: (0..outputs)
+                    .map(|o| (o * rows * columns + position) as u32)
+                    .collect(),
+                weights: (0..outputs * inputs.len())
+                    .map(|_| numbers.weight(weight_width))
+                    .collect(),
+                inputs,
+            }
+        })
+        .collect();
+    let output_rows = outputs * rows * columns;
+    LinearMap::new(channels * height * width, output_rows, weight_width, tiles).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Windows that overlap share packed inputs; large strides and many outputs make that not worth it.
+    #[test]
+    fn overlapping_windows_are_as_portable(
+        seed: u64, bits in 8_u32..=50, columns in 1_usize..70, channels in 1_usize..4, height in 5_usize..10,
+        width in 5_usize..14, outputs in 1_usize..9, size in 1_usize..=5, stride in 1_usize..=3, padding in 0_usize..3,
+        weight_width in weight_width(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let q = modulus(bits);
+        let shape = [channels, height, width];
+        let window = [outputs, size, stride, padding.min(size - 1)];
+        let map = convolution(&mut numbers, shape, window, weight_width);
+        let input = numbers.matrix(map.input_rows(), columns, &q);
+        let expected = apply(backend::portable(), &map, &q, &input, 1);
+        for backend in others() {
+            prop_assert!(apply(backend, &map, &q, &input, 2) == expected, "{}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn a_strip_is_the_same_columns_of_the_whole() {
+    let mut numbers = Numbers(5);
+    let q = modulus(40);
+    let map = numbers.map(23, 17, WeightWidth::Eight);
+    let input = numbers.matrix(23, 100, &q);
+    for backend in backend::available() {
+        let whole = apply(backend, &map, &q, &input, 1);
+        let prepared = map.prepare(backend);
+        for range in [0..1, 3..20, 31..95, 99..100] {
+            let mut output = ResidueMatrix::zeros(17, range.len(), q.byte_width());
+            prepared.apply_strip(&q, input.strip(range.clone()), &mut output.strip_mut());
+            for row in 0..17 {
+                assert_eq!(output.row(row), whole.strip(range.clone()).row(row));
+            }
+        }
+    }
+}

@@ -3,7 +3,11 @@
 //! [`portable`] is safe, plain and complete, and defines every result. The others return the same bytes, faster.
 //! A backend is chosen once, when a context is built; `SORDINO_BACKEND` forces one by name.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod peak;
+#[cfg(target_arch = "x86_64")]
+mod planes;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -61,6 +65,25 @@ static AVX512_VNNI_WITHOUT_IFMA: Backend = Backend {
     transform: Transform::Tfhe,
 };
 
+/// AVX2 with the byte products of AVX-VNNI.
+#[cfg(target_arch = "x86_64")]
+static AVX_VNNI: Backend = Backend {
+    name: "avx-vnni",
+    linear: avx2::prepare_vnni,
+    int8_burst: avx2::int8_burst_vnni,
+    limb: &limb::portable::KERNEL,
+    transform: Transform::Tfhe,
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: Backend = Backend {
+    name: "avx2",
+    linear: avx2::prepare,
+    int8_burst: avx2::int8_burst,
+    limb: &limb::portable::KERNEL,
+    transform: Transform::Tfhe,
+};
+
 /// The plain implementation that defines every result.
 pub fn portable() -> &'static Backend {
     &PORTABLE
@@ -76,6 +99,13 @@ pub fn available() -> Vec<&'static Backend> {
         } else {
             &AVX512_VNNI_WITHOUT_IFMA
         });
+    }
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avxvnni") {
+            backends.push(&AVX_VNNI);
+        }
+        backends.push(&AVX2);
     }
     backends.push(portable());
     backends

@@ -4,28 +4,25 @@
 //! The columns are cut into groups of sixteen and the residues of a group into byte planes. Four input rows make a
 //! quad: one vector a plane, holding the four rows' bytes of each column side by side ([`pack`]). The register
 //! block of [`product`] is all planes of a column group times some output rows, so the sums that recombine into
-//! one residue leave the registers together ([`exit`]). The quads of a strip are packed once ([`Panel`]) and read by
+//! one residue leave the registers together ([`exit`]). The quads of a strip are packed once ([`planes`](super::planes)) and read by
 //! every output that needs them.
 
 mod exit;
 mod pack;
-mod panel;
 mod product;
 
-use std::{arch::x86_64::*, cell::RefCell, sync::OnceLock};
+use std::{arch::x86_64::*, cell::RefCell};
 
+use super::planes::{Layout, MAX_WIDTH, PackedGroup, PanelWork, Planes};
 use crate::{
     Modulus, Strip, StripMut,
-    linear::{Group, LinearKernel, LinearMap, WeightWidth},
+    linear::{LinearKernel, LinearMap, WeightWidth},
 };
 
-use panel::Panel;
 pub(super) use product::int8_burst;
 
 /// Columns of a group: the 32-bit lanes of a vector.
 const LANES: usize = 16;
-/// Widths of a residue run from 1 to this, as moduli are below 2^50.
-const MAX_WIDTH: usize = 7;
 /// Bytes of quads that one column group may take between two passes over the outputs: what stays in the first level
 /// of the cache besides weights and sums.
 const FIRST_LEVEL: usize = 24 << 10;
@@ -33,7 +30,7 @@ const FIRST_LEVEL: usize = 24 << 10;
 const SECOND_LEVEL: usize = 280 << 10;
 
 /// Output rows of a register block: rows times planes accumulators, one vector a plane and one weight in 32 registers.
-const fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
+fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     let rows = match width {
         7 => 3,
         6 => 4,
@@ -48,121 +45,18 @@ const fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     }
 }
 
+const LAYOUT: Layout = Layout {
+    block_rows,
+    words: 1,
+    encode: |quad| [i32::from_le_bytes(quad.map(|w| w as u8)), 0],
+};
+
 /// The entry of the backend table; only handed out after the processor was asked for the instructions.
 pub(super) fn prepare(map: &LinearMap) -> Box<dyn LinearKernel> {
-    let groups = Group::of(map);
-    let panels = panel::plan(&groups);
-    Box::new(Vnni {
-        panels: panels
-            .into_iter()
-            .map(|panel| PanelWork::new(panel, &groups, map.weight_width()))
-            .collect(),
-        weight_width: map.weight_width(),
-    })
+    Box::new(Vnni(Planes::new(map)))
 }
 
-struct Vnni {
-    panels: Vec<PanelWork>,
-    weight_width: WeightWidth,
-}
-
-/// Quads that are packed together and all that reads them.
-struct PanelWork {
-    panel: Panel,
-    groups: Vec<PackedGroup>,
-}
-
-impl PanelWork {
-    fn new(panel: Panel, groups: &[Group<'_>], weight_width: WeightWidth) -> Self {
-        let groups = panel
-            .readers
-            .iter()
-            .map(|reader| PackedGroup::new(&groups[reader.group], reader, weight_width))
-            .collect();
-        Self { panel, groups }
-    }
-}
-
-/// Outputs with the same inputs.
-struct PackedGroup {
-    /// Positions in the panel of the quads that it reads.
-    quads: Vec<u32>,
-    outputs: Vec<u32>,
-    /// The number of inputs.
-    inputs: usize,
-    /// Row-major \[outputs (low and high row each for 16-bit weights), quads\].
-    weights: Vec<[i8; 4]>,
-    /// The same in the order of the kernel, for each width of a residue on first use: the register block follows it.
-    blocks: [OnceLock<Vec<WeightBlock>>; MAX_WIDTH + 1],
-}
-
-/// The weights of one register block.
-struct WeightBlock {
-    first_row: usize,
-    rows: usize,
-    /// \[quads, rows\].
-    weights: Vec<i32>,
-}
-
-impl PackedGroup {
-    fn new(group: &Group<'_>, reader: &panel::Reader, weight_width: WeightWidth) -> Self {
-        let mut weights = Vec::new();
-        for (_, row) in &group.outputs {
-            let mut quads_of = |byte: fn(i16) -> i8| {
-                let start = weights.len();
-                weights.resize(start + reader.quads.len(), [0; 4]);
-                // Different inputs have different places, also where a row is named twice (`panel::shared`).
-                for (&(quad, lane), &weight) in reader.places.iter().zip(*row) {
-                    weights[start + quad as usize][lane as usize] = byte(weight);
-                }
-            };
-            match weight_width {
-                WeightWidth::Eight => quads_of(|w| w as i8),
-                WeightWidth::Sixteen => {
-                    // w = 256·hi + lo with lo the signed low byte, so hi = (w - lo) / 256 rounds up from 128.
-                    quads_of(|w| w as i8);
-                    quads_of(|w| ((i32::from(w) + 128) >> 8) as i8);
-                }
-            }
-        }
-        Self {
-            quads: reader.quads.clone(),
-            outputs: group.outputs.iter().map(|&(output, _)| output).collect(),
-            inputs: group.inputs.len(),
-            weights,
-            blocks: Default::default(),
-        }
-    }
-
-    /// The register blocks for residues of that many bytes, of sizes as equal as possible.
-    fn blocks(&self, width: usize, weight_width: WeightWidth) -> &[WeightBlock] {
-        self.blocks[width].get_or_init(|| {
-            let depth = self.quads.len();
-            let unit = weight_width.bytes();
-            let outputs = self.outputs.len();
-            let count = outputs.div_ceil(block_rows(width, weight_width) / unit);
-            let mut first_row = 0;
-            (0..count)
-                .map(|block| {
-                    let rows = unit * (outputs / count + usize::from(block < outputs % count));
-                    let weights = (0..depth)
-                        .flat_map(|quad| {
-                            (first_row..first_row + rows)
-                                .map(move |row| self.weights[row * depth + quad])
-                        })
-                        .map(|quad| i32::from_le_bytes(quad.map(|w| w as u8)))
-                        .collect();
-                    first_row += rows;
-                    WeightBlock {
-                        first_row: first_row - rows,
-                        rows,
-                        weights,
-                    }
-                })
-                .collect()
-        })
-    }
-}
+struct Vnni(Planes);
 
 /// Memory of a thread, kept from call to call.
 #[derive(Default)]
@@ -195,14 +89,14 @@ impl LinearKernel for Vnni {
                 input,
                 target,
                 target_stride,
-                weight_width: self.weight_width,
+                weight_width: self.0.weight_width,
             };
-            for work in &self.panels {
+            for work in &self.0.panels {
                 // SAFETY: this backend's table is only reachable after the processor's features were checked
                 // (`backend::available`). Rows and columns are inside both strips, whose shapes
                 // `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably.
                 unsafe {
-                    match self.weight_width {
+                    match self.0.weight_width {
                         WeightWidth::Eight => job.run_width::<1>(work, scratch),
                         WeightWidth::Sixteen => job.run_width::<2>(work, scratch),
                     }
@@ -299,7 +193,7 @@ impl Job<'_> {
         let passes = (depth * W * 64).div_ceil(FIRST_LEVEL).max(1);
         for pass in 0..passes {
             let (from, to) = (pass * depth / passes, (pass + 1) * depth / passes);
-            for block in group.blocks(W, self.weight_width) {
+            for block in group.blocks(W, self.weight_width, &LAYOUT) {
                 let weights = &block.weights[from * block.rows..to * block.rows];
                 let sums = &mut sums[block.first_row..block.first_row + block.rows];
                 product::multiply::<W>(weights, quads, &group.quads[from..to], sums, pass > 0);

@@ -179,3 +179,83 @@ impl Backend {
         (self.limb.reduce_i64_into)(modulus, a, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::{Modulus, ResidueMatrix, backend, prime::is_prime};
+
+    fn modulus(bits: u32) -> Modulus {
+        let prime = (0..1_u64 << bits).rev().find(|&q| is_prime(q));
+        Modulus::new(prime.expect("there is a prime")).expect("a modulus")
+    }
+
+    fn matrix(rows: usize, columns: usize, residues: &[u64], q: &Modulus) -> ResidueMatrix {
+        let mut matrix = ResidueMatrix::zeros(rows, columns, q.byte_width());
+        for row in 0..rows {
+            let residues: Vec<u64> = (0..columns)
+                .map(|c| match residues[(row * columns + c) % residues.len()] {
+                    r if r % 5 == 0 => q.value() - 1,
+                    r => q.reduce_u64(r),
+                })
+                .collect();
+            matrix.pack_row_from(row, &residues);
+        }
+        matrix
+    }
+
+    proptest! {
+        #[test]
+        fn packed_operations_are_alike(
+            bits in 2_u32..=50, rows in 1_usize..4, columns in 1_usize..40,
+            residues in prop::collection::vec(any::<u64>(), 40), bad in any::<prop::sample::Index>(),
+        ) {
+            let q = modulus(bits);
+            let width = q.byte_width();
+            let constants: Vec<[u64; 2]> =
+                (0..rows).map(|r| [q.value() - 1, q.reduce_u64(residues[r])]).collect();
+            let start = [0, 13, 29].map(|skip| matrix(rows, columns, &residues[skip..], &q));
+            let squared = |backend: &backend::Backend| {
+                let mut maps = start.clone();
+                backend.square_rows(&q, &constants, maps.each_mut());
+                maps
+            };
+            let expected = squared(backend::portable());
+            // By the operations on whole limbs.
+            for (row, &[bias, r]) in constants.iter().enumerate() {
+                let mut x = [vec![0; columns], vec![0; columns], vec![0; columns]];
+                let [x0, x1, x2] = &mut x;
+                start[0].unpack_row_into(row, x0);
+                start[1].unpack_row_into(row, x1);
+                backend::portable().add_scalar_assign(&q, x0, bias);
+                backend::portable().square_shifted_assign(&q, x0, x1, r, x2);
+                for (component, x) in expected.iter().zip(&x) {
+                    let mut found = vec![0; columns];
+                    component.unpack_row_into(row, &mut found);
+                    prop_assert_eq!(&found, x);
+                }
+            }
+            let candidates: Vec<u8> = residues
+                .iter()
+                .cycle()
+                .flat_map(|r| r.to_le_bytes())
+                .take(rows * columns * width)
+                .collect();
+            let screened = |backend: &backend::Backend| {
+                let (mut bytes, mut rejected) = (candidates.clone(), vec![]);
+                (backend.limb.screen)(&q, columns * width, &mut bytes, &mut rejected);
+                (bytes, rejected)
+            };
+            let mut damaged = start[0].as_bytes().to_vec();
+            let place = bad.index(rows * columns) * width;
+            damaged[place..place + width].copy_from_slice(&q.value().to_le_bytes()[..width]);
+            for backend in backend::available() {
+                prop_assert!(squared(backend) == expected, "{}", backend.name);
+                prop_assert_eq!(screened(backend), screened(backend::portable()));
+                prop_assert!((backend.limb.is_canonical)(&q, start[0].as_bytes()));
+                prop_assert!(!(backend.limb.is_canonical)(&q, &damaged));
+            }
+        }
+    }
+}

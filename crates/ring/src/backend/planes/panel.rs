@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use crate::linear::Group;
 
 /// Quads that are packed together, and who reads them.
-pub(super) struct Panel {
+pub(in crate::backend) struct Panel {
     /// Input rows; a quad that is not full repeats one, with weights of zero.
-    pub(super) quads: Vec<[u32; 4]>,
+    pub(in crate::backend) quads: Vec<[u32; 4]>,
     pub(super) readers: Vec<Reader>,
 }
 
