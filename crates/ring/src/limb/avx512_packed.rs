@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{LANES, Lanes, splat};
-use crate::{Modulus, limb::portable};
+use crate::{Modulus, limb::portable, residue_bytes::avx512_vbmi};
 
 /// Byte positions that spread eight packed residues of W bytes over 64-bit lanes, and that close the gaps again.
 struct Layout<const W: usize> {
@@ -56,28 +56,13 @@ impl<const W: usize> Layout<W> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     unsafe fn store(&self, bytes: *mut u8, residues: __m512i) {
-        // Whole registers of every size: masked stores of bytes take many cycles on some processors.
-        // SAFETY: 8 · W bytes in all.
+        // SAFETY: as required of the caller.
         unsafe {
             if W == 4 {
-                return _mm256_storeu_si256(bytes.cast(), _mm512_cvtepi64_epi32(residues));
-            }
-            let packed = _mm512_permutexvar_epi8(self.close, residues);
-            let mut rest = _mm512_castsi512_si256(packed);
-            let mut done = 0;
-            if W >= 4 {
-                _mm256_storeu_si256(bytes.cast(), rest);
-                rest = _mm512_extracti64x4_epi64::<1>(packed);
-                done = 32;
-            }
-            let mut last = _mm256_castsi256_si128(rest);
-            if W & 2 != 0 {
-                _mm_storeu_si128(bytes.add(done).cast(), last);
-                last = _mm256_extracti128_si256::<1>(rest);
-                done += 16;
-            }
-            if W & 1 != 0 {
-                _mm_storeu_si64(bytes.add(done), last);
+                _mm256_storeu_si256(bytes.cast(), _mm512_cvtepi64_epi32(residues));
+            } else {
+                let packed = _mm512_permutexvar_epi8(self.close, residues);
+                avx512_vbmi::store_packed::<W>(bytes, packed);
             }
         }
     }

@@ -87,3 +87,33 @@ pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
     unsafe { groups(width, whole, out) };
     portable::pack(width, tail, tail_out);
 }
+
+/// Stores the first 8 · W bytes of a register: eight packed residues.
+///
+/// Whole registers of every size, as masked stores of bytes take some twenty cycles on some processors.
+///
+/// # Safety
+/// The processor has AVX-512F; 8 · W bytes are writable.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) unsafe fn store_packed<const W: usize>(bytes: *mut u8, packed: __m512i) {
+    // SAFETY: 8 · W bytes in all.
+    unsafe {
+        let mut rest = _mm512_castsi512_si256(packed);
+        let mut done = 0;
+        if W >= 4 {
+            _mm256_storeu_si256(bytes.cast(), rest);
+            rest = _mm512_extracti64x4_epi64::<1>(packed);
+            done = 32;
+        }
+        let mut last = _mm256_castsi256_si128(rest);
+        if W & 2 != 0 {
+            _mm_storeu_si128(bytes.add(done).cast(), last);
+            last = _mm256_extracti128_si256::<1>(rest);
+            done += 16;
+        }
+        if W & 1 != 0 {
+            _mm_storeu_si64(bytes.add(done), last);
+        }
+    }
+}

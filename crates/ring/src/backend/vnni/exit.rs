@@ -17,7 +17,7 @@
 use std::arch::x86_64::*;
 
 use super::LANES;
-use crate::Modulus;
+use crate::{Modulus, residue_bytes::avx512_vbmi};
 
 /// 1.5 · 2^52: added to a smaller number it leaves its rounding in the last bits; subtracted, the rounded number.
 const ROUND: f64 = 6_755_399_441_055_744.0;
@@ -110,9 +110,8 @@ impl Reducer {
                     let bytes = _mm512_permutex2var_epi32(low, even, high);
                     _mm512_storeu_epi8(target.cast(), bytes);
                 } else {
-                    let mask = const { u64::MAX >> (64 - HALF * W) };
-                    _mm512_mask_storeu_epi8(target.cast(), mask, close(low));
-                    _mm512_mask_storeu_epi8(upper.cast(), mask, close(high));
+                    avx512_vbmi::store_packed::<W>(target, close(low));
+                    avx512_vbmi::store_packed::<W>(upper, close(high));
                 }
             } else {
                 let (first, second) = (columns.min(HALF), columns.saturating_sub(HALF));
