@@ -48,6 +48,22 @@ pub enum Phase {
     Decrypt,
 }
 
+/// What one step of a plan took, summed over the blocks of the batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layer {
+    /// Node of the network that the step belongs to.
+    pub name: String,
+    /// `dense`, `convolution` (any other layer with weights), or what else the step does.
+    pub operation: String,
+    /// Median of the runs' seconds; `None` for a step that the evaluator does not report on its own.
+    pub seconds: Option<f64>,
+    /// 10^9 byte products a second; `None` for a step without products.
+    pub int8_gmacs: Option<f64>,
+    /// Share of the peak; `None` for a step without products.
+    pub share_of_peak: Option<f64>,
+}
+
 /// One row of a benchmark; what was not measured is `None`, and `null` in JSON.
 ///
 /// Seconds are medians over `runs`, with the extremes beside; [`Record::set_seconds`] fills them. Shares are of 1,
@@ -147,12 +163,24 @@ pub struct Record {
     pub backend: Option<String>,
     /// What the machine can do: 8-bit multiply-accumulates a nanosecond (10^9 a second), all threads, no memory.
     pub int8_peak_gmacs: Option<f64>,
-    /// What the linear layers did of these.
+    /// What the dense layers did of these: those in which every output reads the same inputs.
     pub int8_gmacs: Option<f64>,
-    /// Share of the peak in the linear layers.
+    /// Share of the peak in the dense layers.
     pub linear_share_of_peak: Option<f64>,
+    /// Share of the peak in the other layers with weights; `None` without such layers.
+    pub convolution_share_of_peak: Option<f64>,
     /// Share of the peak over the whole evaluation.
     pub evaluation_share_of_peak: Option<f64>,
+    /// `evaluate_seconds` × `int8_peak_gmacs`: 10^9 byte products that the machine could have done meanwhile.
+    pub evaluate_peak_gproducts: Option<f64>,
+    /// `peak_rss_bytes` / `upload_bytes`.
+    pub memory_over_request: Option<f64>,
+    /// Where the time of the evaluation goes, step by step.
+    pub layers: Vec<Layer>,
+    /// What is varied in a row of a series, `blocks` or `threads`; `None` in the row of a network.
+    pub scaling: Option<String>,
+    /// How many times as fast as one thread, in the rows of the series over threads.
+    pub speedup: Option<f64>,
     /// Multiply-accumulates of the network for one image.
     pub macs_per_image: Option<u64>,
     /// Trained parameters of the network.
@@ -190,9 +218,10 @@ impl Record {
         }
     }
 
-    /// Takes in the seconds of every run of a phase; for [`Phase::Evaluate`] also the amortized ones and `runs`.
+    /// Takes in the seconds of every run of a phase; for [`Phase::Evaluate`] also the amortized ones,
+    /// `evaluate_peak_gproducts` and `runs`.
     ///
-    /// Set `images` before. Without samples, the fields become `None`.
+    /// Set `images` and `int8_peak_gmacs` before. Without samples, the fields become `None`.
     pub fn set_seconds(&mut self, phase: Phase, samples: &[f64]) {
         let statistics = Statistics::of(samples);
         let [median, min, max] = match statistics {
@@ -242,6 +271,19 @@ impl Record {
         for (field, value) in fields.into_iter().zip([median, min, max]) {
             *field = value;
         }
+        if phase == Phase::Evaluate {
+            self.evaluate_peak_gproducts = median
+                .zip(self.int8_peak_gmacs)
+                .map(|(seconds, peak)| seconds * peak);
+        }
+    }
+
+    /// Takes in the largest memory of an evaluating process. Set `upload_bytes` before.
+    pub fn set_peak_memory(&mut self, bytes: Option<u64>) {
+        self.peak_rss_bytes = bytes;
+        self.memory_over_request = bytes
+            .zip(self.upload_bytes.filter(|&upload| upload > 0))
+            .map(|(memory, upload)| memory as f64 / upload as f64);
     }
 }
 
@@ -310,13 +352,35 @@ mod tests {
     }
 
     #[test]
+    fn products_and_quotients_of_what_was_measured() {
+        let mut record = Record {
+            images: 10,
+            int8_peak_gmacs: Some(800.0),
+            ..Record::default()
+        };
+        record.set_seconds(Phase::Evaluate, &[0.25]);
+        assert_eq!(record.evaluate_peak_gproducts, Some(200.0));
+        record.set_peak_memory(Some(1 << 20));
+        assert_eq!(record.memory_over_request, None, "no request was measured");
+        record.upload_bytes = Some(1 << 18);
+        record.set_peak_memory(Some(1 << 20));
+        assert_eq!(record.memory_over_request, Some(4.0));
+        record.set_peak_memory(None);
+        assert_eq!(
+            (record.peak_rss_bytes, record.memory_over_request),
+            (None, None)
+        );
+    }
+
+    #[test]
     fn the_names_that_scripts_rely_on_are_all_there() {
         let contract = "network dataset images batch blocks packing accuracy_plain accuracy_encrypted \
             accuracy_integer accuracy_teacher auc agreement agreement_float worst_logit_error \
             worst_logit_error_float keygen_seconds encrypt_seconds read_seconds evaluate_seconds decrypt_seconds \
             amortized_seconds upload_bytes key_bytes reply_bytes peak_rss_bytes ring_degree log2_q log2_qp \
             security_bits log2_scale weight_bits threads backend int8_peak_gmacs int8_gmacs linear_share_of_peak \
-            evaluation_share_of_peak macs_per_image parameters activations_per_image model_digest plan_digest runs \
+            evaluation_share_of_peak convolution_share_of_peak evaluate_peak_gproducts memory_over_request \
+            layers scaling speedup macs_per_image parameters activations_per_image model_digest plan_digest runs \
             commit machine load";
         let json = serde_json::to_value(Record::default()).unwrap();
         let fields = json.as_object().unwrap();

@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{Error, Record};
+use serde::Serialize;
+
+use crate::{Error, KernelRecord, Record};
 
 /// Year, month and day (UTC).
 ///
@@ -58,6 +60,28 @@ pub fn results_name(suite: &str, commit: &str, time: SystemTime) -> Result<Strin
 /// [`Error::Name`], or [`Error::Io`] where writing fails; then nothing is left behind.
 pub fn write_records(folder: &Path, suite: &str, records: &[Record]) -> Result<PathBuf, Error> {
     let commit = records.first().map_or("unknown", |record| &record.commit);
+    write_array(folder, suite, commit, records)
+}
+
+/// [`write_records`] for rows of single kernels.
+///
+/// # Errors
+/// As [`write_records`].
+pub fn write_kernels(
+    folder: &Path,
+    suite: &str,
+    records: &[KernelRecord],
+) -> Result<PathBuf, Error> {
+    let commit = records.first().map_or("unknown", |record| &record.commit);
+    write_array(folder, suite, commit, records)
+}
+
+fn write_array(
+    folder: &Path,
+    suite: &str,
+    commit: &str,
+    records: &[impl Serialize],
+) -> Result<PathBuf, Error> {
     let path = folder.join(results_name(suite, commit, SystemTime::now())?);
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create the folder", error))?;
     let mut text = serde_json::to_string_pretty(records).map_err(|error| Error::Malformed {

@@ -1,143 +1,103 @@
-//! Records as a table for the terminal.
+//! Records of networks as tables for the terminal.
 
-use crate::Record;
+use crate::lines::Align::{Left, Right};
+use crate::lines::{Column, columns, number_text, percent};
+use crate::{Layer, Record, bytes_text, seconds_text};
 
-/// A number of bytes with a binary unit, such as `1.5 MiB`.
-pub fn bytes_text(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" {
-                format!("{bytes} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-/// A duration with a fitting unit, such as `12.3 ms`.
-pub fn seconds_text(seconds: f64) -> String {
-    let (factor, unit) = match seconds.abs() {
-        s if s < 1e-6 => (1e9, "ns"),
-        s if s < 1e-3 => (1e6, "us"),
-        s if s < 1.0 => (1e3, "ms"),
-        _ => (1.0, "s"),
-    };
-    let value = seconds * factor;
-    let digits = if value.abs() >= 100.0 {
-        0
-    } else if value.abs() >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.digits$} {unit}")
-}
-
-/// A column's title and what it shows of a record, if that was measured.
-type Column = (&'static str, fn(&Record) -> Option<String>);
-
-fn percent(value: Option<f64>) -> Option<String> {
-    value.map(|value| format!("{:.2} %", 100.0 * value))
-}
-
-const COLUMNS: [Column; 21] = [
-    ("network", |r| Some(r.network.clone())),
-    ("data set", |r| Some(r.dataset.clone())),
-    ("images", |r| Some(r.images.to_string())),
-    ("packing", |r| Some(r.packing.clone())),
-    ("N", |r| r.ring_degree.map(|n| n.to_string())),
-    ("log2 QP", |r| {
+const COLUMNS: [Column<Record>; 23] = [
+    ("network", Left, |r| Some(r.network.clone())),
+    ("data set", Left, |r| Some(r.dataset.clone())),
+    ("images", Right, |r| Some(r.images.to_string())),
+    ("packing", Left, |r| Some(r.packing.clone())),
+    ("N", Right, |r| r.ring_degree.map(|n| n.to_string())),
+    ("log2 QP", Right, |r| {
         r.log2_qp.or(r.log2_q).map(|bits| format!("{bits:.1}"))
     }),
-    ("security", |r| r.security_bits.map(|bits| bits.to_string())),
-    ("teacher", |r| percent(r.accuracy_teacher)),
-    ("plain", |r| percent(r.accuracy_plain)),
-    ("encrypted", |r| percent(r.accuracy_encrypted)),
-    ("agreement", |r| percent(r.agreement)),
-    ("worst logit error", |r| {
+    ("security", Right, |r| {
+        r.security_bits.map(|bits| bits.to_string())
+    }),
+    ("teacher", Right, |r| percent(r.accuracy_teacher)),
+    ("plain", Right, |r| percent(r.accuracy_plain)),
+    ("encrypted", Right, |r| percent(r.accuracy_encrypted)),
+    ("agreement", Right, |r| percent(r.agreement)),
+    ("worst logit error", Right, |r| {
         r.worst_logit_error.map(|error| format!("{error:.2e}"))
     }),
-    ("encrypt", |r| r.encrypt_seconds.map(seconds_text)),
-    ("evaluate", |r| r.evaluate_seconds.map(seconds_text)),
-    ("per image", |r| r.amortized_seconds.map(seconds_text)),
-    ("decrypt", |r| r.decrypt_seconds.map(seconds_text)),
-    ("upload", |r| r.upload_bytes.map(bytes_text)),
-    ("keys", |r| r.key_bytes.map(bytes_text)),
-    ("reply", |r| r.reply_bytes.map(bytes_text)),
-    ("peak memory", |r| r.peak_rss_bytes.map(bytes_text)),
-    ("share of peak", |r| percent(r.evaluation_share_of_peak)),
+    ("encrypt", Right, |r| r.encrypt_seconds.map(seconds_text)),
+    ("evaluate", Right, |r| r.evaluate_seconds.map(seconds_text)),
+    ("x peak", Right, |r| {
+        r.evaluate_peak_gproducts
+            .map(|products| format!("{} G", number_text(products)))
+    }),
+    ("per image", Right, |r| {
+        r.amortized_seconds.map(seconds_text)
+    }),
+    ("decrypt", Right, |r| r.decrypt_seconds.map(seconds_text)),
+    ("upload", Right, |r| r.upload_bytes.map(bytes_text)),
+    ("keys", Right, |r| r.key_bytes.map(bytes_text)),
+    ("reply", Right, |r| r.reply_bytes.map(bytes_text)),
+    ("peak memory", Right, |r| r.peak_rss_bytes.map(bytes_text)),
+    ("memory/upload", Right, |r| {
+        r.memory_over_request
+            .map(|quotient| format!("{quotient:.2}"))
+    }),
+    ("share of peak", Right, |r| {
+        percent(r.evaluation_share_of_peak)
+    }),
 ];
 
 /// The records as lines of text, one a record below a line of titles; columns that no record fills are left out.
 ///
-/// `per image` is the evaluation's time shared out over the batch, no latency.
+/// `per image` is the evaluation's time shared out over the batch, no latency; `x peak` the evaluation's time times the
+/// machine's int8 peak, in byte products; `share of peak` that of the whole evaluation.
 pub fn table(records: &[Record]) -> String {
-    let mut lines = vec![String::new(); records.len() + 1];
-    for (title, cell) in COLUMNS {
-        let cells: Vec<Option<String>> = records
-            .iter()
-            .map(|r| cell(r).filter(|text| !text.is_empty()))
-            .collect();
-        if cells.iter().all(Option::is_none) {
-            continue;
-        }
-        let cells: Vec<String> = std::iter::once(title.to_owned())
-            .chain(cells.into_iter().map(|c| c.unwrap_or_else(|| "-".into())))
-            .collect();
-        let width = cells
-            .iter()
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0);
-        let words = matches!(title, "network" | "data set" | "packing");
-        for (line, cell) in lines.iter_mut().zip(cells) {
-            if !line.is_empty() {
-                line.push_str("  ");
-            }
-            line.push_str(&if words {
-                format!("{cell:<width$}")
-            } else {
-                format!("{cell:>width$}")
-            });
-        }
-    }
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    columns(&COLUMNS, records)
+}
+
+const LAYER_COLUMNS: [Column<(Layer, Option<f64>)>; 6] = [
+    ("step", Left, |(layer, _)| Some(layer.name.clone())),
+    ("operation", Left, |(layer, _)| {
+        Some(layer.operation.clone())
+    }),
+    ("seconds", Right, |(layer, _)| {
+        layer.seconds.map(seconds_text)
+    }),
+    ("of the whole", Right, |(_, share)| percent(*share)),
+    ("int8 G/s", Right, |(layer, _)| {
+        layer.int8_gmacs.map(number_text)
+    }),
+    ("share of peak", Right, |(layer, _)| {
+        percent(layer.share_of_peak)
+    }),
+];
+
+/// Where the time of one record's evaluation goes: a line a step, and one for what is in no step.
+pub fn layer_table(record: &Record) -> String {
+    let whole = record.evaluate_seconds.filter(|&seconds| seconds > 0.0);
+    let share = |seconds: Option<f64>| seconds.zip(whole).map(|(part, whole)| part / whole);
+    let in_steps: f64 = record.layers.iter().filter_map(|layer| layer.seconds).sum();
+    let rest = Layer {
+        name: "(not in a step)".into(),
+        // Medians of parts need not add up to the median of the whole.
+        seconds: whole.map(|whole| (whole - in_steps).max(0.0)),
+        ..Layer::default()
+    };
+    let rows: Vec<(Layer, Option<f64>)> = record
+        .layers
+        .iter()
+        .cloned()
+        .chain([rest])
+        .map(|layer| {
+            let of_whole = share(layer.seconds);
+            (layer, of_whole)
+        })
+        .collect();
+    columns(&LAYER_COLUMNS, &rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn units_fit_the_size() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.5 KiB"),
-            (5 << 30, "5.0 GiB"),
-            (1 << 50, "1024.0 TiB"),
-        ] {
-            assert_eq!(bytes_text(bytes), text);
-        }
-        for (seconds, text) in [
-            (0.0123, "12.3 ms"),
-            (2.5, "2.50 s"),
-            (150.0, "150 s"),
-            (3.14e-5, "31.4 us"),
-            (0.0, "0.00 ns"),
-        ] {
-            assert_eq!(seconds_text(seconds), text);
-        }
-    }
 
     #[test]
     fn columns_line_up_and_empty_ones_are_left_out() {
@@ -165,5 +125,34 @@ cryptonets  mnist          7    500 ms
 cryptonets  mnist          7         -
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn layers_show_what_is_in_no_step() {
+        let layer = |name: &str, operation: &str, seconds| Layer {
+            name: name.into(),
+            operation: operation.into(),
+            seconds,
+            ..Layer::default()
+        };
+        let mut first = layer("fc1", "dense", Some(0.25));
+        (first.int8_gmacs, first.share_of_peak) = (Some(400.0), Some(0.5));
+        let record = Record {
+            evaluate_seconds: Some(1.0),
+            layers: vec![
+                layer("x", "input", None),
+                first,
+                layer("act", "square", Some(0.5)),
+            ],
+            ..Record::default()
+        };
+        let expected = "\
+step             operation  seconds  of the whole  int8 G/s  share of peak
+x                input            -             -         -              -
+fc1              dense       250 ms       25.00 %       400        50.00 %
+act              square      500 ms       50.00 %         -              -
+(not in a step)  -           250 ms       25.00 %         -              -
+";
+        assert_eq!(layer_table(&record), expected);
     }
 }
