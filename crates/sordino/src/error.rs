@@ -66,4 +66,26 @@ pub enum Error {
         /// Images that there are.
         limit: usize,
     },
+    /// Fewer images than full blocks hold.
+    #[error(
+        "{blocks} full ciphertext blocks of N = {ring_degree} hold {expected} images, found {found}: ask for fewer blocks or give more images"
+    )]
+    TooFewImages {
+        /// Blocks asked for.
+        blocks: usize,
+        /// Images of a block.
+        ring_degree: usize,
+        /// Images that the blocks hold.
+        expected: usize,
+        /// Images that there are.
+        found: usize,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start {threads} threads: {detail}: ask for fewer")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// The system's reason.
+        detail: String,
+    },
 }

@@ -26,18 +26,25 @@
 //! # }
 //! ```
 
+mod calibrate;
 mod compare;
 mod digits;
 mod error;
+mod kernels;
 mod measure;
 mod plan_folder;
+mod rates;
+mod scaling;
 mod workflow;
 
+pub use calibrate::calibrate;
 pub use compare::{Comparison, Reference, classes_of, worst_difference};
 pub use digits::{shifted_digits, train_digits};
 pub use error::Error;
+pub use kernels::{KernelOptions, measure_kernels};
 pub use measure::{MeasureOptions, Measurement, measure};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
+pub use scaling::{BlockSeries, measure_block_scaling, measure_thread_scaling};
 pub use workflow::Workflow;
 
 pub use sordino_client::{Client, Keys, Predictions};

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use sordino_graph::Model;
-use sordino_plan::{Operation, Plan, ServerPlan, Term};
+use sordino_plan::{Plan, ServerPlan};
 use sordino_protocol::ReceivedRequest;
 use sordino_report::{Environment, Phase, Record};
 use sordino_ring::backend::{Backend, measure_int8_peak};
 use sordino_runtime::{Options, Progress, Trace};
 
+use crate::rates::{maps, set_rates};
 use crate::{Error, Reference, Workflow};
 
 /// A run longer than this is not repeated.
@@ -34,10 +35,15 @@ pub struct Measurement {
     pub workflow: Workflow,
     /// The request that was evaluated.
     pub request: Vec<u8>,
+    /// The reply, the same in every run.
+    pub reply: Vec<u8>,
 }
 
 /// Seconds of one call, appended to `samples`, and its result.
-fn timed<T>(samples: &mut Vec<f64>, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn timed<T>(
+    samples: &mut Vec<f64>,
+    run: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     let start = Instant::now();
     let result = run()?;
     samples.push(start.elapsed().as_secs_f64());
@@ -86,31 +92,15 @@ pub fn measure(
         None => 0,
     });
 
-    let (mut reading, mut evaluating, mut linear) = (Vec::new(), Vec::new(), Vec::new());
-    let shape = workflow.client().request_shape();
+    let mut evaluation = Evaluation::default();
     let reply = loop {
-        let received = timed(&mut reading, || {
-            Ok(ReceivedRequest::from_bytes(&request, &shape)?)
-        })?;
-        let mut trace = Trace::default();
-        let options_of_run = Options {
-            progress: options.progress,
-            trace: Some(&mut trace),
-        };
-        let reply = timed(&mut evaluating, || {
-            workflow.answer(received, options_of_run)
-        })?;
-        let of_linear = trace.steps.iter().filter(|step| step.operation == "linear");
-        linear.push(of_linear.map(|step| step.seconds).sum::<f64>());
-        if evaluating.len() >= options.runs || evaluating[0] > LONG_RUN_SECONDS {
+        let reply = evaluation.run(&workflow, &request, options.progress)?;
+        if evaluation.evaluating.len() >= options.runs || evaluation.is_long() {
             break reply;
         }
     };
-    record.set_seconds(Phase::Read, &reading);
-    record.set_seconds(Phase::Evaluate, &evaluating);
+    evaluation.describe(&mut record, &workflow.plan().server);
     record.reply_bytes = Some(reply.len() as u64);
-    let products = byte_products(&workflow.plan().server) * record.blocks as f64;
-    set_rates(&mut record, products, &linear);
 
     let mut seconds = Vec::new();
     let mut predictions = timed(&mut seconds, || workflow.decrypt(&reply))?;
@@ -126,19 +116,65 @@ pub fn measure(
     record.agreement = Some(comparison.agreement);
     record.agreement_float = Some(comparison.agreement_float);
     let (client, key) = (workflow.client(), &workflow.keys().secret);
-    let reply = client.reply_from_bytes(&reply)?;
-    record.worst_logit_error = Some(client.worst_logit_error(key, &reply, reference.integer())?);
+    let parsed = client.reply_from_bytes(&reply)?;
+    record.worst_logit_error = Some(client.worst_logit_error(key, &parsed, reference.integer())?);
     record.worst_logit_error_float =
-        Some(client.worst_logit_error(key, &reply, reference.float())?);
+        Some(client.worst_logit_error(key, &parsed, reference.float())?);
     Ok(Measurement {
         record,
         workflow,
         request,
+        reply,
     })
 }
 
+/// Seconds and traces of several evaluations of one request.
+#[derive(Default)]
+pub(crate) struct Evaluation {
+    pub reading: Vec<f64>,
+    pub evaluating: Vec<f64>,
+    pub traces: Vec<Trace>,
+}
+
+impl Evaluation {
+    /// Evaluates once, in the current pool, and returns the reply.
+    pub(crate) fn run(
+        &mut self,
+        workflow: &Workflow,
+        request: &[u8],
+        progress: Option<&(dyn Fn(&Progress<'_>) + Sync)>,
+    ) -> Result<Vec<u8>, Error> {
+        let shape = workflow.client().request_shape();
+        let received = timed(&mut self.reading, || {
+            Ok(ReceivedRequest::from_bytes(request, &shape)?)
+        })?;
+        let mut trace = Trace::default();
+        let options = Options {
+            progress,
+            trace: Some(&mut trace),
+        };
+        let reply = timed(&mut self.evaluating, || workflow.answer(received, options))?;
+        self.traces.push(trace);
+        Ok(reply)
+    }
+
+    /// Whether another run is worth its time.
+    pub(crate) fn is_long(&self) -> bool {
+        self.evaluating
+            .first()
+            .is_some_and(|&seconds| seconds > LONG_RUN_SECONDS)
+    }
+
+    /// Fills in seconds and rates.
+    pub(crate) fn describe(&self, record: &mut Record, plan: &ServerPlan) {
+        record.set_seconds(Phase::Read, &self.reading);
+        record.set_seconds(Phase::Evaluate, &self.evaluating);
+        set_rates(record, plan, &self.traces);
+    }
+}
+
 /// Fills in what is known before anything runs.
-fn describe(
+pub(crate) fn describe(
     record: &mut Record,
     model: &Model,
     plan: &Plan,
@@ -156,7 +192,12 @@ fn describe(
     record.log2_qp = Some(parameters.log2_qp());
     record.security_bits = Some(u64::from(parameters.security_bits()));
     record.log2_scale = Some(server.input().scale.log2());
-    record.weight_bits = products(server).map(|(_, _, bytes)| 8 * bytes as u64).max();
+    record.weight_bits = server
+        .steps()
+        .iter()
+        .flat_map(maps)
+        .map(|map| 8 * map.weight_width().bytes() as u64)
+        .max();
     record.threads = Some(options.threads as u64);
     record.backend = Some(options.backend.name.to_owned());
     record.int8_peak_gmacs = Some(measure_int8_peak(options.backend, options.threads));
@@ -166,52 +207,4 @@ fn describe(
     record.model_digest = Some(model.digest()?.to_string());
     record.plan_digest = Some(server.digest().to_string());
     Ok(())
-}
-
-/// Every whole-layer product of a plan: index of its step, its weights, bytes of a weight.
-fn products(plan: &ServerPlan) -> impl Iterator<Item = (usize, u64, usize)> + '_ {
-    plan.steps().iter().enumerate().flat_map(|(index, step)| {
-        let terms = match &step.operation {
-            Operation::Linear { terms, .. } => &terms[..],
-            _ => &[],
-        };
-        terms.iter().filter_map(move |term| match term {
-            Term::Product { map, .. } => Some((
-                index,
-                map.multiply_accumulates(),
-                map.weight_width().bytes(),
-            )),
-            Term::Scaled { .. } => None,
-        })
-    })
-}
-
-/// Products of two bytes that the linear layers of one block take.
-fn byte_products(plan: &ServerPlan) -> f64 {
-    let parameters = plan.parameters();
-    let residue_bytes = |limbs: usize| -> u64 {
-        let bytes = |prime: &u64| u64::from((u64::BITS - prime.leading_zeros()).div_ceil(8));
-        parameters.primes()[..limbs].iter().map(bytes).sum()
-    };
-    products(plan)
-        .map(|(index, weights, weight_bytes)| {
-            let step = &plan.steps()[index];
-            let bytes = residue_bytes(step.limbs) * step.components as u64 * weight_bytes as u64;
-            weights as f64 * bytes as f64 * parameters.ring_degree() as f64
-        })
-        .sum()
-}
-
-/// Fills in the rates of the linear layers, from the seconds that they took in every run.
-fn set_rates(record: &mut Record, products: f64, linear: &[f64]) {
-    let Some(seconds) = sordino_report::Statistics::of(linear).filter(|s| s.median > 0.0) else {
-        return;
-    };
-    let gmacs = products / seconds.median * 1e-9;
-    record.int8_gmacs = Some(gmacs);
-    record.linear_share_of_peak = record.int8_peak_gmacs.map(|peak| gmacs / peak);
-    record.evaluation_share_of_peak = record
-        .int8_peak_gmacs
-        .zip(record.evaluate_seconds)
-        .map(|(peak, seconds)| products * 1e-9 / seconds / peak);
 }

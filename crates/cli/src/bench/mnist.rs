@@ -9,12 +9,15 @@ use sordino::container::Overwrite;
 use sordino::data::{DataSet, Images, SetName, open_named, prepare};
 use sordino::graph::Model;
 use sordino::plan::{CompileOptions, compile};
-use sordino::report::{Phase, Record, table, write_records};
+use sordino::report::{
+    Phase, Record, block_table, layer_table, table, thread_table, write_records,
+};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino::{MeasureOptions, Measurement, measure};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
+use super::series::{Blocks, over_blocks, over_threads};
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};
 
@@ -42,9 +45,31 @@ pub(crate) struct Args {
     /// Runs whose median counts; one longer than a minute is the only one
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
+    /// Print where the time of each evaluation goes, step by step (the records have it either way)
+    #[arg(long)]
+    layers: bool,
+    /// Also measure the time an image on A, A + 1, ... to B full ciphertext blocks (or on just A)
+    #[arg(long, value_name = "A..B")]
+    blocks: Option<Blocks>,
+    /// Also measure the same request with one thread, against the threads of --threads
+    #[arg(long)]
+    thread_scaling: bool,
+}
+
+/// What was measured of one network.
+struct Measured {
+    network: Record,
+    blocks: Vec<Record>,
+    threads: Vec<Record>,
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    if args.thread_scaling && rayon::current_num_threads() < 2 {
+        return Err(Usage(
+            "--thread-scaling compares several threads with one, and there is one: give --threads 2 or more".to_owned(),
+        )
+        .into());
+    }
     // All files first: a missing one is not found out after minutes.
     let models = args
         .networks
@@ -58,27 +83,47 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     } else {
         models
     };
-    let mut images = set.test;
-    if let Some(count) = args.images {
-        if count == 0 {
-            return Err(Usage("--images 0: give at least 1".to_owned()).into());
-        }
-        images = images.split_at(count).0;
+    let count = args.images.unwrap_or(set.test.len());
+    if count == 0 {
+        return Err(Usage("--images 0: give at least 1".to_owned()).into());
     }
-    let mut records = Vec::new();
+    let images = set.test.split_at(count).0;
+    let mut measured = Vec::new();
     for model in &models {
         output.note(format!("{}: {} test images", model.name, images.len()));
-        records.push(measure_model(
-            model,
-            &images,
-            usize::from(args.runs),
-            global,
-            output,
-        )?);
+        measured.push(measure_model(model, &images, &set, args, global)?);
+    }
+    let networks: Vec<Record> = measured.iter().map(|m| m.network.clone()).collect();
+    let mut records = networks.clone();
+    for Measured {
+        blocks, threads, ..
+    } in &measured
+    {
+        records.extend(blocks.iter().chain(threads).cloned());
     }
     let path = write_records(&args.results, "mnist", &records)?;
     output.note(format!("wrote {}", path.display()));
-    output.result(&records, || table(&records))?;
+    output.result(&records, || {
+        let mut text = table(&networks);
+        for Measured {
+            network,
+            blocks,
+            threads,
+        } in &measured
+        {
+            let name = &network.network;
+            if args.layers {
+                text += &format!("\n{name}: steps\n{}", layer_table(network));
+            }
+            if !blocks.is_empty() {
+                text += &format!("\n{name}: full blocks\n{}", block_table(blocks));
+            }
+            if !threads.is_empty() {
+                text += &format!("\n{name}: threads\n{}", thread_table(threads));
+            }
+        }
+        text
+    })?;
     Ok(Outcome::Good)
 }
 
@@ -119,38 +164,62 @@ fn retrain(networks: &[String], set: &DataSet, global: &GlobalArgs) -> anyhow::R
 fn measure_model(
     model: &Model,
     images: &Images,
-    runs: usize,
+    set: &DataSet,
+    args: &Args,
     global: &GlobalArgs,
-    output: &Output,
-) -> anyhow::Result<Record> {
+) -> anyhow::Result<Measured> {
     let plan = compile(model, &CompileOptions::new(images.len()))?;
     let predicted = plan.server.estimate().precision_bits;
+    let ring_degree = plan.server.parameters().ring_degree();
     let prepared = prepare(images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
     let options = MeasureOptions {
         backend: global.backend()?,
         threads: rayon::current_num_threads(),
-        runs,
+        runs: usize::from(args.runs),
         progress: Some(&progress),
     };
-    let measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
+    let mut measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
     let separate = evaluate_apart(&measurement, &options)?;
-    drop(bar);
-    let mut record = measurement.record;
+    let record = &mut measurement.record;
     if let Some(worst) = record.worst_logit_error {
-        output.note(format!(
+        bar.line(format!(
             "{}: worst logit error 2^{:.1}, predicted at most 2^{:.1}",
             model.name,
             worst.log2(),
             -predicted
         ));
     }
-    record.peak_rss_bytes = separate["peak_rss_bytes"].as_u64();
+    record.set_peak_memory(separate["peak_rss_bytes"].as_u64());
     if let Some(seconds) = separate["read_seconds"].as_f64() {
         record.set_seconds(Phase::Read, &[seconds]);
     }
-    Ok(record)
+    let threads = if args.thread_scaling {
+        bar.line(format!("{}: one thread against all", model.name));
+        over_threads(&measurement, &options)?
+    } else {
+        Vec::new()
+    };
+    let network = measurement.record.clone();
+    // Blocks need memory of their own.
+    drop((measurement, prepared));
+    let blocks = match &args.blocks {
+        Some(blocks) => {
+            bar.line(format!(
+                "{}: full blocks of {ring_degree} images",
+                model.name
+            ));
+            over_blocks(model, set, blocks, ring_degree, &options)?
+        }
+        None => Vec::new(),
+    };
+    drop(bar);
+    Ok(Measured {
+        network,
+        blocks,
+        threads,
+    })
 }
 
 /// Evaluates once more in a process of its own, in a folder without a secret key: what a server would need.

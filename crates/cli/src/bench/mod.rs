@@ -1,6 +1,9 @@
 //! `sordino bench`
 
+mod calibrate;
+mod kernels;
 mod mnist;
+mod series;
 
 use clap::Subcommand;
 use sordino_server::command::GlobalArgs;
@@ -16,12 +19,18 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Suite {
+    /// Products, transforms and the rest of the arithmetic, one by one, on every back end; needs no files
+    Kernels(kernels::Args),
     /// The committed networks for MNIST on its test images, encrypted
     Mnist(mnist::Args),
+    /// Measure what operations cost on this machine, for `compile --cost`
+    Calibrate(calibrate::Args),
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     match &args.suite {
+        Suite::Kernels(args) => kernels::run(args, global, output),
         Suite::Mnist(args) => mnist::run(args, global, output),
+        Suite::Calibrate(args) => calibrate::run(args, global, output),
     }
 }
