@@ -43,7 +43,7 @@ impl Search<'_> {
                 choice.ring_degree == degree && choice.rescale_first == rescale_first
             };
             let bound = largest_log2_qp(degree).unwrap_or(0);
-            if !seen.iter().any(|i| known(i)) {
+            if !seen.iter().any(known) {
                 alternatives.push(Alternative {
                     kind: rescaling(rescale_first).to_owned(),
                     ring_degree: degree,
