@@ -25,9 +25,9 @@ impl Default for CostTable {
     fn default() -> Self {
         CostTable {
             linear_gmacs: 350.0,
-            ntt_us: 6.0,
-            pointwise_ns: 0.5,
-            expand_ns: 0.25,
+            ntt_us: 8.0,
+            pointwise_ns: 0.2,
+            expand_ns: 0.15,
         }
     }
 }
