@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     });
     let path = write_kernels(&args.results, "kernels", &records)?;
     output.note(format!("wrote {}", path.display()));
-    output.result(&records, || kernel_tables(&records))?;
+    output.result(&records, || kernel_tables(&records).trim_end().to_owned())?;
     Ok(Outcome::Good)
 }
 

@@ -88,6 +88,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         return Err(Usage("--images 0: give at least 1".to_owned()).into());
     }
     let images = set.test.split_at(count).0;
+    if let Some(blocks) = &args.blocks {
+        for model in &models {
+            blocks.check(model, images.len(), &set)?;
+        }
+    }
     let mut measured = Vec::new();
     for model in &models {
         output.note(format!("{}: {} test images", model.name, images.len()));
@@ -122,7 +127,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
                 text += &format!("\n{name}: threads\n{}", thread_table(threads));
             }
         }
-        text
+        text.trim_end().to_owned()
     })?;
     Ok(Outcome::Good)
 }

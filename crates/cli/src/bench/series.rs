@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use sordino::data::{DataSet, prepare};
 use sordino::graph::Model;
+use sordino::plan::{CompileOptions, compile};
 use sordino::report::Record;
 use sordino::{
     BlockSeries, MeasureOptions, Measurement, measure_block_scaling, measure_thread_scaling,
@@ -41,6 +42,25 @@ impl std::str::FromStr for Blocks {
             return Err(refuse(&format!("give at most {MOST_BLOCKS}")));
         }
         Ok(Self(first..=last))
+    }
+}
+
+impl Blocks {
+    /// Finds out before anything is measured whether there are images for that many blocks.
+    pub(crate) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
+        let plan = compile(model, &CompileOptions::new(batch))?;
+        let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
+        let found = set.test.len() + set.train.len();
+        if blocks * ring_degree > found {
+            return Err(sordino::Error::TooFewImages {
+                blocks,
+                ring_degree,
+                expected: blocks * ring_degree,
+                found,
+            }
+            .into());
+        }
+        Ok(())
     }
 }
 

@@ -276,34 +276,3 @@ fn the_demo_is_good_and_gives_a_record() {
     }
     assert!(listing(&folder).is_empty(), "the demo needs no files");
 }
-
-#[test]
-fn bench_mnist_measures_a_committed_network_and_keeps_the_record() {
-    let (data, model) = match (mnist(), committed_model("mlp")) {
-        (Ok(images), Ok(model)) => (images.origin, model),
-        (Err(reason), _) | (_, Err(reason)) => return println!("skipped: {reason}"),
-    };
-    let folder = folder("bench");
-    let data = Path::new(&data).parent().unwrap().display().to_string();
-    let models = model.parent().unwrap().display().to_string();
-    let records = sordino(
-        &folder,
-        &format!("bench mnist --data {data} --models {models} --networks mlp --images 300 --runs 2 --json"),
-    )
-    .good()
-    .json();
-    let record = &records[0];
-    assert_eq!(
-        (&record["network"], &record["images"]),
-        (&"mlp".into(), &300.into())
-    );
-    assert!(record["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
-    assert_eq!(record["runs"], 2);
-    assert!(record["int8_gmacs"].as_f64().unwrap() > 0.0);
-    let results = folder.join("bench/results");
-    let kept = fs::read_to_string(results.join(&listing(&results)[0])).unwrap();
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&kept).unwrap(),
-        records
-    );
-}

@@ -1,6 +1,7 @@
 //! The binary end to end: every command on files, what it refuses, and what it leaves behind.
 
 mod bad_input;
+mod bench;
 mod chain;
 mod determinism;
 mod fixture;
