@@ -74,6 +74,24 @@ fn the_same_request_gives_the_same_reply_with_any_threads_and_back_end() {
     if backend::available().len() == 1 {
         println!("skipped: this processor has no back end beside portable");
     }
+    // With a memory limit blocks are read ahead of the evaluation; damage then shows at the end.
+    let flags = evaluate_flags(shared);
+    sordino(
+        &folder,
+        &format!("evaluate {flags} --memory 8G --out ahead"),
+    )
+    .good();
+    assert!(fs::read(folder.join("ahead")).unwrap() == expected);
+    let mut damaged = fs::read(folder.join("request")).unwrap();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    fs::write(folder.join("request"), damaged).unwrap();
+    sordino(
+        &folder,
+        &format!("evaluate {flags} --memory 8G --out never"),
+    )
+    .refused(3, &["digest"]);
+    assert!(!folder.join("never").exists());
 }
 
 #[test]

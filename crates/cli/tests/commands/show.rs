@@ -58,6 +58,13 @@ fn explain_tells_parameters_costs_and_precision() {
     assert!(client["steps"].is_null(), "the client's half has no steps");
     assert!(server["why"].as_array().unwrap().len() >= 3);
     assert!(client["why"].is_null());
+    let alternatives = server["alternatives"].as_array().unwrap();
+    assert!(!alternatives.is_empty(), "there are always larger rings");
+    for plan in alternatives {
+        assert!(!plan["reason"].as_str().unwrap().is_empty(), "{plan}");
+        assert!(plan["coefficient_bytes"].as_u64().unwrap() > 0, "{plan}");
+    }
+    assert!(client["alternatives"].is_null());
     sordino(shared, "explain request")
         .refused(3, &["request", "expected a server plan or a client plan"]);
 }
