@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
 
 use crate::{
-    bench, compile, data, decrypt, demo, encrypt, explain, inspect, keygen, ranges, train, verify,
+    bench, compile, data, decrypt, demo, distill, encrypt, explain, inspect, keygen, ranges, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -27,8 +27,10 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// List known data sets, or show what a path holds
     Data(data::Args),
-    /// Train a network with polynomial activations
+    /// Train a network: a ReLU teacher, or one with polynomial activations
     Train(train::Args),
+    /// Turn a trained ReLU network into one with polynomial activations
+    Distill(distill::Args),
     /// Record activation ranges into a model file
     Ranges(ranges::Args),
     /// Compile a model into server.plan and client.plan

@@ -91,6 +91,7 @@ fn of_train(error: &sordino_train::Error) -> u8 {
         | E::Layer { .. }
         | E::Config { .. } => USAGE,
         E::Diverged { .. } => IMPOSSIBLE,
+        E::File(error) => of_file(error),
         E::Graph(error) => of_graph(error),
         E::DataSet(error) => of_data(error),
         _ => BAD_FILE,

@@ -6,6 +6,7 @@ mod compile;
 mod data;
 mod decrypt;
 mod demo;
+mod distill;
 mod encrypt;
 mod evaluate;
 mod exit;
@@ -16,6 +17,7 @@ mod keygen;
 mod output;
 mod ranges;
 mod train;
+mod training;
 mod verify;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +57,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Demo(arguments) => demo::run(arguments, global, &output),
         Command::Data(arguments) => data::run(arguments, &output),
         Command::Train(arguments) => train::run(arguments, global, &output),
+        Command::Distill(arguments) => distill::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),
         Command::Keygen(arguments) => keygen::run(arguments, global, &output),

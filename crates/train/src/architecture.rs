@@ -43,6 +43,12 @@ pub enum Layer {
     },
     /// The activation that the training configuration asks for.
     Activation {},
+    /// Layers whose result is added to what goes into them, which passes through a convolution of its own (1x1, with
+    /// the stride that fits) where the shapes differ.
+    Residual {
+        /// The layers of the branch: convolutions, pools and activations.
+        layers: Vec<Layer>,
+    },
 }
 
 fn one() -> usize {
@@ -73,6 +79,16 @@ pub enum Architecture {
     /// # Reference
     /// Gilad-Bachrach et al., *CryptoNets*, ICML 2016.
     CryptoNets,
+    /// Convolutions 5x5 to 6 and 16 channels, each with an activation and a pool; dense 120, 84 and the classes.
+    ///
+    /// # Reference
+    /// LeCun et al., *Gradient-based learning applied to document recognition*, Proc. IEEE 1998.
+    LeNet,
+    /// Two convolutions 3x3 to 32 channels, pool, two to 64 channels, pool, dense; an activation behind each convolution.
+    Vgg5,
+    /// Five convolutions to 64, 64, 128, 128 and 256 channels, three of them with stride 2, each with an activation, a
+    /// pool and a dense layer.
+    Cnn6,
     /// Convolution 3x3 to 8 channels with padding 1, activation, dense 32, activation, dense: for 8x8 digits.
     Digits,
     /// Any layer list.
@@ -81,13 +97,17 @@ pub enum Architecture {
 
 impl Architecture {
     /// The names that [`Architecture::from_str`] knows.
-    pub const NAMES: [&'static str; 3] = ["mlp", "cryptonets", "digits"];
+    pub const NAMES: [&'static str; 6] =
+        ["mlp", "cryptonets", "lenet", "vgg5", "cnn6", "digits"];
 
     /// The name recorded as the model's network.
     pub fn name(&self) -> &str {
         match self {
             Self::Mlp => "mlp",
             Self::CryptoNets => "cryptonets",
+            Self::LeNet => "lenet",
+            Self::Vgg5 => "vgg5",
+            Self::Cnn6 => "cnn6",
             Self::Digits => "digits",
             Self::Custom(list) => &list.name,
         }
@@ -103,6 +123,10 @@ impl Architecture {
         };
         let dense = |outputs| Layer::Dense { outputs };
         let activation = || Layer::Activation {};
+        let pool = |kernel| Layer::AveragePool {
+            kernel,
+            stride: None,
+        };
         match self {
             Self::Mlp => vec![dense(Some(128)), activation(), dense(None)],
             Self::CryptoNets => {
@@ -114,6 +138,46 @@ impl Architecture {
                     dense(None),
                 ]
             }
+            Self::LeNet => vec![
+                convolution(6, 5, 1, 2),
+                activation(),
+                pool(2),
+                convolution(16, 5, 1, 0),
+                activation(),
+                pool(2),
+                dense(Some(120)),
+                activation(),
+                dense(Some(84)),
+                activation(),
+                dense(None),
+            ],
+            Self::Vgg5 => vec![
+                convolution(32, 3, 1, 1),
+                activation(),
+                convolution(32, 3, 1, 1),
+                activation(),
+                pool(2),
+                convolution(64, 3, 1, 1),
+                activation(),
+                convolution(64, 3, 1, 1),
+                activation(),
+                pool(2),
+                dense(None),
+            ],
+            Self::Cnn6 => vec![
+                convolution(64, 5, 2, 2),
+                activation(),
+                convolution(64, 3, 1, 1),
+                activation(),
+                convolution(128, 4, 2, 1),
+                activation(),
+                convolution(128, 3, 1, 1),
+                activation(),
+                convolution(256, 4, 2, 1),
+                activation(),
+                pool(2),
+                dense(None),
+            ],
             Self::Digits => vec![
                 convolution(8, 3, 1, 1),
                 activation(),
@@ -133,6 +197,9 @@ impl FromStr for Architecture {
         match name {
             "mlp" => Ok(Self::Mlp),
             "cryptonets" => Ok(Self::CryptoNets),
+            "lenet" => Ok(Self::LeNet),
+            "vgg5" => Ok(Self::Vgg5),
+            "cnn6" => Ok(Self::Cnn6),
             "digits" => Ok(Self::Digits),
             _ => Err(Error::UnknownArchitecture {
                 found: name.to_string(),

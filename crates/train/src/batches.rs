@@ -1,7 +1,10 @@
-//! Which images a step sees, and how they are shifted: a pure function of seed and epoch.
+//! Which images a step sees, and how they are changed: a pure function of seed and epoch.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::TrainConfig;
+use crate::network::unit;
 
 /// Stream numbers of the seed's generator: one for the split, then one an epoch.
 const SPLIT_STREAM: u64 = 1;
@@ -31,7 +34,30 @@ pub(crate) fn split(count: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usi
     (order, validation)
 }
 
-/// One epoch's order and shifts.
+/// Random changes of images.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Augmentation {
+    /// Largest shift in both directions, in pixels.
+    pub(crate) shift: usize,
+    pub(crate) flip: bool,
+    /// Least share of the side that is cut out and stretched.
+    pub(crate) crop: f64,
+    /// Side of the blanked square, in pixels.
+    pub(crate) cutout: usize,
+}
+
+impl Augmentation {
+    pub(crate) fn new(config: &TrainConfig) -> Self {
+        Self {
+            shift: config.shift,
+            flip: config.flip,
+            crop: config.crop,
+            cutout: config.cutout,
+        }
+    }
+}
+
+/// One epoch's order and random changes.
 pub(crate) struct Epoch {
     order: Vec<usize>,
     rng: ChaCha8Rng,
@@ -56,20 +82,83 @@ impl Epoch {
             .collect()
     }
 
-    /// Copies images into one batch, each shifted by up to `reach` pixels.
+    /// Copies images into one batch, each changed at random.
     pub(crate) fn gather(
         &mut self,
         set: &ImageSet<'_>,
         indices: &[usize],
-        reach: usize,
+        augmentation: Augmentation,
     ) -> Vec<f32> {
         let mut batch = Vec::with_capacity(indices.len() * set.image_len());
+        let reach = augmentation.shift;
         for &index in indices {
             let [dy, dx] =
                 [(); 2].map(|()| below(&mut self.rng, 2 * reach + 1) as isize - reach as isize);
+            let start = batch.len();
             set.push_shifted(index, dy, dx, &mut batch);
+            let image = &mut batch[start..];
+            if augmentation.flip && below(&mut self.rng, 2) == 1 {
+                flip(image, set.shape[2]);
+            }
+            if augmentation.crop < 1.0 {
+                let [size, top, left] = [(); 3].map(|()| f64::from(unit(&mut self.rng)));
+                let size = augmentation.crop + (1.0 - augmentation.crop) * size;
+                stretch(image, set.shape, size, [top, left].map(|place| place * (1.0 - size)));
+            }
+            if augmentation.cutout > 0 {
+                let [_, height, width] = set.shape;
+                let center = [height, width].map(|side| below(&mut self.rng, side));
+                cut(image, set, center, augmentation.cutout);
+            }
         }
         batch
+    }
+}
+
+/// Mirrors an image left and right.
+fn flip(image: &mut [f32], width: usize) {
+    image.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+}
+
+/// Stretches a part of the image to its whole size, linearly between pixels; `size` and `corner` (top and left) are
+/// shares of the sides.
+fn stretch(image: &mut [f32], [_, height, width]: [usize; 3], size: f64, corner: [f64; 2]) {
+    // For every pixel of a side: the pixel before its place, and how far behind that it lies.
+    let places = |side: usize, start: f64| -> Vec<(usize, f32)> {
+        let place = |pixel: usize| {
+            let at = (pixel as f64 + 0.5) * size + start * side as f64 - 0.5;
+            let at = at.clamp(0.0, (side - 1) as f64);
+            let before = (at as usize).min(side.saturating_sub(2));
+            (before, (at - before as f64) as f32)
+        };
+        (0..side).map(place).collect()
+    };
+    let (rows, columns) = (places(height, corner[0]), places(width, corner[1]));
+    let between = |low: f32, high: f32, share: f32| low + (high - low) * share;
+    for plane in image.chunks_exact_mut(height * width) {
+        let source = plane.to_vec();
+        let pixel = |y: usize, x: usize| source[y.min(height - 1) * width + x.min(width - 1)];
+        for (values, &(y, down)) in plane.chunks_exact_mut(width).zip(&rows) {
+            for (value, &(x, across)) in values.iter_mut().zip(&columns) {
+                let upper = between(pixel(y, x), pixel(y, x + 1), across);
+                let lower = between(pixel(y + 1, x), pixel(y + 1, x + 1), across);
+                *value = between(upper, lower, down);
+            }
+        }
+    }
+}
+
+/// Blanks a square around a pixel, as far as it lies inside.
+fn cut(image: &mut [f32], set: &ImageSet<'_>, center: [usize; 2], side: usize) {
+    let [_, height, width] = set.shape;
+    let span = |center: usize, end: usize| {
+        let start = (center + 1).saturating_sub(side.div_ceil(2));
+        start..(center + side / 2 + 1).min(end)
+    };
+    for (plane, &outside) in image.chunks_exact_mut(height * width).zip(set.outside) {
+        for y in span(center[0], height) {
+            plane[y * width..][span(center[1], width)].fill(outside);
+        }
     }
 }
 

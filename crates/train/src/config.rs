@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use sordino_graph::Granularity;
+
 use crate::{Architecture, Error};
 
 /// The non-linearity, and at which granularity its quadratic's coefficients are shared.
@@ -19,6 +21,18 @@ pub enum Activation {
     Channel,
     /// One quadratic an element of the feature map.
     Element,
+}
+
+impl Activation {
+    /// How the quadratic's coefficients are shared; `None` for ReLU.
+    pub const fn granularity(self) -> Option<Granularity> {
+        match self {
+            Self::Relu => None,
+            Self::Layer => Some(Granularity::Layer),
+            Self::Channel => Some(Granularity::Channel),
+            Self::Element => Some(Granularity::Element),
+        }
+    }
 }
 
 impl FromStr for Activation {
@@ -69,6 +83,42 @@ pub enum Optimizer {
     },
 }
 
+/// How much a student listens to its teacher.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Distillation {
+    /// Weight of the distance to the teacher's softened probabilities; the rest is cross-entropy with the labels.
+    pub weight: f64,
+    /// Logits are divided by this before both are compared; the distance is scaled by its square.
+    pub temperature: f64,
+    /// Weight of the squared distance between the activations of both, relative to the teacher's mean square.
+    pub features: f64,
+}
+
+impl Default for Distillation {
+    fn default() -> Self {
+        Self {
+            weight: 0.5,
+            temperature: 4.0,
+            features: 0.0,
+        }
+    }
+}
+
+/// Course of the learning rate after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Half a cosine down to zero.
+    Cosine,
+    /// A straight line down to zero.
+    Linear,
+    /// A tenth after half of the steps, a hundredth after three quarters.
+    Steps,
+    /// No change.
+    Constant,
+}
+
 /// Everything that decides the outcome of a training run besides the architecture and the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -81,8 +131,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// Largest learning rate, reached after the warm-up; a cosine brings it down to zero.
+    /// Largest learning rate, reached after the warm-up.
     pub learning_rate: f64,
+    /// How it goes down from there.
+    pub schedule: Schedule,
     /// Epochs (fractions allowed) over which the learning rate rises from zero.
     pub warmup_epochs: f64,
     /// Decoupled decay of convolution and dense weights.
@@ -103,6 +155,18 @@ pub struct TrainConfig {
     pub weight_clip: f64,
     /// Images are shifted at random by up to this many pixels in both directions.
     pub shift: usize,
+    /// Images are mirrored left and right, half of the times.
+    pub flip: bool,
+    /// A square of at least this share of the image's side is cut out at random and stretched to its size; 1 for never.
+    pub crop: f64,
+    /// A square of this many pixels at a random place is blanked; 0 for never.
+    pub cutout: usize,
+    /// Epochs (fractions allowed) over which ReLU, mixed into the quadratics, fades out.
+    pub blend_epochs: f64,
+    /// What a student takes from its teacher; of no effect without one.
+    pub distillation: Option<Distillation>,
+    /// Epochs without a better one after which training stops; 0 never stops early.
+    pub patience: usize,
     /// Share of the training images held back to choose the best epoch.
     pub validation: f64,
     /// Seed of weights, order, shifts and split.
@@ -123,6 +187,7 @@ impl Default for TrainConfig {
                 epsilon: 1e-5,
             },
             learning_rate: 2e-3,
+            schedule: Schedule::Cosine,
             warmup_epochs: 0.5,
             weight_decay: 0.1,
             gradient_norm: 1.0,
@@ -133,6 +198,12 @@ impl Default for TrainConfig {
             curvature: (0.05, 1.0),
             weight_clip: 6.0,
             shift: 1,
+            flip: false,
+            crop: 1.0,
+            cutout: 0,
+            blend_epochs: 0.0,
+            distillation: None,
+            patience: 0,
             validation: 0.1,
             seed: 1,
             threads: 1,
@@ -171,6 +242,7 @@ impl TrainConfig {
                 validation: 0.0,
                 ..base
             },
+            Architecture::LeNet | Architecture::Vgg5 | Architecture::Cnn6 => base,
             Architecture::Custom(list) => list.training.as_deref().cloned().unwrap_or(base),
         }
     }
@@ -257,6 +329,31 @@ impl TrainConfig {
         )?;
         range("weight_clip", self.weight_clip, 1.0, f64::MAX, "1 or more")?;
         range("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels")?;
+        range("crop", self.crop, 0.1, 1.0, "0.1 to 1")?;
+        range("cutout", self.cutout as f64, 0.0, 256.0, "0 to 256 pixels")?;
+        range(
+            "blend_epochs",
+            self.blend_epochs,
+            0.0,
+            self.epochs as f64,
+            "0 to the number of epochs",
+        )?;
+        if let Some(Distillation {
+            weight,
+            temperature,
+            features,
+        }) = self.distillation
+        {
+            range("distillation.weight", weight, 0.0, 1.0, "0 to 1")?;
+            range(
+                "distillation.temperature",
+                temperature,
+                0.1,
+                100.0,
+                "0.1 to 100",
+            )?;
+            range("distillation.features", features, 0.0, 1e6, "0 or more")?;
+        }
         range("validation", self.validation, 0.0, 0.5, "0 to 0.5")?;
         match self.optimizer {
             Optimizer::Adam {
@@ -286,8 +383,22 @@ impl TrainConfig {
         if step < warmup {
             return self.learning_rate * step / warmup;
         }
-        let progress = (step - warmup) / (steps as f64 - warmup).max(1.0);
-        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
+        let progress = ((step - warmup) / (steps as f64 - warmup).max(1.0)).min(1.0);
+        let share = match self.schedule {
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Schedule::Linear => 1.0 - progress,
+            Schedule::Steps if progress < 0.5 => 1.0,
+            Schedule::Steps if progress < 0.75 => 0.1,
+            Schedule::Steps => 0.01,
+            Schedule::Constant => 1.0,
+        };
+        self.learning_rate * share
+    }
+
+    /// Share of ReLU in the quadratics at step `step`.
+    pub(crate) fn blend_at(&self, step: usize, steps_per_epoch: usize) -> f32 {
+        let fade = self.blend_epochs * steps_per_epoch as f64;
+        (1.0 - step as f64 / fade.max(1e-9)).max(0.0) as f32
     }
 }
 

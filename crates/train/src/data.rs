@@ -1,7 +1,7 @@
 //! What a network is trained on: prepared images with labels, and how raw images become prepared ones.
 
 use sordino_data::{DataSet, Images, prepare};
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_graph::{Model, Preprocess, SizePolicy};
 
 use crate::Error;
 
@@ -34,6 +34,26 @@ impl TrainingData {
             data.validation = Some((prepare(images, &data.preprocess, None)?, labels(images)?));
         }
         Ok(data)
+    }
+
+    /// Training and validation images of a set, prepared as a teacher takes them; classes and names are the teacher's.
+    ///
+    /// # Errors
+    /// Images without labels, and those of [`prepare`].
+    pub fn prepared_for(set: &DataSet, teacher: &Model) -> Result<Self, Error> {
+        let prepared = |images: &Images| {
+            let pixels = prepare(images, &teacher.preprocess, None)?;
+            Ok::<_, Error>((pixels, labels(images)?))
+        };
+        let (images, labels) = prepared(&set.train)?;
+        Ok(Self {
+            dataset: set.name.clone(),
+            preprocess: teacher.preprocess.clone(),
+            classes: teacher.classes.clone(),
+            images,
+            labels,
+            validation: set.validation.as_ref().map(prepared).transpose()?,
+        })
     }
 
     /// Labelled images scaled so that the raw values of `range` become 0 and 1.

@@ -70,6 +70,27 @@ pub enum Error {
         /// The network as it was after its best epoch, if one was completed.
         best: Option<Box<Model>>,
     },
+    /// A checkpoint is damaged or of another run.
+    #[error("checkpoint {path}: expected {expected}, found {found}; repeat the run's settings, or remove the file to start anew")]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// What this run would have written.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A teacher does not fit the data, or is not one to learn from.
+    #[error("teacher: expected {expected}, found {found}; choose another network or data set")]
+    Teacher {
+        /// What would fit.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] sordino_container::Error),
     /// The trained network could not be written down as a graph.
     #[error(transparent)]
     Graph(#[from] sordino_graph::Error),

@@ -1,19 +1,21 @@
 //! A trained network as a graph with everything the model file says.
 
 use serde_json::json;
-use sordino_graph::{Granularity, Graph, Model, Op, OutputKind, Shape, Tensor, calibrate};
+use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate};
 
-use crate::batches::{Epoch, ImageSet};
-use crate::network::{EPSILON, Network, StepKind};
+use crate::batches::{Augmentation, Epoch, ImageSet};
+use crate::network::{Activated, EPSILON, Network, StepKind};
 use crate::training::Best;
-use crate::{Activation, Architecture, Error, TrainConfig, TrainingData};
+use crate::{Error, TrainConfig, TrainingData};
 
-/// Images that record the ranges: training images, shifted as in training.
-const CALIBRATION_IMAGES: usize = 8192;
+/// Images that record the ranges: training images, changed as in training. Large networks get fewer: as many as these
+/// multiply-accumulates pay for.
+const CALIBRATION_IMAGES: std::ops::RangeInclusive<usize> = 1024..=8192;
+const CALIBRATION_COST: u64 = 1 << 36;
 
 /// The model of a run's best epoch.
 pub(crate) fn model(
-    architecture: &Architecture,
+    name: &str,
     data: &TrainingData,
     config: &TrainConfig,
     best: &Best,
@@ -24,7 +26,7 @@ pub(crate) fn model(
         preprocess: data.preprocess.clone(),
         classes: data.classes.clone(),
         output: OutputKind::Softmax,
-        name: architecture.name().to_string(),
+        name: name.to_string(),
         dataset: data.dataset.clone(),
         calibration: None,
         training: json!({
@@ -36,13 +38,16 @@ pub(crate) fn model(
             "parameters": network.parameter_count(),
         }),
     };
-    let images = calibration_images(data, config);
+    let affordable = CALIBRATION_COST / model.graph.multiply_accumulates().max(1);
+    let (least, most) = CALIBRATION_IMAGES.into_inner();
+    let count = (affordable as usize).clamp(least, most);
+    let images = calibration_images(data, config, count);
     let count = images.len() / data.preprocess.elements();
     model.calibration = Some(calibrate(&model, &images, count, &mut |_| ())?);
     Ok(model)
 }
 
-fn calibration_images(data: &TrainingData, config: &TrainConfig) -> Vec<f32> {
+fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -> Vec<f32> {
     let outside = data.outside();
     let set = ImageSet {
         pixels: &data.images,
@@ -54,9 +59,9 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig) -> Vec<f32> {
     // Rounds are numbered after the training's epochs, so that order and shifts are drawn anew.
     for round in config.epochs.. {
         let mut epoch = Epoch::new(&all, config.seed, round);
-        let left = CALIBRATION_IMAGES - images.len() / set.image_len();
+        let left = count - images.len() / set.image_len();
         let indices = epoch.batches(all.len()).concat();
-        images.extend(epoch.gather(&set, &indices[..left.min(all.len())], config.shift));
+        images.extend(epoch.gather(&set, &indices[..left.min(all.len())], Augmentation::new(config)));
         if left <= all.len() || config.shift == 0 {
             break;
         }
@@ -69,93 +74,108 @@ pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
     let values = |index: usize| network.parameters[index].values.clone();
     let bias =
         |index: Option<usize>, outputs: usize| index.map_or_else(|| vec![0.0; outputs], values);
-    let [channels, height, width] = network.input;
-    let mut builder = Graph::builder(Shape::Map {
-        channels,
-        height,
-        width,
-    });
-    let mut last = builder.push("input", Op::Input, &[]);
+    let mut builder = Graph::builder(network.steps[0].shape);
+    // The node that holds the value of each step.
+    let mut nodes: Vec<NodeId> = Vec::with_capacity(network.steps.len());
     for step in &network.steps {
-        let op = match step.kind {
+        let mut inputs: Vec<NodeId> = step.inputs.iter().map(|&input| nodes[input]).collect();
+        let op = match &step.kind {
+            StepKind::Input => Op::Input,
             StepKind::Convolution {
                 weight,
                 bias: offset,
-                channels,
-                kernel,
+                kernel: [height, width],
                 stride,
                 padding,
             } => {
-                let Shape::Map {
-                    channels: inputs, ..
-                } = step.input
-                else {
-                    unreachable!("checked by the builder")
-                };
+                let (channels, inputs) = (
+                    step.shape.channels(),
+                    network.input_shape(step).channels(),
+                );
                 Op::Conv2d {
-                    weight: Tensor::new(&[channels, inputs, kernel, kernel], values(weight))?,
-                    bias: bias(offset, channels),
-                    stride: [stride, stride],
-                    padding: [padding, padding],
+                    weight: Tensor::new(&[channels, inputs, *height, *width], values(*weight))?,
+                    bias: bias(*offset, channels),
+                    stride: *stride,
+                    padding: *padding,
                 }
             }
             StepKind::Dense {
                 weight,
                 bias: offset,
-                outputs,
             } => {
-                let inputs = step.input.elements();
-                let weights = &network.parameters[weight].values;
-                let rows = (0..outputs)
-                    .flat_map(|row| (0..inputs).map(move |column| weights[column * outputs + row]));
+                let (inputs, outputs) = (
+                    network.input_shape(step).elements(),
+                    step.shape.elements(),
+                );
                 Op::Dense {
-                    weight: Tensor::new(&[outputs, inputs], rows.collect())?,
-                    bias: bias(offset, outputs),
+                    weight: Tensor::new(
+                        &[outputs, inputs],
+                        transposed(&network.parameters[*weight].values, outputs),
+                    )?,
+                    bias: bias(*offset, outputs),
                 }
             }
             StepKind::AveragePool { kernel, stride } => Op::AveragePool {
-                kernel: [kernel, kernel],
-                stride: [stride, stride],
+                kernel: *kernel,
+                stride: *stride,
             },
             StepKind::Flatten => Op::Flatten,
-            StepKind::BatchNorm {
+            StepKind::Add => Op::Add,
+            StepKind::Normalize {
+                norm,
                 gamma,
                 beta,
                 statistics,
-            } => Op::BatchNorm {
-                gamma: values(gamma),
-                beta: values(beta),
-                mean: network.statistics[statistics].mean.clone(),
-                variance: network.statistics[statistics].variance.clone(),
-                epsilon: EPSILON,
-            },
-            StepKind::Relu => Op::Relu,
-            StepKind::Quadratic {
-                granularity,
-                a,
-                b,
-                c,
-            } => Op::Quadratic {
-                granularity: match granularity {
-                    Activation::Channel => Granularity::Channel,
-                    Activation::Element => Granularity::Element,
-                    _ => Granularity::Layer,
-                },
-                a: values(a),
-                b: values(b),
-                c: values(c),
-            },
+                activation,
+            } => {
+                let normalization = Op::BatchNorm {
+                    gamma: values(*gamma),
+                    beta: values(*beta),
+                    mean: network.statistics[*statistics].mean.clone(),
+                    variance: network.statistics[*statistics].variance.clone(),
+                    epsilon: EPSILON,
+                };
+                let activation = match *activation {
+                    Activated::Not => None,
+                    Activated::Relu => Some(Op::Relu),
+                    Activated::Quadratic {
+                        granularity,
+                        a,
+                        b,
+                        c,
+                    } => Some(Op::Quadratic {
+                        granularity,
+                        a: values(a),
+                        b: values(b),
+                        c: values(c),
+                    }),
+                };
+                match activation {
+                    None => normalization,
+                    Some(activation) => {
+                        inputs = vec![builder.push(norm.clone(), normalization, &inputs)];
+                        activation
+                    }
+                }
+            }
         };
-        last = builder.push(step.name.clone(), op, &[last]);
+        nodes.push(builder.push(step.name.clone(), op, &inputs));
     }
     Ok(builder.finish()?)
+}
+
+/// A matrix with rows of length `columns`, transposed.
+pub(crate) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns)
+        .flat_map(|column| values[column..].iter().step_by(columns).copied())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::network::unit;
-    use crate::{Layer, LayerList};
+    use crate::{Activation, Architecture, Layer, LayerList};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
 
@@ -230,7 +250,11 @@ mod tests {
             let network = network(activation);
             let mut observed = Vec::new();
             let trained = network.logits(&images, |step, values| {
-                observed.push((step.name.clone(), values))
+                if let StepKind::Normalize { norm, .. } = &step.kind {
+                    observed.push(norm.clone());
+                }
+                observed.push(step.name.clone());
+                assert_eq!(values.dims(), [7, step.shape.elements()]);
             });
             let graph = graph(&network).unwrap();
             let executed = sordino_graph::execute(&graph, &images, 7).unwrap();
@@ -253,9 +277,6 @@ mod tests {
             assert_eq!(
                 names,
                 observed
-                    .iter()
-                    .map(|(name, _)| name.as_str())
-                    .collect::<Vec<_>>()
             );
         }
     }

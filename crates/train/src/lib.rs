@@ -11,18 +11,21 @@
 mod architecture;
 mod batches;
 mod builder;
+mod checkpoint;
 mod config;
 mod data;
 mod error;
 mod export;
 mod forward;
+mod kernel;
 mod network;
 mod optimizer;
+mod student;
 mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};
-pub use config::{Activation, Optimizer, TrainConfig};
+pub use config::{Activation, Distillation, Optimizer, Schedule, TrainConfig};
 pub use data::TrainingData;
 pub use error::Error;
 pub use network::{RELU_FIT, SLOPE_BOUND};
-pub use training::{Progress, train};
+pub use training::{Progress, Trainer, train};

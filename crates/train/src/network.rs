@@ -5,9 +5,9 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use sordino_graph::Shape;
+use sordino_graph::{Granularity, Shape};
 
-use crate::{Activation, Architecture, Error, TrainConfig, builder};
+use crate::{Architecture, Error, TrainConfig, builder};
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -48,6 +48,26 @@ pub(crate) struct Parameter {
     pub(crate) values: Vec<f32>,
 }
 
+impl Parameter {
+    /// A parameter of a step, named after it and the role.
+    pub(crate) fn new(step: &str, role: Role, values: Vec<f32>) -> Self {
+        let suffix = match role {
+            Role::Weight { .. } => "weight",
+            Role::Bias => "bias",
+            Role::Gamma => "gamma",
+            Role::Beta => "beta",
+            Role::A => "a",
+            Role::B => "b",
+            Role::C => "c",
+        };
+        Self {
+            name: format!("{step}.{suffix}"),
+            role,
+            values,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Statistics {
     pub(crate) mean: Vec<f32>,
@@ -68,39 +88,52 @@ impl Statistics {
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) kind: StepKind,
-    /// Shape of what goes in.
-    pub(crate) input: Shape,
+    /// The steps whose values it reads, all earlier.
+    pub(crate) inputs: Vec<usize>,
+    /// Shape of what comes out.
+    pub(crate) shape: Shape,
 }
 
 /// What a step does; numbers named after parameters and statistics index the network's lists.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StepKind {
+    /// The prepared images: the first step and no other.
+    Input,
     Convolution {
         weight: usize,
         bias: Option<usize>,
-        channels: usize,
-        kernel: usize,
-        stride: usize,
-        padding: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
     },
     Dense {
         weight: usize,
         bias: Option<usize>,
-        outputs: usize,
     },
     AveragePool {
-        kernel: usize,
-        stride: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
     },
     Flatten,
-    BatchNorm {
+    Add,
+    /// Batch normalization and the activation behind it, which has the step's name.
+    Normalize {
+        norm: String,
         gamma: usize,
         beta: usize,
         statistics: usize,
+        activation: Activated,
     },
+}
+
+/// The activation behind a normalization.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Activated {
+    /// None.
+    Not,
     Relu,
     Quadratic {
-        granularity: Activation,
+        granularity: Granularity,
         a: usize,
         b: usize,
         c: usize,
@@ -109,8 +142,6 @@ pub(crate) enum StepKind {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Network {
-    pub(crate) input: [usize; 3],
-    pub(crate) classes: usize,
     pub(crate) steps: Vec<Step>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) statistics: Vec<Statistics>,
@@ -125,6 +156,16 @@ impl Network {
         config: &TrainConfig,
     ) -> Result<Self, Error> {
         builder::build(architecture, input, classes, config)
+    }
+
+    /// Number of logits.
+    pub(crate) fn classes(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.shape.elements())
+    }
+
+    /// Shape of what the only or first value is that a step reads.
+    pub(crate) fn input_shape(&self, step: &Step) -> Shape {
+        self.steps[step.inputs[0]].shape
     }
 
     /// Number of trained numbers.
@@ -198,18 +239,18 @@ mod tests {
         assert_eq!(
             names,
             [
-                "conv1", "norm1", "act1", "flatten", "dense2", "norm2", "act2", "dense3"
+                "input", "conv1", "act1", "flatten", "dense2", "act2", "dense3"
             ]
         );
         assert_eq!(
-            network.steps[2].input,
+            network.steps[2].shape,
             Shape::Map {
                 channels: 5,
                 height: 13,
                 width: 13
             }
         );
-        assert_eq!(network.steps[4].input, Shape::Flat(845));
+        assert_eq!(network.steps[3].shape, Shape::Flat(845));
         let weights = 125 + 84_500 + 1_000 + 10;
         assert_eq!(
             network.parameter_count(),

@@ -7,7 +7,8 @@ use crate::{Optimizer, TrainConfig};
 pub(crate) struct State {
     first: Vec<Vec<f32>>,
     second: Vec<Vec<f32>>,
-    steps: i32,
+    /// Steps done.
+    pub(crate) steps: i32,
 }
 
 impl State {
@@ -22,6 +23,11 @@ impl State {
             second: zeros,
             steps: 0,
         }
+    }
+
+    /// Its numbers, for a checkpoint.
+    pub(crate) fn lists(&mut self) -> [&mut Vec<Vec<f32>>; 2] {
+        [&mut self.first, &mut self.second]
     }
 
     /// One step with gradients whose common norm is `norm`.

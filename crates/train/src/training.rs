@@ -1,15 +1,19 @@
 //! The training loop.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use sordino_graph::Model;
 
-use crate::batches::{Epoch, ImageSet, split};
-use crate::forward::count_correct;
+use crate::batches::{Augmentation, Epoch, ImageSet, split};
+use crate::checkpoint::{self, Position};
+use crate::forward::{Batch, Lesson, count_correct, numbers};
 use crate::network::Network;
 use crate::optimizer::{State, norm};
-use crate::{Architecture, Error, TrainConfig, TrainingData, export};
+use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
 
 /// A loss beyond this is taken for a divergence although it is still a number.
 const LARGEST_LOSS: f32 = 1e6;
@@ -33,14 +37,18 @@ pub struct Progress {
     pub loss: f64,
     /// Share of this epoch's (augmented) images classified correctly while training.
     pub train_accuracy: f64,
-    /// Accuracy on the images held back, at the end of an epoch.
+    /// Accuracy on the images held back, at the end of an epoch and if there are any.
     pub validation_accuracy: Option<f64>,
+    /// Whether the epoch has been completed, checkpoint and validation included.
+    pub epoch_is_over: bool,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Seconds since the start.
+    /// Seconds of training, those before an interruption included.
     pub seconds: f64,
     /// Estimated seconds to the end.
     pub seconds_left: f64,
+    /// Training images a second in this epoch.
+    pub images_per_second: f64,
 }
 
 /// What came of a run that ended well: the network of its best epoch.
@@ -53,51 +61,174 @@ pub(crate) struct Best {
     pub(crate) validation_accuracy: Option<f64>,
 }
 
-/// Trains a network and writes it down as a model with its activation ranges.
+/// Trains networks on one set of images.
 ///
-/// The result depends on architecture, data and configuration only, bit for bit on one machine with one thread.
-/// Images held back by [`TrainConfig::validation`], or the data's own validation images, choose the epoch that is kept.
+/// The result depends on network, data and configuration only, bit for bit on one machine, with any number of threads
+/// and any interruptions. Images held back by [`TrainConfig::validation`], or the data's own validation images, choose
+/// the epoch that is kept.
+#[derive(Clone, Debug)]
+pub struct Trainer<'a> {
+    data: &'a TrainingData,
+    config: &'a TrainConfig,
+    checkpoint: Option<PathBuf>,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer on these images with this configuration.
+    pub fn new(data: &'a TrainingData, config: &'a TrainConfig) -> Self {
+        Self {
+            data,
+            config,
+            checkpoint: None,
+        }
+    }
+
+    /// Writes a checkpoint after each epoch, and goes on from it if the file exists.
+    #[must_use]
+    pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
+        self.checkpoint = Some(path.into());
+        self
+    }
+
+    /// Trains a network from random weights and writes it down as a model with its activation ranges.
+    ///
+    /// # Errors
+    /// A configuration or layer list that makes no sense, data that does not fit, a checkpoint of another run,
+    /// [`Error::Diverged`].
+    pub fn train(
+        &self,
+        architecture: &Architecture,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Model, Error> {
+        self.config.check()?;
+        self.data.check()?;
+        let classes = self.data.classes.len();
+        let network = Network::new(architecture, self.data.shape(), classes, self.config)?;
+        let mut identity = self.identity()?;
+        identity.insert("network".to_string(), json!(architecture.layers()));
+        self.run(architecture.name(), network, None, identity, progress)
+    }
+
+    /// Trains a student that starts from a teacher's weights, with quadratics in place of its ReLUs, and listens to
+    /// it as [`TrainConfig::distillation`] says. A teacher that has quadratics already is trained further.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train), and [`Error::Teacher`] for one made for other images or classes.
+    pub fn distill(
+        &self,
+        teacher: &Model,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Model, Error> {
+        self.config.check()?;
+        self.data.check()?;
+        if teacher.preprocess != self.data.preprocess {
+            return Err(Error::Teacher {
+                expected: format!("images prepared as {:?}", self.data.preprocess),
+                found: format!("a network for {:?}", teacher.preprocess),
+            });
+        }
+        if teacher.graph.classes() != self.data.classes.len() {
+            return Err(Error::Teacher {
+                expected: format!("{} classes", self.data.classes.len()),
+                found: format!("{} logits", teacher.graph.classes()),
+            });
+        }
+        let network = student::network(&teacher.graph, &self.data.images)?;
+        let mut pupil = network.clone();
+        student::replace_relus(&mut pupil, self.config.activation);
+        let mut identity = self.identity()?;
+        identity.insert("teacher".to_string(), json!(teacher.digest()?));
+        let mut model = self.run(&teacher.name, pupil, Some(&network), identity, progress)?;
+        model.output = teacher.output;
+        model.training["teacher"] = json!({
+            "digest": teacher.digest()?,
+            "network": teacher.name,
+            "training": teacher.training,
+        });
+        Ok(model)
+    }
+
+    /// What tells this run from others; the number of threads does not.
+    fn identity(&self) -> Result<BTreeMap<String, Value>, Error> {
+        let mut config = json!(self.config);
+        if let Some(fields) = config.as_object_mut() {
+            fields.remove("threads");
+        }
+        let sum: f64 = self.data.images.iter().map(|&pixel| f64::from(pixel)).sum();
+        let labels: u64 = (1..).zip(&self.data.labels).map(|(i, &l)| i * u64::from(l)).sum();
+        Ok(BTreeMap::from([
+            ("config".to_string(), config),
+            ("images".to_string(), json!([self.data.labels.len(), sum, labels])),
+        ]))
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        network: Network,
+        teacher: Option<&Network>,
+        identity: BTreeMap<String, Value>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Model, Error> {
+        let (sender, receiver) = mpsc::channel();
+        let course = Course {
+            data: self.data,
+            config: self.config,
+            teacher: teacher.filter(|_| self.config.distillation.is_some()),
+            checkpoint: self.checkpoint.as_deref(),
+            identity,
+            reports: sender,
+        };
+        let threads = self.config.threads;
+        // The callback stays on the caller's thread; the linear algebra gets a pool of its own size.
+        let outcome = std::thread::scope(|scope| {
+            let worker = scope.spawn(move || {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .expect("threads start");
+                pool.install(|| course.run(network))
+            });
+            receiver.iter().for_each(|report| progress(&report));
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let model = |best: &Best| export::model(name, self.data, self.config, best);
+        match outcome {
+            Ok(best) => model(&best),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Diverged(diverged)) => Err(Error::Diverged {
+                epoch: diverged.epoch,
+                batch: diverged.batch,
+                layer: diverged.layer,
+                found: diverged.found,
+                best: diverged
+                    .best
+                    .and_then(|best| model(&best).ok())
+                    .map(Box::new),
+            }),
+        }
+    }
+}
+
+/// Trains a network from random weights; see [`Trainer`].
 ///
 /// # Errors
-/// A configuration or layer list that makes no sense, data that does not fit, [`Error::Diverged`].
+/// As [`Trainer::train`].
 pub fn train(
     architecture: &Architecture,
     data: &TrainingData,
     config: &TrainConfig,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Model, Error> {
-    config.check()?;
-    data.check()?;
-    let network = Network::new(architecture, data.shape(), data.classes.len(), config)?;
-    let (sender, receiver) = mpsc::channel();
-    // The callback stays on the caller's thread; the linear algebra gets a pool of its own size.
-    let outcome = std::thread::scope(|scope| {
-        let worker = scope.spawn(move || {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(config.threads)
-                .build()
-                .expect("threads start");
-            pool.install(|| run(network, data, config, &sender))
-        });
-        receiver.iter().for_each(|report| progress(&report));
-        worker
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    let model = |best: &Best| export::model(architecture, data, config, best);
-    match outcome {
-        Ok(best) => model(&best),
-        Err(diverged) => Err(Error::Diverged {
-            epoch: diverged.epoch,
-            batch: diverged.batch,
-            layer: diverged.layer,
-            found: diverged.found,
-            best: diverged
-                .best
-                .and_then(|best| model(&best).ok())
-                .map(Box::new),
-        }),
-    }
+    Trainer::new(data, config).train(architecture, progress)
+}
+
+/// Why a run ended early.
+enum Stop {
+    Diverged(Box<Diverged>),
+    Failed(Error),
 }
 
 struct Diverged {
@@ -108,113 +239,176 @@ struct Diverged {
     best: Option<Best>,
 }
 
-fn run(
-    mut network: Network,
-    data: &TrainingData,
-    config: &TrainConfig,
-    reports: &mpsc::Sender<Progress>,
-) -> Result<Best, Box<Diverged>> {
-    let outside = data.outside();
-    let set = ImageSet {
-        pixels: &data.images,
-        shape: data.shape(),
-        outside: &outside,
-    };
-    let (train, held_back) = match &data.validation {
-        Some(_) => ((0..data.labels.len()).collect(), Vec::new()),
-        None => split(data.labels.len(), config.validation, config.seed),
-    };
-    let steps_per_epoch = Epoch::new(&train, config.seed, 0)
-        .batches(config.batch)
-        .len();
-    let steps = steps_per_epoch * config.epochs;
-    let start = Instant::now();
-    let mut optimizer = State::new(&network);
-    let mut best: Option<Best> = None;
-    for epoch in 0..config.epochs {
-        let mut order = Epoch::new(&train, config.seed, epoch);
-        let (mut loss, mut correct, mut seen) = (0.0, 0, 0);
-        let mut report = None;
-        for (batch, indices) in order.batches(config.batch).into_iter().enumerate() {
-            let images = order.gather(&set, &indices, config.shift);
-            let labels: Vec<u16> = indices.iter().map(|&index| data.labels[index]).collect();
-            let gradient = network.gradient(&network.values(), &images, &labels, config);
-            let length = norm(&gradient.parameters);
-            if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
-                let (layer, found) = network.culprit(&images, &gradient);
-                return Err(Box::new(Diverged {
-                    epoch: epoch + 1,
-                    batch: batch + 1,
-                    layer,
-                    found,
-                    best,
-                }));
-            }
-            let step = epoch * steps_per_epoch + batch;
-            let learning_rate = config.learning_rate_at(step, steps, steps_per_epoch);
-            optimizer.step(
-                &mut network,
-                &gradient.parameters,
-                length,
-                learning_rate,
-                config,
-            );
-            network.project(config);
-            for (running, (mean, variance)) in
-                network.statistics.iter_mut().zip(&gradient.statistics)
-            {
-                running.update(mean, variance);
-            }
-            loss += f64::from(gradient.loss) * indices.len() as f64;
-            correct += gradient.correct;
-            seen += indices.len();
-            let seconds = start.elapsed().as_secs_f64();
-            let current = Progress {
-                epoch: epoch + 1,
-                epochs: config.epochs,
-                batch: batch + 1,
-                batches: steps_per_epoch,
-                loss: loss / seen as f64,
-                train_accuracy: correct as f64 / seen as f64,
-                validation_accuracy: None,
-                learning_rate,
-                seconds,
-                seconds_left: seconds / (step + 1) as f64 * (steps - step - 1) as f64,
-            };
-            // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
-            let _ = reports.send(current.clone());
-            report = Some(current);
+/// What one epoch's steps came to.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    correct: usize,
+    seen: usize,
+}
+
+/// One run, from its first epoch or a checkpoint to its end.
+struct Course<'a> {
+    data: &'a TrainingData,
+    config: &'a TrainConfig,
+    teacher: Option<&'a Network>,
+    checkpoint: Option<&'a Path>,
+    identity: BTreeMap<String, Value>,
+    reports: mpsc::Sender<Progress>,
+}
+
+impl Course<'_> {
+    fn run(&self, network: Network) -> Result<Best, Stop> {
+        let (data, config) = (self.data, self.config);
+        let outside = data.outside();
+        let set = ImageSet {
+            pixels: &data.images,
+            shape: data.shape(),
+            outside: &outside,
+        };
+        let (train, held_back) = match &data.validation {
+            Some(_) => ((0..data.labels.len()).collect(), Vec::new()),
+            None => split(data.labels.len(), config.validation, config.seed),
+        };
+        let mut position = Position {
+            epoch: 0,
+            seconds: 0.0,
+            optimizer: State::new(&network),
+            network,
+            best: None,
+        };
+        if let Some(path) = self.checkpoint {
+            checkpoint::load(path, &self.identity, &mut position).map_err(Stop::Failed)?;
         }
-        let accuracy = match &data.validation {
-            Some((images, labels)) => Some(network.accuracy(images, labels)),
+        let held_back = match &data.validation {
+            Some(validation) => Some(validation.clone()),
             None if held_back.is_empty() => None,
             None => {
                 let mut images = Vec::with_capacity(held_back.len() * set.image_len());
                 held_back
                     .iter()
                     .for_each(|&index| set.push_shifted(index, 0, 0, &mut images));
-                let labels: Vec<u16> = held_back.iter().map(|&index| data.labels[index]).collect();
-                Some(network.accuracy(&images, &labels))
+                let labels = held_back.iter().map(|&index| data.labels[index]).collect();
+                Some((images, labels))
             }
         };
-        if let Some(mut report) = report {
-            report.validation_accuracy = accuracy;
-            report.seconds = start.elapsed().as_secs_f64();
-            let _ = reports.send(report);
-        }
-        // A later epoch wins a tie: its learning rate was lower.
-        if best
-            .as_ref()
-            .is_none_or(|best| accuracy >= best.validation_accuracy)
-        {
-            best = Some(Best {
-                network: network.clone(),
-                epoch: epoch + 1,
+        while position.epoch < config.epochs && !self.patience_is_over(&position) {
+            let report = self.epoch(&mut position, &set, &train)?;
+            let accuracy = held_back
+                .as_ref()
+                .map(|(images, labels)| position.network.accuracy(images, labels));
+            position.epoch += 1;
+            // A later epoch wins a tie: its learning rate was lower.
+            if position
+                .best
+                .as_ref()
+                .is_none_or(|best| accuracy >= best.validation_accuracy)
+            {
+                position.best = Some(Best {
+                    network: position.network.clone(),
+                    epoch: position.epoch,
+                    validation_accuracy: accuracy,
+                });
+            }
+            if let Some(path) = self.checkpoint {
+                checkpoint::save(path, &self.identity, &mut position).map_err(Stop::Failed)?;
+            }
+            // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
+            let _ = self.reports.send(Progress {
                 validation_accuracy: accuracy,
+                epoch_is_over: true,
+                ..report
             });
         }
+        Ok(position.best.expect("there is at least one epoch"))
     }
-    Ok(best.expect("there is at least one epoch"))
+
+    fn patience_is_over(&self, position: &Position) -> bool {
+        let waited = position
+            .best
+            .as_ref()
+            .map_or(0, |best| position.epoch - best.epoch);
+        self.config.patience > 0 && waited >= self.config.patience
+    }
+
+    /// One pass over the images; the report of its last step.
+    fn epoch(
+        &self,
+        position: &mut Position,
+        set: &ImageSet<'_>,
+        train: &[usize],
+    ) -> Result<Progress, Stop> {
+        let config = self.config;
+        let mut order = Epoch::new(train, config.seed, position.epoch);
+        let batches = order.batches(config.batch);
+        let steps_per_epoch = batches.len();
+        let steps = steps_per_epoch * config.epochs;
+        let (start, before) = (Instant::now(), position.seconds);
+        let mut sums = Sums::default();
+        let mut last = None;
+        for (number, indices) in batches.into_iter().enumerate() {
+            let step = position.epoch * steps_per_epoch + number;
+            let images = order.gather(set, &indices, Augmentation::new(config));
+            let labels: Vec<u16> = indices
+                .iter()
+                .map(|&index| self.data.labels[index])
+                .collect();
+            let batch = Batch {
+                images: &images,
+                labels: &labels,
+                lesson: self.lesson(&images),
+                blend: config.blend_at(step, steps_per_epoch),
+            };
+            let network = &mut position.network;
+            let gradient = network.gradient(&network.values(), &batch, config);
+            let length = norm(&gradient.parameters);
+            if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
+                let (layer, found) = network.culprit(&images, &gradient);
+                return Err(Stop::Diverged(Box::new(Diverged {
+                    epoch: position.epoch + 1,
+                    batch: number + 1,
+                    layer,
+                    found,
+                    best: position.best.take(),
+                })));
+            }
+            let learning_rate = config.learning_rate_at(step, steps, steps_per_epoch);
+            let optimizer = &mut position.optimizer;
+            optimizer.step(network, &gradient.parameters, length, learning_rate, config);
+            network.project(config);
+            for (running, (mean, variance)) in
+                network.statistics.iter_mut().zip(&gradient.statistics)
+            {
+                running.update(mean, variance);
+            }
+            sums.loss += f64::from(gradient.loss) * indices.len() as f64;
+            sums.correct += gradient.correct;
+            sums.seen += indices.len();
+            position.seconds = before + start.elapsed().as_secs_f64();
+            let report = Progress {
+                epoch: position.epoch + 1,
+                epochs: config.epochs,
+                batch: number + 1,
+                batches: steps_per_epoch,
+                loss: sums.loss / sums.seen as f64,
+                train_accuracy: sums.correct as f64 / sums.seen as f64,
+                validation_accuracy: None,
+                epoch_is_over: false,
+                learning_rate,
+                seconds: position.seconds,
+                seconds_left: position.seconds / (step + 1) as f64 * (steps - step - 1) as f64,
+                images_per_second: sums.seen as f64 / start.elapsed().as_secs_f64(),
+            };
+            let _ = self.reports.send(report.clone());
+            last = Some(report);
+        }
+        Ok(last.expect("there is at least one batch"))
+    }
+
+    fn lesson(&self, images: &[f32]) -> Option<Lesson> {
+        let features = self.config.distillation.as_ref()?.features > 0.0;
+        Some(self.teacher?.lesson(images, features))
+    }
 }
 
 impl Network {
@@ -233,7 +427,7 @@ impl Network {
             .chunks(EVALUATION_BATCH * image_len)
             .zip(labels.chunks(EVALUATION_BATCH))
             .map(|(images, labels)| {
-                count_correct(&self.logits(images, |_, _| ()), labels, self.classes)
+                count_correct(&self.logits(images, |_, _| ()), labels, self.classes())
             })
             .sum();
         correct as f64 / labels.len() as f64
@@ -245,6 +439,7 @@ impl Network {
         let mut greatest = (String::new(), 0.0f32);
         let mut broken = None;
         self.logits(images, |step, values| {
+            let values = numbers(values.clone());
             let (low, high) = values
                 .iter()
                 .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {

@@ -1,0 +1,330 @@
+//! A trainable network from a graph: a teacher as it is, or a student that starts from it.
+
+use std::collections::HashMap;
+
+use sordino_graph::{Graph, NodeId, Op};
+
+use crate::export::transposed;
+use crate::network::{
+    Activated, EPSILON, Network, Parameter, RELU_FIT, Role, Statistics, Step, StepKind,
+};
+use crate::{Activation, Error};
+
+/// Images that measure the statistics of activations which had no batch normalization.
+const MEASURED_IMAGES: usize = 2048;
+
+/// Images measured at once.
+const BATCH: usize = 256;
+
+/// The steps of a graph. An activation without a batch normalization gets one that changes nothing; `images` measure
+/// its statistics.
+pub(crate) fn network(graph: &Graph, images: &[f32]) -> Result<Network, Error> {
+    let mut reader = Reader {
+        graph,
+        network: Network {
+            steps: vec![],
+            parameters: vec![],
+            statistics: vec![],
+        },
+        steps: vec![],
+        readers: graph.reader_counts(),
+        inserted: vec![],
+    };
+    for index in 0..graph.nodes().len() {
+        let step = reader.node(NodeId(index))?;
+        reader.steps.push(step);
+    }
+    let Reader {
+        mut network,
+        inserted,
+        ..
+    } = reader;
+    settle(&mut network, &inserted, images);
+    Ok(network)
+}
+
+/// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
+pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
+    let Some(granularity) = activation.granularity() else {
+        return;
+    };
+    let Network {
+        steps, parameters, ..
+    } = network;
+    for step in steps {
+        let Step {
+            name, kind, shape, ..
+        } = step;
+        let StepKind::Normalize {
+            gamma,
+            beta,
+            activation: activated @ Activated::Relu,
+            ..
+        } = kind
+        else {
+            continue;
+        };
+        let count = granularity.coefficients(shape);
+        let mut fits = vec![RELU_FIT; count];
+        // Coefficients of a layer serve channels of every scale: the fit for the unit scale, like the start without a
+        // teacher. Else each channel has its own, and its values get the unit scale.
+        if count > 1 || shape.channels() == 1 {
+            let channels: Vec<[f32; 3]> = (0..shape.channels())
+                .map(|channel| {
+                    let scale = parameters[*gamma].values[channel];
+                    let size = scale.abs().max(1e-3);
+                    let mean = parameters[*beta].values[channel] / size;
+                    parameters[*gamma].values[channel] = 1f32.copysign(scale);
+                    parameters[*beta].values[channel] = mean;
+                    fit(mean).map(|coefficient| coefficient * size)
+                })
+                .collect();
+            let per_channel = count / shape.channels();
+            fits = (0..count).map(|index| channels[index / per_channel]).collect();
+        }
+        let mut next = 0;
+        let [a, b, c] = [Role::A, Role::B, Role::C].map(|role| {
+            let values = fits.iter().map(|fit| fit[next]).collect();
+            next += 1;
+            parameters.push(Parameter::new(name, role, values));
+            parameters.len() - 1
+        });
+        *activated = Activated::Quadratic {
+            granularity,
+            a,
+            b,
+            c,
+        };
+    }
+}
+
+/// Least-squares fit `(a, b, c)` of ReLU under a normal distribution of this mean and variance 1, by its first three
+/// Hermite polynomials.
+fn fit(mean: f32) -> [f32; 3] {
+    let mean = f64::from(mean);
+    let density = (-0.5 * mean * mean).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let below = cumulative(mean);
+    let (constant, slope, curvature) = (density + mean * below, below, 0.5 * density);
+    [
+        curvature,
+        slope - 2.0 * curvature * mean,
+        constant - curvature - slope * mean + curvature * mean * mean,
+    ]
+    .map(|coefficient| coefficient as f32)
+}
+
+/// Probability of a standard normal value below `x`, by the integral's series and its asymptotic ends.
+fn cumulative(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
+    // Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/15 + ...)
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > 1e-17 {
+        odd += 2.0;
+        term *= x * x / odd;
+        sum += term;
+    }
+    0.5 + sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+struct Reader<'a> {
+    graph: &'a Graph,
+    network: Network,
+    /// The step that holds the value of each node.
+    steps: Vec<usize>,
+    readers: Vec<usize>,
+    /// Steps whose normalization the graph did not have.
+    inserted: Vec<usize>,
+}
+
+impl Reader<'_> {
+    fn node(&mut self, id: NodeId) -> Result<usize, Error> {
+        let node = self.graph.node(id);
+        let inputs: Vec<usize> = node.inputs.iter().map(|input| self.steps[input.0]).collect();
+        let kind = match &node.op {
+            Op::Input => StepKind::Input,
+            Op::Conv2d {
+                weight,
+                bias,
+                stride,
+                padding,
+            } => {
+                let &[outputs, _, height, width] = weight.shape() else {
+                    unreachable!("checked by the graph")
+                };
+                let values = weight.data().to_vec();
+                StepKind::Convolution {
+                    weight: self.parameter(&node.name, Role::Weight { outputs }, values),
+                    bias: self.bias(&node.name, bias),
+                    kernel: [height, width],
+                    stride: *stride,
+                    padding: *padding,
+                }
+            }
+            Op::Dense { weight, bias } => {
+                let outputs = bias.len();
+                let values = transposed(weight.data(), weight.shape()[1]);
+                StepKind::Dense {
+                    weight: self.parameter(&node.name, Role::Weight { outputs }, values),
+                    bias: self.bias(&node.name, bias),
+                }
+            }
+            Op::AveragePool { kernel, stride } => StepKind::AveragePool {
+                kernel: *kernel,
+                stride: *stride,
+            },
+            Op::Flatten => StepKind::Flatten,
+            Op::Add => StepKind::Add,
+            Op::BatchNorm {
+                gamma,
+                beta,
+                mean,
+                variance,
+                epsilon,
+            } => {
+                let statistics = Statistics {
+                    mean: mean.clone(),
+                    // The trainer has one epsilon.
+                    variance: variance
+                        .iter()
+                        .map(|v| (f64::from(*v) + epsilon - EPSILON).max(0.0) as f32)
+                        .collect(),
+                };
+                self.normalize(&node.name, gamma.clone(), beta.clone(), statistics)
+            }
+            Op::Relu | Op::Quadratic { .. } => {
+                let activated = self.activation(&node.name, &node.op);
+                let before = inputs[0];
+                let only_reader = self.readers[node.inputs[0].0] == 1;
+                if let StepKind::Normalize {
+                    activation: activation @ Activated::Not,
+                    ..
+                } = &mut self.network.steps[before].kind
+                    && only_reader
+                {
+                    *activation = activated;
+                    self.network.steps[before].name = node.name.clone();
+                    return Ok(before);
+                }
+                let channels = self.graph.shape(id).channels();
+                let unchanged = Statistics {
+                    mean: vec![0.0; channels],
+                    variance: vec![(1.0 - EPSILON) as f32; channels],
+                };
+                let name = format!("{}.norm", node.name);
+                let mut kind =
+                    self.normalize(&name, vec![1.0; channels], vec![0.0; channels], unchanged);
+                if let StepKind::Normalize { activation, .. } = &mut kind {
+                    *activation = activated;
+                }
+                self.inserted.push(self.network.steps.len());
+                kind
+            }
+        };
+        self.network.steps.push(Step {
+            name: node.name.clone(),
+            kind,
+            inputs,
+            shape: self.graph.shape(id),
+        });
+        Ok(self.network.steps.len() - 1)
+    }
+
+    fn activation(&mut self, name: &str, op: &Op) -> Activated {
+        match op {
+            Op::Quadratic {
+                granularity,
+                a,
+                b,
+                c,
+            } => Activated::Quadratic {
+                granularity: *granularity,
+                a: self.parameter(name, Role::A, a.clone()),
+                b: self.parameter(name, Role::B, b.clone()),
+                c: self.parameter(name, Role::C, c.clone()),
+            },
+            _ => Activated::Relu,
+        }
+    }
+
+    fn normalize(
+        &mut self,
+        name: &str,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+        statistics: Statistics,
+    ) -> StepKind {
+        self.network.statistics.push(statistics);
+        StepKind::Normalize {
+            norm: name.to_string(),
+            gamma: self.parameter(name, Role::Gamma, gamma),
+            beta: self.parameter(name, Role::Beta, beta),
+            statistics: self.network.statistics.len() - 1,
+            activation: Activated::Not,
+        }
+    }
+
+    /// A bias that is zero throughout is none: a batch normalization follows.
+    fn bias(&mut self, name: &str, values: &[f32]) -> Option<usize> {
+        let used = values.iter().any(|&value| value != 0.0);
+        used.then(|| self.parameter(name, Role::Bias, values.to_vec()))
+    }
+
+    fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
+        self.network.parameters.push(Parameter::new(step, role, values));
+        self.network.parameters.len() - 1
+    }
+}
+
+/// Gives the normalizations of `steps`, which change nothing, the statistics of what they read, and the gamma and
+/// beta that undo them.
+fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
+    if steps.is_empty() {
+        return;
+    }
+    let image = network.steps[0].shape.elements();
+    // Of each value that is measured: count, sum and sum of squares a channel.
+    let mut sums: HashMap<String, Vec<[f64; 3]>> = HashMap::new();
+    for &step in steps {
+        let before = &network.steps[network.steps[step].inputs[0]];
+        sums.insert(before.name.clone(), vec![[0.0; 3]; before.shape.channels()]);
+    }
+    let few = &images[..images.len().min(MEASURED_IMAGES * image)];
+    for images in few.chunks(BATCH * image) {
+        network.logits(images, |step, value| {
+            let Some(sums) = sums.get_mut(&step.name) else {
+                return;
+            };
+            let values = crate::forward::numbers(value.clone());
+            let planes = values.chunks_exact(step.shape.channel_elements());
+            for (plane, values) in planes.enumerate() {
+                let [count, sum, squares] = &mut sums[plane % step.shape.channels()];
+                *count += values.len() as f64;
+                *sum += values.iter().map(|&v| f64::from(v)).sum::<f64>();
+                *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+            }
+        });
+    }
+    for &step in steps {
+        let before = network.steps[step].inputs[0];
+        let sums = &sums[&network.steps[before].name];
+        let StepKind::Normalize {
+            gamma,
+            beta,
+            statistics,
+            ..
+        } = network.steps[step].kind
+        else {
+            unreachable!("only normalizations are inserted")
+        };
+        for (channel, &[count, sum, squares]) in sums.iter().enumerate() {
+            let mean = sum / count;
+            let variance = (squares / count - mean * mean).max(1e-6);
+            network.statistics[statistics].mean[channel] = mean as f32;
+            network.statistics[statistics].variance[channel] = variance as f32;
+            network.parameters[gamma].values[channel] = (variance + EPSILON).sqrt() as f32;
+            network.parameters[beta].values[channel] = mean as f32;
+        }
+    }
+}
