@@ -205,6 +205,9 @@ fn add_diagonal(factors: &[f64], x: &[Lanes], out: &mut [Lanes]) {
     }
 }
 
+/// Rows of a tile computed together, so that an input is loaded once for all of them.
+const ROWS_AT_ONCE: usize = 4;
+
 fn add_tile<W: Copy + Into<f64>>(
     outputs: &[u32],
     inputs: &[u32],
@@ -214,19 +217,33 @@ fn add_tile<W: Copy + Into<f64>>(
     out: &mut [Lanes],
 ) {
     let gathered: Vec<Lanes> = inputs.iter().map(|&input| x[input as usize]).collect();
-    let rows = weights.chunks_exact(inputs.len().max(1));
-    for (row, &output) in rows.zip(outputs) {
-        let mut sum = [0.0; LANES_F64];
-        for (&weight, x) in row.iter().zip(&gathered) {
-            let weight: f64 = weight.into();
-            for (sum, x) in sum.iter_mut().zip(x) {
-                *sum += weight * x;
+    let columns = inputs.len().max(1);
+    // Wide vectors where the processor has them; every lane is rounded the same way with any.
+    pulp::Arch::new().dispatch(|| {
+        let groups = weights.chunks(ROWS_AT_ONCE * columns);
+        for (weights, outputs) in groups.zip(outputs.chunks(ROWS_AT_ONCE)) {
+            // Missing rows compute the first one again.
+            let row = |row: usize| {
+                let row = if row < outputs.len() { row } else { 0 };
+                &weights[row * columns..][..gathered.len()]
+            };
+            let rows: [&[W]; ROWS_AT_ONCE] = std::array::from_fn(row);
+            let mut sums = [[0.0; LANES_F64]; ROWS_AT_ONCE];
+            for (column, x) in gathered.iter().enumerate() {
+                for (row, sum) in rows.iter().zip(&mut sums) {
+                    let weight: f64 = row[column].into();
+                    for (sum, x) in sum.iter_mut().zip(x) {
+                        *sum += weight * x;
+                    }
+                }
+            }
+            for (sum, &output) in sums.iter().zip(outputs) {
+                for (out, sum) in out[output as usize].iter_mut().zip(sum) {
+                    *out += sum * unit;
+                }
             }
         }
-        for (out, sum) in out[output as usize].iter_mut().zip(sum) {
-            *out += sum * unit;
-        }
-    }
+    });
 }
 
 fn check(network: &impl Network, images: &[f32], batch: usize) -> Result<usize, Error> {

@@ -316,7 +316,7 @@ pub(crate) fn taps(
 }
 
 /// Output channels computed together, so that an input is loaded once for all of them.
-const CHANNELS_AT_ONCE: usize = 2;
+const CHANNELS_AT_ONCE: usize = 4;
 
 fn convolve<T: Real, const L: usize>(
     x: &[[T; L]],
@@ -330,29 +330,35 @@ fn convolve<T: Real, const L: usize>(
     let row = shape[1] * kernel;
     let positions = taps.len();
     let mut out = vec![[T::ZERO; L]; shape[0] * positions];
-    let rows = weight.chunks(CHANNELS_AT_ONCE * row);
-    for (group, (weight, bias)) in rows.zip(bias.chunks(CHANNELS_AT_ONCE)).enumerate() {
-        let count = bias.len();
-        // A missing second channel computes the first one again.
-        let second = if count == 2 { &weight[row..] } else { weight };
-        for (position, taps) in taps.iter().enumerate() {
-            let mut sums = [[T::from(bias[0]); L], [T::from(bias[count - 1]); L]];
-            for channel in 0..shape[1] {
-                let x = &x[channel * pixels..][..pixels];
-                let first = &weight[channel * kernel..][..kernel];
-                let second = &second[channel * kernel..][..kernel];
-                for &(pixel, tap) in taps {
-                    let (u, v) = (T::from(first[tap]), T::from(second[tap]));
-                    for lane in 0..L {
-                        sums[0][lane] += u * x[pixel][lane];
-                        sums[1][lane] += v * x[pixel][lane];
+    // Wide vectors where the processor has them; every lane is rounded the same way with any.
+    pulp::Arch::new().dispatch(|| {
+        let rows = weight.chunks(CHANNELS_AT_ONCE * row);
+        for (group, (weight, bias)) in rows.zip(bias.chunks(CHANNELS_AT_ONCE)).enumerate() {
+            // Missing channels compute the first one again.
+            let present = |channel: usize| if channel < bias.len() { channel } else { 0 };
+            for (position, taps) in taps.iter().enumerate() {
+                let mut sums: [[T; L]; CHANNELS_AT_ONCE] =
+                    std::array::from_fn(|channel| [T::from(bias[present(channel)]); L]);
+                for channel in 0..shape[1] {
+                    let x = &x[channel * pixels..][..pixels];
+                    let kernels: [&[f32]; CHANNELS_AT_ONCE] = std::array::from_fn(|output| {
+                        &weight[present(output) * row + channel * kernel..][..kernel]
+                    });
+                    for &(pixel, tap) in taps {
+                        let x = x[pixel];
+                        for (sum, kernel) in sums.iter_mut().zip(&kernels) {
+                            let weight = T::from(kernel[tap]);
+                            for (sum, &x) in sum.iter_mut().zip(&x) {
+                                *sum += weight * x;
+                            }
+                        }
                     }
                 }
-            }
-            for (offset, sum) in sums.into_iter().take(count).enumerate() {
-                out[(group * CHANNELS_AT_ONCE + offset) * positions + position] = sum;
+                for (offset, sum) in sums.into_iter().take(bias.len()).enumerate() {
+                    out[(group * CHANNELS_AT_ONCE + offset) * positions + position] = sum;
+                }
             }
         }
-    }
+    });
     out
 }
