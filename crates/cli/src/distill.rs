@@ -74,5 +74,5 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         trainer.distill(&teacher, progress)
     })?;
     model.training["teacher"]["test_accuracy"] = json!(test_accuracy(&teacher, &set)?);
-    training.finish(model, &set, global, output)
+    training.finish(model, &data, &set, global, output)
 }

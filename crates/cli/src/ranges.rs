@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Fault, Images, open_images, open_set, prepare};
-use sordino::graph::{Model, calibrate};
+use sordino::graph::{Calibration, Model, calibrate};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
@@ -59,6 +59,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             bar.update(done, count, "images", left);
         };
         calibrate(&model, &prepared, count, &mut progress)?
+    };
+    // How precise weights must be was found by trying, and stays.
+    let calibration = Calibration {
+        weight_error: model.calibration.and_then(|old| old.weight_error),
+        ..calibration
     };
     model.calibration = Some(calibration.clone());
     // The command is to change this file: that is no overwriting by accident.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sordino::classes_of;
+use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::data::{DataSet, Images, prepare};
-use sordino::graph::{Model, execute};
+use sordino::graph::{Model, Node, Op, execute};
 use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
+use sordino::{WeightTrial, classes_of, settle_weights};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
@@ -107,6 +108,9 @@ impl From<ActivationName> for Activation {
         }
     }
 }
+
+/// Images that show whether integer weights are good enough.
+const SETTLING_IMAGES: usize = 2000;
 
 /// Most bytes of a layer list or a configuration.
 const SETTINGS_BYTES: u64 = 1 << 20;
@@ -238,10 +242,12 @@ impl TrainingArgs {
     pub(crate) fn finish(
         &self,
         mut model: Model,
+        data: &TrainingData,
         set: &DataSet,
         global: &GlobalArgs,
         output: &Output,
     ) -> anyhow::Result<Outcome> {
+        let trials = self.settle(&mut model, data, output)?;
         let accuracy = test_accuracy(&model, set)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
@@ -254,6 +260,7 @@ impl TrainingArgs {
             "macs_per_image": model.graph.multiply_accumulates(),
             "activations_per_image": model.graph.activations(),
             "test_accuracy": accuracy,
+            "integer_weights": trials,
             "training": model.training,
         });
         output.result(&result, || {
@@ -271,6 +278,39 @@ impl TrainingArgs {
             )
         })?;
         Ok(Outcome::Good)
+    }
+}
+
+impl TrainingArgs {
+    /// Makes sure that the plan's integer weights will be good enough, by validation or else training images.
+    fn settle(
+        &self,
+        model: &mut Model,
+        data: &TrainingData,
+        output: &Output,
+    ) -> anyhow::Result<Vec<WeightTrial>> {
+        let relu = |node: &Node| matches!(node.op, Op::Relu);
+        if model.graph.nodes().iter().any(relu) {
+            return Ok(Vec::new());
+        }
+        let (images, labels) = match &data.validation {
+            Some((images, labels)) => (images, labels),
+            None => (&data.images, &data.labels),
+        };
+        let count = labels.len().min(SETTLING_IMAGES);
+        let images = &images[..count * model.preprocess.elements()];
+        let trials = settle_weights(model, images, &labels[..count], DEFAULT_WEIGHT_ERROR)?;
+        for trial in &trials {
+            output.note(format!(
+                "integer weights of up to {} bits: {:.2} % right on {} images, {:.2} % with the trained ones{}",
+                trial.weight_bits,
+                trial.accuracy_integer * 100.0,
+                trial.images,
+                trial.accuracy_float * 100.0,
+                if trial.is_accepted() { "" } else { ": more precise ones are needed" }
+            ));
+        }
+        Ok(trials)
     }
 }
 

@@ -193,6 +193,7 @@ impl Totals {
             images: batch,
             nodes,
             margin_bits: MARGIN_BITS,
+            weight_error: None,
             folded: statistics,
         })
     }

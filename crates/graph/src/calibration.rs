@@ -24,6 +24,9 @@ pub struct Calibration {
     pub nodes: BTreeMap<String, Range>,
     /// Bits to leave above the ranges.
     pub margin_bits: f64,
+    /// Tolerated rms error of a logit from rounding weights to integers, as a share of the largest logit; the planner's
+    /// own value if none has been found too coarse for this network.
+    pub weight_error: Option<f64>,
     /// Statistics of every folded node, in order; empty for a network that cannot be folded (ReLU).
     pub folded: Vec<FoldedStatistics>,
 }

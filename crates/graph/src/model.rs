@@ -164,6 +164,11 @@ impl Calibration {
         if !(0.0..=64.0).contains(&self.margin_bits) {
             return wrong(format!("the margin is {} bits", self.margin_bits));
         }
+        if let Some(error) = self.weight_error
+            && !(1e-9..=1.0).contains(&error)
+        {
+            return wrong(format!("the tolerated error of weights is {error}"));
+        }
         for node in &self.folded {
             let numbers = [node.max_abs, node.max_batch_mean_abs, node.worst_image_gain];
             let of_elements = node.mean_square.iter().chain(&node.gain_mean_square);

@@ -85,6 +85,8 @@ enum OpDescription {
 struct CalibrationDescription {
     images: usize,
     margin_bits: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight_error: Option<f64>,
     nodes: BTreeMap<String, Range>,
     folded: Vec<FoldedDescription>,
 }
@@ -181,6 +183,7 @@ fn describe_model(model: &Model) -> Description {
             .map(|calibration| CalibrationDescription {
                 images: calibration.images,
                 margin_bits: calibration.margin_bits,
+                weight_error: calibration.weight_error,
                 nodes: calibration.nodes.clone(),
                 folded: calibration
                     .folded
@@ -392,6 +395,7 @@ fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Er
                 images: calibration.images,
                 nodes: calibration.nodes,
                 margin_bits: calibration.margin_bits,
+                weight_error: calibration.weight_error,
                 folded,
             })
         }

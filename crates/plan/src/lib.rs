@@ -32,3 +32,4 @@ pub use explain::{Explanation, StepSummary};
 pub use options::{CompileOptions, Packing};
 pub use parts::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
 pub use steps::{Operation, Step, Term, last_readers};
+pub use weights::DEFAULT_WEIGHT_ERROR;

@@ -49,6 +49,8 @@ pub(crate) struct Network {
     pub nodes: Vec<NodeInfo>,
     readers: Vec<Vec<usize>>,
     follows_square: Vec<bool>,
+    /// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit.
+    pub weight_error: f64,
 }
 
 impl Network {
@@ -98,6 +100,7 @@ impl Network {
             nodes,
             readers,
             follows_square,
+            weight_error: calibration.weight_error.unwrap_or(crate::DEFAULT_WEIGHT_ERROR),
         })
     }
 

@@ -12,9 +12,9 @@ use crate::network::{Network, NodeKind};
 pub(crate) const NARROW_BITS: u8 = 8;
 /// Most bits of a weight.
 pub(crate) const WIDE_BITS: u8 = 16;
-/// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit: see docs/decisions/planner.md
-/// for how many predictions it moves.
-const RELATIVE_ERROR: f64 = 1.0 / 100.0;
+/// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit, for models that do not say
+/// their own: see docs/decisions/planner.md for how many predictions it moves.
+pub const DEFAULT_WEIGHT_ERROR: f64 = 1.0 / 100.0;
 /// Shares of the tolerated error that the search tries.
 const SHARES: [f64; 7] = [1.0, 0.8, 0.65, 0.5, 0.35, 0.25, 0.18];
 
@@ -85,7 +85,7 @@ pub(crate) fn options(
         return vec![finest];
     }
     let logits = network.nodes.last().map_or(1.0, |node| node.max_abs);
-    let tolerated = RELATIVE_ERROR * logits;
+    let tolerated = network.weight_error * logits;
     while rounding_error(&finest) > tolerated {
         let variances = variances(&finest);
         // A wide layer costs the second pass whatever its bits: widen the worst one, by two bits at a time.

@@ -35,6 +35,7 @@ mod measure;
 mod plan_folder;
 mod rates;
 mod scaling;
+mod weights;
 mod workflow;
 
 pub use calibrate::calibrate;
@@ -45,6 +46,7 @@ pub use kernels::{KernelOptions, measure_kernels};
 pub use measure::{MeasureOptions, Measurement, measure};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use scaling::{BlockSeries, measure_block_scaling, measure_thread_scaling};
+pub use weights::{WeightTrial, settle_weights};
 pub use workflow::Workflow;
 
 pub use sordino_client::{Client, Keys, Predictions};

@@ -171,7 +171,10 @@ impl Network {
                 distillation.temperature as f32,
             );
             let teacher = tensor(lesson.logits.clone(), [count, classes], device);
-            let soft = entropy(logits.clone() / heat, softmax(teacher / heat, 1));
+            let opinion = softmax(teacher.clone() / heat, 1);
+            // The divergence from the teacher: zero for a student that says the same.
+            let soft = entropy(logits.clone() / heat, opinion.clone())
+                - entropy(teacher / heat, opinion);
             loss = loss * (1.0 - share) + soft * (share * heat * heat);
         }
         if config.logit_penalty > 0.0 {
