@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
 
 use crate::{
-    bench, compile, data, decrypt, demo, distill, encrypt, explain, inspect, keygen, ranges, train, verify,
+    bench, compile, data, decrypt, demo, distill, encrypt, explain, import, inspect, keygen, ranges, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Train(train::Args),
     /// Turn a trained ReLU network into one with polynomial activations
     Distill(distill::Args),
+    /// Read a network exported as ONNX into a model file
+    Import(import::Args),
     /// Record activation ranges into a model file
     Ranges(ranges::Args),
     /// Compile a model into server.plan and client.plan

@@ -8,15 +8,18 @@ use sordino::graph::Model;
 use sordino::train::{Architecture, Distillation, TrainConfig, TrainingData};
 use sordino_server::command::GlobalArgs;
 
+use crate::import::{ImagesArgs, is_onnx};
 use crate::output::{Outcome, Output};
 use crate::training::{ActivationName, TrainingArgs, test_accuracy};
 
 /// Arguments of `distill`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The trained ReLU network: a model file
-    #[arg(long, value_name = "MODEL")]
+    /// The trained ReLU network: a model file, or one exported as ONNX
+    #[arg(long, value_name = "MODEL|NET.onnx")]
     teacher: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgs,
     /// The student's quadratics: one a layer, a channel or an element [default: element, or as --config says]
     #[arg(long, value_enum)]
     activation: Option<ActivationName>,
@@ -50,7 +53,11 @@ fn recipe(teacher: &Model) -> TrainConfig {
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let training = &args.training;
     training.check_output(global)?;
-    let teacher = Model::load(&args.teacher)?;
+    let teacher = if is_onnx(&args.teacher) {
+        args.images.load(&args.teacher, output)?
+    } else {
+        Model::load(&args.teacher)?
+    };
     let mut config = training.configuration(recipe(&teacher))?;
     if let Some(activation) = args.activation {
         config.activation = activation.into();

@@ -56,6 +56,7 @@ fn of_cause(error: &(dyn StdError + 'static)) -> Option<u8> {
         sordino_report::Error => of_report,
         sordino_secret::Error => of_secret,
         sordino_train::Error => of_train,
+        sordino::onnx::Error => of_onnx,
         std::io::Error => |_| IO,
     }
     code_of(error)
@@ -94,6 +95,14 @@ fn of_train(error: &sordino_train::Error) -> u8 {
         E::File(error) => of_file(error),
         E::Graph(error) => of_graph(error),
         E::DataSet(error) => of_data(error),
+        _ => BAD_FILE,
+    }
+}
+
+fn of_onnx(error: &sordino::onnx::Error) -> u8 {
+    use sordino::onnx::Error as E;
+    match error {
+        E::Graph(error) => of_graph(error),
         _ => BAD_FILE,
     }
 }

@@ -11,6 +11,7 @@ mod encrypt;
 mod evaluate;
 mod exit;
 mod explain;
+mod import;
 mod inspect;
 mod inspect_file;
 mod keygen;
@@ -58,6 +59,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Data(arguments) => data::run(arguments, &output),
         Command::Train(arguments) => train::run(arguments, global, &output),
         Command::Distill(arguments) => distill::run(arguments, global, &output),
+        Command::Import(arguments) => import::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),
         Command::Keygen(arguments) => keygen::run(arguments, global, &output),

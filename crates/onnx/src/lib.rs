@@ -10,6 +10,7 @@
 mod array;
 mod attributes;
 mod error;
+mod model;
 mod operators;
 mod polynomial;
 mod proto;
@@ -17,6 +18,7 @@ mod reader;
 mod simplify;
 
 pub use error::Error;
+pub use model::Description;
 
 use prost::Message;
 use sordino_graph::{Graph, OutputKind};

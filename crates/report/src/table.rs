@@ -4,7 +4,7 @@ use crate::lines::Align::{Left, Right};
 use crate::lines::{Column, columns, number_text, percent};
 use crate::{Layer, Record, bytes_text, seconds_text};
 
-const COLUMNS: [Column<Record>; 23] = [
+const COLUMNS: [Column<Record>; 25] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("images", Right, |r| Some(r.images.to_string())),
@@ -18,7 +18,9 @@ const COLUMNS: [Column<Record>; 23] = [
     }),
     ("teacher", Right, |r| percent(r.accuracy_teacher)),
     ("plain", Right, |r| percent(r.accuracy_plain)),
+    ("integer", Right, |r| percent(r.accuracy_integer)),
     ("encrypted", Right, |r| percent(r.accuracy_encrypted)),
+    ("AUC", Right, |r| r.auc.map(|auc| format!("{auc:.3}"))),
     ("agreement", Right, |r| percent(r.agreement)),
     ("worst logit error", Right, |r| {
         r.worst_logit_error.map(|error| format!("{error:.2e}"))

@@ -6,6 +6,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`graph`], [`data`], [`train`] | networks and model files, images, training |
+//! | [`onnx`] | networks from other frameworks |
 //! | [`plan`] | compiling a network into a server plan and a client plan |
 //! | [`client`] | keys, encryption, decryption |
 //! | [`runtime`] | evaluation of a plan, encrypted or in the clear |
@@ -26,6 +27,7 @@
 //! # }
 //! ```
 
+mod accuracy;
 mod calibrate;
 mod compare;
 mod digits;
@@ -38,6 +40,7 @@ mod scaling;
 mod weights;
 mod workflow;
 
+pub use accuracy::{area_under_curve, measure_accuracy};
 pub use calibrate::calibrate;
 pub use compare::{Comparison, Reference, classes_of, worst_difference};
 pub use digits::{shifted_digits, train_digits};
@@ -58,6 +61,7 @@ pub use sordino_client as client;
 pub use sordino_container as container;
 pub use sordino_data as data;
 pub use sordino_graph as graph;
+pub use sordino_onnx as onnx;
 pub use sordino_plan as plan;
 pub use sordino_protocol as protocol;
 pub use sordino_report as report;

@@ -9,6 +9,7 @@ use sordino_report::{Environment, Phase, Record};
 use sordino_ring::backend::{Backend, measure_int8_peak};
 use sordino_runtime::{Options, Progress, Trace};
 
+use crate::accuracy::area_under_curve;
 use crate::rates::{maps, set_rates};
 use crate::{Error, Reference, Workflow};
 
@@ -120,6 +121,9 @@ pub fn measure(
     record.worst_logit_error = Some(client.worst_logit_error(key, &parsed, reference.integer())?);
     record.worst_logit_error_float =
         Some(client.worst_logit_error(key, &parsed, reference.float())?);
+    if model.classes.len() == 2 {
+        record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
+    }
     Ok(Measurement {
         record,
         workflow,

@@ -191,6 +191,12 @@ impl Reader<'_> {
                         .map(|v| (f64::from(*v) + epsilon - EPSILON).max(0.0) as f32)
                         .collect(),
                 };
+                // A factor and an offset only: nothing was normalized, so statistics are yet to be measured.
+                if mean.iter().all(|m| *m == 0.0)
+                    && statistics.variance.iter().all(|v| (v - 1.0).abs() < 1e-4)
+                {
+                    self.inserted.push(self.network.steps.len());
+                }
                 self.normalize(&node.name, gamma.clone(), beta.clone(), statistics)
             }
             Op::Relu | Op::Quadratic { .. } => {
@@ -277,8 +283,8 @@ impl Reader<'_> {
     }
 }
 
-/// Gives the normalizations of `steps`, which change nothing, the statistics of what they read, and the gamma and
-/// beta that undo them.
+/// Gives the normalizations of `steps`, which have no statistics of their own, those of what they read, and the gamma
+/// and beta that make up for them.
 fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
     if steps.is_empty() {
         return;
@@ -323,8 +329,9 @@ fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
             let variance = (squares / count - mean * mean).max(1e-6);
             network.statistics[statistics].mean[channel] = mean as f32;
             network.statistics[statistics].variance[channel] = variance as f32;
-            network.parameters[gamma].values[channel] = (variance + EPSILON).sqrt() as f32;
-            network.parameters[beta].values[channel] = mean as f32;
+            let factor = network.parameters[gamma].values[channel];
+            network.parameters[gamma].values[channel] = factor * (variance + EPSILON).sqrt() as f32;
+            network.parameters[beta].values[channel] += factor * mean as f32;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `sordino bench`
 
+mod accuracy;
 mod calibrate;
 mod kernels;
 mod mnist;
@@ -23,6 +24,8 @@ enum Suite {
     Kernels(kernels::Args),
     /// The committed networks for MNIST on its test images, encrypted
     Mnist(mnist::Args),
+    /// The committed models on the test images of their data sets
+    Accuracy(accuracy::Args),
     /// Measure what operations cost on this machine, for `compile --cost`
     Calibrate(calibrate::Args),
 }
@@ -31,6 +34,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     match &args.suite {
         Suite::Kernels(args) => kernels::run(args, global, output),
         Suite::Mnist(args) => mnist::run(args, global, output),
+        Suite::Accuracy(args) => accuracy::run(args, global, output),
         Suite::Calibrate(args) => calibrate::run(args, global, output),
     }
 }
