@@ -199,6 +199,17 @@ mod tests {
                 kernel: 2,
                 stride: Some(1),
             },
+            Layer::Residual {
+                layers: vec![
+                    Layer::Activation {},
+                    Layer::Convolution {
+                        channels: 5,
+                        kernel: 3,
+                        stride: 1,
+                        padding: 1,
+                    },
+                ],
+            },
             Layer::Activation {},
             Layer::Dense { outputs: Some(6) },
             Layer::Activation {},

@@ -37,8 +37,6 @@ pub(crate) struct Gradient {
     pub(crate) correct: usize,
     /// One list a parameter of the network.
     pub(crate) parameters: Vec<Vec<f32>>,
-    /// Mean and variance of each batch normalization's input.
-    pub(crate) statistics: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
 /// How normalizations behave.
@@ -89,6 +87,31 @@ impl Network {
         let device = Device::flex();
         let parameters = leaves(&self.values(), &device);
         numbers(self.run(images, &parameters, &device, Mode::Recorded, observe))
+    }
+
+    /// Mean and variance of each batch normalization's input over these images.
+    pub(crate) fn batch_statistics(
+        &self,
+        images: &[f32],
+        config: &TrainConfig,
+        blend: f32,
+    ) -> Vec<(Vec<f32>, Vec<f32>)> {
+        let device = Device::flex();
+        let parameters = leaves(&self.values(), &device);
+        let batch = Batch {
+            images,
+            labels: &[],
+            lesson: None,
+            blend,
+        };
+        let mut observed = Observed::default();
+        let mode = Mode::Training {
+            batch: &batch,
+            config,
+            observed: &mut observed,
+        };
+        self.run(images, &parameters, &device, mode, |_, _| ());
+        observed.statistics
     }
 
     /// What this network, as a teacher, makes of images; with the values of its activations if `features` is set.
@@ -142,7 +165,6 @@ impl Network {
             loss: loss.into_scalar::<f32>() + observed.added_loss as f32,
             correct,
             parameters,
-            statistics: observed.statistics,
         }
     }
 

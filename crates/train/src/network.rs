@@ -15,9 +15,6 @@ pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
 /// Epsilon of every batch normalization.
 pub(crate) const EPSILON: f64 = 1e-5;
 
-/// Share of a batch's statistics in the running ones.
-const STATISTICS_MOMENTUM: f32 = 0.05;
-
 /// Bound of `|b|` of a quadratic `a x^2 + b x + c` under training.
 ///
 /// `a` is projected onto [`TrainConfig::curvature`] after every optimizer step, so it never nears 0 and never changes
@@ -75,10 +72,11 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    pub(crate) fn update(&mut self, mean: &[f32], variance: &[f32]) {
-        for (running, batch) in [(&mut self.mean, mean), (&mut self.variance, variance)] {
-            for (value, batch) in running.iter_mut().zip(batch) {
-                *value += STATISTICS_MOMENTUM * (batch - *value);
+    /// Adds a share of a batch's statistics.
+    pub(crate) fn add(&mut self, mean: &[f32], variance: &[f32], share: f32) {
+        for (sums, values) in [(&mut self.mean, mean), (&mut self.variance, variance)] {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += share * value;
             }
         }
     }

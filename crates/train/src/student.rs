@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sordino_graph::{Graph, NodeId, Op};
 
 use crate::export::transposed;
+use crate::forward::numbers;
 use crate::network::{
     Activated, EPSILON, Network, Parameter, RELU_FIT, Role, Statistics, Step, StepKind,
 };
@@ -297,20 +298,21 @@ fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
         sums.insert(before.name.clone(), vec![[0.0; 3]; before.shape.channels()]);
     }
     let few = &images[..images.len().min(MEASURED_IMAGES * image)];
+    let mut add = |step: &Step, values: &[f32]| {
+        let Some(sums) = sums.get_mut(&step.name) else {
+            return;
+        };
+        let planes = values.chunks_exact(step.shape.channel_elements());
+        for (plane, values) in planes.enumerate() {
+            let [count, sum, squares] = &mut sums[plane % step.shape.channels()];
+            *count += values.len() as f64;
+            *sum += values.iter().map(|&v| f64::from(v)).sum::<f64>();
+            *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        }
+    };
     for images in few.chunks(BATCH * image) {
-        network.logits(images, |step, value| {
-            let Some(sums) = sums.get_mut(&step.name) else {
-                return;
-            };
-            let values = crate::forward::numbers(value.clone());
-            let planes = values.chunks_exact(step.shape.channel_elements());
-            for (plane, values) in planes.enumerate() {
-                let [count, sum, squares] = &mut sums[plane % step.shape.channels()];
-                *count += values.len() as f64;
-                *sum += values.iter().map(|&v| f64::from(v)).sum::<f64>();
-                *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-            }
-        });
+        add(&network.steps[0], images);
+        network.logits(images, |step, value| add(step, &numbers(value.clone())));
     }
     for &step in steps {
         let before = network.steps[step].inputs[0];
@@ -332,6 +334,106 @@ fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
             let factor = network.parameters[gamma].values[channel];
             network.parameters[gamma].values[channel] = factor * (variance + EPSILON).sqrt() as f32;
             network.parameters[beta].values[channel] += factor * mean as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::unit;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use sordino_graph::{Shape, Tensor, execute};
+
+    fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+        (0..count).map(|_| 2.0 * unit(rng) - 1.0).collect()
+    }
+
+    /// As other frameworks export: an input scaled by itself, biases, no batch normalization, a residual sum.
+    fn foreign(rng: &mut ChaCha8Rng) -> Graph {
+        let mut conv = |inputs: usize, outputs: usize| Op::Conv2d {
+            weight: Tensor::new(&[outputs, inputs, 3, 3], random(rng, outputs * inputs * 9)).unwrap(),
+            bias: random(rng, outputs),
+            stride: [1, 1],
+            padding: [1, 1],
+        };
+        let (first, second) = (conv(1, 4), conv(4, 4));
+        let mut graph = Graph::builder(Shape::map(1, 6, 6));
+        let input = graph.push("input", Op::Input, &[]);
+        let scaled = Op::BatchNorm {
+            gamma: vec![3.0],
+            beta: vec![-1.0],
+            mean: vec![0.0],
+            variance: vec![1.0],
+            epsilon: 0.0,
+        };
+        let scaled = graph.push("scaled", scaled, &[input]);
+        let first = graph.push("first", first, &[scaled]);
+        let relu = graph.push("relu1", Op::Relu, &[first]);
+        let second = graph.push("second", second, &[relu]);
+        let sum = graph.push("sum", Op::Add, &[second, relu]);
+        let relu = graph.push("relu2", Op::Relu, &[sum]);
+        let flat = graph.push("flat", Op::Flatten, &[relu]);
+        let dense = Op::Dense {
+            weight: Tensor::new(&[3, 144], random(rng, 432)).unwrap(),
+            bias: random(rng, 3),
+        };
+        graph.push("dense", dense, &[flat]);
+        graph.finish().unwrap()
+    }
+
+    #[test]
+    fn a_foreign_network_is_the_same_before_and_close_after_its_relus_are_replaced() {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let graph = foreign(&mut rng);
+        let images: Vec<f32> = (0..300 * 36).map(|_| unit(&mut rng)).collect();
+        let expected = execute(&graph, &images, 300).unwrap();
+        let mut network = network(&graph, &images).unwrap();
+        let size = expected.iter().fold(0.0f32, |size, v| size.max(v.abs()));
+        let worst = |network: &Network| {
+            let found = network.logits(&images, |_, _| ());
+            let off = found.iter().zip(&expected).map(|(x, y)| (x - y).abs());
+            off.fold(0.0f32, f32::max) / size
+        };
+        let correlation = |network: &Network| {
+            let found = network.logits(&images, |_, _| ());
+            let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+            let (x, y) = (mean(&found), mean(&expected));
+            let pairs = || found.iter().zip(&expected).map(|(a, b)| (a - x, b - y));
+            let sum = |term: fn((f32, f32)) -> f32| pairs().map(term).sum::<f32>();
+            sum(|(a, b)| a * b) / (sum(|(a, _)| a * a) * sum(|(_, b)| b * b)).sqrt()
+        };
+        assert!(worst(&network) < 1e-4, "{}", worst(&network));
+        // Behind the measured statistics every channel is normal enough that its fit is near.
+        for statistics in &network.statistics {
+            assert!(statistics.variance.iter().all(|v| *v > 1e-6));
+        }
+        replace_relus(&mut network, Activation::Channel);
+        let (off, correlation) = (worst(&network), correlation(&network));
+        assert!(off > 1e-3 && correlation > 0.95, "{off} {correlation}");
+    }
+
+    #[test]
+    fn the_fit_is_the_best_one() {
+        let [a, b, c] = fit(0.0);
+        for (found, expected) in [a, b, c].iter().zip(RELU_FIT) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        // Residuals of a least-squares fit are orthogonal to 1, x and x^2.
+        for mean in [-2.0f32, -0.7, 0.4, 3.0] {
+            let [a, b, c] = fit(mean).map(f64::from);
+            let mut moments = [0.0; 3];
+            for step in -4000..=4000 {
+                let t = f64::from(step) / 500.0;
+                let x = t + f64::from(mean);
+                let residual = x.max(0.0) - (a * x * x + b * x + c);
+                let weight = (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt() / 500.0;
+                for (power, moment) in moments.iter_mut().enumerate() {
+                    *moment += weight * residual * x.powi(power as i32);
+                }
+            }
+            assert!(moments.iter().all(|m| m.abs() < 1e-4), "{mean}: {moments:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use sordino_graph::Model;
 use crate::batches::{Augmentation, Epoch, ImageSet, split};
 use crate::checkpoint::{self, Position};
 use crate::forward::{Batch, Lesson, count_correct, numbers};
-use crate::network::Network;
+use crate::network::{Network, Statistics};
 use crate::optimizer::{State, norm};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
 
@@ -20,6 +20,9 @@ const LARGEST_LOSS: f32 = 1e6;
 
 /// Images evaluated at once for validation.
 const EVALUATION_BATCH: usize = 500;
+
+/// Images that measure the statistics of batch normalizations after an epoch.
+const STATISTICS_IMAGES: usize = 2048;
 
 /// Where a training run stands, reported after every step and, with the validation accuracy, after every epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,6 +297,7 @@ impl Course<'_> {
         };
         while position.epoch < config.epochs && !self.patience_is_over(&position) {
             let report = self.epoch(&mut position, &set, &train)?;
+            self.measure_statistics(&mut position, &set, &train);
             let accuracy = held_back
                 .as_ref()
                 .map(|(images, labels)| position.network.accuracy(images, labels));
@@ -376,11 +380,6 @@ impl Course<'_> {
             let optimizer = &mut position.optimizer;
             optimizer.step(network, &gradient.parameters, length, learning_rate, config);
             network.project(config);
-            for (running, (mean, variance)) in
-                network.statistics.iter_mut().zip(&gradient.statistics)
-            {
-                running.update(mean, variance);
-            }
             sums.loss += f64::from(gradient.loss) * indices.len() as f64;
             sums.correct += gradient.correct;
             sums.seen += indices.len();
@@ -403,6 +402,34 @@ impl Course<'_> {
             last = Some(report);
         }
         Ok(last.expect("there is at least one batch"))
+    }
+
+    /// Replaces the running statistics, which lag behind the weights, by those of some of the epoch's images.
+    fn measure_statistics(&self, position: &mut Position, set: &ImageSet<'_>, train: &[usize]) {
+        let config = self.config;
+        let mut order = Epoch::new(train, config.seed, position.epoch);
+        let batches = order.batches(config.batch);
+        let count = batches
+            .len()
+            .min(STATISTICS_IMAGES.div_ceil(config.batch))
+            .max(1);
+        let blend = config.blend_at((position.epoch + 1) * batches.len(), batches.len());
+        let mut sums: Vec<Statistics> = Vec::new();
+        for indices in &batches[..count] {
+            let images = order.gather(set, indices, Augmentation::new(config));
+            let found = position.network.batch_statistics(&images, config, blend);
+            if sums.is_empty() {
+                let zeros = |(mean, variance): &(Vec<f32>, Vec<f32>)| Statistics {
+                    mean: vec![0.0; mean.len()],
+                    variance: vec![0.0; variance.len()],
+                };
+                sums = found.iter().map(zeros).collect();
+            }
+            for (sum, (mean, variance)) in sums.iter_mut().zip(&found) {
+                sum.add(mean, variance, 1.0 / count as f32);
+            }
+        }
+        position.network.statistics = sums;
     }
 
     fn lesson(&self, images: &[f32]) -> Option<Lesson> {
