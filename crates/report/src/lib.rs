@@ -5,6 +5,7 @@
 //! name, [`table`] and its neighbours show them in a terminal. The crate measures nothing but its own
 //! process's memory ([`peak_rss_bytes`]) and knows nothing of networks or encryption.
 
+mod ablation;
 mod error;
 mod kernel;
 mod lines;
@@ -14,6 +15,7 @@ mod results;
 mod series;
 mod table;
 
+pub use ablation::ablation_table;
 pub use error::Error;
 pub use kernel::{KernelRecord, kernel_tables};
 pub use lines::{bytes_text, lines, seconds_text};

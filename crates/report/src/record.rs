@@ -91,6 +91,14 @@ pub struct Record {
     pub accuracy_integer: Option<f64>,
     /// Accuracy of the ReLU teacher.
     pub accuracy_teacher: Option<f64>,
+    /// Granularity of the quadratics, or "relu", where networks are compared by it.
+    pub activation: Option<String>,
+    /// Whether a teacher was listened to, likewise.
+    pub distilled: Option<bool>,
+    /// Seed of the training, likewise.
+    pub seed: Option<u64>,
+    /// Epochs of the training, likewise.
+    pub epochs: Option<u64>,
     /// Area under the receiver operating characteristic, for two classes.
     pub auc: Option<f64>,
     /// Share of images whose encrypted class is that of the clear integer engine.
@@ -375,7 +383,7 @@ mod tests {
     #[test]
     fn the_names_that_scripts_rely_on_are_all_there() {
         let contract = "network dataset images batch blocks packing accuracy_plain accuracy_encrypted \
-            accuracy_integer accuracy_teacher auc agreement agreement_float worst_logit_error \
+            accuracy_integer accuracy_teacher activation distilled seed epochs auc agreement agreement_float worst_logit_error \
             worst_logit_error_float keygen_seconds encrypt_seconds read_seconds evaluate_seconds decrypt_seconds \
             amortized_seconds upload_bytes key_bytes reply_bytes peak_rss_bytes ring_degree log2_q log2_qp \
             security_bits log2_scale weight_bits threads backend int8_peak_gmacs int8_gmacs linear_share_of_peak \

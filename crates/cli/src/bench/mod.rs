@@ -1,5 +1,6 @@
 //! `sordino bench`
 
+mod ablation;
 mod accuracy;
 mod calibrate;
 mod kernels;
@@ -26,6 +27,8 @@ enum Suite {
     Mnist(mnist::Args),
     /// The committed models on the test images of their data sets
     Accuracy(accuracy::Args),
+    /// Train networks with quadratics per layer, channel and element, with and without distillation
+    Ablation(ablation::Args),
     /// Measure what operations cost on this machine, for `compile --cost`
     Calibrate(calibrate::Args),
 }
@@ -35,6 +38,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         Suite::Kernels(args) => kernels::run(args, global, output),
         Suite::Mnist(args) => mnist::run(args, global, output),
         Suite::Accuracy(args) => accuracy::run(args, global, output),
+        Suite::Ablation(args) => ablation::run(args, global, output),
         Suite::Calibrate(args) => calibrate::run(args, global, output),
     }
 }
