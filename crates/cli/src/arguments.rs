@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
 
 use crate::{
-    bench, compile, data, decrypt, demo, distill, encrypt, explain, import, inspect, keygen, ranges, train, verify,
+    bench, compile, data, decrypt, demo, distill, encrypt, explain, import, inspect, keygen,
+    ranges, train, verify,
 };
 
 /// Neural networks on encrypted images.

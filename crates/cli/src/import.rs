@@ -30,7 +30,12 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 pub(crate) struct ImagesArgs {
     /// Mean of each channel, of pixels scaled to 0..1, as in torchvision's Normalize [default: 0]
-    #[arg(long, value_name = "M,…", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "M,…",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     mean: Vec<f64>,
     /// Standard deviation of each channel, likewise [default: 1]
     #[arg(long, value_name = "S,…", value_delimiter = ',')]
@@ -107,7 +112,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     )?);
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
-    let relus = model.graph.nodes().iter().filter(|node| node.op.kind() == "relu");
+    let relus = model
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op.kind() == "relu");
     let relus = relus.count();
     let result = json!({
         "model": digest,

@@ -54,7 +54,10 @@ impl Array {
                 .try_fold(1usize, |product, &dim| product.checked_mul(dim))
         });
         let (Some(dims), Some(count)) = (dims, count) else {
-            return Err(malformed(format!("impossible dimensions {:?}", tensor.dims)));
+            return Err(malformed(format!(
+                "impossible dimensions {:?}",
+                tensor.dims
+            )));
         };
         let raw = &tensor.raw_data;
         let data = match tensor.data_type {
@@ -102,6 +105,6 @@ impl Array {
 fn raw_values<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
     let (values, rest) = raw.as_chunks::<N>();
     // A rest makes the count wrong by one, which the caller finds.
-    let rest = (!rest.is_empty()).then(|| [0; N]);
+    let rest = (!rest.is_empty()).then_some([0; N]);
     values.iter().copied().chain(rest).map(read).collect()
 }

@@ -63,7 +63,9 @@ impl<'a> Attributes<'a> {
             match (&attribute.name[..], &attribute.t) {
                 ("value", Some(tensor)) => return Array::read(tensor),
                 ("value_float", _) => return Ok(Array::floats_of(vec![attribute.f], true)),
-                ("value_floats", _) => return Ok(Array::floats_of(attribute.floats.clone(), false)),
+                ("value_floats", _) => {
+                    return Ok(Array::floats_of(attribute.floats.clone(), false));
+                }
                 ("value_int", _) => {
                     return Ok(Array {
                         dims: vec![],
@@ -130,7 +132,9 @@ impl<'a> Attributes<'a> {
                 if let [Ok(top), Ok(left)] = sides {
                     return Ok([top, left]);
                 }
-                Err(self.wrong(format!("negative padding {pads:?}: slice the input instead")))
+                Err(self.wrong(format!(
+                    "negative padding {pads:?}: slice the input instead"
+                )))
             }
             _ => Err(self.wrong(format!(
                 "padding {pads:?}, expected the same on both sides: pad both sides alike"

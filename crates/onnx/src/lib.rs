@@ -52,8 +52,11 @@ pub fn import(bytes: &[u8]) -> Result<Imported, Error> {
             bytes.len()
         )));
     }
-    let model = proto::ModelProto::decode(bytes)
-        .map_err(|error| malformed(format!("expected an ONNX file, found other bytes ({error})")))?;
+    let model = proto::ModelProto::decode(bytes).map_err(|error| {
+        malformed(format!(
+            "expected an ONNX file, found other bytes ({error})"
+        ))
+    })?;
     let producer = format!("{} {}", model.producer_name, model.producer_version);
     let graph = model
         .graph

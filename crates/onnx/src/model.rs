@@ -40,12 +40,16 @@ impl Imported {
             1 => Ok(vec![values[0]; channels]),
             found if found == channels => Ok(values),
             found => Err(Error::Malformed {
-                what: format!("{found} values for the {what}, expected one for each of {channels} channels"),
+                what: format!(
+                    "{found} values for the {what}, expected one for each of {channels} channels"
+                ),
             }),
         };
         let mut classes = description.classes;
         if classes.is_empty() {
-            classes = (0..self.graph.classes()).map(|class| class.to_string()).collect();
+            classes = (0..self.graph.classes())
+                .map(|class| class.to_string())
+                .collect();
         }
         let model = Model {
             preprocess: Preprocess {

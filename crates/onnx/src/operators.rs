@@ -43,7 +43,9 @@ pub(crate) fn apply(
         "Pow" => power(reader, at),
         "Flatten" => match at.int("axis", 1) {
             1 => flatten(reader, at),
-            axis => Err(at.wrong(format!("axis is {axis}, expected 1: flatten all but the batch"))),
+            axis => Err(at.wrong(format!(
+                "axis is {axis}, expected 1: flatten all but the batch"
+            ))),
         },
         "Reshape" => reshape(reader, at),
         "Squeeze" => flatten(reader, at),
@@ -71,21 +73,29 @@ pub(crate) fn apply(
 /// What to use instead of an operator that cannot be computed under encryption.
 fn nearest(operator: &str) -> &'static str {
     match operator {
-        "Softmax" | "LogSoftmax" | "Sigmoid" => "it is taken only as the last operation, where the client applies it",
-        "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "HardSwish" | "HardSigmoid" | "Tanh" | "Clip" | "Softplus"
-        | "Mish" | "Erf" | "Exp" | "Celu" | "Silu" | "Swish" => {
+        "Softmax" | "LogSoftmax" | "Sigmoid" => {
+            "it is taken only as the last operation, where the client applies it"
+        }
+        "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "HardSwish" | "HardSigmoid" | "Tanh"
+        | "Clip" | "Softplus" | "Mish" | "Erf" | "Exp" | "Celu" | "Silu" | "Swish" => {
             "train the network with ReLU, which `sordino distill` replaces by quadratics"
         }
         "LayerNormalization" | "GroupNormalization" | "InstanceNormalization" | "LRN" => {
             "its statistics depend on the image: train with batch normalization"
         }
         "ConvTranspose" | "Resize" | "Upsample" => "classifiers need no upsampling: remove it",
-        "Concat" | "Split" | "Slice" => "branches can be added, not concatenated: use a residual sum",
+        "Concat" | "Split" | "Slice" => {
+            "branches can be added, not concatenated: use a residual sum"
+        }
         "GlobalMaxPool" | "ReduceMax" | "Max" | "Min" => "use an average pool",
-        "Sqrt" | "Reciprocal" | "Div" | "Abs" => "only polynomials of degree 2 with constant coefficients are activations",
+        "Sqrt" | "Reciprocal" | "Div" | "Abs" => {
+            "only polynomials of degree 2 with constant coefficients are activations"
+        }
         "Einsum" | "Attention" => "use Conv and Gemm",
         "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "export a plain feed-forward network",
-        _ => "supported are Conv, Gemm, MatMul, BatchNormalization, Relu, average pools, Add, Mul, Flatten and quadratics",
+        _ => {
+            "supported are Conv, Gemm, MatMul, BatchNormalization, Relu, average pools, Add, Mul, Flatten and quadratics"
+        }
     }
 }
 
@@ -124,18 +134,24 @@ fn slid(
             .checked_mul(2)
             .and_then(|both| both.checked_add(size[axis]));
         let room = padded.and_then(|padded| padded.checked_sub(kernel[axis]));
-        let room = room.filter(|_| padding[axis] < kernel[axis]).ok_or_else(|| {
-            at.wrong(format!(
-                "a window of {kernel:?} does not fit a map of {size:?} with padding {padding:?}"
-            ))
-        })?;
+        let room = room
+            .filter(|_| padding[axis] < kernel[axis])
+            .ok_or_else(|| {
+                at.wrong(format!(
+                    "a window of {kernel:?} does not fit a map of {size:?} with padding {padding:?}"
+                ))
+            })?;
         result[axis] = room / stride[axis] + 1;
     }
     Ok(result)
 }
 
 fn convolution(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
-    at.expect("group", 1, "grouped convolutions are not supported, use a full one")?;
+    at.expect(
+        "group",
+        1,
+        "grouped convolutions are not supported, use a full one",
+    )?;
     at.no_dilation()?;
     let input = reader.node(at, 0)?;
     let [_, height, width] = map(at, reader.shape(input))?;
@@ -162,7 +178,12 @@ fn convolution(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> 
 }
 
 /// The constant of an optional input, zeros without it; one number stands for all.
-fn bias(reader: &Reader, at: Attributes<'_>, index: usize, outputs: usize) -> Result<Vec<f32>, Error> {
+fn bias(
+    reader: &Reader,
+    at: Attributes<'_>,
+    index: usize,
+    outputs: usize,
+) -> Result<Vec<f32>, Error> {
     let Some(array) = reader.optional(at, index)? else {
         return Ok(vec![0.0; outputs]);
     };
@@ -232,7 +253,11 @@ fn dense(
 }
 
 fn batch_norm(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
-    at.expect("training_mode", 0, "export in evaluation mode (model.eval())")?;
+    at.expect(
+        "training_mode",
+        0,
+        "export in evaluation mode (model.eval())",
+    )?;
     let constant = |index| reader.constant(at, index).map(Array::floats);
     let op = Op::BatchNorm {
         gamma: constant(1)?,
@@ -266,7 +291,12 @@ fn pool(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
     }
     let [rows, columns] = slid(at, [height, width], kernel, stride, padding)?;
     let shape = Shape::map(channels, rows, columns);
-    let node = reader.push_shaped(at.name(), Op::AveragePool { kernel, stride }, &[input], shape);
+    let node = reader.push_shaped(
+        at.name(),
+        Op::AveragePool { kernel, stride },
+        &[input],
+        shape,
+    );
     Ok(Value::Polynomial(Polynomial::of(node)))
 }
 
@@ -292,7 +322,10 @@ fn reduce_mean(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> 
         (None, Some(array)) => array.as_ints().unwrap_or_default().to_vec(),
         (None, None) => Vec::new(),
     };
-    let mut from_front: Vec<i64> = axes.iter().map(|&a| if a < 0 { a + 4 } else { a }).collect();
+    let mut from_front: Vec<i64> = axes
+        .iter()
+        .map(|&a| if a < 0 { a + 4 } else { a })
+        .collect();
     from_front.sort_unstable();
     if from_front != [2, 3] {
         return Err(at.wrong(format!("axes {axes:?}, expected height and width [2, 3]")));
@@ -375,7 +408,9 @@ fn multiply(
 ) -> Result<Value, Error> {
     let shape = reader.shape(x.node);
     let product = x.multiply(y, &shape).ok_or_else(|| {
-        at.wrong("it makes a polynomial of degree above 2: use a quadratic activation in each place")
+        at.wrong(
+            "it makes a polynomial of degree above 2: use a quadratic activation in each place",
+        )
     })?;
     Ok(Value::Polynomial(product))
 }
@@ -442,14 +477,21 @@ fn reshape(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
             _ => Err(at.wrong(format!("a constant cannot be reshaped to {target:?}"))),
         };
     }
-    let target = reader.constant(at, 1)?.as_ints().unwrap_or_default().to_vec();
+    let target = reader
+        .constant(at, 1)?
+        .as_ints()
+        .unwrap_or_default()
+        .to_vec();
     let shape = reader.shape(reader.polynomial(at, 0)?.node);
     let sides = sides(&shape);
     let elements: i64 = sides.iter().product();
     // The first number is the batch: kept (0), open (-1), or as exported.
     let fits = |wanted: &[i64]| {
         wanted.len() == sides.len()
-            && wanted.iter().zip(&sides).all(|(w, s)| w == s || *w == -1 || *w == 0)
+            && wanted
+                .iter()
+                .zip(&sides)
+                .all(|(w, s)| w == s || *w == -1 || *w == 0)
     };
     match &target[..] {
         [_, rest @ ..] if fits(rest) && rest.iter().filter(|&&w| w == -1).count() < 2 => {
@@ -465,7 +507,9 @@ fn reshape(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
 fn transpose(reader: &Reader, at: Attributes<'_>) -> Result<Value, Error> {
     match (reader.value(at, 0)?, at.ints("perm")) {
         (value, Some(perm)) if perm.iter().copied().eq(0..perm.len() as i64) => Ok(value.clone()),
-        (Value::Constant(array), perm) if array.dims.len() == 2 && perm.is_none_or(|p| p == [1, 0]) => {
+        (Value::Constant(array), perm)
+            if array.dims.len() == 2 && perm.is_none_or(|p| p == [1, 0]) =>
+        {
             let (rows, columns, data) = matrix(at, array, true)?;
             Ok(Value::Constant(Array {
                 dims: vec![rows, columns],
@@ -491,11 +535,16 @@ fn gather(reader: &Reader, at: Attributes<'_>) -> Result<Value, Error> {
         return Err(at.wrong("expected integers"));
     };
     let pick = |&index: &i64| {
-        let index = if index < 0 { index + values.len() as i64 } else { index };
+        let index = if index < 0 {
+            index + values.len() as i64
+        } else {
+            index
+        };
         values.get(usize::try_from(index).ok()?).copied()
     };
     let picked: Option<Vec<i64>> = indices.iter().map(pick).collect();
-    let picked = picked.ok_or_else(|| at.wrong(format!("indices {indices:?} of {}", values.len())))?;
+    let picked =
+        picked.ok_or_else(|| at.wrong(format!("indices {indices:?} of {}", values.len())))?;
     Ok(Value::Constant(Array::ints(picked)))
 }
 

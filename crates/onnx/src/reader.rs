@@ -74,7 +74,7 @@ pub(crate) fn read(graph: &GraphProto) -> Result<(Graph, OutputKind, Vec<String>
     };
     for node in &graph.node {
         let at = Attributes { node };
-        let is_last = node.output.iter().any(|name| *name == output.name);
+        let is_last = node.output.contains(&output.name);
         let value = operators::apply(&mut reader, at, is_last)?;
         let Some(name) = node.output.first() else {
             return Err(at.wrong("it has no output"));
@@ -98,8 +98,9 @@ pub(crate) fn read(graph: &GraphProto) -> Result<(Graph, OutputKind, Vec<String>
 fn input_shape(input: &ValueInfoProto) -> Result<Shape, Error> {
     let shape = input.r#type.as_ref();
     let shape = shape.and_then(|kind| kind.tensor_type.as_ref()?.shape.as_ref());
-    let dims: Vec<i64> =
-        shape.map_or_else(Vec::new, |s| s.dim.iter().map(|dim| dim.dim_value).collect());
+    let dims: Vec<i64> = shape.map_or_else(Vec::new, |s| {
+        s.dim.iter().map(|dim| dim.dim_value).collect()
+    });
     let sides = match dims[..] {
         [_, channels, height, width] => [channels, height, width].map(usize::try_from),
         _ => {
@@ -137,7 +138,11 @@ impl Reader {
     }
 
     /// An optional constant.
-    pub(crate) fn optional(&self, at: Attributes<'_>, index: usize) -> Result<Option<&Array>, Error> {
+    pub(crate) fn optional(
+        &self,
+        at: Attributes<'_>,
+        index: usize,
+    ) -> Result<Option<&Array>, Error> {
         match at.node.input.get(index) {
             Some(name) if !name.is_empty() => self.constant(at, index).map(Some),
             _ => Ok(None),
@@ -153,7 +158,11 @@ impl Reader {
         }
     }
 
-    pub(crate) fn polynomial(&self, at: Attributes<'_>, index: usize) -> Result<&Polynomial, Error> {
+    pub(crate) fn polynomial(
+        &self,
+        at: Attributes<'_>,
+        index: usize,
+    ) -> Result<&Polynomial, Error> {
         match self.value(at, index)? {
             Value::Polynomial(polynomial) => Ok(polynomial),
             Value::Constant(_) => Err(at.wrong(format!(
@@ -215,10 +224,20 @@ impl Reader {
 
     /// A name that the graph accepts and that no node has yet.
     fn unique(&mut self, name: &str) -> String {
-        let accepted = |c: char| if c.is_ascii_alphanumeric() || "_-./".contains(c) { c } else { '_' };
+        let accepted = |c: char| {
+            if c.is_ascii_alphanumeric() || "_-./".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
         let name: String = name.chars().map(accepted).take(100).collect();
         let name = name.trim_matches('/').to_string();
-        let name = if name.is_empty() { "node".to_string() } else { name };
+        let name = if name.is_empty() {
+            "node".to_string()
+        } else {
+            name
+        };
         let mut candidate = name.clone();
         let mut count = 1;
         while !self.names.insert(candidate.clone()) {
@@ -229,11 +248,7 @@ impl Reader {
     }
 
     /// The graph of the nodes that the last one needs.
-    fn finish(
-        self,
-        last: NodeId,
-        input: Shape,
-    ) -> Result<(Graph, OutputKind, Vec<String>), Error> {
+    fn finish(self, last: NodeId, input: Shape) -> Result<(Graph, OutputKind, Vec<String>), Error> {
         let mut needed = vec![false; self.nodes.len()];
         needed[last.0] = true;
         needed[0] = true;
@@ -251,7 +266,9 @@ impl Reader {
             if !needed[index] {
                 continue;
             }
-            node.inputs.iter_mut().for_each(|input| *input = places[input.0]);
+            node.inputs
+                .iter_mut()
+                .for_each(|input| *input = places[input.0]);
             places[index] = NodeId(kept.len());
             kept.push(node);
         }

@@ -36,7 +36,10 @@ fn diagonal(op: &Op) -> Option<(&[f32], &[f32])> {
             mean,
             variance,
             epsilon,
-        } if *epsilon == 0.0 && mean.iter().all(|m| *m == 0.0) && variance.iter().all(|v| *v == 1.0) => {
+        } if *epsilon == 0.0
+            && mean.iter().all(|m| *m == 0.0)
+            && variance.iter().all(|v| *v == 1.0) =>
+        {
             Some((gamma, beta))
         }
         _ => None,

@@ -25,7 +25,10 @@ fn fixtures() -> Vec<Fixture> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "onnx")
+        })
         .collect();
     paths.sort();
     assert!(paths.len() >= 15, "{paths:?}");
@@ -57,7 +60,9 @@ fn softmax(row: &[f32]) -> Vec<f32> {
 
 fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{name}");
-    let size = expected.iter().fold(1e-3f32, |size, value| size.max(value.abs()));
+    let size = expected
+        .iter()
+        .fold(1e-3f32, |size, value| size.max(value.abs()));
     for (found, expected) in found.iter().zip(expected) {
         assert!(
             (found - expected).abs() <= 1e-4 * size,
@@ -74,16 +79,28 @@ fn finished(imported: &Imported, images: &[f32], count: usize, name: &str) -> Ve
     }
     let rows = logits.chunks(imported.graph.classes()).map(softmax);
     let log = name.starts_with("viewed");
-    rows.flatten().map(|p| if log { p.ln() } else { p }).collect()
+    rows.flatten()
+        .map(|p| if log { p.ln() } else { p })
+        .collect()
 }
 
 #[test]
 fn logits_are_those_of_pytorch() {
     for fixture in fixtures() {
-        let imported = import(&fixture.bytes).unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
-        assert!(imported.producer.contains("pytorch"), "{}", imported.producer);
+        let imported =
+            import(&fixture.bytes).unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        assert!(
+            imported.producer.contains("pytorch"),
+            "{}",
+            imported.producer
+        );
         let maximum = fixture.name.starts_with("lenet-max");
-        assert_eq!(imported.warnings.len(), usize::from(maximum), "{:?}", imported.warnings);
+        assert_eq!(
+            imported.warnings.len(),
+            usize::from(maximum),
+            "{:?}",
+            imported.warnings
+        );
         if maximum {
             assert!(imported.warnings[0].contains("average"));
             continue;
@@ -161,7 +178,10 @@ fn quadratics_have_the_coarsest_granularity_and_split_layers_are_one() {
         }
     }
     let mlp = import(&fs::read(folder().join("mlp.onnx")).unwrap()).unwrap();
-    assert_eq!(kinds(&mlp.graph), ["input", "flatten", "dense", "relu", "dense"]);
+    assert_eq!(
+        kinds(&mlp.graph),
+        ["input", "flatten", "dense", "relu", "dense"]
+    );
     let viewed = import(&fs::read(folder().join("viewed.onnx")).unwrap()).unwrap();
     assert_eq!(
         kinds(&viewed.graph),

@@ -100,7 +100,9 @@ impl Network {
             nodes,
             readers,
             follows_square,
-            weight_error: calibration.weight_error.unwrap_or(crate::DEFAULT_WEIGHT_ERROR),
+            weight_error: calibration
+                .weight_error
+                .unwrap_or(crate::DEFAULT_WEIGHT_ERROR),
         })
     }
 

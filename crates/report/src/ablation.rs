@@ -31,7 +31,9 @@ const COLUMNS: [Column<Group>; 6] = [
     ("activation", Left, |g| Some(g.name.clone())),
     ("training", Left, |g| Some(g.training.to_owned())),
     ("seeds", Right, |g| Some(g.accuracies.len().to_string())),
-    ("mean", Right, |g| Some(format!("{:.2} %", 100.0 * g.mean()))),
+    ("mean", Right, |g| {
+        Some(format!("{:.2} %", 100.0 * g.mean()))
+    }),
     ("deviation", Right, |g| {
         g.deviation().map(|d| format!("{:.2}", 100.0 * d))
     }),
@@ -46,11 +48,9 @@ const COLUMNS: [Column<Group>; 6] = [
 pub fn ablation_table(records: &[Record]) -> String {
     let mut groups: BTreeMap<(usize, bool), Group> = BTreeMap::new();
     for record in records {
-        let (Some(name), Some(distilled), Some(accuracy)) = (
-            &record.activation,
-            record.distilled,
-            record.accuracy_plain,
-        ) else {
+        let (Some(name), Some(distilled), Some(accuracy)) =
+            (&record.activation, record.distilled, record.accuracy_plain)
+        else {
             continue;
         };
         let order = ["relu", "layer", "channel", "element"];
@@ -59,7 +59,11 @@ pub fn ablation_table(records: &[Record]) -> String {
             .entry((rank.unwrap_or(order.len()), distilled))
             .or_insert_with(|| Group {
                 name: name.clone(),
-                training: if distilled { "distilled" } else { "labels only" },
+                training: if distilled {
+                    "distilled"
+                } else {
+                    "labels only"
+                },
                 accuracies: Vec::new(),
             });
         group.accuracies.push(accuracy);
@@ -88,6 +92,10 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3, "{table}");
         assert!(lines[1].starts_with("relu") && lines[1].contains("95.00 %"));
-        assert!(lines[2].contains("91.00 %") && lines[2].contains("1.41") && lines[2].contains("92.00, 90.00"));
+        assert!(
+            lines[2].contains("91.00 %")
+                && lines[2].contains("1.41")
+                && lines[2].contains("92.00, 90.00")
+        );
     }
 }

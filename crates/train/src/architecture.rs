@@ -97,8 +97,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// The names that [`Architecture::from_str`] knows.
-    pub const NAMES: [&'static str; 6] =
-        ["mlp", "cryptonets", "lenet", "vgg5", "cnn6", "digits"];
+    pub const NAMES: [&'static str; 6] = ["mlp", "cryptonets", "lenet", "vgg5", "cnn6", "digits"];
 
     /// The name recorded as the model's network.
     pub fn name(&self) -> &str {

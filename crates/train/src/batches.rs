@@ -103,7 +103,12 @@ impl Epoch {
             if augmentation.crop < 1.0 {
                 let [size, top, left] = [(); 3].map(|()| f64::from(unit(&mut self.rng)));
                 let size = augmentation.crop + (1.0 - augmentation.crop) * size;
-                stretch(image, set.shape, size, [top, left].map(|place| place * (1.0 - size)));
+                stretch(
+                    image,
+                    set.shape,
+                    size,
+                    [top, left].map(|place| place * (1.0 - size)),
+                );
             }
             if augmentation.cutout > 0 {
                 let [_, height, width] = set.shape;

@@ -162,10 +162,7 @@ impl Builder {
                 return self.refuse(
                     "residual",
                     "a branch that keeps the size of its input or divides it by its stride",
-                    format!(
-                        "{}x{} from {}x{}",
-                        output[1], output[2], input[1], input[2]
-                    ),
+                    format!("{}x{} from {}x{}", output[1], output[2], input[1], input[2]),
                 );
             }
             let name = self.name(0, "conv");
@@ -298,7 +295,9 @@ impl Builder {
     }
 
     fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.network.parameters.push(Parameter::new(step, role, values));
+        self.network
+            .parameters
+            .push(Parameter::new(step, role, values));
         self.network.parameters.len() - 1
     }
 

@@ -44,14 +44,20 @@ struct Description {
 
 /// The lists of numbers of a position, under their names in the file.
 fn lists(position: &mut Position) -> Vec<(String, &mut Vec<f32>)> {
-    fn of_network<'a>(prefix: &'a str, network: &'a mut Network) -> Vec<(String, &'a mut Vec<f32>)> {
+    fn of_network<'a>(
+        prefix: &'a str,
+        network: &'a mut Network,
+    ) -> Vec<(String, &'a mut Vec<f32>)> {
         let mut lists = Vec::new();
         for (index, parameter) in network.parameters.iter_mut().enumerate() {
             lists.push((format!("{prefix}.parameter.{index}"), &mut parameter.values));
         }
         for (index, statistics) in network.statistics.iter_mut().enumerate() {
             lists.push((format!("{prefix}.mean.{index}"), &mut statistics.mean));
-            lists.push((format!("{prefix}.variance.{index}"), &mut statistics.variance));
+            lists.push((
+                format!("{prefix}.variance.{index}"),
+                &mut statistics.variance,
+            ));
         }
         lists
     }

@@ -71,7 +71,9 @@ pub enum Error {
         best: Option<Box<Model>>,
     },
     /// A checkpoint is damaged or of another run.
-    #[error("checkpoint {path}: expected {expected}, found {found}; repeat the run's settings, or remove the file to start anew")]
+    #[error(
+        "checkpoint {path}: expected {expected}, found {found}; repeat the run's settings, or remove the file to start anew"
+    )]
     Checkpoint {
         /// The file.
         path: String,

@@ -61,7 +61,11 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
         let mut epoch = Epoch::new(&all, config.seed, round);
         let left = count - images.len() / set.image_len();
         let indices = epoch.batches(all.len()).concat();
-        images.extend(epoch.gather(&set, &indices[..left.min(all.len())], Augmentation::new(config)));
+        images.extend(epoch.gather(
+            &set,
+            &indices[..left.min(all.len())],
+            Augmentation::new(config),
+        ));
         if left <= all.len() || config.shift == 0 {
             break;
         }
@@ -88,10 +92,8 @@ pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
                 stride,
                 padding,
             } => {
-                let (channels, inputs) = (
-                    step.shape.channels(),
-                    network.input_shape(step).channels(),
-                );
+                let (channels, inputs) =
+                    (step.shape.channels(), network.input_shape(step).channels());
                 Op::Conv2d {
                     weight: Tensor::new(&[channels, inputs, *height, *width], values(*weight))?,
                     bias: bias(*offset, channels),
@@ -103,10 +105,8 @@ pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
                 weight,
                 bias: offset,
             } => {
-                let (inputs, outputs) = (
-                    network.input_shape(step).elements(),
-                    step.shape.elements(),
-                );
+                let (inputs, outputs) =
+                    (network.input_shape(step).elements(), step.shape.elements());
                 Op::Dense {
                     weight: Tensor::new(
                         &[outputs, inputs],
@@ -285,10 +285,7 @@ mod tests {
                 .skip(1)
                 .map(|node| node.name.as_str())
                 .collect();
-            assert_eq!(
-                names,
-                observed
-            );
+            assert_eq!(names, observed);
         }
     }
 }

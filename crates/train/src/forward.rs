@@ -188,15 +188,12 @@ impl Network {
         };
         let mut loss = entropy(logits.clone(), target);
         if let (Some(lesson), Some(distillation)) = (&batch.lesson, &config.distillation) {
-            let (share, heat) = (
-                distillation.weight as f32,
-                distillation.temperature as f32,
-            );
+            let (share, heat) = (distillation.weight as f32, distillation.temperature as f32);
             let teacher = tensor(lesson.logits.clone(), [count, classes], device);
             let opinion = softmax(teacher.clone() / heat, 1);
             // The divergence from the teacher: zero for a student that says the same.
-            let soft = entropy(logits.clone() / heat, opinion.clone())
-                - entropy(teacher / heat, opinion);
+            let soft =
+                entropy(logits.clone() / heat, opinion.clone()) - entropy(teacher / heat, opinion);
             loss = loss * (1.0 - share) + soft * (share * heat * heat);
         }
         if config.logit_penalty > 0.0 {
@@ -451,7 +448,10 @@ mod tests {
     /// A teacher's view with nothing special about it.
     fn lesson(network: &Network, images: &[f32]) -> Lesson {
         let mut lesson = network.lesson(images, true);
-        lesson.logits.iter_mut().for_each(|logit| *logit = 3.0 * *logit + 1.0);
+        lesson
+            .logits
+            .iter_mut()
+            .for_each(|logit| *logit = 3.0 * *logit + 1.0);
         for features in &mut lesson.features {
             *features = Arc::new(features.iter().map(|value| 0.5 * value - 0.2).collect());
         }

@@ -81,7 +81,9 @@ pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
                 })
                 .collect();
             let per_channel = count / shape.channels();
-            fits = (0..count).map(|index| channels[index / per_channel]).collect();
+            fits = (0..count)
+                .map(|index| channels[index / per_channel])
+                .collect();
         }
         let mut next = 0;
         let [a, b, c] = [Role::A, Role::B, Role::C].map(|role| {
@@ -142,7 +144,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn node(&mut self, id: NodeId) -> Result<usize, Error> {
         let node = self.graph.node(id);
-        let inputs: Vec<usize> = node.inputs.iter().map(|input| self.steps[input.0]).collect();
+        let inputs: Vec<usize> = node
+            .inputs
+            .iter()
+            .map(|input| self.steps[input.0])
+            .collect();
         let kind = match &node.op {
             Op::Input => StepKind::Input,
             Op::Conv2d {
@@ -279,7 +285,9 @@ impl Reader<'_> {
     }
 
     fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.network.parameters.push(Parameter::new(step, role, values));
+        self.network
+            .parameters
+            .push(Parameter::new(step, role, values));
         self.network.parameters.len() - 1
     }
 }
@@ -353,7 +361,8 @@ mod tests {
     /// As other frameworks export: an input scaled by itself, biases, no batch normalization, a residual sum.
     fn foreign(rng: &mut ChaCha8Rng) -> Graph {
         let mut conv = |inputs: usize, outputs: usize| Op::Conv2d {
-            weight: Tensor::new(&[outputs, inputs, 3, 3], random(rng, outputs * inputs * 9)).unwrap(),
+            weight: Tensor::new(&[outputs, inputs, 3, 3], random(rng, outputs * inputs * 9))
+                .unwrap(),
             bias: random(rng, outputs),
             stride: [1, 1],
             padding: [1, 1],
@@ -433,7 +442,10 @@ mod tests {
                     *moment += weight * residual * x.powi(power as i32);
                 }
             }
-            assert!(moments.iter().all(|m| m.abs() < 1e-4), "{mean}: {moments:?}");
+            assert!(
+                moments.iter().all(|m| m.abs() < 1e-4),
+                "{mean}: {moments:?}"
+            );
         }
     }
 }

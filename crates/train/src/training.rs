@@ -158,10 +158,16 @@ impl<'a> Trainer<'a> {
             fields.remove("threads");
         }
         let sum: f64 = self.data.images.iter().map(|&pixel| f64::from(pixel)).sum();
-        let labels: u64 = (1..).zip(&self.data.labels).map(|(i, &l)| i * u64::from(l)).sum();
+        let labels: u64 = (1..)
+            .zip(&self.data.labels)
+            .map(|(i, &l)| i * u64::from(l))
+            .sum();
         Ok(BTreeMap::from([
             ("config".to_string(), config),
-            ("images".to_string(), json!([self.data.labels.len(), sum, labels])),
+            (
+                "images".to_string(),
+                json!([self.data.labels.len(), sum, labels]),
+            ),
         ]))
     }
 

@@ -17,10 +17,12 @@ fn accuracy(model: &Model) -> f64 {
     let images = sordino_data::prepare(&test, &model.preprocess, None).unwrap();
     let logits = execute(&model.graph, &images, test.len()).unwrap();
     let rows = logits.chunks_exact(model.classes.len());
-    let right = rows.zip(test.labels.as_ref().unwrap()).filter(|(row, label)| {
-        let best = |best, class| if row[class] > row[best] { class } else { best };
-        (0..row.len()).fold(0, best) == usize::from(**label)
-    });
+    let right = rows
+        .zip(test.labels.as_ref().unwrap())
+        .filter(|(row, label)| {
+            let best = |best, class| if row[class] > row[best] { class } else { best };
+            (0..row.len()).fold(0, best) == usize::from(**label)
+        });
     right.count() as f64 / test.len() as f64
 }
 
@@ -64,7 +66,10 @@ fn a_student_of_each_granularity_is_as_good_as_its_teacher() {
         let student = trainer.distill(&teacher, &mut |_| ()).unwrap();
         let found = accuracy(&student);
         println!("{activation}: {found:.4}, teacher {best:.4}");
-        assert!(found >= best - 0.02, "{activation}: {found}, teacher {best}");
+        assert!(
+            found >= best - 0.02,
+            "{activation}: {found}, teacher {best}"
+        );
         let quadratics = student.graph.nodes().iter().filter(|node| {
             matches!(&node.op, Op::Quadratic { granularity, .. } if Some(*granularity) == activation.granularity())
         });
@@ -138,7 +143,10 @@ fn checkpoints_of_other_runs_and_damaged_ones_are_refused() {
         ..config.clone()
     };
     let message = run(&other).unwrap_err().to_string();
-    assert!(message.contains("77") && message.contains("seed"), "{message}");
+    assert!(
+        message.contains("77") && message.contains("seed"),
+        "{message}"
+    );
     let good = fs::read(&path).unwrap();
     for damage in [&good[..good.len() / 2], b"", b"not a checkpoint at all"] {
         fs::write(&path, damage).unwrap();

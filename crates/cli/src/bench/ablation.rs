@@ -7,9 +7,7 @@ use sordino::container::Overwrite;
 use sordino::data::{DataSet, SetName, open_named};
 use sordino::graph::Model;
 use sordino::report::{Environment, Record, ablation_table, write_records};
-use sordino::train::{
-    Activation, Architecture, Progress, TrainConfig, Trainer, TrainingData,
-};
+use sordino::train::{Activation, Architecture, Progress, TrainConfig, Trainer, TrainingData};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
@@ -76,7 +74,11 @@ impl Run {
     }
 
     fn name(self) -> String {
-        let training = if self.distilled { "distilled" } else { "labels" };
+        let training = if self.distilled {
+            "distilled"
+        } else {
+            "labels"
+        };
         format!("{}-{training}-{}", self.activation, self.seed)
     }
 }
@@ -185,7 +187,8 @@ fn model(
     };
     model.save(&path, Overwrite::Refuse)?;
     // The model stands for the finished run.
-    std::fs::remove_file(&checkpoint).with_context(|| format!("removing {}", checkpoint.display()))?;
+    std::fs::remove_file(&checkpoint)
+        .with_context(|| format!("removing {}", checkpoint.display()))?;
     Ok(model)
 }
 

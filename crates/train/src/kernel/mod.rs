@@ -97,7 +97,9 @@ impl Input {
 }
 
 fn slice(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("made contiguous; the trainer has f32 only")
+    tensor
+        .as_slice()
+        .expect("made contiguous; the trainer has f32 only")
 }
 
 /// What automatic differentiation remembers of a kernel.
@@ -107,12 +109,7 @@ struct Operation<K, const N: usize>(std::marker::PhantomData<fn() -> K>);
 impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Operation<K, N> {
     type State = (K, [FlexTensor; N]);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, N>,
-        gradients: &mut Gradients,
-        _: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let (kernel, inputs) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);

@@ -166,11 +166,22 @@ impl Normalize {
     /// Features that the channel's activations should have, if that is asked for.
     fn targets(&self) -> Option<(Vec<Vec<&[f32]>>, f64)> {
         let (values, weight) = self.terms.features.as_ref()?;
-        let squares: f64 = values.par_chunks(1 << 16).map(|part| sum(part.len(), |i| part[i] * part[i])).collect::<Vec<_>>().iter().sum();
+        let squares: f64 = values
+            .par_chunks(1 << 16)
+            .map(|part| sum(part.len(), |i| part[i] * part[i]))
+            .collect::<Vec<_>>()
+            .iter()
+            .sum();
         Some((self.planes(values), f64::from(*weight) / squares.max(1e-12)))
     }
 
-    fn run(&mut self, x: &[f32], gamma: &[f32], beta: &[f32], abc: Option<[&[f32]; 3]>) -> Vec<f32> {
+    fn run(
+        &mut self,
+        x: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+        abc: Option<[&[f32]; 3]>,
+    ) -> Vec<f32> {
         let planes = self.planes(x);
         (self.mean, self.variance) = match &self.recorded {
             Some(recorded) => recorded.clone(),
@@ -202,7 +213,10 @@ impl Normalize {
                         }
                         if let Some((targets, weight)) = &targets {
                             let target = targets[index][image];
-                            added += weight * sum(x.len(), |i| (output[i] - target[i]) * (output[i] - target[i]));
+                            added += weight
+                                * sum(x.len(), |i| {
+                                    (output[i] - target[i]) * (output[i] - target[i])
+                                });
                         }
                     }
                 });
@@ -243,12 +257,15 @@ impl Normalize {
                 let mut sums = Sums {
                     gamma: 0.0,
                     beta: 0.0,
-                    coefficients: [(); 3].map(|()| vec![0.0; if coefficients { channel.a.len() } else { 0 }]),
+                    coefficients: [(); 3]
+                        .map(|()| vec![0.0; if coefficients { channel.a.len() } else { 0 }]),
                 };
                 pulp::Arch::new().dispatch(|| {
                     for (image, output) in outputs.iter_mut().enumerate() {
                         let x = planes[index][image];
-                        let target = targets.as_ref().map(|(targets, weight)| (targets[index][image], *weight as f32));
+                        let target = targets
+                            .as_ref()
+                            .map(|(targets, weight)| (targets[index][image], *weight as f32));
                         let mut incoming = gradients[index][image];
                         let with_features;
                         if let Some((target, weight)) = target {
@@ -267,12 +284,16 @@ impl Normalize {
                             differentiate_coefficients(channel, x, incoming, of_a, of_b, of_c);
                         }
                         sums.beta += sum(x.len(), |i| output[i]);
-                        sums.gamma += sum(x.len(), |i| output[i] * (x[i] - channel.mean)) * f64::from(channel.inverse);
+                        sums.gamma += sum(x.len(), |i| output[i] * (x[i] - channel.mean))
+                            * f64::from(channel.inverse);
                     }
                     let count = (planes[index].len() * channel.a.len()) as f64;
                     let (mean, slope) = match self.recorded {
                         Some(_) => (0.0, 0.0),
-                        None => ((sums.beta / count) as f32, (sums.gamma / count) as f32 * channel.inverse),
+                        None => (
+                            (sums.beta / count) as f32,
+                            (sums.gamma / count) as f32 * channel.inverse,
+                        ),
                     };
                     let scale = channel.gamma * channel.inverse;
                     for (output, x) in outputs.iter_mut().zip(&planes[index]) {
@@ -292,10 +313,14 @@ impl Normalize {
         let positions = || sums.iter().map(|sums| &sums.coefficients[which]);
         match self.function {
             Function::Quadratic(Granularity::Element) => positions().flatten().copied().collect(),
-            Function::Quadratic(Granularity::Channel) => {
-                positions().map(|values| sum(values.len(), |i| values[i]) as f32).collect()
-            }
-            _ => vec![positions().map(|values| sum(values.len(), |i| values[i])).sum::<f64>() as f32],
+            Function::Quadratic(Granularity::Channel) => positions()
+                .map(|values| sum(values.len(), |i| values[i]) as f32)
+                .collect(),
+            _ => vec![
+                positions()
+                    .map(|values| sum(values.len(), |i| values[i]))
+                    .sum::<f64>() as f32,
+            ],
         }
     }
 }
@@ -318,7 +343,11 @@ fn moments(planes: &[&[f32]]) -> (f32, f32) {
 fn activate(channel: &Channel, x: &[f32], output: &mut [f32]) {
     let (scale, shift) = channel.scale_and_shift();
     let relu = channel.relu;
-    let (a, b, c) = (&channel.a[..x.len()], &channel.b[..x.len()], &channel.c[..x.len()]);
+    let (a, b, c) = (
+        &channel.a[..x.len()],
+        &channel.b[..x.len()],
+        &channel.c[..x.len()],
+    );
     let output = &mut output[..x.len()];
     for i in 0..x.len() {
         let z = scale * x[i] + shift;
@@ -328,7 +357,14 @@ fn activate(channel: &Channel, x: &[f32], output: &mut [f32]) {
 
 /// Gradient of the normalized values, the range penalty's included.
 #[inline(always)]
-fn differentiate(channel: &Channel, x: &[f32], gradient: &[f32], limit: f32, excess: f32, output: &mut [f32]) {
+fn differentiate(
+    channel: &Channel,
+    x: &[f32],
+    gradient: &[f32],
+    limit: f32,
+    excess: f32,
+    output: &mut [f32],
+) {
     let (scale, shift) = channel.scale_and_shift();
     let relu = channel.relu;
     let (a, b) = (&channel.a[..x.len()], &channel.b[..x.len()]);
@@ -354,7 +390,11 @@ fn differentiate_coefficients(
     let (scale, shift) = channel.scale_and_shift();
     let share = 1.0 - channel.relu;
     let gradient = &gradient[..x.len()];
-    let (of_a, of_b, of_c) = (&mut of_a[..x.len()], &mut of_b[..x.len()], &mut of_c[..x.len()]);
+    let (of_a, of_b, of_c) = (
+        &mut of_a[..x.len()],
+        &mut of_b[..x.len()],
+        &mut of_c[..x.len()],
+    );
     for i in 0..x.len() {
         let z = scale * x[i] + shift;
         let gradient = share * gradient[i];
@@ -369,7 +409,12 @@ impl Kernel<3> for Normalize {
         self.run(x, gamma, beta, None)
     }
 
-    fn backward(&self, [x, gamma, beta]: [&[f32]; 3], gradient: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {
+    fn backward(
+        &self,
+        [x, gamma, beta]: [&[f32]; 3],
+        gradient: &[f32],
+        _: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
         let (x, sums) = self.gradient(x, gamma, beta, None, gradient);
         let of_gamma = sums.iter().map(|sums| sums.gamma as f32).collect();
         let of_beta = sums.iter().map(|sums| sums.beta as f32).collect();

@@ -28,10 +28,7 @@ impl AveragePool {
     }
 
     fn lengths(&self) -> [usize; 2] {
-        [
-            self.size[0] * self.size[1],
-            self.output[0] * self.output[1],
-        ]
+        [self.size[0] * self.size[1], self.output[0] * self.output[1]]
     }
 
     fn weight(&self) -> f32 {
