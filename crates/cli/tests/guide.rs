@@ -1,8 +1,13 @@
-//! Runs `docs/guide/workflow.md`: every block of shell commands, in order, in an empty folder.
+//! Runs the guides: every block of shell commands, in order, in an empty folder.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use sordino::data::{Images, Pixels, digits};
+use sordino::graph::Model;
+use zip::write::SimpleFileOptions;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -24,28 +29,37 @@ fn data() -> Option<PathBuf> {
 }
 
 /// Runs a script in `folder`, with the binaries of this build first on the path.
-fn run(folder: &Path, data: &Path, script: &str) -> Output {
+fn run(folder: &Path, data: Option<&Path>, script: &str) -> Output {
     let mut path = folder.join("bin").into_os_string();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-e", "-u", "-c", script])
         .current_dir(folder.join("work"))
         .env("PATH", path)
-        .env("SORDINO_DATA", data)
-        .stdin(Stdio::null())
-        .output()
-        .expect("a shell starts")
+        .env_remove("SORDINO_DATA")
+        .stdin(Stdio::null());
+    if let Some(data) = data {
+        command.env("SORDINO_DATA", data);
+    }
+    command.output().expect("a shell starts")
 }
 
+fn run_well(folder: &Path, data: Option<&Path>, block: &str) {
+    let output = run(folder, data, block);
+    assert!(
+        output.status.success(),
+        "{block}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder with an empty one to work in and one with the binaries.
 #[cfg(unix)]
-#[test]
-fn the_guide_runs_as_it_stands() {
-    let Some(data) = data() else {
-        println!("skipped: no MNIST under SORDINO_DATA or ../shared/data");
-        return;
-    };
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
+fn workplace(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("work")).expect("a folder for the guide");
     fs::create_dir_all(folder.join("bin")).expect("a folder for the binaries");
@@ -62,34 +76,133 @@ fn the_guide_runs_as_it_stands() {
         println!("no {}: sordino runs in its place", server.display());
         link(sordino, "sordino-server");
     }
+    folder
+}
 
+fn guide(name: &str) -> String {
+    fs::read_to_string(root().join("docs/guide").join(name)).expect("the guide")
+}
+
+/// Rows of `predictions.csv` after its header; the server never saw the secret key.
+fn predictions(folder: &Path) -> Vec<Vec<String>> {
+    assert!(!folder.join("work/server/secret.key").exists());
+    let table = fs::read_to_string(folder.join("work/predictions.csv")).expect("predictions");
+    let rows = table.lines().skip(1);
+    rows.map(|row| row.split(',').map(str::to_string).collect())
+        .collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_workflow_runs_as_it_stands() {
+    let Some(data) = data() else {
+        println!("skipped: no MNIST under SORDINO_DATA or ../shared/data");
+        return;
+    };
+    let folder = workplace("workflow");
     let model = folder.join("work/model.safetensors");
     let committed = root().join("models/cryptonets-mnist.safetensors");
     fs::copy(committed, &model).expect("the committed model");
-    let guide = fs::read_to_string(root().join("docs/guide/workflow.md")).expect("the guide");
+    let guide = guide("workflow.md");
     let blocks = blocks(&guide);
     assert!(blocks.len() >= 8, "{blocks:#?}");
     for (index, block) in blocks.iter().enumerate() {
         if let Some(arguments) = block.strip_prefix("sordino train ") {
             // Minutes of training: the model is there already, and only the arguments are tried.
             assert_eq!(index, 0, "training comes first");
-            let refused = run(&folder, &data, block);
+            let refused = run(&folder, Some(&data), block);
             let message = String::from_utf8_lossy(&refused.stderr);
             let exists = message.contains("model.safetensors") && message.contains("--force");
             assert!(exists, "{arguments}: {message}");
             continue;
         }
-        let output = run(&folder, &data, block);
-        assert!(
-            output.status.success(),
-            "{block}\n{}\n{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        run_well(&folder, Some(&data), block);
     }
-    assert!(!folder.join("work/server/secret.key").exists());
-    let predictions = fs::read_to_string(folder.join("work/predictions.csv")).expect("predictions");
-    assert_eq!(predictions.lines().count(), 10_001);
+    assert_eq!(predictions(&folder).len(), 10_000);
+    fs::remove_dir_all(&folder).expect("the folder is this test's own");
+}
+
+/// Writes the embedded digits as NumPy would, with values scaled to 0..255 as the fixture's network was trained on.
+fn write_digits(path: &Path) {
+    let set = digits();
+    let (train, validation) = set.train.split_at(set.train.len() - 100);
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).expect("a file"));
+    let mut add = |name: String, shape: String, values: &[u8]| {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let options = SimpleFileOptions::default();
+        archive.start_file(name, options).expect("an array");
+        let length = (header.len() as u16).to_le_bytes();
+        for bytes in [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), values] {
+            archive.write_all(bytes).expect("an array");
+        }
+    };
+    let splits: [(&str, &Images); 3] =
+        [("train", &train), ("val", &validation), ("test", &set.test)];
+    for (split, images) in splits {
+        let Pixels::U8(pixels) = &images.pixels else {
+            panic!("8-bit images")
+        };
+        let count = images.len();
+        let scale = |&value: &u8| ((u32::from(value) * 255 + 8) / 16) as u8;
+        let pixels: Vec<u8> = pixels.iter().map(scale).collect();
+        add(
+            format!("{split}_images.npy"),
+            format!("{count}, 1, 8, 8"),
+            &pixels,
+        );
+        let labels = images.labels.as_ref().expect("labels");
+        let labels: Vec<u8> = labels.iter().map(|&label| label as u8).collect();
+        add(format!("{split}_labels.npy"), format!("{count},"), &labels);
+    }
+    archive.finish().expect("an archive");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_network_of_pytorch_is_as_good_encrypted() {
+    let folder = workplace("from-pytorch");
+    let work = folder.join("work");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/digits.onnx");
+    fs::copy(fixture, work.join("net.onnx")).expect("the network");
+    write_digits(&work.join("images.npz"));
+    let guide = guide("from-pytorch.md");
+    let blocks = blocks(&guide);
+    assert!(blocks.len() >= 8, "{blocks:#?}");
+    for block in blocks {
+        run_well(&folder, None, block);
+    }
+
+    let model = Model::load(work.join("student.safetensors")).expect("the student");
+    let teacher = model.training["teacher"]["test_accuracy"].as_f64();
+    let teacher = teacher.expect("the teacher's accuracy");
+    assert!(teacher >= 0.97, "what PyTorch found: {teacher}");
+    let labels = digits().test.labels.expect("labels");
+    let rows = predictions(&folder);
+    assert_eq!(rows.len(), labels.len());
+    let mut right = 0;
+    for (row, label) in rows.iter().zip(&labels) {
+        let class: usize = row[2].parse().expect("a class");
+        assert_eq!(row[3], model.classes[class]);
+        right += usize::from(class == usize::from(*label));
+    }
+    assert_eq!(model.classes[9], "nine");
+    let accuracy = right as f64 / labels.len() as f64;
+    println!("teacher {teacher:.4}, encrypted {accuracy:.4}");
+    assert!(accuracy >= teacher - 0.01, "{accuracy} and {teacher}");
+
+    // What the file says of its making.
+    let config = &model.training["config"];
+    assert_eq!(config["epochs"], 30, "{config}");
+    assert!(config["seed"].is_u64(), "{config}");
+    let metrics = fs::read_to_string(work.join("student.jsonl")).expect("the metrics");
+    assert_eq!(metrics.lines().count(), 30);
+    let last = metrics.lines().last().expect("a line");
+    let last: serde_json::Value = serde_json::from_str(last).expect("a line of JSON");
+    assert_eq!(last["epoch"], 30);
+    assert!(
+        last["loss"].is_f64() && last["validation_accuracy"].is_f64(),
+        "{last}"
+    );
     fs::remove_dir_all(&folder).expect("the folder is this test's own");
 }
 
