@@ -8,3 +8,4 @@ mod fixture;
 mod interruption;
 mod refusals;
 mod show;
+mod training;
