@@ -11,7 +11,7 @@ use sordino_graph::Model;
 use crate::batches::{Augmentation, Epoch, ImageSet, split};
 use crate::checkpoint::{self, Position};
 use crate::forward::{Batch, Lesson, count_correct, numbers};
-use crate::network::{Network, Statistics};
+use crate::network::{Network, Statistics, StepKind};
 use crate::optimizer::{State, norm};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
 
@@ -466,11 +466,12 @@ impl Network {
         correct as f64 / labels.len() as f64
     }
 
-    /// Names the layer where a batch left the numbers: the first value that is not finite, else the gradient that is
-    /// not, else the greatest value.
+    /// Names the layer where a batch left the numbers, and the range found there: the first value that is not finite,
+    /// else the gradient that is not, with the values of its layer, else the greatest value.
     fn culprit(&self, images: &[f32], gradient: &crate::forward::Gradient) -> (String, String) {
         let mut greatest = (String::new(), 0.0f32);
         let mut broken = None;
+        let mut ranges = BTreeMap::new();
         self.logits(images, |step, values| {
             let values = numbers(values.clone());
             let (low, high) = values
@@ -478,6 +479,10 @@ impl Network {
                 .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
                     (low.min(value), high.max(value))
                 });
+            ranges.insert(step.name.clone(), (low, high));
+            if let StepKind::Normalize { norm, .. } = &step.kind {
+                ranges.insert(norm.clone(), (low, high));
+            }
             if broken.is_none() && values.iter().any(|value| !value.is_finite()) {
                 broken = Some((
                     step.name.clone(),
@@ -495,15 +500,17 @@ impl Network {
         let gradients = self.parameters.iter().zip(&gradient.parameters);
         for (parameter, values) in gradients {
             if values.iter().any(|value| !value.is_finite()) {
+                // A parameter is named after its layer, whose own name may have dots.
                 let layer = parameter
                     .name
-                    .split('.')
-                    .next()
-                    .unwrap_or_default()
-                    .to_string();
+                    .rsplit_once('.')
+                    .map_or("", |(layer, _)| layer);
+                let range = ranges.get(layer).map_or(String::new(), |(low, high)| {
+                    format!(" (its values range from {low:e} to {high:e})")
+                });
                 return (
-                    layer,
-                    format!("a gradient of {} that is not finite", parameter.name),
+                    layer.to_string(),
+                    format!("a gradient of {} that is not finite{range}", parameter.name),
                 );
             }
         }

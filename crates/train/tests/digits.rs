@@ -164,6 +164,10 @@ fn a_divergence_names_the_layer_and_keeps_the_best_epoch() {
         message.contains(&layer) && message.contains("lower the learning rate"),
         "{message}"
     );
+    assert!(
+        message.contains("range") || message.contains("values up to"),
+        "{message}"
+    );
 
     // A warm-up so long that the first epochs are harmless and a later one is not.
     let late = TrainConfig {
