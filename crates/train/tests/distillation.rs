@@ -5,7 +5,7 @@ use std::fs;
 use sordino_data::digits;
 use sordino_graph::{Model, Op, execute};
 use sordino_train::{
-    Activation, Architecture, Distillation, Error, TrainConfig, Trainer, TrainingData,
+    Activation, Architecture, Distillation, Error, Optimizer, TrainConfig, Trainer, TrainingData,
 };
 
 fn data() -> TrainingData {
@@ -122,6 +122,51 @@ fn an_interrupted_run_goes_on_to_the_same_model_with_any_number_of_threads() {
         .distill(&teacher, &mut |_| panic!("no epoch is left"))
         .unwrap();
     assert_eq!(again, whole);
+}
+
+#[test]
+fn a_run_that_gets_no_better_stops_early_and_keeps_its_best_epoch() {
+    let mut data = data();
+    // Validation labels that cannot be learnt: accuracy there goes up and down.
+    let count = 50;
+    let images = data.images[..count * 64].to_vec();
+    let labels = (0..count).map(|index| (index * index % 10) as u16);
+    data.validation = Some((images, labels.collect()));
+    let config = TrainConfig {
+        epochs: 200,
+        patience: 2,
+        ..TrainConfig::for_architecture(&Architecture::Digits)
+    };
+    let mut found: Vec<f64> = Vec::new();
+    let model = Trainer::new(&data, &config)
+        .train(&Architecture::Digits, &mut |progress| {
+            if progress.epoch_is_over {
+                found.push(progress.validation_accuracy.unwrap());
+            }
+        })
+        .unwrap();
+    assert!(found.len() < 200, "{found:?}");
+    let kept = model.training["epoch"].as_u64().unwrap() as usize;
+    assert_eq!(kept + 2, found.len(), "{found:?}");
+    let best = found[kept - 1];
+    assert!(found.iter().all(|accuracy| *accuracy <= best), "{found:?}");
+    assert_eq!(model.training["validation_accuracy"], best);
+}
+
+#[test]
+fn descent_with_momentum_learns_too() {
+    let data = data();
+    let config = TrainConfig {
+        optimizer: Optimizer::Sgd { momentum: 0.9 },
+        learning_rate: 0.05,
+        weight_decay: 0.01,
+        epochs: 20,
+        ..TrainConfig::for_architecture(&Architecture::Digits)
+    };
+    let trainer = Trainer::new(&data, &config);
+    let model = trainer.train(&Architecture::Digits, &mut |_| ()).unwrap();
+    let found = accuracy(&model);
+    assert!(found > 0.9, "{found}");
 }
 
 #[test]
