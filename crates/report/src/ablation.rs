@@ -1,41 +1,114 @@
 //! What granularity and distillation change, over several seeds.
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
-use crate::Record;
 use crate::lines::Align::{Left, Right};
 use crate::lines::{Column, columns};
+use crate::{Record, Statistics};
 
 /// Networks trained in one way with different seeds.
-struct Group {
-    name: String,
-    training: &'static str,
-    accuracies: Vec<f64>,
-}
-
-impl Group {
-    fn mean(&self) -> f64 {
-        self.accuracies.iter().sum::<f64>() / self.accuracies.len() as f64
-    }
-
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AccuracyGroup {
+    /// As in a [`Record`].
+    pub network: String,
+    /// As in a [`Record`].
+    pub dataset: String,
+    /// Granularity of the quadratics, or `relu`.
+    pub activation: String,
+    /// Whether a teacher was listened to.
+    pub distilled: bool,
+    /// Accuracy of the float network of every seed.
+    pub accuracies: Vec<f64>,
+    /// Their mean.
+    pub mean: f64,
     /// Standard deviation of the sample; none of a single network.
-    fn deviation(&self) -> Option<f64> {
-        let mean = self.mean();
-        let squares: f64 = self.accuracies.iter().map(|a| (a - mean).powi(2)).sum();
-        let count = self.accuracies.len();
-        (count > 1).then(|| (squares / (count - 1) as f64).sqrt())
+    pub deviation: Option<f64>,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl AccuracyGroup {
+    /// How the networks were trained, in words.
+    pub fn training(&self) -> &'static str {
+        if self.distilled {
+            "distilled"
+        } else {
+            "labels only"
+        }
+    }
+
+    fn summarize(&mut self) {
+        let count = self.accuracies.len() as f64;
+        self.mean = self.accuracies.iter().sum::<f64>() / count;
+        let squares = self.accuracies.iter().map(|a| (a - self.mean).powi(2));
+        let squares: f64 = squares.sum();
+        self.deviation = (count > 1.0).then(|| (squares / (count - 1.0)).sqrt());
+        if let Some(statistics) = Statistics::of(&self.accuracies) {
+            (self.min, self.max) = (statistics.min, statistics.max);
+        }
     }
 }
 
-const COLUMNS: [Column<Group>; 6] = [
-    ("activation", Left, |g| Some(g.name.clone())),
-    ("training", Left, |g| Some(g.training.to_owned())),
+/// Puts the records that name activation, distillation and accuracy together over their seeds: network by network, teachers
+/// first, then coarse to fine.
+pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
+    let mut groups: Vec<AccuracyGroup> = Vec::new();
+    for record in records {
+        let (Some(activation), Some(distilled), Some(accuracy)) = (
+            &record.activation,
+            record.distilled,
+            record
+                .accuracy_plain
+                .filter(|accuracy| accuracy.is_finite()),
+        ) else {
+            continue;
+        };
+        let known = groups.iter_mut().find(|group| {
+            (&group.network, &group.dataset) == (&record.network, &record.dataset)
+                && (&group.activation, group.distilled) == (activation, distilled)
+        });
+        match known {
+            Some(group) => group.accuracies.push(accuracy),
+            None => groups.push(AccuracyGroup {
+                network: record.network.clone(),
+                dataset: record.dataset.clone(),
+                activation: activation.clone(),
+                distilled,
+                accuracies: vec![accuracy],
+                ..AccuracyGroup::default()
+            }),
+        }
+    }
+    let rank = |name: &str| {
+        let order = ["relu", "layer", "channel", "element"];
+        order.iter().position(|known| *known == name)
+    };
+    groups.sort_by(|x, y| {
+        let key = |group: &AccuracyGroup| {
+            (
+                group.network.clone(),
+                group.dataset.clone(),
+                rank(&group.activation).unwrap_or(usize::MAX),
+                group.activation.clone(),
+                group.distilled,
+            )
+        };
+        key(x).cmp(&key(y))
+    });
+    groups.iter_mut().for_each(AccuracyGroup::summarize);
+    groups
+}
+
+const COLUMNS: [Column<AccuracyGroup>; 6] = [
+    ("activation", Left, |g| Some(g.activation.clone())),
+    ("training", Left, |g| Some(g.training().to_owned())),
     ("seeds", Right, |g| Some(g.accuracies.len().to_string())),
-    ("mean", Right, |g| {
-        Some(format!("{:.2} %", 100.0 * g.mean()))
-    }),
+    ("mean", Right, |g| Some(format!("{:.2} %", 100.0 * g.mean))),
     ("deviation", Right, |g| {
-        g.deviation().map(|d| format!("{:.2}", 100.0 * d))
+        g.deviation.map(|d| format!("{:.2}", 100.0 * d))
     }),
     ("each", Left, |g| {
         let each = g.accuracies.iter().map(|a| format!("{:.2}", 100.0 * a));
@@ -46,29 +119,7 @@ const COLUMNS: [Column<Group>; 6] = [
 /// Mean and standard deviation of `accuracy_plain` over the seeds, a line for each activation with and without
 /// distillation; teachers first, then coarse to fine.
 pub fn ablation_table(records: &[Record]) -> String {
-    let mut groups: BTreeMap<(usize, bool), Group> = BTreeMap::new();
-    for record in records {
-        let (Some(name), Some(distilled), Some(accuracy)) =
-            (&record.activation, record.distilled, record.accuracy_plain)
-        else {
-            continue;
-        };
-        let order = ["relu", "layer", "channel", "element"];
-        let rank = order.iter().position(|known| known == name);
-        let group = groups
-            .entry((rank.unwrap_or(order.len()), distilled))
-            .or_insert_with(|| Group {
-                name: name.clone(),
-                training: if distilled {
-                    "distilled"
-                } else {
-                    "labels only"
-                },
-                accuracies: Vec::new(),
-            });
-        group.accuracies.push(accuracy);
-    }
-    columns(&COLUMNS, &groups.into_values().collect::<Vec<_>>())
+    columns(&COLUMNS, &accuracy_groups(records))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What can go wrong with files of records.
+//! What can go wrong with records and reports.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why records could not be written or read.
+/// Why records could not be written or read, or a report not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,6 +32,28 @@ pub enum Error {
         what: &'static str,
         /// The name.
         found: String,
+    },
+    /// Pixels that are not those of one image.
+    #[error("expected the values of one image of {}x{}x{}, found {found}: check the shape", shape.0, shape.1, shape.2)]
+    Picture {
+        /// Channels, rows and columns.
+        shape: (usize, usize, usize),
+        /// Number of values.
+        found: usize,
+    },
+    /// Classes that cannot be counted.
+    #[error(
+        "expected as many predicted classes as expected ones ({expected}) below {classes}, found {predicted} and a class {largest}: check that images, labels and predictions belong together"
+    )]
+    Class {
+        /// Number of classes.
+        classes: usize,
+        /// Largest class found.
+        largest: usize,
+        /// Number of expected classes.
+        expected: usize,
+        /// Number of predicted classes.
+        predicted: usize,
     },
 }
 

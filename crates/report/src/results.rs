@@ -13,7 +13,7 @@ use crate::{Error, KernelRecord, Record};
 ///
 /// # Reference
 /// H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`, for dates from 1970 on.
-fn date(since_epoch: Duration) -> (u64, u64, u64) {
+pub(crate) fn date(since_epoch: Duration) -> (u64, u64, u64) {
     // Days since 0000-03-01: years then end with February, and leap days come last.
     let days = since_epoch.as_secs() / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

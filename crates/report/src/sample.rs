@@ -1,0 +1,193 @@
+//! Images with what was predicted of them, and who was taken for whom.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::png::{base64, png};
+
+/// How the address of a picture begins; nothing else is shown as one.
+pub(crate) const PICTURE: &str = "data:image/png;base64,";
+
+/// Longest side of a sample's picture.
+const LONGEST_SIDE: usize = 64;
+
+/// One image with its prediction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sample {
+    /// Position in the batch.
+    pub index: u64,
+    /// File name, if the image has one.
+    pub name: Option<String>,
+    /// The class it is labelled with, if it is.
+    pub label: Option<String>,
+    /// The class that was decrypted.
+    pub predicted: String,
+    /// The float network's class.
+    pub plain: Option<String>,
+    /// The clear integer engine's class.
+    pub integer: Option<String>,
+    /// The picture, as a PNG in a data address.
+    pub picture: Option<String>,
+}
+
+impl Sample {
+    /// Whether the prediction is not what it should be: the label, or the float network's class where there is none.
+    pub fn is_wrong(&self) -> bool {
+        let expected = self.label.as_ref().or(self.plain.as_ref());
+        expected.is_some_and(|expected| *expected != self.predicted)
+    }
+}
+
+/// An image as a picture for [`Sample::picture`], every n-th row and column of a large one.
+///
+/// Values are from 0 (black) to 1. Three channels are red, green and blue; of any other number the first is shown.
+///
+/// # Shapes
+/// `values` is `[channels, height, width]`.
+///
+/// # Errors
+/// [`Error::Picture`] where `values` has another size, or none.
+pub fn picture(
+    (channels, height, width): (usize, usize, usize),
+    values: &[f32],
+) -> Result<String, Error> {
+    let expected = [channels, height, width]
+        .into_iter()
+        .try_fold(1usize, usize::checked_mul);
+    if values.is_empty() || expected != Some(values.len()) {
+        return Err(Error::Picture {
+            shape: (channels, height, width),
+            found: values.len(),
+        });
+    }
+    let stride = height.max(width).div_ceil(LONGEST_SIDE);
+    let shown = if channels == 3 { 3 } else { 1 };
+    let mut pixels = Vec::new();
+    for row in (0..height).step_by(stride) {
+        for column in (0..width).step_by(stride) {
+            for channel in 0..shown {
+                let value = values[(channel * height + row) * width + column];
+                pixels.push((value.clamp(0.0, 1.0) * 255.0).round() as u8);
+            }
+        }
+    }
+    let bytes = png(
+        width.div_ceil(stride),
+        height.div_ceil(stride),
+        shown,
+        &pixels,
+    );
+    Ok(format!("{PICTURE}{}", base64(&bytes)))
+}
+
+/// How often which class was predicted of which.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfusionMatrix {
+    /// What a row stands for: `label`, or `class of the float network`.
+    pub rows: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Images by row and predicted class.
+    pub counts: Vec<Vec<u64>>,
+    /// Of every row, the images.
+    pub totals: Vec<u64>,
+    /// Of every row, the share on the diagonal; `None` in one without images.
+    pub right: Vec<Option<f64>>,
+    /// Of all images, the share on the diagonal; `None` without images.
+    pub share: Option<f64>,
+}
+
+impl ConfusionMatrix {
+    /// Counts pairs of an expected and a predicted class.
+    ///
+    /// # Errors
+    /// [`Error::Class`] for a class without a name, or lists of different length.
+    pub fn new(
+        rows: &str,
+        classes: &[String],
+        expected: &[usize],
+        predicted: &[usize],
+    ) -> Result<Self, Error> {
+        let size = classes.len();
+        let largest = expected.iter().chain(predicted).copied().max();
+        if expected.len() != predicted.len() || largest.is_some_and(|class| class >= size) {
+            return Err(Error::Class {
+                classes: size,
+                largest: largest.unwrap_or(0),
+                expected: expected.len(),
+                predicted: predicted.len(),
+            });
+        }
+        let mut counts = vec![vec![0; size]; size];
+        for (&row, &column) in expected.iter().zip(predicted) {
+            counts[row][column] += 1;
+        }
+        let totals: Vec<u64> = counts.iter().map(|row| row.iter().sum()).collect();
+        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let diagonal = (0..size).map(|class| counts[class][class]);
+        Ok(Self {
+            rows: rows.to_owned(),
+            classes: classes.to_vec(),
+            right: diagonal
+                .clone()
+                .zip(&totals)
+                .map(|(part, &whole)| share(part, whole))
+                .collect(),
+            share: share(diagonal.sum(), totals.iter().sum()),
+            counts,
+            totals,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_counted_by_row_and_column() {
+        let names = ["cat", "dog", "owl"].map(str::to_owned);
+        let matrix =
+            ConfusionMatrix::new("label", &names, &[0, 0, 1, 1, 0], &[0, 1, 1, 1, 0]).unwrap();
+        assert_eq!(matrix.counts, [[2, 1, 0], [0, 2, 0], [0, 0, 0]]);
+        assert_eq!(matrix.totals, [3, 2, 0]);
+        assert_eq!(matrix.right, [Some(2.0 / 3.0), Some(1.0), None]);
+        assert_eq!(matrix.share, Some(0.8));
+        assert!(ConfusionMatrix::new("label", &names, &[3], &[0]).is_err());
+        assert!(ConfusionMatrix::new("label", &names, &[1], &[]).is_err());
+    }
+
+    #[test]
+    fn pictures_have_the_pixels_of_the_image() {
+        let text = picture((1, 2, 3), &[0.0, 0.5, 1.0, 2.0, -1.0, 0.25]).unwrap();
+        assert!(text.starts_with(PICTURE));
+        assert!(text.ends_with(&base64(&png(3, 2, 1, &[0, 128, 255, 255, 0, 64]))));
+        // Channels come apart and leave together.
+        let text = picture((3, 1, 1), &[1.0, 0.0, 1.0]).unwrap();
+        assert!(text.ends_with(&base64(&png(1, 1, 3, &[255, 0, 255]))));
+        // 130 columns: every third.
+        let values: Vec<f32> = (0..130).map(|at| at as f32 / 255.0).collect();
+        let pixels: Vec<u8> = (0..130).step_by(3).collect();
+        let text = picture((1, 1, 130), &values).unwrap();
+        assert!(text.ends_with(&base64(&png(44, 1, 1, &pixels))));
+        assert!(picture((1, 2, 2), &[0.0; 3]).is_err());
+        assert!(picture((1, 0, 2), &[]).is_err());
+        assert!(picture((usize::MAX, 2, 2), &[0.0; 4]).is_err());
+    }
+
+    #[test]
+    fn a_sample_is_judged_by_its_label_first() {
+        let sample = |label: Option<&str>, plain: &str| Sample {
+            label: label.map(str::to_owned),
+            plain: Some(plain.into()),
+            predicted: "a".into(),
+            ..Sample::default()
+        };
+        assert!(!sample(Some("a"), "b").is_wrong());
+        assert!(sample(Some("b"), "a").is_wrong());
+        assert!(sample(None, "b").is_wrong());
+        assert!(!sample(None, "a").is_wrong());
+    }
+}
