@@ -20,7 +20,7 @@ pub(super) fn accuracy_section(report: &Report) -> String {
         .map(|groups| {
             let title = format!("{} on {}", groups[0].network, groups[0].dataset);
             format!(
-                "<figure>\n<figcaption><b>{}</b>Float network on test images, in per cent. Rings: one seed each; filled mark: mean; bar: one standard deviation to either side. Circles learnt from labels only, squares also from a teacher.</figcaption>\n{}</figure>\n",
+                "<figure>\n<figcaption><b>{}</b>Float network on test images, in per cent. Rings: one seed each; filled mark: mean; bar: one standard deviation to either side. Names: granularity of the quadratics. Circles learnt from labels only, squares also from a teacher.</figcaption>\n{}</figure>\n",
                 escape(&title),
                 plot(groups, &title)
             )
@@ -76,8 +76,8 @@ fn row(group: &AccuracyGroup, top: f64, axis: &Axis) -> String {
     let series = usize::from(group.distilled);
     let y = top + 38.0;
     let name = match group.activation.as_str() {
-        "relu" => "ReLU".to_owned(),
-        activation => format!("{activation} quadratics"),
+        "relu" => "ReLU",
+        activation => activation,
     };
     let count = group.accuracies.len();
     let plural = if count == 1 { "" } else { "s" };
