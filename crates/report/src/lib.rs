@@ -8,13 +8,13 @@
 
 mod ablation;
 mod comparison;
+mod data_address;
 mod document;
 mod error;
 mod kernel;
 mod lines;
 mod machine;
 mod page;
-mod png;
 mod quantity;
 mod record;
 mod results;

@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::png::{base64, png};
-
-/// How the address of a picture begins; nothing else is shown as one.
-pub(crate) const PICTURE: &str = "data:image/png;base64,";
+use crate::data_address::data_address;
 
 /// Longest side of a sample's picture.
 const LONGEST_SIDE: usize = 64;
@@ -72,13 +69,8 @@ pub fn picture(
             }
         }
     }
-    let bytes = png(
-        width.div_ceil(stride),
-        height.div_ceil(stride),
-        shown,
-        &pixels,
-    );
-    Ok(format!("{PICTURE}{}", base64(&bytes)))
+    let side = |pixels: usize| pixels.div_ceil(stride) as u32;
+    Ok(data_address(side(width), side(height), shown, &pixels))
 }
 
 /// How often which class was predicted of which.
@@ -145,6 +137,7 @@ impl ConfusionMatrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_address::read_back;
 
     #[test]
     fn pairs_are_counted_by_row_and_column() {
@@ -161,17 +154,21 @@ mod tests {
 
     #[test]
     fn pictures_have_the_pixels_of_the_image() {
-        let text = picture((1, 2, 3), &[0.0, 0.5, 1.0, 2.0, -1.0, 0.25]).unwrap();
-        assert!(text.starts_with(PICTURE));
-        assert!(text.ends_with(&base64(&png(3, 2, 1, &[0, 128, 255, 255, 0, 64]))));
+        let read = |shape, values: &[f32]| read_back(&picture(shape, values).unwrap());
+        assert_eq!(
+            read((1, 2, 3), &[0.0, 0.5, 1.0, 2.0, -1.0, 0.25]),
+            (3, 2, vec![0, 128, 255, 255, 0, 64])
+        );
         // Channels come apart and leave together.
-        let text = picture((3, 1, 1), &[1.0, 0.0, 1.0]).unwrap();
-        assert!(text.ends_with(&base64(&png(1, 1, 3, &[255, 0, 255]))));
+        let colors = [1.0, 0.0, 0.0, 0.2, 1.0, 0.0];
+        assert_eq!(
+            read((3, 1, 2), &colors),
+            (2, 1, vec![255, 0, 255, 0, 51, 0])
+        );
         // 130 columns: every third.
         let values: Vec<f32> = (0..130).map(|at| at as f32 / 255.0).collect();
-        let pixels: Vec<u8> = (0..130).step_by(3).collect();
-        let text = picture((1, 1, 130), &values).unwrap();
-        assert!(text.ends_with(&base64(&png(44, 1, 1, &pixels))));
+        let pixels = (0..130).step_by(3).collect();
+        assert_eq!(read((1, 1, 130), &values), (44, 1, pixels));
         assert!(picture((1, 2, 2), &[0.0; 3]).is_err());
         assert!(picture((1, 0, 2), &[]).is_err());
         assert!(picture((usize::MAX, 2, 2), &[0.0; 4]).is_err());

@@ -2,8 +2,8 @@
 
 use super::html::scroll;
 use super::html::{data, escape, number, section};
+use crate::data_address::PICTURE;
 use crate::quantity::count_text;
-use crate::sample::PICTURE;
 use crate::{ConfusionMatrix, Report, Sample, Unit};
 
 /// Longest name of a class that heads a column; longer ones are numbered.
