@@ -1,11 +1,11 @@
 //! The command line as a whole.
 
 use clap::{Parser, Subcommand};
-use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
+use sordino_server::command::{GlobalArgs, version};
 
 use crate::{
-    bench, compile, data, decrypt, demo, distill, encrypt, explain, import, inspect, keygen,
-    ranges, train, verify,
+    bench, compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
+    keygen, ranges, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Encrypt images into a request
     Encrypt(encrypt::Args),
     /// Evaluate a request into a reply, without the secret key
-    Evaluate(EvaluateArgs),
+    Evaluate(evaluate::Args),
     /// Decrypt a reply into predictions
     Decrypt(decrypt::Args),
     /// Compare predictions with the network in the clear

@@ -17,9 +17,11 @@ mod inspect_file;
 mod keygen;
 mod output;
 mod ranges;
+mod report;
 mod train;
 mod training;
 mod verify;
+mod verify_report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -66,7 +68,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Encrypt(arguments) => encrypt::run(arguments, global, &output),
         Command::Evaluate(arguments) => evaluate::run(arguments, global, &output),
         Command::Decrypt(arguments) => decrypt::run(arguments, global, &output),
-        Command::Verify(arguments) => verify::run(arguments, &output),
+        Command::Verify(arguments) => verify::run(arguments, global, &output),
         Command::Explain(arguments) => explain::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(arguments, &output),
         Command::Bench(arguments) => bench::run(arguments, global, &output),

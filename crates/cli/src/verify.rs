@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sordino::client::PredictionTable;
-use sordino::container::Error as FileError;
+use sordino::container::{Access, Error as FileError};
 use sordino::data::{open_images, prepare};
 use sordino::graph::Model;
 use sordino::plan::ServerPlan;
 use sordino::{Reference, worst_difference};
+use sordino_server::command::GlobalArgs;
 
 use crate::encrypt::parse_range;
 use crate::output::{Outcome, Output};
+use crate::report::ReportFile;
+use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     /// The predictions, as CSV
     #[arg(long, value_name = "FILE.csv")]
     predictions: PathBuf,
+    /// Also write a page with images and predictions (HTML, and its numbers as JSON beside it); only its owner may read it
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// Least share of images with the class of the clear integer engine.
@@ -44,7 +50,12 @@ pub(crate) const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
 /// this many units something is wrong.
 const MOST_UNITS: f64 = 1.5;
 
-pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let report = args.report.as_deref().map(|path| {
+        let inputs = [&*args.model, &*args.plan, &*args.images, &*args.predictions];
+        ReportFile::new(path, &inputs, global.overwrite(), Access::OwnerOnly)
+    });
+    let report = report.transpose()?;
     let model = Model::load(&args.model)?;
     let plan = ServerPlan::read(&args.plan)?;
     let path = &args.predictions;
@@ -71,6 +82,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
             comparison.images,
         )
         && logits_agree;
+    if let Some(file) = &report {
+        file.write(&verify_report(&Verified {
+            model: &model,
+            plan: &plan,
+            images: &images,
+            prepared: &prepared,
+            reference: &reference,
+            table: &table,
+            comparison: &comparison,
+            worst_integer,
+            worst_float: worst(reference.float()),
+            passed,
+        })?)?;
+        output.note(format_args!("report in {}", file.path().display()));
+    }
     let mut result = serde_json::to_value(&comparison)?;
     if let Value::Object(fields) = &mut result {
         for (name, value) in [

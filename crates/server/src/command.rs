@@ -93,6 +93,14 @@ impl EvaluateArgs {
     /// # Errors
     /// Those of [`evaluate_file`].
     pub fn run(&self, global: &GlobalArgs) -> Result<Evaluation, Error> {
+        self.run_with(global, false)
+    }
+
+    /// [`run`](Self::run) that keeps what every step took, if asked to.
+    ///
+    /// # Errors
+    /// Those of [`evaluate_file`].
+    pub fn run_with(&self, global: &GlobalArgs, keep_trace: bool) -> Result<Evaluation, Error> {
         let bar = Bar::new("evaluate", global.quiet);
         let progress = |progress: &sordino_runtime::Progress<'_>| bar.evaluation(progress);
         let options = EvaluateOptions {
@@ -102,6 +110,7 @@ impl EvaluateArgs {
             overwrite: global.overwrite(),
             progress: Some(&progress),
             trace: self.trace.as_deref(),
+            keep_trace,
         };
         evaluate_file(
             &self.plan,

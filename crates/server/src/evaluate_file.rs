@@ -32,6 +32,8 @@ pub struct EvaluateOptions<'a> {
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     /// Where to write what every step took, as JSON.
     pub trace: Option<&'a Path>,
+    /// Whether to keep what every step took in [`Evaluation::trace`].
+    pub keep_trace: bool,
 }
 
 /// What an evaluation did.
@@ -63,6 +65,9 @@ pub struct Evaluation {
     pub threads: usize,
     /// Back end used.
     pub backend: &'static str,
+    /// What every step took, where that was to be kept.
+    #[serde(skip)]
+    pub trace: Option<Trace>,
 }
 
 /// Evaluates a request file with a plan file and writes the reply file.
@@ -129,7 +134,7 @@ fn run(
     let mut trace = Trace::default();
     let runtime_options = Options {
         progress: options.progress,
-        trace: options.trace.map(|_| &mut trace),
+        trace: (options.keep_trace || options.trace.is_some()).then_some(&mut trace),
     };
     let key = key.as_ref();
     let evaluate = |blocks: &mut dyn Iterator<Item = ReceivedBlock>| {
@@ -162,6 +167,7 @@ fn run(
         peak_rss_bytes: peak_rss_bytes(),
         threads: rayon::current_num_threads(),
         backend: options.backend.name,
+        trace: options.keep_trace.then_some(trace),
     })
 }
 

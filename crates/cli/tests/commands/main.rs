@@ -7,5 +7,6 @@ mod determinism;
 mod fixture;
 mod interruption;
 mod refusals;
+mod report;
 mod show;
 mod training;
