@@ -16,6 +16,8 @@ mod polynomial;
 mod proto;
 mod reader;
 mod simplify;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use model::Description;

@@ -109,3 +109,44 @@ fn trial(
         accuracy_integer: accuracy(reference.integer()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordino_data::digits;
+    use sordino_train::{Architecture, TrainConfig, TrainingData, train};
+
+    #[test]
+    fn weights_that_lose_accuracy_are_made_more_precise_and_the_model_says_so() {
+        let data = TrainingData::from_set(&digits()).unwrap();
+        let config = TrainConfig {
+            epochs: 12,
+            ..TrainConfig::for_architecture(&Architecture::Digits)
+        };
+        let mut model = train(&Architecture::Digits, &data, &config, &mut |_| ()).unwrap();
+
+        // Errors as large as the logits lose accuracy; halved often enough they do not.
+        let trials = settle_weights(&mut model, &data.images, &data.labels, 1.0).unwrap();
+        let (last, refused) = trials.split_last().unwrap();
+        assert!(!refused.is_empty(), "{trials:?}");
+        assert!(
+            refused.iter().all(|trial| !trial.is_accepted()),
+            "{trials:?}"
+        );
+        assert!(last.is_accepted(), "{trials:?}");
+        assert!(last.accuracy_float - last.accuracy_integer <= 0.001 + 1e-9);
+        assert!(
+            trials
+                .windows(2)
+                .all(|pair| pair[1].weight_error == pair[0].weight_error / 2.0)
+        );
+        let recorded = |model: &Model| model.calibration.as_ref().unwrap().weight_error;
+        let needed = last.weight_error;
+        assert_eq!(recorded(&model), Some(needed));
+
+        // What the planner does by itself needs no word in the file.
+        let trials = settle_weights(&mut model, &data.images, &data.labels, DEFAULT_WEIGHT_ERROR);
+        assert_eq!(trials.unwrap().len(), 1);
+        assert_eq!(recorded(&model), None);
+    }
+}

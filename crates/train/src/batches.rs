@@ -243,6 +243,40 @@ mod tests {
     }
 
     #[test]
+    fn flips_crops_and_blanked_squares_change_what_they_say() {
+        let mut image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        flip(&mut image, 3);
+        assert_eq!(image, [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+
+        // A ramp stays one; half of it, from a quarter on, has half of its slope.
+        let ramp: Vec<f32> = (0..64).map(|index| (index % 8) as f32).collect();
+        let mut whole = ramp.clone();
+        stretch(&mut whole, [1, 8, 8], 1.0, [0.0, 0.0]);
+        assert_eq!(whole, ramp);
+        let mut half = ramp;
+        stretch(&mut half, [1, 8, 8], 0.5, [0.25, 0.25]);
+        for row in half.chunks(8) {
+            for (x, value) in row.iter().enumerate() {
+                assert!((value - (1.75 + 0.5 * x as f32)).abs() < 1e-5, "{row:?}");
+            }
+        }
+
+        let set = ImageSet {
+            pixels: &[],
+            shape: [2, 4, 4],
+            outside: &[-1.0, -2.0],
+        };
+        let mut blanked = vec![1.0; 32];
+        cut(&mut blanked, &set, [0, 2], 3);
+        let at = |channel: usize, y: usize, x: usize| blanked[channel * 16 + y * 4 + x];
+        let inside = |y: usize, x: usize| y <= 1 && (1..=3).contains(&x);
+        for (y, x) in (0..16).map(|index| (index / 4, index % 4)) {
+            let expected = if inside(y, x) { [-1.0, -2.0] } else { [1.0; 2] };
+            assert_eq!([at(0, y, x), at(1, y, x)], expected, "{y} {x}");
+        }
+    }
+
+    #[test]
     fn epochs_differ_and_repeat_by_seed() {
         let images: Vec<usize> = (0..50).collect();
         let first = Epoch::new(&images, 7, 0).batches(16);

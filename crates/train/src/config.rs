@@ -423,6 +423,25 @@ mod tests {
     }
 
     #[test]
+    fn schedules_have_their_course() {
+        let rates = |schedule| {
+            let config = TrainConfig {
+                schedule,
+                warmup_epochs: 0.0,
+                learning_rate: 1.0,
+                ..Default::default()
+            };
+            [10, 40, 60, 90].map(|step| config.learning_rate_at(step, 100, 10))
+        };
+        assert_eq!(rates(Schedule::Constant), [1.0; 4]);
+        assert_eq!(rates(Schedule::Steps), [1.0, 1.0, 0.1, 0.01]);
+        let expected = [0.895, 0.595, 0.395, 0.095];
+        for (found, expected) in rates(Schedule::Linear).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+
+    #[test]
     fn values_outside_their_range_are_refused_by_name() {
         let bad = [
             TrainConfig {

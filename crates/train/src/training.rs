@@ -521,3 +521,39 @@ impl Network {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Gradient;
+
+    /// The culprit when gradient number `index` is not finite and pixels have this size.
+    fn culprit(index: usize, size: f32) -> (String, String) {
+        let config = TrainConfig::default();
+        let network = Network::new(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
+        let images = [0.0, 1.0, -1.0, 0.5].map(|pixel| pixel * size);
+        let mut parameters = network.values();
+        parameters[index][0] = f32::NAN;
+        let gradient = Gradient {
+            parameters,
+            loss: 1.0,
+            correct: 0,
+        };
+        network.culprit(&images, &gradient)
+    }
+
+    #[test]
+    fn a_divergence_is_told_with_the_layer_and_its_range() {
+        let config = TrainConfig::default();
+        let network = Network::new(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
+        for (index, parameter) in network.parameters.iter().enumerate() {
+            let (layer, found) = culprit(index, 1.0);
+            assert_eq!(parameter.name.rsplit_once('.').unwrap().0, layer);
+            assert!(found.contains(&parameter.name), "{found}");
+            assert!(found.contains("range from"), "{layer}: {found}");
+        }
+        let (layer, found) = culprit(0, f32::INFINITY);
+        assert_eq!(layer, "flatten", "the first step that reads the pixels");
+        assert!(found.contains("range -inf to inf"), "{found}");
+    }
+}

@@ -29,6 +29,37 @@ fn the_files_record_the_default_recipes() {
     }
 }
 
+/// What a file under `recipes/` says, with the number of threads that a run had.
+fn recipe(name: &str, threads: usize) -> TrainConfig {
+    let path = root().join("recipes").join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let config: TrainConfig = toml::from_str(&text).unwrap();
+    TrainConfig { threads, ..config }
+}
+
+#[test]
+fn distilled_files_record_the_recipes_of_student_and_teacher() {
+    for (name, dataset) in [
+        ("lenet", "fashion-mnist"),
+        ("cnn6", "pneumoniamnist"),
+        ("cnn6", "cifar-10"),
+    ] {
+        let model = Model::load(root().join(format!("models/{name}-{dataset}.safetensors")));
+        let model = model.unwrap();
+        assert_eq!(
+            (model.name.as_str(), model.dataset.as_str()),
+            (name, dataset)
+        );
+        let teacher = &model.training["teacher"]["training"];
+        for (part, training) in [("student", &model.training), ("teacher", teacher)] {
+            let recorded: TrainConfig = serde_json::from_value(training["config"].clone()).unwrap();
+            let expected = recipe(&format!("{name}-{dataset}-{part}.toml"), recorded.threads);
+            assert_eq!(recorded, expected, "{name}-{dataset}, {part}");
+        }
+    }
+}
+
 #[test]
 fn float_and_8_bit_networks_classify_the_test_images() {
     let data = std::env::var_os("SORDINO_DATA")
