@@ -5,6 +5,7 @@
 //! with `unsafe` code (SIMD intrinsics); [`backend::portable`] is complete without any of it and defines every
 //! result. The other backends return the same bytes.
 
+mod automorphism;
 pub mod backend;
 mod error;
 mod limb;
@@ -18,6 +19,7 @@ mod residue_matrix;
 pub mod sample;
 mod strip;
 
+pub use automorphism::{Automorphism, rotation_order};
 pub use error::Error;
 pub use modulus::Modulus;
 pub use ntt::NttTable;

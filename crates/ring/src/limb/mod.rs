@@ -7,7 +7,7 @@
 pub(crate) mod avx512_ifma;
 pub(crate) mod portable;
 
-use crate::{Modulus, ResidueMatrix, backend::Backend, ntt::Twist};
+use crate::{Modulus, ResidueMatrix, automorphism::BlockSource, backend::Backend, ntt::Twist};
 
 type SquareRows = fn(&Modulus, usize, &[[u64; 2]], [&mut [u8]; 3]);
 
@@ -30,6 +30,8 @@ pub(crate) struct Kernel {
     pub(crate) reduce_i64_into: fn(&Modulus, &[i64], &mut [u64]),
     pub(crate) fold: fn(&Twist, &mut [u64]),
     pub(crate) unfold: fn(&Twist, &mut [u64]),
+    /// Eight results at a time from the block and the places of their source; all blocks exist.
+    pub(crate) permute_blocks: fn(&[BlockSource], &[u64], &mut [u64]),
     /// Width, packed bytes, residues; exactly as long as each other, width 1 to 8.
     pub(crate) unpack: fn(usize, &[u8], &mut [u64]),
     pub(crate) pack: fn(usize, &[u64], &mut [u8]),

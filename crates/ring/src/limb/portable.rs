@@ -1,7 +1,7 @@
 //! The plain limb operations: they define every result.
 
 use super::Kernel;
-use crate::{Modulus, ntt::Twist, residue_bytes};
+use crate::{Modulus, automorphism::BlockSource, ntt::Twist, residue_bytes};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     shoup_shift: 64,
@@ -20,6 +20,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     reduce_i64_into,
     fold: |twist, a| fold::<64>(twist, a),
     unfold: |twist, a| unfold::<64>(twist, a),
+    permute_blocks,
     unpack: residue_bytes::portable::unpack,
     pack: residue_bytes::portable::pack,
     screen,
@@ -198,6 +199,14 @@ pub(super) fn reduce_centered_into(from: &Modulus, to: &Modulus, a: &[u64], out:
 pub(super) fn reduce_i64_into(modulus: &Modulus, a: &[i64], out: &mut [u64]) {
     for (out, &a) in out.iter_mut().zip(a) {
         *out = modulus.from_i64(a);
+    }
+}
+
+fn permute_blocks(sources: &[BlockSource], a: &[u64], out: &mut [u64]) {
+    let (blocks, outputs) = (a.as_chunks::<8>().0, out.as_chunks_mut::<8>().0);
+    for (out, source) in outputs.iter_mut().zip(sources) {
+        let block = &blocks[source.block as usize];
+        *out = source.places.map(|place| block[usize::from(place & 7)]);
     }
 }
 
