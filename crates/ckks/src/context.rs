@@ -8,7 +8,7 @@ use sordino_ring::backend::Backend;
 use sordino_ring::{Modulus, NttTable};
 
 use crate::gadget::Digit;
-use crate::{Encoder, Error, Parameters};
+use crate::{Encoder, Error, Parameters, RotationOrder};
 
 /// [`Parameters`] with moduli, transform tables, encoder and backend; never serialized, cheap to clone.
 ///
@@ -28,6 +28,7 @@ struct Inner {
     moduli: Vec<Modulus>,
     digits: Vec<Digit>,
     encoder: Encoder,
+    rotation_order: RotationOrder,
 }
 
 impl fmt::Debug for Context {
@@ -60,6 +61,7 @@ impl Context {
                 digest: parameters.digest(),
                 digits: parameters.digits(),
                 encoder: Encoder::new(parameters.ring_degree()),
+                rotation_order: RotationOrder::new(parameters.ring_degree()),
                 parameters,
                 backend,
                 tables,
@@ -91,6 +93,11 @@ impl Context {
     /// Encoder and decoder for this ring degree.
     pub fn encoder(&self) -> &Encoder {
         &self.inner.encoder
+    }
+
+    /// The order of slots in which rotations are cyclic shifts.
+    pub fn rotation_order(&self) -> &RotationOrder {
+        &self.inner.rotation_order
     }
 
     /// A modulus of the chain, or the special one after it.

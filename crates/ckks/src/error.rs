@@ -159,6 +159,41 @@ pub enum Error {
         "these parameters have no relinearization gadget: compile a plan that relinearizes, or leave out the evaluation key"
     )]
     NoGadget,
+    /// A set of rotations that is not sorted, distinct and in range.
+    #[error(
+        "rotations of an evaluation key: {steps} {reason}: list distinct steps from 1 to N - 1 in rising order"
+    )]
+    Rotations {
+        /// The first that is wrong.
+        steps: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The evaluation key has no key for relinearization.
+    #[error(
+        "the evaluation key has no key for relinearization: make one with the key set that the plan asks for"
+    )]
+    MissingRelinearization,
+    /// The evaluation key has no key for a rotation.
+    #[error(
+        "the evaluation key has no key for a rotation by {steps} steps: make one with the key set that the plan asks for"
+    )]
+    MissingRotation {
+        /// The steps to the left, in rotation order.
+        steps: usize,
+    },
+    /// Some terms of a sum have a plaintext and some have none.
+    #[error(
+        "term {term} of output {output}: {reason}: give every term of a call a plaintext, or none and no plaintexts"
+    )]
+    Terms {
+        /// The output.
+        output: usize,
+        /// Its first term that does not fit.
+        term: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A ring operation or a residue check failed.
     #[error(transparent)]
     Ring(#[from] sordino_ring::Error),

@@ -1,45 +1,42 @@
-//! The public key that relinearization needs.
+//! The public keys that relinearization and rotations need.
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-use sordino_container::{
-    self as container, Access, Digest, Kind, Limits, METADATA_LIMIT, Overwrite,
-};
-use sordino_ring::ResidueMatrix;
+use rayon::prelude::*;
+use sordino_container::Digest;
+use sordino_ring::{Automorphism, ResidueMatrix};
 
 use crate::ciphertexts::zero_matrix;
+use crate::evaluation_key_file::EvaluationKeyMetadata;
 use crate::parameters::ParametersRecord;
 use crate::seed::{Purpose, uniform};
-use crate::{Context, Error, KeyId, Parameters};
+use crate::{Context, Error, KeyId, KeySet, Parameters};
 
-/// Relinearization key: for every digit of the gadget an encryption of factor · s² under s.
+/// Bytes of the public seed.
+const SEED_BYTES: u64 = 32;
+
+/// Switching keys: for relinearization, if it is wanted, and for a set of rotations.
 ///
-/// Digit d has the pair (b, a) modulo the whole chain and the special prime, with a expanded from a public
-/// seed and b = −a·s + e + factor · s², where factor (P or 2^shift) is added modulo the digit's own limb only.
-/// That makes the key usable at every level.
+/// Every digit d of the gadget has the pair (b, a) modulo the whole chain and the special prime, with a expanded
+/// from a public seed and b an encryption with the digit's factor (P or 2^shift), added modulo the digit's own
+/// limb only. That makes a key usable at every level.
+///
+/// - Relinearization: b = −a·s + e + factor · s².
+/// - Rotation by t steps, with σ the automorphism X → X^(5^t): b = −a·σ⁻¹(s) + e + factor · s. The sum of digit ·
+///   (b, a) is applied first and σ to its result, so that the digits of one ciphertext serve every rotation.
 ///
 /// # Shapes
-/// One matrix a modulus of digits × N residues, for b and for a; evaluation form.
+/// One matrix a modulus of rows × N residues, for b and for a; evaluation form. Rows are the digits of the key for
+/// relinearization, then those of each rotation, in rising order.
 pub struct EvaluationKey {
     parameters: ParametersRecord,
     parameters_digest: Digest,
     key_id: KeyId,
+    key_set: KeySet,
+    digits: usize,
     seed: [u8; 32],
     pub(crate) bodies: Vec<ResidueMatrix>,
     pub(crate) uniform: Vec<ResidueMatrix>,
-}
-
-/// What a key file says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationKeyMetadata {
-    /// The parameters, unchecked.
-    pub parameters: ParametersRecord,
-    /// Their digest, which decides whether the key fits.
-    pub parameters_digest: Digest,
-    /// The public name of the secret key.
-    pub key_id: KeyId,
+    /// One a rotation.
+    automorphisms: Vec<Automorphism>,
 }
 
 impl std::fmt::Debug for EvaluationKey {
@@ -47,30 +44,35 @@ impl std::fmt::Debug for EvaluationKey {
         f.debug_struct("EvaluationKey")
             .field("key_id", &self.key_id)
             .field("parameters", &self.parameters_digest)
+            .field("key_set", &self.key_set)
             .field("bodies", &self.bodies)
             .finish_non_exhaustive()
     }
 }
 
 impl EvaluationKey {
-    /// Takes the bodies of a key from outside, checks every residue and expands the uniform halves.
+    /// Takes the bodies of keys from outside, checks every residue and expands the uniform halves.
     ///
     /// # Shapes
-    /// `bodies`: one matrix a modulus, the special one last, of digits × N residues.
+    /// `bodies`: one matrix a modulus, the special one last, of keys · digits × N residues.
     ///
     /// # Errors
-    /// [`Error::NoGadget`] if the parameters have none, [`Error::Count`] for other shapes, [`Error::Ring`] for
-    /// residues that are not below their modulus.
+    /// [`Error::NoGadget`] if the parameters have none, [`Error::Rotations`] for rotations by N steps or more,
+    /// [`Error::Count`] for an empty set and other shapes, [`Error::Ring`] for residues that are not below their
+    /// modulus.
+    ///
+    /// # Cost
+    /// Twice the memory of the bodies.
     pub fn from_parts(
         context: &Context,
         key_id: KeyId,
         seed: [u8; 32],
+        key_set: KeySet,
         bodies: Vec<ResidueMatrix>,
     ) -> Result<Self, Error> {
-        let digits = context.digits().len();
-        if digits == 0 {
-            return Err(Error::NoGadget);
-        }
+        let (digits, n) = (context.digits().len(), context.ring_degree());
+        check_set(context, &key_set)?;
+        let rows = key_set.len() * digits;
         let count = |what, expected, found| {
             if expected == found {
                 Ok(())
@@ -82,35 +84,36 @@ impl EvaluationKey {
                 })
             }
         };
-        count(
-            "moduli of an evaluation key",
-            context.all_limbs(),
-            bodies.len(),
-        )?;
+        let moduli = context.all_limbs();
+        count("moduli of an evaluation key", moduli, bodies.len())?;
         for (limb, matrix) in bodies.iter().enumerate() {
-            count("digits of an evaluation key", digits, matrix.rows())?;
-            count(
-                "residues of a polynomial",
-                context.ring_degree(),
-                matrix.columns(),
-            )?;
+            count("digits of an evaluation key", rows, matrix.rows())?;
+            count("residues of a polynomial", n, matrix.columns())?;
             matrix.validate(context.modulus(limb))?;
         }
         let uniform = (0..context.all_limbs())
             .map(|limb| {
-                let mut matrix = zero_matrix(context, digits, limb);
-                let purpose = Purpose::Relinearization;
+                let mut matrix = zero_matrix(context, rows, limb);
+                let purpose = Purpose::EvaluationKey;
                 uniform(&seed, purpose, limb, context.modulus(limb)).expand_rows(0, &mut matrix);
                 matrix
             })
             .collect();
+        let automorphisms = key_set
+            .rotations()
+            .par_iter()
+            .map(|&steps| Automorphism::new(n, steps))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             parameters: context.parameters().record().clone(),
             parameters_digest: context.digest(),
             key_id,
+            key_set,
+            digits,
             seed,
             bodies,
             uniform,
+            automorphisms,
         })
     }
 
@@ -124,6 +127,11 @@ impl EvaluationKey {
         self.key_id
     }
 
+    /// Which switching keys there are.
+    pub fn key_set(&self) -> &KeySet {
+        &self.key_set
+    }
+
     /// Bytes of the key's payload, which is what its file holds beside a few hundred bytes of description.
     pub fn size_bytes(&self) -> usize {
         self.seed.len()
@@ -134,9 +142,14 @@ impl EvaluationKey {
                 .sum::<usize>()
     }
 
-    /// Bytes of the payload of a key for these parameters; 0 without a gadget.
-    pub fn payload_bytes(parameters: &Parameters) -> u64 {
-        let rows = parameters.digits().len() as u64;
+    /// Bytes of the payload of a key for these parameters; 0 without a gadget or for an empty set.
+    pub fn payload_bytes(parameters: &Parameters, key_set: &KeySet) -> u64 {
+        Self::payload_of(parameters, key_set.len())
+    }
+
+    /// Bytes of the payload of some number of switching keys.
+    pub(crate) fn payload_of(parameters: &Parameters, keys: usize) -> u64 {
+        let rows = (parameters.digits().len() * keys) as u64;
         if rows == 0 {
             return 0;
         }
@@ -145,116 +158,66 @@ impl EvaluationKey {
             .primes()
             .iter()
             .chain(parameters.special_primes());
-        32 + rows * parameters.ring_degree() as u64 * moduli.map(width).sum::<u64>()
+        SEED_BYTES + rows * parameters.ring_degree() as u64 * moduli.map(width).sum::<u64>()
     }
 
-    fn metadata(&self) -> EvaluationKeyMetadata {
+    pub(crate) fn metadata(&self) -> EvaluationKeyMetadata {
         EvaluationKeyMetadata {
             parameters: self.parameters.clone(),
             parameters_digest: self.parameters_digest,
             key_id: self.key_id,
+            key_set: self.key_set.clone(),
         }
     }
 
-    /// The key as the bytes of a file.
-    ///
-    /// # Errors
-    /// [`Error::Container`].
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut payload = Vec::with_capacity(self.size_bytes());
-        payload.extend_from_slice(&self.seed);
-        for matrix in &self.bodies {
-            payload.extend_from_slice(matrix.as_bytes());
-        }
-        Ok(container::to_bytes(
-            Kind::EvaluationKey,
-            &self.metadata(),
-            &payload,
-        )?)
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        &self.seed
     }
 
-    /// Reads a key from the bytes of a file; they are not trusted.
-    ///
-    /// # Errors
-    /// [`Error::Container`] for damaged bytes or another kind or size, [`Error::ParametersMismatch`] for a key
-    /// of other parameters, and those of [`from_parts`](Self::from_parts).
-    pub fn from_bytes(context: &Context, bytes: &[u8]) -> Result<Self, Error> {
-        let limits = Self::limits(context)?;
-        Self::from_contents(
-            context,
-            container::from_bytes(bytes, Kind::EvaluationKey, limits)?,
-        )
-    }
-
-    /// Writes the key to a file.
-    ///
-    /// # Errors
-    /// [`Error::Container`].
-    pub fn write_file(
-        &self,
-        path: impl AsRef<Path>,
-        overwrite: Overwrite,
-    ) -> Result<Digest, Error> {
-        let parts: Vec<&[u8]> = std::iter::once(self.seed.as_slice())
-            .chain(self.bodies.iter().map(ResidueMatrix::as_bytes))
-            .collect();
-        Ok(container::write_file_parts(
-            path,
-            Kind::EvaluationKey,
-            &self.metadata(),
-            &parts,
-            overwrite,
-            Access::Shared,
-        )?)
-    }
-
-    /// Reads a key from a file, which is not trusted.
-    ///
-    /// # Errors
-    /// As [`from_bytes`](Self::from_bytes).
-    pub fn read_file(context: &Context, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let limits = Self::limits(context)?;
-        Self::from_contents(
-            context,
-            container::read_file(path, Kind::EvaluationKey, limits)?,
-        )
-    }
-
-    fn limits(context: &Context) -> Result<Limits, Error> {
-        match Self::payload_bytes(context.parameters()) {
-            0 => Err(Error::NoGadget),
-            payload_bytes => Ok(Limits {
-                metadata_bytes: METADATA_LIMIT,
-                payload_bytes,
-            }),
-        }
-    }
-
-    fn from_contents(
-        context: &Context,
-        contents: container::Contents<EvaluationKeyMetadata>,
-    ) -> Result<Self, Error> {
-        let metadata = contents.metadata;
-        if metadata.parameters_digest != context.digest()
-            || metadata.parameters != *context.parameters().record()
-        {
-            return Err(Error::ParametersMismatch {
+    /// The key belongs to this context.
+    pub(crate) fn check(&self, context: &Context) -> Result<(), Error> {
+        if self.parameters_digest == context.digest() {
+            Ok(())
+        } else {
+            Err(Error::ParametersMismatch {
                 what: "the evaluation key",
                 expected: context.digest(),
-                found: metadata.parameters_digest,
-            });
-        }
-        let mut reader = container::Reader::named(&contents.payload, "evaluation key");
-        let seed = reader.array()?;
-        let (rows, n) = (context.digits().len(), context.ring_degree());
-        let bodies = (0..context.all_limbs())
-            .map(|limb| {
-                let width = context.modulus(limb).byte_width();
-                let bytes = reader.bytes(rows * n * width)?.to_vec();
-                Ok(ResidueMatrix::from_bytes(rows, n, width, bytes)?)
+                found: self.parameters_digest,
             })
-            .collect::<Result<Vec<_>, Error>>()?;
-        reader.finish()?;
-        Self::from_parts(context, metadata.key_id, seed, bodies)
+        }
     }
+
+    /// The first row of the key for relinearization.
+    pub(crate) fn relinearization_row(&self) -> Result<usize, Error> {
+        if self.key_set.relinearization() {
+            Ok(0)
+        } else {
+            Err(Error::MissingRelinearization)
+        }
+    }
+
+    /// The first row of the key for a rotation, and what is applied to the sum of its digits.
+    pub(crate) fn rotation(&self, steps: usize) -> Result<(usize, &Automorphism), Error> {
+        let position = self
+            .key_set
+            .position(steps)
+            .ok_or(Error::MissingRotation { steps })?;
+        let place = position - usize::from(self.key_set.relinearization());
+        Ok((position * self.digits, &self.automorphisms[place]))
+    }
+}
+
+/// The context can have keys at all, and these.
+pub(crate) fn check_set(context: &Context, key_set: &KeySet) -> Result<(), Error> {
+    if context.digits().is_empty() {
+        return Err(Error::NoGadget);
+    }
+    if key_set.is_empty() {
+        return Err(Error::Count {
+            what: "switching keys of an evaluation key (at least 1)",
+            expected: 1,
+            found: 0,
+        });
+    }
+    key_set.check(context.ring_degree())
 }

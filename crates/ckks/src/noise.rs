@@ -63,9 +63,8 @@ pub fn relinearize_small(ring_degree: usize, digits: usize, digit_bits: f64) -> 
     digit_noise(ring_degree, std::iter::repeat_n(digit_bits.exp2(), digits))
 }
 
-/// Relinearization at a level with the gadget of these parameters, digit by digit; 0 without a gadget.
-pub fn relinearization(parameters: &Parameters, level: usize) -> f64 {
-    let n = parameters.ring_degree();
+/// The digits of a polynomial at a level times the errors of a switching key, divided by P.
+fn switched_digits(parameters: &Parameters, level: usize) -> f64 {
     let primes = &parameters.primes()[..=level];
     let digits = parameters
         .gadget()
@@ -78,10 +77,35 @@ pub fn relinearization(parameters: &Parameters, level: usize) -> f64 {
     let widths = digits
         .iter()
         .map(|digit| digit.width(primes[digit.limb]) / special);
-    let noise = digit_noise(n, widths);
+    digit_noise(parameters.ring_degree(), widths)
+}
+
+/// Key switching of one rotation at a level with the gadget of these parameters: that of a relinearization, which
+/// switches one polynomial with the same digits; 0 without a gadget.
+pub fn rotation(parameters: &Parameters, level: usize) -> f64 {
+    rotated_sum(parameters, level, 1.0)
+}
+
+/// A sum of rotated ciphertexts at a level, times plaintexts: `squared_weights` is the sum of the mean squares of their
+/// slots, at their scale, over the terms that are rotated by a step or more (1 a term without plaintext).
+///
+/// √(Σ weight² · digits²), and the rounding of one division by P. What the inputs' own errors become comes on top, and
+/// so does the rounding of the plaintexts: [`rounding`] times the slots of the input, at its scale, a term.
+pub fn rotated_sum(parameters: &Parameters, level: usize, squared_weights: f64) -> f64 {
+    let digits = switched_digits(parameters, level) * squared_weights.sqrt();
+    digits.hypot(division(parameters))
+}
+
+/// Relinearization at a level with the gadget of these parameters, digit by digit; 0 without a gadget.
+pub fn relinearization(parameters: &Parameters, level: usize) -> f64 {
+    switched_digits(parameters, level).hypot(division(parameters))
+}
+
+/// The rounding of a division by the special prime; 0 without one.
+fn division(parameters: &Parameters) -> f64 {
     match parameters.gadget() {
-        Some(Gadget::SpecialPrime) => noise.hypot(rescale_two(n)),
-        _ => noise,
+        Some(Gadget::SpecialPrime) => rescale_two(parameters.ring_degree()),
+        _ => 0.0,
     }
 }
 

@@ -9,8 +9,9 @@ use sordino_ring::sample::{UniformDomain, UniformStream};
 pub enum Purpose {
     /// Component 1 of a fresh ciphertext; the index is the ciphertext's.
     Ciphertext = 1,
-    /// The uniform half of a relinearization key; the index is the digit's.
-    Relinearization = 2,
+    /// The uniform half of an evaluation key; the index is the row of the key: digits of one switching key after
+    /// the other.
+    EvaluationKey = 2,
 }
 
 /// The uniform polynomials of a purpose and limb, by index, in evaluation form.

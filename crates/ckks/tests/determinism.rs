@@ -4,8 +4,8 @@ mod common;
 
 use common::{toy, uniform};
 use sordino_ckks::{
-    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Gadget, KeyId, Parameters,
-    Scale, SeededCiphertexts,
+    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Gadget, KeyId, KeySet,
+    Parameters, Scale, SeededCiphertexts,
 };
 use sordino_ring::linear::{LinearMap, PreparedLinearMap, Tile, WeightWidth};
 use sordino_ring::{ResidueMatrix, backend};
@@ -29,7 +29,14 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
             matrix
         })
         .collect();
-    let key = EvaluationKey::from_parts(context, KeyId([1; 16]), [2; 32], bodies).unwrap();
+    let key = EvaluationKey::from_parts(
+        context,
+        KeyId([1; 16]),
+        [2; 32],
+        KeySet::relinearization_only(),
+        bodies,
+    )
+    .unwrap();
     let weights = (0..rows * rows)
         .map(|k| ((k * 89) % 255) as i16 - 127)
         .collect();

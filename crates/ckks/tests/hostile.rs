@@ -4,7 +4,7 @@ mod common;
 
 use common::{portable, toy, uniform};
 use sordino_ckks::{
-    Ciphertexts, Context, Error, EvaluationKey, Gadget, KeyId, Scale, SeededCiphertexts,
+    Ciphertexts, Context, Error, EvaluationKey, Gadget, KeyId, KeySet, Scale, SeededCiphertexts,
 };
 use sordino_container::{self as container, Kind, Overwrite};
 use sordino_ring::ResidueMatrix;
@@ -21,7 +21,14 @@ fn key(context: &Context) -> EvaluationKey {
             ResidueMatrix::zeros(context.digits().len(), 16, width)
         })
         .collect();
-    EvaluationKey::from_parts(context, KeyId([7; 16]), [9; 32], bodies).unwrap()
+    EvaluationKey::from_parts(
+        context,
+        KeyId([7; 16]),
+        [9; 32],
+        KeySet::relinearization_only(),
+        bodies,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -34,7 +41,7 @@ fn key_files_round_trip() {
     assert_eq!(again.key_id(), key.key_id());
     assert_eq!(again.to_bytes().unwrap(), bytes);
     assert_eq!(
-        EvaluationKey::payload_bytes(context.parameters()),
+        EvaluationKey::payload_bytes(context.parameters(), key.key_set()),
         key.size_bytes() as u64
     );
     let path = folder.path().join("evaluation.key");

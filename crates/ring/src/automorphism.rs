@@ -9,6 +9,8 @@
 //! r(t') = 5^s·r(t) + (5^s - 1)/4 mod N. The low bits of r(t') depend on the low bits of r(t) only: a block of
 //! 2^k positions comes from one block, for every k. Blocks of eight are moved at a time.
 
+use std::ops::Range;
+
 use crate::{Error, NttTable, backend::Backend};
 
 /// Positions of a block that is moved as a whole.
@@ -88,7 +90,45 @@ impl Automorphism {
                 "a limb has as many residues as the ring degree"
             );
         }
-        (backend.limb.permute_blocks)(&self.sources, evaluations, image);
+        (backend.limb.permute_blocks)(&self.sources, 0, evaluations, image);
+    }
+
+    /// Where a strip of positions of an image comes from: a strip of the same length.
+    ///
+    /// # Panics
+    /// If the length is not a power of two of at least 8 that the start is a multiple of, or ends above N.
+    pub fn source_of(&self, strip: Range<usize>) -> Range<usize> {
+        let length = strip.len();
+        assert!(
+            length.is_power_of_two()
+                && length >= BLOCK
+                && strip.start.is_multiple_of(length)
+                && strip.end <= self.ring_degree,
+            "positions {strip:?} are no aligned strip of {}",
+            self.ring_degree
+        );
+        let inside = self.sources[strip.start / BLOCK].block as usize * BLOCK;
+        let start = inside - inside % length;
+        start..start + length
+    }
+
+    /// A strip of positions of the image, from the evaluations at the positions [`source_of`](Self::source_of) it.
+    ///
+    /// # Panics
+    /// As `source_of`, and if a slice is not as long as the strip.
+    pub fn apply_strip_into(
+        &self,
+        backend: &Backend,
+        strip: Range<usize>,
+        evaluations: &[u64],
+        image: &mut [u64],
+    ) {
+        let first = self.source_of(strip.clone()).start / BLOCK;
+        for length in [evaluations.len(), image.len()] {
+            assert_eq!(length, strip.len(), "residues of a strip");
+        }
+        let sources = &self.sources[strip.start / BLOCK..strip.end / BLOCK];
+        (backend.limb.permute_blocks)(sources, first as u32, evaluations, image);
     }
 }
 
@@ -146,6 +186,33 @@ mod tests {
         }
         // 5^p mod 64 = 1, 5, 25, 61, 49, 53, 9, 45, … up to sign, for N = 16.
         assert_eq!(rotation_order(16)[..8], [0, 2, 12, 1, 7, 5, 4, 9]);
+    }
+
+    #[test]
+    fn strips_come_from_strips() {
+        for (log, steps) in [(4, 1), (4, 15), (7, 3), (10, 511), (10, 1000)] {
+            let n = 1usize << log;
+            let automorphism = Automorphism::new(n, steps).unwrap();
+            let evaluations: Vec<u64> = (0..n as u64).collect();
+            for backend in crate::backend::available() {
+                let mut image = vec![0; n];
+                automorphism.apply_into(backend, &evaluations, &mut image);
+                for length in [8, 16, n / 2, n] {
+                    let mut strip_image = vec![0; length];
+                    for start in (0..n).step_by(length) {
+                        let strip = start..start + length;
+                        let source = &evaluations[automorphism.source_of(strip.clone())];
+                        automorphism.apply_strip_into(
+                            backend,
+                            strip.clone(),
+                            source,
+                            &mut strip_image,
+                        );
+                        assert_eq!(strip_image, image[strip]);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The public key for relinearization.
+//! The public keys for relinearization and rotations.
 
 use sordino_ckks::rows::rows_of;
 use sordino_ckks::seed::{Purpose, uniform};
-use sordino_ckks::{Context, EvaluationKey};
+use sordino_ckks::{Context, EvaluationKey, KeySet};
 use sordino_ring::sample::{self, SecretRng};
-use sordino_ring::{ResidueMatrix, pack};
+use sordino_ring::{Automorphism, ResidueMatrix, pack};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::key::public_bytes;
@@ -18,6 +18,7 @@ struct Scratch {
     wide_error: Vec<i64>,
     residues: Vec<u64>,
     product: Vec<u64>,
+    moved: Vec<u64>,
 }
 
 /// The relinearization key of a secret key, for the gadget of the parameters.
@@ -32,17 +33,45 @@ pub fn evaluation_key(
     key: &SecretKey,
     rng: &mut SecretRng,
 ) -> Result<EvaluationKey, Error> {
+    evaluation_key_for(context, key, &KeySet::relinearization_only(), rng)
+}
+
+/// The switching keys of a set, for the gadget of the parameters.
+///
+/// They are public: encryptions, digit by digit, of s² under s for relinearization, and of s under its images by the
+/// inverse automorphisms for rotations (circular security is assumed). Each serves all levels.
+///
+/// # Errors
+/// [`Error::Ckks`] if the parameters have no gadget, the set is empty or has rotations by N steps or more, or the key belongs to
+/// other parameters; [`Error::Entropy`].
+///
+/// # Cost
+/// A transform and an expansion a row and modulus, in parallel over rows: a row is a digit of one key.
+pub fn evaluation_key_for(
+    context: &Context,
+    key: &SecretKey,
+    key_set: &KeySet,
+    rng: &mut SecretRng,
+) -> Result<EvaluationKey, Error> {
     key.check(context)?;
     let digits = context.digits();
     if digits.is_empty() {
         return Err(sordino_ckks::Error::NoGadget.into());
     }
     let (limbs, n) = (context.all_limbs(), context.ring_degree());
+    key_set.check(n)?;
+    // None stands for relinearization; a rotation needs the inverse of its automorphism.
+    let mut automorphisms = Vec::with_capacity(key_set.len());
+    automorphisms.extend(key_set.relinearization().then_some(None));
+    for steps in key_set.rotations() {
+        automorphisms.push(Some(Automorphism::new(n, n - steps)?));
+    }
     let seed = public_bytes()?;
     let secret = key.evaluations(context, 0..limbs);
     let errors = rng.streams();
+    let rows = automorphisms.len() * digits.len();
     let mut bodies: Vec<_> = (0..limbs)
-        .map(|limb| ResidueMatrix::zeros(digits.len(), n, context.modulus(limb).byte_width()))
+        .map(|limb| ResidueMatrix::zeros(rows, n, context.modulus(limb).byte_width()))
         .collect();
     for_each_row(
         &mut rows_of(bodies.iter_mut()),
@@ -52,9 +81,11 @@ pub fn evaluation_key(
             wide_error: vec![0; n],
             residues: vec![0; n],
             product: vec![0; n],
+            moved: vec![0; n],
         },
         |scratch, index, rows| {
-            let digit = digits[index];
+            let digit = digits[index % digits.len()];
+            let automorphism = automorphisms[index / digits.len()].as_ref();
             sample::gaussian(&mut errors.fork(index as u64), &mut scratch.error);
             for (wide, &error) in scratch.wide_error.iter_mut().zip(&scratch.error) {
                 *wide = i64::from(error);
@@ -65,19 +96,27 @@ pub fn evaluation_key(
                     wide_error,
                     residues,
                     product,
+                    moved,
                     ..
                 } = scratch;
                 backend.reduce_i64_into(modulus, wide_error, residues);
                 context.table(limb).forward(residues);
-                let purpose = Purpose::Relinearization;
+                let purpose = Purpose::EvaluationKey;
                 uniform(&seed, purpose, limb, modulus).expand_row(index as u64, product);
-                backend.multiply_assign(modulus, product, secret);
+                match automorphism {
+                    None => moved.copy_from_slice(secret),
+                    Some(automorphism) => automorphism.apply_into(backend, secret, moved),
+                }
+                backend.multiply_assign(modulus, product, moved);
                 backend.sub_assign(modulus, residues, product);
                 if limb == digit.limb {
                     let special = context.special_modulus().map_or(1, |p| p.value());
                     let shift = modulus.pow(2, u64::from(digit.shift));
                     let factor = modulus.mul(modulus.reduce_u64(special), shift);
-                    backend.multiply_into(modulus, secret, secret, product);
+                    match automorphism {
+                        None => backend.multiply_into(modulus, secret, secret, product),
+                        Some(_) => product.copy_from_slice(secret),
+                    }
                     backend.multiply_scalar_add_assign(modulus, residues, product, factor);
                 }
                 pack(modulus.byte_width(), residues, bytes);
@@ -89,6 +128,7 @@ pub fn evaluation_key(
         context,
         key.key_id(),
         seed,
+        key_set.clone(),
         bodies,
     )?)
 }
@@ -115,37 +155,54 @@ mod tests {
         let context = Context::new(parameters, backend::portable()).unwrap();
         let mut rng = SecretRng::from_os().unwrap();
         let key = SecretKey::generate(&context, &mut rng).unwrap();
-        let public = evaluation_key(&context, &key, &mut rng).unwrap();
+        let key_set = KeySet::new(true, vec![1, 9, n - 1]).unwrap();
+        let public = evaluation_key_for(&context, &key, &key_set, &mut rng).unwrap();
         let payload = payload(&public);
         let (seed, mut rest) = payload.split_at(32);
         let seed: [u8; 32] = seed.try_into().unwrap();
         let secret = key.evaluations(&context, 0..context.all_limbs());
         let digits = context.digits();
-        // errors[digit] as found in each limb: b + a s - factor s^2, centred.
-        let mut errors: Vec<Vec<Vec<i64>>> = vec![vec![]; digits.len()];
+        // errors[row] as found in each limb: b + a s - factor s^2 or b + a s(X^(5^-steps)) - factor s, centred.
+        let mut errors: Vec<Vec<Vec<i64>>> = vec![vec![]; digits.len() * key_set.len()];
         for (limb, secret) in secret.chunks_exact(n).enumerate() {
             let modulus = context.modulus(limb);
             let width = modulus.byte_width();
-            for (index, digit) in digits.iter().enumerate() {
+            for (index, errors) in errors.iter_mut().enumerate() {
+                let digit = digits[index % digits.len()];
+                let rotation = (index / digits.len()).checked_sub(1);
+                let mut under = secret.to_vec();
+                if let Some(rotation) = rotation {
+                    let inverse = n - key_set.rotations()[rotation];
+                    Automorphism::new(n, inverse).unwrap().apply_into(
+                        context.backend(),
+                        secret,
+                        &mut under,
+                    );
+                }
                 let (body, others) = rest.split_at(n * width);
                 rest = others;
                 let (mut values, mut uniform) = (vec![0; n], vec![0; n]);
                 sordino_ring::unpack(width, body, &mut values);
-                let purpose = Purpose::Relinearization;
+                let purpose = Purpose::EvaluationKey;
                 sordino_ckks::seed::uniform(&seed, purpose, limb, modulus)
                     .expand_row(index as u64, &mut uniform);
-                for ((value, &a), &s) in values.iter_mut().zip(&uniform).zip(secret) {
-                    *value = modulus.add(*value, modulus.mul(a, s));
+                for (place, (value, &a)) in values.iter_mut().zip(&uniform).enumerate() {
+                    let s = secret[place];
+                    *value = modulus.add(*value, modulus.mul(a, under[place]));
                     if limb == digit.limb {
                         let special = special.first().copied().unwrap_or(1);
                         let factor =
                             (u128::from(special) << digit.shift) % u128::from(modulus.value());
-                        let square = modulus.mul(modulus.mul(s, s), factor as u64);
-                        *value = modulus.sub(*value, square);
+                        let message = if rotation.is_some() {
+                            s
+                        } else {
+                            modulus.mul(s, s)
+                        };
+                        *value = modulus.sub(*value, modulus.mul(message, factor as u64));
                     }
                 }
                 context.table(limb).inverse(&mut values);
-                errors[index].push(values.iter().map(|&v| modulus.center(v)).collect());
+                errors.push(values.iter().map(|&v| modulus.center(v)).collect());
             }
         }
         for (index, limbs) in errors.iter().enumerate() {

@@ -22,6 +22,6 @@ mod schedule;
 pub use decrypt::decrypt;
 pub use encrypt::encrypt;
 pub use error::Error;
-pub use evaluation_key::evaluation_key;
+pub use evaluation_key::{evaluation_key, evaluation_key_for};
 pub use key::SecretKey;
 pub use key_file::SecretKeyMetadata;

@@ -9,8 +9,12 @@ mod columns;
 mod product;
 mod relinearize;
 mod rescale;
+mod rotate;
+mod rotated_sums;
+mod vectors;
 
 pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
+pub use rotate::RotatedTerm;
 
 use crate::{Ciphertexts, Context, Error};
 

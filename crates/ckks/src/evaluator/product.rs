@@ -119,7 +119,7 @@ fn quarters(scratch: &mut [u64]) -> [&mut [u64]; 4] {
     [a, b, c, d]
 }
 
-fn check_two_components(what: &'static str, a: &Ciphertexts) -> Result<(), Error> {
+pub(super) fn check_two_components(what: &'static str, a: &Ciphertexts) -> Result<(), Error> {
     if a.components() == 2 {
         Ok(())
     } else {

@@ -15,6 +15,8 @@ const LARGEST_BLOCK: usize = 4;
 struct KeySwitch<'a> {
     context: &'a Context,
     key: &'a EvaluationKey,
+    /// Where the digits of the key for relinearization start.
+    first_row: usize,
     limbs: usize,
     /// Division by the special prime, with that gadget.
     division: Option<Division>,
@@ -42,8 +44,8 @@ impl Context {
     /// [`noise::relinearization`](crate::noise::relinearization).
     ///
     /// # Errors
-    /// [`Error::Components`] unless there are three, [`Error::NoGadget`], [`Error::ParametersMismatch`] for the
-    /// ciphertexts or the key.
+    /// [`Error::Components`] unless there are three, [`Error::MissingRelinearization`], [`Error::ParametersMismatch`]
+    /// for the ciphertexts or the key.
     ///
     /// # Cost
     /// With ℓ limbs: ℓ² + 3ℓ + 2 transforms a ciphertext with a special prime, ℓ + Dℓ with D small digits.
@@ -53,13 +55,7 @@ impl Context {
         key: &EvaluationKey,
     ) -> Result<Ciphertexts, Error> {
         self.check_parameters("relinearization", &a)?;
-        if key.parameters() != self.digest() {
-            return Err(Error::ParametersMismatch {
-                what: "the evaluation key",
-                expected: self.digest(),
-                found: key.parameters(),
-            });
-        }
+        key.check(self)?;
         if a.components() != 3 {
             return Err(Error::Components {
                 what: "relinearization",
@@ -72,6 +68,7 @@ impl Context {
         let switch = KeySwitch {
             context: self,
             key,
+            first_row: key.relinearization_row()?,
             limbs,
             division: (!special.is_empty()).then(|| Division::new(self, special, limbs)),
         };
@@ -159,8 +156,9 @@ impl KeySwitch<'_> {
             if digit.limb >= limbs {
                 break;
             }
-            self.key.bodies[target].unpack_row_into(index, &mut scratch.body);
-            self.key.uniform[target].unpack_row_into(index, &mut scratch.uniform);
+            let row = self.first_row + index;
+            self.key.bodies[target].unpack_row_into(row, &mut scratch.body);
+            self.key.uniform[target].unpack_row_into(row, &mut scratch.uniform);
             let centred = &scratch.centred[digit.limb * block * n..][..block * n];
             for ((row, centred), sums) in rows
                 .chunks_exact(3 * limbs)
@@ -213,7 +211,7 @@ impl KeySwitch<'_> {
     }
 }
 
-fn center_into(modulus: &Modulus, residues: &[u64], centred: &mut [i64]) {
+pub(super) fn center_into(modulus: &Modulus, residues: &[u64], centred: &mut [i64]) {
     for (centred, &residue) in centred.iter_mut().zip(residues) {
         *centred = modulus.center(residue);
     }

@@ -461,18 +461,18 @@ fn unfold(twist: &Twist, a: &mut [u64]) {
     back[0] = portable::Constant::<SHIFT>::new(&twist.modulus, twist.inverse_middle).times(back[0]);
 }
 
-fn permute_blocks(sources: &[BlockSource], a: &[u64], out: &mut [u64]) {
+fn permute_blocks(sources: &[BlockSource], first: u32, a: &[u64], out: &mut [u64]) {
     #[target_feature(enable = "avx512f")]
-    fn groups(sources: &[BlockSource], a: &[[u64; LANES]], out: &mut [[u64; LANES]]) {
+    fn groups(sources: &[BlockSource], first: u32, a: &[[u64; LANES]], out: &mut [[u64; LANES]]) {
         for (out, source) in out.iter_mut().zip(sources) {
             let places = u64::from_le_bytes(source.places) as i64;
             let places = _mm512_cvtepu8_epi64(_mm_cvtsi64_si128(places));
-            let block = load(&a[source.block as usize]);
+            let block = load(&a[(source.block - first) as usize]);
             store(out, _mm512_permutexvar_epi64(places, block));
         }
     }
     // SAFETY: `KERNEL` is reachable only where `supported` found these instructions.
-    unsafe { groups(sources, a.as_chunks().0, out.as_chunks_mut().0) };
+    unsafe { groups(sources, first, a.as_chunks().0, out.as_chunks_mut().0) };
 }
 
 fn cumulative_lookup(thresholds: &[u64], random: &[u64], out: &mut [i32]) {

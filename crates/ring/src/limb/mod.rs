@@ -30,8 +30,9 @@ pub(crate) struct Kernel {
     pub(crate) reduce_i64_into: fn(&Modulus, &[i64], &mut [u64]),
     pub(crate) fold: fn(&Twist, &mut [u64]),
     pub(crate) unfold: fn(&Twist, &mut [u64]),
-    /// Eight results at a time from the block and the places of their source; all blocks exist.
-    pub(crate) permute_blocks: fn(&[BlockSource], &[u64], &mut [u64]),
+    /// Eight results at a time from the block and the places of their source; blocks are counted from a first one, which
+    /// the residues start with, and all exist.
+    pub(crate) permute_blocks: fn(&[BlockSource], u32, &[u64], &mut [u64]),
     /// Width, packed bytes, residues; exactly as long as each other, width 1 to 8.
     pub(crate) unpack: fn(usize, &[u8], &mut [u64]),
     pub(crate) pack: fn(usize, &[u64], &mut [u8]),

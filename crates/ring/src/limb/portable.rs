@@ -202,10 +202,10 @@ pub(super) fn reduce_i64_into(modulus: &Modulus, a: &[i64], out: &mut [u64]) {
     }
 }
 
-fn permute_blocks(sources: &[BlockSource], a: &[u64], out: &mut [u64]) {
+fn permute_blocks(sources: &[BlockSource], first: u32, a: &[u64], out: &mut [u64]) {
     let (blocks, outputs) = (a.as_chunks::<8>().0, out.as_chunks_mut::<8>().0);
     for (out, source) in outputs.iter_mut().zip(sources) {
-        let block = &blocks[source.block as usize];
+        let block = &blocks[(source.block - first) as usize];
         *out = source.places.map(|place| block[usize::from(place & 7)]);
     }
 }
