@@ -7,6 +7,9 @@
 //! In evaluation form all of this acts on positions, except for σ, which takes a strip of positions to another strip
 //! ([`Automorphism::source_of`]). So a thread makes a strip of all outputs, with sums that stay in its cache.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use rayon::prelude::*;
 use sordino_ring::{Automorphism, ResidueMatrix, StripMut, pack, unpack};
 
@@ -17,7 +20,7 @@ use crate::gadget::Digit;
 use crate::{Ciphertexts, Context, EvaluationKey, Plaintexts};
 
 /// Positions that a thread works on at a time.
-const STRIP: usize = 512;
+const STRIP: usize = 1024;
 
 /// A rotated input and the sums that it is a term of.
 pub(super) struct Rotation<'a> {
@@ -28,13 +31,38 @@ pub(super) struct Rotation<'a> {
     pub(super) uses: Vec<(usize, Option<usize>)>,
 }
 
+/// Rotations that are switched together, so that a sum is reduced once for all of them.
+const GROUP: usize = 8;
+
+/// Some rotations and what they are terms of.
+struct Group<'a> {
+    rotations: &'a [Rotation<'a>],
+    /// Each output with its terms: a place in the group, and the row of a plaintext.
+    outputs: Vec<(usize, Vec<(usize, Option<usize>)>)>,
+}
+
+impl<'a> Group<'a> {
+    fn new(rotations: &'a [Rotation<'a>]) -> Self {
+        let mut outputs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (place, rotation) in rotations.iter().enumerate() {
+            for &(output, plaintext) in &rotation.uses {
+                outputs.entry(output).or_default().push((place, plaintext));
+            }
+        }
+        Self {
+            rotations,
+            outputs: outputs.into_iter().collect(),
+        }
+    }
+}
+
 /// One call.
 pub(super) struct RotatedSums<'a> {
     context: &'a Context,
     a: &'a Ciphertexts,
     plaintexts: Option<&'a Plaintexts>,
     key: &'a EvaluationKey,
-    rotations: &'a [Rotation<'a>],
+    groups: Vec<Group<'a>>,
     /// Inputs of which digits are needed, in rising order.
     switched: Vec<usize>,
     /// The digits of the limbs that there are.
@@ -47,10 +75,11 @@ pub(super) struct RotatedSums<'a> {
 struct Scratch {
     /// Output, half, position.
     sums: Vec<u64>,
-    /// A switched strip, by halves, before and after the automorphism.
+    /// A switched strip before the automorphism, by halves.
     switched: Vec<u64>,
-    moved: Vec<u64>,
-    factor: Vec<u64>,
+    /// The rotated strips of a group: place, half, position.
+    terms: Vec<u64>,
+    unpacked: Vec<u64>,
 }
 
 impl<'a> RotatedSums<'a> {
@@ -76,7 +105,7 @@ impl<'a> RotatedSums<'a> {
             a,
             plaintexts,
             key,
-            rotations,
+            groups: rotations.chunks(GROUP).map(Group::new).collect(),
             switched,
             digits: &digits[..digits.partition_point(|digit| digit.limb < a.limbs())],
             division: divides.then(|| Division::new(context, special, a.limbs())),
@@ -179,8 +208,8 @@ impl<'a> RotatedSums<'a> {
             || Scratch {
                 sums: vec![0; 2 * outputs * length],
                 switched: vec![0; 2 * length],
-                moved: vec![0; 2 * length],
-                factor: vec![0; length],
+                terms: vec![0; GROUP * 2 * length],
+                unpacked: vec![0; length],
             },
             |scratch, (index, (first, second))| {
                 self.sum_strip(target, index * length, digits, scratch, [first, second]);
@@ -223,108 +252,131 @@ impl<'a> RotatedSums<'a> {
     ) {
         let (modulus, backend) = (self.context.modulus(target), self.context.backend());
         let (width, length) = (modulus.byte_width(), halves[0].columns());
-        scratch.sums.fill(0);
-        for rotation in self.rotations {
-            let Some(term) = self.switch(target, start, digits, rotation, scratch) else {
-                continue;
-            };
-            let term = if term {
-                &scratch.moved
-            } else {
-                &scratch.switched
-            };
-            for &(output, plaintext) in &rotation.uses {
-                let sums = &mut scratch.sums[2 * output * length..][..2 * length];
-                match (self.plaintexts, plaintext) {
-                    (Some(plaintexts), Some(row)) => {
-                        let row = plaintexts.of_modulus(self.context, target).row(row);
-                        unpack(
-                            width,
-                            &row[start * width..][..length * width],
-                            &mut scratch.factor,
+        let strip = start..start + length;
+        let packed = strip.start * width..strip.end * width;
+        let weights = self
+            .plaintexts
+            .map(|plaintexts| plaintexts.of_modulus(self.context, target));
+        let Scratch {
+            sums,
+            switched,
+            terms,
+            unpacked,
+        } = scratch;
+        sums.fill(0);
+        for group in &self.groups {
+            for (rotation, term) in group
+                .rotations
+                .iter()
+                .zip(terms.chunks_exact_mut(2 * length))
+            {
+                match rotation.key {
+                    Some((row, automorphism)) => {
+                        let source = automorphism.source_of(strip.clone());
+                        switched.fill(0);
+                        self.add_switched(
+                            target,
+                            source.clone(),
+                            digits,
+                            (rotation.input, row),
+                            switched,
                         );
-                        for (sums, term) in
-                            sums.chunks_exact_mut(length).zip(term.chunks_exact(length))
+                        let first = &mut switched[..length];
+                        self.add_component(target, source, (rotation.input, 0), unpacked, first);
+                        for (from, to) in switched
+                            .chunks_exact(length)
+                            .zip(term.chunks_exact_mut(length))
                         {
-                            backend.multiply_add_assign(modulus, sums, term, &scratch.factor);
+                            automorphism.apply_strip_into(backend, strip.clone(), from, to);
                         }
                     }
-                    _ => backend.add_assign(modulus, sums, term),
+                    None => {
+                        term.fill(0);
+                        for (component, half) in term.chunks_exact_mut(length).enumerate() {
+                            let place = (rotation.input, component);
+                            self.add_component(target, strip.clone(), place, unpacked, half);
+                        }
+                    }
+                }
+            }
+            for (output, uses) in &group.outputs {
+                let sums = &mut sums[2 * output * length..][..2 * length];
+                for (half, sums) in sums.chunks_exact_mut(length).enumerate() {
+                    let term = |place: usize| &terms[(2 * place + half) * length..][..length];
+                    let Some(weights) = weights else {
+                        for &(place, _) in uses {
+                            backend.add_assign(modulus, sums, term(place));
+                        }
+                        continue;
+                    };
+                    let weight = |row: usize| &weights.row(row)[packed.clone()];
+                    let products: Vec<_> = uses
+                        .iter()
+                        .filter_map(|&(place, row)| Some((term(place), weight(row?))))
+                        .collect();
+                    backend.add_packed_products(modulus, sums, &products);
                 }
             }
         }
-        for (output, sums) in scratch.sums.chunks_exact(2 * length).enumerate() {
+        for (output, sums) in sums.chunks_exact(2 * length).enumerate() {
             for (half, sums) in halves.iter_mut().zip(sums.chunks_exact(length)) {
                 pack(width, sums, half.row_mut(output));
             }
         }
     }
 
-    /// A strip of a rotated input, times the special prime; none where that is zero.
-    ///
-    /// It is in `scratch.moved` or, where the result is false, in `scratch.switched`.
-    fn switch(
+    /// sums += Σ digit · (b, a), for a strip of an input and the key that starts at a row.
+    fn add_switched(
         &self,
         target: usize,
-        start: usize,
+        strip: Range<usize>,
         digits: &[u64],
-        rotation: &Rotation<'_>,
-        scratch: &mut Scratch,
-    ) -> Option<bool> {
+        (input, first_row): (usize, usize),
+        sums: &mut [u64],
+    ) {
+        let modulus = self.context.modulus(target);
+        let (n, width) = (self.context.ring_degree(), modulus.byte_width());
+        let packed = strip.start * width..strip.end * width;
+        let input = self.switched.partition_point(|&switched| switched < input);
+        let digits = &digits[input * self.digits.len() * n..][..self.digits.len() * n];
+        for (half, sums) in [&self.key.bodies, &self.key.uniform]
+            .into_iter()
+            .zip(sums.chunks_exact_mut(strip.len()))
+        {
+            let rows = (first_row..).map(|row| &half[target].row(row)[packed.clone()]);
+            let digits = digits.chunks_exact(n).map(|digit| &digit[strip.clone()]);
+            let products: Vec<_> = digits.zip(rows).collect();
+            let backend = self.context.backend();
+            backend.add_packed_products(modulus, sums, &products);
+        }
+    }
+
+    /// sum += P · component, for a strip of an input; without P where nothing will be divided by it.
+    fn add_component(
+        &self,
+        target: usize,
+        strip: Range<usize>,
+        (input, component): (usize, usize),
+        unpacked: &mut [u64],
+        sum: &mut [u64],
+    ) {
+        if target == self.context.limbs() {
+            return;
+        }
         let (modulus, backend) = (self.context.modulus(target), self.context.backend());
-        let (width, length) = (modulus.byte_width(), scratch.factor.len());
-        let special = target == self.context.limbs();
-        let strip = start..start + length;
-        let (first_row, automorphism) = match rotation.key {
-            Some((row, automorphism)) => (row, Some(automorphism)),
-            None if special => return None,
-            None => (0, None),
-        };
-        let source = automorphism.map_or(strip.clone(), |moved| moved.source_of(strip.clone()));
-        let packed = source.start * width..source.end * width;
-        scratch.switched.fill(0);
-        if automorphism.is_some() {
-            let input = self.switched.binary_search(&rotation.input).ok()?;
-            let n = self.context.ring_degree();
-            for index in 0..self.digits.len() {
-                let digit = &digits[(input * self.digits.len() + index) * n..][..n][source.clone()];
-                for (half, sums) in [&self.key.bodies, &self.key.uniform]
-                    .into_iter()
-                    .zip(scratch.switched.chunks_exact_mut(length))
-                {
-                    let row = &half[target].row(first_row + index)[packed.clone()];
-                    unpack(width, row, &mut scratch.factor);
-                    backend.multiply_add_assign(modulus, sums, digit, &scratch.factor);
-                }
+        let width = modulus.byte_width();
+        let row = self.a.parts[component][target].row(input);
+        unpack(
+            width,
+            &row[strip.start * width..strip.end * width],
+            unpacked,
+        );
+        match self.division.as_ref().and(self.context.special_modulus()) {
+            Some(special) => {
+                let special = modulus.reduce_u64(special.value());
+                backend.multiply_scalar_add_assign(modulus, sum, unpacked, special);
             }
+            None => backend.add_assign(modulus, sum, unpacked),
         }
-        if !special {
-            let components = if automorphism.is_some() { 1 } else { 2 };
-            let p = self.division.as_ref().and(self.context.special_modulus());
-            for (part, sums) in self.a.parts[..components]
-                .iter()
-                .zip(scratch.switched.chunks_exact_mut(length))
-            {
-                let row = &part[target].row(rotation.input)[packed.clone()];
-                unpack(width, row, &mut scratch.factor);
-                match p {
-                    Some(p) => {
-                        let p = modulus.reduce_u64(p.value());
-                        backend.multiply_scalar_add_assign(modulus, sums, &scratch.factor, p);
-                    }
-                    None => backend.add_assign(modulus, sums, &scratch.factor),
-                }
-            }
-        }
-        if let Some(automorphism) = automorphism {
-            for (from, to) in scratch
-                .switched
-                .chunks_exact(length)
-                .zip(scratch.moved.chunks_exact_mut(length))
-            {
-                automorphism.apply_strip_into(backend, strip.clone(), from, to);
-            }
-        }
-        Some(automorphism.is_some())
     }
 }

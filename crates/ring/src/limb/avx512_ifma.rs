@@ -32,6 +32,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     screen: packed::screen,
     is_canonical: packed::is_canonical,
     square_rows: packed::square_rows,
+    add_packed_products: packed::add_packed_products,
     cumulative_lookup,
 };
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes, splat};
+use super::{Factor, LANES, Lanes, SHIFT, load, splat, store};
 use crate::{Modulus, limb::portable, residue_bytes::avx512_vbmi};
 
 /// Byte positions that spread eight packed residues of W bytes over 64-bit lanes, and that close the gaps again.
@@ -193,4 +193,75 @@ pub(super) fn square_rows(
             rows(modulus, row_bytes, constants, components)
         )
     };
+}
+
+/// Products that are summed before a reduction: with q below 2^50 their low halves stay below 2^55 and their high ones
+/// below 2^51.
+const UNREDUCED: usize = 8;
+
+impl Lanes {
+    /// low + 2^52 · high mod q, for any low and for high below 2^51; `radix` is 2^52 mod q and `reciprocal` the
+    /// quotient of 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn reduce_sum(
+        self,
+        radix: Factor,
+        reciprocal: __m512i,
+        low: __m512i,
+        high: __m512i,
+    ) -> __m512i {
+        let high = _mm512_add_epi64(high, _mm512_srli_epi64::<SHIFT>(low));
+        let low = _mm512_and_si512(low, self.mask);
+        let (high, low) = (
+            self.times_lazy(radix, high),
+            self.reduce_lazy(reciprocal, low),
+        );
+        self.below_four(_mm512_add_epi64(high, low))
+    }
+}
+
+pub(super) fn add_packed_products(
+    modulus: &Modulus,
+    sum: &mut [u64],
+    products: &[(&[u64], &[u8])],
+) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512ifma")]
+    fn groups<const W: usize>(
+        modulus: &Modulus,
+        sum: &mut [[u64; LANES]],
+        products: &[(&[u64], &[u8])],
+    ) {
+        let (layout, lanes) = (Layout::<W>::new(), Lanes::new(modulus));
+        let radix = Factor::new(modulus, modulus.reduce_u64(1 << SHIFT));
+        let reciprocal = splat(modulus.shoup_quotient(1, SHIFT));
+        let count = sum.len();
+        for products in products.chunks(UNREDUCED) {
+            for (a, b) in products {
+                assert!(a.len() >= count * LANES && b.len() >= count * LANES * W);
+            }
+            for (group, sum) in sum.iter_mut().enumerate() {
+                let (mut low, mut high) = (load(sum), splat(0));
+                for (a, b) in products {
+                    // SAFETY: both slices have this group, as was checked before the loop.
+                    let (a, b) = unsafe {
+                        let a = a.as_ptr().add(group * LANES).cast();
+                        let b = b.as_ptr().add(group * LANES * W);
+                        (_mm512_loadu_si512(a), layout.load(b))
+                    };
+                    low = _mm512_madd52lo_epu64(low, a, b);
+                    high = _mm512_madd52hi_epu64(high, a, b);
+                }
+                store(sum, lanes.reduce_sum(radix, reciprocal, low, high));
+            }
+        }
+    }
+    let width = modulus.byte_width();
+    let (whole, tail) = sum.as_chunks_mut::<LANES>();
+    let done = whole.len() * LANES;
+    // SAFETY: the table is reachable only where `supported` found these instructions.
+    unsafe { for_width!(width, groups(modulus, whole, products)) };
+    for (a, b) in products {
+        portable::add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) mod portable;
 use crate::{Modulus, ResidueMatrix, automorphism::BlockSource, backend::Backend, ntt::Twist};
 
 type SquareRows = fn(&Modulus, usize, &[[u64; 2]], [&mut [u8]; 3]);
+type AddPackedProducts = fn(&Modulus, &mut [u64], &[(&[u64], &[u8])]);
 
 /// The functions behind the methods; lengths are checked before they are called.
 pub(crate) struct Kernel {
@@ -43,6 +44,8 @@ pub(crate) struct Kernel {
     pub(crate) is_canonical: fn(&Modulus, &[u8]) -> bool,
     /// Modulus, bytes of a row, (bias, shift) of each row, packed c0, c1 and c2: [`Backend::square_rows`].
     pub(crate) square_rows: SquareRows,
+    /// Modulus, sums, (residues, packed residues) of each product: [`Backend::add_packed_products`].
+    pub(crate) add_packed_products: AddPackedProducts,
     /// out = ± the number of thresholds not above the low 63 bits; the sign is the top bit.
     pub(crate) cumulative_lookup: fn(&[u64], &[u64], &mut [i32]),
 }
@@ -96,6 +99,23 @@ impl Backend {
         same_length(a.len(), b.len());
         same_length(a.len(), sum.len());
         (self.limb.multiply_add_assign)(modulus, sum, a, b);
+    }
+
+    /// sum += Σ a · b over pairs (a, packed b), position by position.
+    ///
+    /// # Cost
+    /// With AVX-512 IFMA one reduction for eight products, and nothing is unpacked to memory.
+    pub fn add_packed_products(
+        &self,
+        modulus: &Modulus,
+        sum: &mut [u64],
+        products: &[(&[u64], &[u8])],
+    ) {
+        for (a, b) in products {
+            same_length(a.len(), sum.len());
+            same_length(b.len(), sum.len() * modulus.byte_width());
+        }
+        (self.limb.add_packed_products)(modulus, sum, products);
     }
 
     /// a += c at every position: in evaluation form this adds the constant polynomial c.
@@ -237,6 +257,33 @@ mod tests {
                     let mut found = vec![0; columns];
                     component.unpack_row_into(row, &mut found);
                     prop_assert_eq!(&found, x);
+                }
+            }
+            let unpacked: Vec<Vec<u64>> = (0..rows)
+                .map(|row| {
+                    let mut residues = vec![0; columns];
+                    start[1].unpack_row_into(row, &mut residues);
+                    residues
+                })
+                .collect();
+            // More than what is summed without a reduction.
+            let products: Vec<_> = (0..20)
+                .map(|k| (&unpacked[k % rows][..], start[0].row((k + k / rows) % rows)))
+                .collect();
+            let summed = |backend: &backend::Backend, count: usize| {
+                let mut sum = unpacked[0].clone();
+                backend.add_packed_products(&q, &mut sum, &products[..count]);
+                sum
+            };
+            for count in [0, 1, 7, 8, 9, 20] {
+                let mut expected = unpacked[0].clone();
+                for (a, b) in &products[..count] {
+                    let mut factor = vec![0; columns];
+                    crate::unpack(width, b, &mut factor);
+                    backend::portable().multiply_add_assign(&q, &mut expected, a, &factor);
+                }
+                for backend in backend::available() {
+                    prop_assert_eq!(&summed(backend, count), &expected, "{}", backend.name);
                 }
             }
             let candidates: Vec<u8> = residues

@@ -26,6 +26,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
     screen,
     is_canonical,
     square_rows,
+    add_packed_products,
     cumulative_lookup,
 };
 
@@ -105,6 +106,28 @@ pub(super) fn square_shifted_assign(
         *c2 = modulus.mul(*c1, *c1);
         *c1 = modulus.mul(*c1, doubled);
         *c0 = modulus.mul(*c0, shifted);
+    }
+}
+
+pub(super) fn add_packed_products(
+    modulus: &Modulus,
+    sum: &mut [u64],
+    products: &[(&[u64], &[u8])],
+) {
+    /// Residues that are unpacked at a time.
+    const PIECE: usize = 64;
+    let width = modulus.byte_width();
+    let mut factor = [0; PIECE];
+    for (a, b) in products {
+        for ((sum, a), b) in sum
+            .chunks_mut(PIECE)
+            .zip(a.chunks(PIECE))
+            .zip(b.chunks(PIECE * width))
+        {
+            let factor = &mut factor[..sum.len()];
+            residue_bytes::portable::unpack(width, b, factor);
+            multiply_add_assign(modulus, sum, a, factor);
+        }
     }
 }
 
