@@ -5,7 +5,7 @@ mod common;
 use common::{toy, uniform};
 use sordino_ckks::{
     Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Gadget, KeyId, KeySet,
-    Parameters, Scale, SeededCiphertexts,
+    Parameters, RotatedTerm, Scale, SeededCiphertexts,
 };
 use sordino_ring::linear::{LinearMap, PreparedLinearMap, Tile, WeightWidth};
 use sordino_ring::{ResidueMatrix, backend};
@@ -13,7 +13,8 @@ use sordino_ring::{ResidueMatrix, backend};
 /// A little network: every kind of operation, on 11 ciphertexts (an odd number, to leave ragged blocks).
 fn evaluate(context: &Context) -> Vec<Ciphertexts> {
     let rows = 11;
-    let digits = context.digits().len();
+    let key_set = KeySet::new(true, vec![1, 5, context.ring_degree() - 1]).unwrap();
+    let digits = context.digits().len() * key_set.len();
     // Any residues make a key here: only equal bytes are asked for.
     let bodies = (0..context.all_limbs())
         .map(|limb| {
@@ -22,21 +23,17 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
             let mut matrix = ResidueMatrix::zeros(digits, n, modulus.byte_width());
             for row in 0..digits {
                 let residues: Vec<_> = (0..n as u64)
-                    .map(|k| modulus.reduce_u64((k + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> row))
+                    .map(|k| {
+                        modulus
+                            .reduce_u64((k + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (row % 60))
+                    })
                     .collect();
                 matrix.pack_row_from(row, &residues);
             }
             matrix
         })
         .collect();
-    let key = EvaluationKey::from_parts(
-        context,
-        KeyId([1; 16]),
-        [2; 32],
-        KeySet::relinearization_only(),
-        bodies,
-    )
-    .unwrap();
+    let key = EvaluationKey::from_parts(context, KeyId([1; 16]), [2; 32], key_set, bodies).unwrap();
     let weights = (0..rows * rows)
         .map(|k| ((k * 89) % 255) as i16 - 127)
         .collect();
@@ -64,6 +61,7 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
     let group = context.rescale(square, 2).unwrap();
     let difference = context.sub(&a, &b).unwrap();
     let (run, single) = columns(context, &a, &map, &shift);
+    let [products, folds] = rotated(context, &a, &key);
     assert!(
         run == single,
         "a run of column operations is its single operations"
@@ -77,7 +75,40 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
         group,
         difference,
         run,
+        products,
+        folds,
     ]
+}
+
+/// Sums of rotations with and without plaintexts, at two levels.
+fn rotated(context: &Context, a: &Ciphertexts, key: &EvaluationKey) -> [Ciphertexts; 2] {
+    let n = context.ring_degree();
+    let steps = [0, 1, 5, n - 1];
+    let terms = |output: usize, count: usize| -> Vec<_> {
+        (0..count)
+            .map(|k| RotatedTerm {
+                input: (output + k) % 11,
+                steps: steps[(3 * output + k) % 4],
+                plaintext: Some(k % 5),
+            })
+            .collect()
+    };
+    let outputs: Vec<_> = (0..3).map(|output| terms(output, 9 + output)).collect();
+    let slots: Vec<f64> = (0..5 * n).map(|k| (k as f64).sin()).collect();
+    let scale = Scale::new(1e4).unwrap();
+    let plaintexts = context
+        .encode_plaintexts(&slots, scale, context.limbs())
+        .unwrap();
+    let low = context.drop_limbs(a.clone(), 1).unwrap();
+    let products = context
+        .sum_rotated(&low, &outputs, Some(&plaintexts), key)
+        .unwrap();
+    let mut folds = outputs;
+    for term in folds.iter_mut().flatten() {
+        term.plaintext = None;
+    }
+    let folds = context.sum_rotated(a, &folds, None, key).unwrap();
+    [products, folds]
 }
 
 /// Layer, layer, square, layer and layer, square, all at once and one by one.

@@ -15,20 +15,18 @@ fn context() -> Context {
 }
 
 fn key(context: &Context) -> EvaluationKey {
+    key_for(context, KeySet::relinearization_only())
+}
+
+fn key_for(context: &Context, key_set: KeySet) -> EvaluationKey {
+    let rows = context.digits().len() * key_set.len();
     let bodies = (0..context.all_limbs())
         .map(|limb| {
             let width = context.modulus(limb).byte_width();
-            ResidueMatrix::zeros(context.digits().len(), 16, width)
+            ResidueMatrix::zeros(rows, 16, width)
         })
         .collect();
-    EvaluationKey::from_parts(
-        context,
-        KeyId([7; 16]),
-        [9; 32],
-        KeySet::relinearization_only(),
-        bodies,
-    )
-    .unwrap()
+    EvaluationKey::from_parts(context, KeyId([7; 16]), [9; 32], key_set, bodies).unwrap()
 }
 
 #[test]
@@ -49,6 +47,89 @@ fn key_files_round_trip() {
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert!(key.write_file(&path, Overwrite::Refuse).is_err());
     EvaluationKey::read_file(&context, &path).unwrap();
+}
+
+#[test]
+fn keys_for_rotations_are_checked() {
+    let context = context();
+    let key_set = KeySet::new(false, vec![2, 3, 15]).unwrap();
+    let key = key_for(&context, key_set.clone());
+    let parameters = context.parameters();
+    assert_eq!(
+        EvaluationKey::payload_bytes(parameters, &key_set),
+        key.size_bytes() as u64
+    );
+    let bytes = key.to_bytes().unwrap();
+    let again = EvaluationKey::from_bytes(&context, &bytes).unwrap();
+    assert_eq!(again.key_set(), &key_set);
+    assert_eq!(again.to_bytes().unwrap(), bytes);
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1 << (place % 8);
+        assert!(EvaluationKey::from_bytes(&context, &damaged).is_err());
+        assert!(EvaluationKey::from_bytes(&context, &bytes[..place]).is_err());
+    }
+
+    let limits = container::Limits {
+        metadata_bytes: 1 << 16,
+        payload_bytes: 1 << 20,
+    };
+    let good: container::Contents<serde_json::Value> =
+        container::from_bytes(&bytes, Kind::EvaluationKey, limits).unwrap();
+    let read = |rotations: serde_json::Value, payload: &[u8]| {
+        let mut metadata = good.metadata.clone();
+        metadata["key_set"]["rotations"] = rotations;
+        let bytes = container::to_bytes(Kind::EvaluationKey, &metadata, payload).unwrap();
+        EvaluationKey::from_bytes(&context, &bytes).map(|_| ())
+    };
+    read(vec![2, 3, 15].into(), &good.payload).unwrap();
+    read(vec![1, 3, 14].into(), &good.payload).unwrap();
+    for wrong in [
+        vec![0, 3, 15],
+        vec![3, 2, 15],
+        vec![2, 2, 15],
+        vec![2, 3, 1 << 20],
+    ] {
+        let error = read(wrong.into(), &good.payload).unwrap_err().to_string();
+        assert!(error.contains("rising order"), "{error}");
+    }
+    assert!(matches!(
+        read(vec![2, 3, 16].into(), &good.payload),
+        Err(Error::Rotations { steps: 16, .. })
+    ));
+    let many: Vec<u32> = (1..=1025).collect();
+    assert!(read(many.into(), &good.payload).is_err());
+    assert!(matches!(
+        read(Vec::<u32>::new().into(), &good.payload),
+        Err(Error::Count { .. })
+    ));
+    // As many bytes as the parameters allow some set, but not this one.
+    for (rotations, size) in [
+        (vec![2, 3], good.payload.len()),
+        (vec![1, 2, 3, 15], good.payload.len()),
+        (vec![2, 3, 15], good.payload.len() - 1),
+        (vec![2, 3, 15], good.payload.len() + 1),
+        (vec![2, 3, 15], 0),
+    ] {
+        let mut payload = good.payload.clone();
+        payload.resize(size, 0);
+        let error = read(rotations.into(), &payload).unwrap_err();
+        assert!(matches!(error, Error::Container(_)), "{error}");
+    }
+    let steps = |set: &KeySet, steps| {
+        let two = uniform(&context, 1, 1, 2, 2);
+        context.rotate(&two, steps, &key_for(&context, set.clone()))
+    };
+    steps(&key_set, 15).unwrap();
+    assert!(matches!(
+        steps(&key_set, 4),
+        Err(Error::MissingRotation { steps: 4 })
+    ));
+    let three = uniform(&context, 1, 1, 3, 2);
+    assert!(matches!(
+        context.relinearize(three, &key),
+        Err(Error::MissingRelinearization)
+    ));
 }
 
 #[test]

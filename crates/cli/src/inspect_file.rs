@@ -211,11 +211,16 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: EvaluationKeyMetadata = typed(path, header)?;
     let digest = metadata.parameters_digest;
     let checked = checked(path, metadata.parameters, digest)?;
-    expect_payload(path, header, EvaluationKey::payload_bytes(&checked))?;
+    expect_payload(
+        path,
+        header,
+        EvaluationKey::payload_bytes(&checked, &metadata.key_set),
+    )?;
     let moduli = checked.primes().len() + checked.special_primes().len();
     let details = json!({
         "parents": {"parameters": digest},
         "key_id": metadata.key_id,
+        "key_set": metadata.key_set,
         "scales": {},
         "shapes": {
             "digits": checked.digits().len(),

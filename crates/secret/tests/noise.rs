@@ -8,8 +8,9 @@
 mod common;
 
 use common::{Party, context, errors, scale, secure, toy, values, worst};
-use sordino_ckks::{Ciphertexts, Context, Gadget, noise};
-use sordino_secret::evaluation_key;
+use sordino_ckks::{Ciphertexts, Context, Gadget, KeySet, Plaintexts, RotatedTerm, noise};
+use sordino_ring::ResidueMatrix;
+use sordino_secret::{evaluation_key, evaluation_key_for};
 
 /// Sums over slots, features and keys.
 #[derive(Default)]
@@ -225,4 +226,114 @@ fn relinearization_with_small_digits() {
         48,
         "16 bits",
     );
+}
+
+/// The error that a sum of rotations adds, at every level, over keys; weights uniform in ±2^12.
+fn rotated_sums(context: &Context, what: &str) {
+    let n = context.ring_degree();
+    let parameters = context.parameters();
+    let order = context.rotation_order();
+    let weights = values(3, n, 77);
+    let plaintexts = context
+        .encode_plaintexts(&weights.concat(), scale(12.0), context.limbs())
+        .unwrap();
+    // The rounding of the weights is no error of the rotation.
+    let rounded = encoded(context, &plaintexts);
+    let term = |steps, plaintext| RotatedTerm {
+        input: 0,
+        steps,
+        plaintext,
+    };
+    let alone = vec![vec![term(3, None)]];
+    let sums = vec![vec![
+        term(1, Some(0)),
+        term(3, Some(1)),
+        term(n - 1, Some(2)),
+        term(0, Some(0)),
+    ]];
+    let key_set = KeySet::new(false, vec![1, 3, n - 1]).unwrap();
+    for (outputs, plaintexts, squared) in
+        [(alone, None, 1.0), (sums, Some(&plaintexts), 24f64.exp2())]
+    {
+        for level in 0..=parameters.max_level() {
+            let formula = noise::rotated_sum(parameters, level, squared);
+            let mut statistics = Statistics::default();
+            for key in 0..48 {
+                let mut party = Party::new(context);
+                let evaluation =
+                    evaluation_key_for(context, &party.key, &key_set, &mut party.rng).unwrap();
+                let map = party.encrypt(&values(1, n, key), scale(8.0));
+                let map = context
+                    .drop_limbs(map, parameters.max_level() - level)
+                    .unwrap();
+                let before = order.from_slots(&party.decrypt(&map)[0]);
+                let expected: Vec<f64> = (0..n)
+                    .map(|p| {
+                        let value = |term: &RotatedTerm| {
+                            let x = before[(p + term.steps) % n];
+                            term.plaintext.map_or(x, |row| x * rounded[row][p])
+                        };
+                        outputs[0].iter().map(value).sum()
+                    })
+                    .collect();
+                let sum = context
+                    .sum_rotated(&map, &outputs, plaintexts, &evaluation)
+                    .unwrap();
+                let found = party.decrypt(&sum);
+                let errors = errors(&found, &[order.to_slots(&expected)], sum.scale().value());
+                statistics.add(&errors, formula);
+            }
+            let what = format!("{} rotations, {what}, level {level}", outputs[0].len());
+            statistics.check_ratio(&what, formula);
+            let squared = statistics.slot_zero_rms().powi(2);
+            assert!((0.1..5.0).contains(&squared), "{what}: slot 0 {squared}");
+        }
+    }
+}
+
+#[test]
+fn rotations_with_both_gadgets() {
+    let special = Some(Gadget::SpecialPrime);
+    rotated_sums(
+        &context(secure(4096, &[36, 35, 33], special)),
+        "P 33 of 36 bits",
+    );
+    rotated_sums(
+        &context(toy(1024, &[50, 40, 40], special)),
+        "P 40 of 50 bits",
+    );
+    let digits = Some(Gadget::SmallDigits { digit_bits: 14 });
+    rotated_sums(&context(toy(1024, &[50, 40], digits)), "14 bits");
+}
+
+#[test]
+fn rounding_of_encoded_vectors() {
+    let context = context(toy(1024, &[40], None));
+    let (n, order) = (context.ring_degree(), context.rotation_order());
+    let vectors = values(16, n, 5);
+    let (x, at) = (vectors.concat(), scale(10.0));
+    let mut statistics = Statistics::default();
+    let plaintexts = context.encode_plaintexts(&x, at, 1).unwrap();
+    let rounded = encoded(&context, &plaintexts);
+    let slots: Vec<_> = vectors.iter().map(|x| order.to_slots(x)).collect();
+    let rounded: Vec<_> = rounded.iter().map(|x| order.to_slots(x)).collect();
+    statistics.add(&errors(&rounded, &slots, at.value()), noise::rounding(n));
+    statistics.check_ratio("rounding of vectors", noise::rounding(n));
+    statistics.check_slot_zero("rounding of vectors");
+}
+
+/// What vectors became when they were encoded, in rotation order: added to an encryption of nothing without noise.
+fn encoded(context: &Context, plaintexts: &Plaintexts) -> Vec<Vec<f64>> {
+    let zeros: Vec<_> = (0..plaintexts.limbs())
+        .map(|limb| {
+            let width = context.modulus(limb).byte_width();
+            ResidueMatrix::zeros(plaintexts.len(), context.ring_degree(), width)
+        })
+        .collect();
+    let mut map =
+        Ciphertexts::from_parts(context, vec![zeros.clone(), zeros], plaintexts.scale()).unwrap();
+    context.add_plaintexts(&mut map, plaintexts).unwrap();
+    let order = context.rotation_order();
+    let slots = Party::new(context).decrypt(&map);
+    slots.iter().map(|slots| order.from_slots(slots)).collect()
 }

@@ -205,3 +205,143 @@ fn sums_of_products_and_folds() {
         check(&what, &single, &sum[..1], &sources);
     }
 }
+
+#[test]
+fn one_input_may_be_a_term_many_times() {
+    let context = context(toy(64, &[40, 30, 40], special()));
+    let n = context.ring_degree();
+    let mut party = Party::new(&context);
+    let key_set = KeySet::new(false, vec![7]).unwrap();
+    let key = evaluation_key_for(&context, &party.key, &key_set, &mut party.rng).unwrap();
+    let (x, map) = encrypted(&mut party, 1, 24.0, 5);
+    let w = values(20, n, 6);
+    let plaintexts = context
+        .encode_plaintexts(&w.concat(), scale(20.0), 2)
+        .unwrap();
+    let outputs = vec![(0..20).map(|k| term(0, 7, Some(k))).collect::<Vec<_>>()];
+    let sums = context
+        .sum_rotated(&map, &outputs, Some(&plaintexts), &key)
+        .unwrap();
+    let found = opened(&party, &sums);
+    assert!(worst(&errors(&found, &clear(&x, &outputs, &w), 1.0)) < 0.01);
+}
+
+#[test]
+fn terms_that_do_not_fit_are_refused() {
+    let context = context(toy(64, &[40, 30, 40], special()));
+    let n = context.ring_degree();
+    let mut party = Party::new(&context);
+    let key_set = KeySet::new(false, vec![1]).unwrap();
+    let key = evaluation_key_for(&context, &party.key, &key_set, &mut party.rng).unwrap();
+    let (_, map) = encrypted(&mut party, 2, 24.0, 5);
+    let plaintexts = context
+        .encode_plaintexts(&values(3, n, 6).concat(), scale(20.0), 1)
+        .unwrap();
+    let low = context.drop_limbs(map.clone(), 1).unwrap();
+    let with = |outputs: Vec<Vec<RotatedTerm>>| {
+        context.sum_rotated(&low, &outputs, Some(&plaintexts), &key)
+    };
+    let without = |outputs: Vec<Vec<RotatedTerm>>| context.sum_rotated(&low, &outputs, None, &key);
+    with(vec![vec![term(0, 1, Some(2))]]).unwrap();
+    for outputs in [
+        vec![vec![term(0, 1, Some(0)), term(0, 0, None)]],
+        vec![vec![term(0, 1, None)]],
+    ] {
+        let error = with(outputs).unwrap_err();
+        assert!(matches!(error, Error::Terms { output: 0, .. }), "{error}");
+    }
+    assert!(matches!(
+        without(vec![vec![term(0, 1, None)], vec![term(0, 1, Some(0))]]),
+        Err(Error::Terms {
+            output: 1,
+            term: 0,
+            ..
+        })
+    ));
+    for outputs in [
+        vec![],
+        vec![vec![]],
+        vec![vec![term(2, 1, None)]],
+        vec![vec![term(0, n, None)]],
+    ] {
+        assert!(matches!(without(outputs), Err(Error::Count { .. })));
+    }
+    assert!(matches!(
+        with(vec![vec![term(0, 1, Some(3))]]),
+        Err(Error::Count { .. })
+    ));
+    assert!(matches!(
+        without(vec![vec![term(0, 2, None)]]),
+        Err(Error::MissingRotation { steps: 2 })
+    ));
+    // More limbs than the plaintexts have.
+    let outputs = [vec![term(0, 1, Some(2))]];
+    let high = context.sum_rotated(&map, &outputs, Some(&plaintexts), &key);
+    assert!(matches!(high, Err(Error::Count { .. })));
+    let three = context.square(map).unwrap();
+    assert!(matches!(
+        context.rotate(&three, 1, &key),
+        Err(Error::Components { .. })
+    ));
+    for (count, limbs) in [(0, 1), (n + 1, 1), (n, 0), (n, 3)] {
+        let encoded = context.encode_plaintexts(&vec![0.5; count], scale(20.0), limbs);
+        assert!(matches!(encoded, Err(Error::Count { .. })));
+    }
+    let encoded = context.encode_plaintexts(&vec![1.0; n], scale(39.5), 1);
+    assert!(matches!(encoded, Err(Error::MessageRange { .. })));
+    let mut nan = vec![0.0; 2 * n];
+    nan[n + 5] = f64::NAN;
+    let encoded = context.encode_plaintexts(&nan, scale(20.0), 1);
+    assert!(matches!(encoded, Err(Error::NotFinite { slot: 5 })));
+}
+
+#[test]
+fn vectors_are_added_and_shift_squares() {
+    let context = context(secure(4096, &[50, 50], None));
+    let n = context.ring_degree();
+    let mut party = Party::new(&context);
+    let (x, map) = encrypted(&mut party, 2, 30.0, 7);
+    let r = values(2, n, 8);
+    let vectors = context
+        .encode_plaintexts(&r.concat(), scale(30.0), 2)
+        .unwrap();
+    assert_eq!(vectors.size_bytes(), 2 * 2 * n * 7);
+    let mut sum = map.clone();
+    context.add_plaintexts(&mut sum, &vectors).unwrap();
+    let pairs = |f: &dyn Fn(f64, f64) -> f64| common::slotwise(&x, &r, f);
+    let fresh = noise::fresh(n).hypot(noise::rounding(n)) * (-30f64).exp2();
+    check(
+        "sum",
+        &opened(&party, &sum),
+        &pairs(&|x, r| x + r),
+        &[fresh],
+    );
+    let square = context.square_shifted_by(map.clone(), &vectors).unwrap();
+    assert_eq!((square.components(), square.scale().log2()), (3, 60.0));
+    let expected = pairs(&|x, r| x * (x + r));
+    check(
+        "x(x + r)",
+        &opened(&party, &square),
+        &expected,
+        &[3.0 * fresh],
+    );
+    let low = context.drop_limbs(map.clone(), 1).unwrap();
+    let mut low_sum = low.clone();
+    context.add_plaintexts(&mut low_sum, &vectors).unwrap();
+    assert!(low_sum == context.drop_limbs(sum, 1).unwrap());
+
+    let mut map = map.with_scale(scale(29.0));
+    assert!(matches!(
+        context.add_plaintexts(&mut map, &vectors),
+        Err(Error::ScaleMismatch { .. })
+    ));
+    let mut one = low.select(&[0]).unwrap();
+    assert!(matches!(
+        context.add_plaintexts(&mut one, &vectors),
+        Err(Error::Count { .. })
+    ));
+    assert!(matches!(
+        context.square_shifted_by(square, &vectors),
+        Err(Error::Components { .. })
+    ));
+}
