@@ -21,3 +21,35 @@ pub struct Alternative {
     /// What ruled it out.
     pub reason: String,
 }
+
+/// What both packings are expected to take, where the planner was free to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackingComparison {
+    /// Evaluation of the batch with the best element-wise plan.
+    pub element_wise_seconds: f64,
+    /// Evaluation of the batch with the best channel-wise plan.
+    pub channel_wise_seconds: f64,
+    /// Fewest images for which the element-wise one of the two plans is not slower.
+    pub break_even_batch: u64,
+}
+
+impl PackingComparison {
+    /// From each plan's seconds for the batch and the images that one of its blocks holds.
+    pub(crate) fn new(
+        batch: usize,
+        element_wise: (f64, usize),
+        channel_wise: (f64, usize),
+    ) -> Self {
+        let block = |(seconds, images): (f64, usize)| seconds / batch.div_ceil(images) as f64;
+        // Element-wise blocks hold more images and take longer: within the first of them it is the other packing's blocks
+        // that add up.
+        let ratio = block(element_wise) / block(channel_wise);
+        let blocks_before = (ratio.ceil() - 1.0).max(0.0);
+        Self {
+            element_wise_seconds: element_wise.0,
+            channel_wise_seconds: channel_wise.0,
+            break_even_batch: (blocks_before * channel_wise.1 as f64) as u64 + 1,
+        }
+    }
+}

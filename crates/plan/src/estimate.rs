@@ -115,7 +115,7 @@ pub(crate) struct GadgetChoice {
 }
 
 /// Seconds to relinearize one ciphertext with `limbs` limbs.
-fn relinearize_seconds(
+pub(crate) fn relinearize_seconds(
     cost: &CostTable,
     gadget: GadgetChoice,
     bits: &[u32],
@@ -181,7 +181,7 @@ pub(crate) fn block_seconds(
 }
 
 /// Bytes of an evaluation key for parameters with these limbs.
-fn key_bytes(limbs: &Limbs, gadget: GadgetChoice, ring_degree: usize) -> u64 {
+pub(crate) fn key_bytes(limbs: &Limbs, gadget: GadgetChoice, ring_degree: usize) -> u64 {
     let chain: u64 = limbs.bits.iter().map(|&b| primes::bytes_of(b) as u64).sum();
     let (digits, row) = match gadget.gadget {
         Gadget::SpecialPrime => (

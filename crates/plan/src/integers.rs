@@ -17,7 +17,7 @@ const INTEGER_BITS: u32 = 120;
 /// Factors of residual branches are 64-bit integers.
 const FACTOR_BITS: u32 = 62;
 
-/// The steps of a sketch that was drawn with the divisors of `chain`.
+/// The steps of a sketch that was drawn with the divisors of `chain`; `plaintext_factor` is 1 element-wise.
 ///
 /// # Errors
 /// [`Error::Overflow`] for constants or values that no integer of the plan holds, [`Error::Weights`] for matrices
@@ -29,6 +29,7 @@ pub(crate) fn steps(
     sketch: &Sketch,
     chain: &Chain,
     limbs: &Limbs,
+    plaintext_factor: f64,
 ) -> Result<Vec<Step>, Error> {
     let mut steps: Vec<Step> = Vec::with_capacity(sketch.operations.len());
     for op in &sketch.operations {
@@ -38,6 +39,7 @@ pub(crate) fn steps(
             quantized: &quantized.nodes[op.node],
             op,
             steps: &steps,
+            plaintext_factor,
         };
         let operation = match op.kind {
             Kind::Input => Operation::Input,
@@ -72,6 +74,8 @@ struct Rounding<'a> {
     op: &'a schedule::Operation,
     /// The steps before it.
     steps: &'a [Step],
+    /// What products are multiplied by beside the integer weights: 1 element-wise.
+    plaintext_factor: f64,
 }
 
 impl Rounding<'_> {
@@ -145,6 +149,7 @@ impl Rounding<'_> {
                 }
                 QuantizedTerm::Tiles { .. } => {
                     // A second product has to meet the scale that the first one set.
+                    let ratio = ratio / self.plaintext_factor;
                     let tiles = exact_products[position];
                     let weights = |tile: &sordino_graph::FoldedTile| {
                         tile.weights.iter().fold(0.0, |m: f64, w| m.max(w.abs()))

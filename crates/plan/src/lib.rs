@@ -5,6 +5,7 @@
 //! evaluates nothing and knows no secret key.
 
 mod alternatives;
+mod channel;
 mod compile;
 mod cost;
 mod error;
@@ -23,7 +24,8 @@ mod steps;
 mod weights;
 mod wire;
 
-pub use alternatives::Alternative;
+pub use alternatives::{Alternative, PackingComparison};
+pub use channel::{ChannelLayout, ChannelPlan, Diagonal, RotationSchedule, SlotLayout, diagonals};
 pub use compile::{Plan, compile};
 pub use cost::CostTable;
 pub use error::Error;

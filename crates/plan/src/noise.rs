@@ -44,21 +44,33 @@ pub(crate) fn add_gadget(
         .filter(|op| op.kind == Kind::Relinearize)
     {
         let bits = &limbs.bits[..limbs.left[operation.dropped]];
-        let digits = |bits: u32| match gadget.gadget {
-            Gadget::SpecialPrime => {
-                noise::relinearize_small(n, 1, f64::from(bits) - f64::from(gadget.special_bits))
-            }
-            Gadget::SmallDigits { digit_bits } => {
-                let digits = digits_of(bits, digit_bits);
-                noise::relinearize_small(n, digits as usize, f64::from(bits) / f64::from(digits))
-            }
-        };
-        let mut variance = bits.iter().map(|&bits| square(digits(bits))).sum::<f64>();
+        let mut variance = switching_variance(n, gadget, bits);
         if gadget.gadget == Gadget::SpecialPrime {
             variance += square(noise::rescale_two(n));
         }
         nodes[operation.node].keyed += variance / square(operation.scale);
     }
+}
+
+/// Variance in a slot of what switching a key adds to a polynomial of limbs of these bits, rounding after a special prime
+/// not counted.
+pub(crate) fn switching_variance(ring_degree: usize, gadget: GadgetChoice, bits: &[u32]) -> f64 {
+    let digits = |bits: u32| match gadget.gadget {
+        Gadget::SpecialPrime => noise::relinearize_small(
+            ring_degree,
+            1,
+            f64::from(bits) - f64::from(gadget.special_bits),
+        ),
+        Gadget::SmallDigits { digit_bits } => {
+            let digits = digits_of(bits, digit_bits);
+            noise::relinearize_small(
+                ring_degree,
+                digits as usize,
+                f64::from(bits) / f64::from(digits),
+            )
+        }
+    };
+    bits.iter().map(|&bits| square(digits(bits))).sum()
 }
 
 /// Balanced digits of `digit_bits` bits that a residue modulo a prime of `bits` bits has.

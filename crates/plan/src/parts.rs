@@ -5,11 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sordino_ckks::Parameters;
 use sordino_container::{
-    Access, Contents, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file,
+    Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
+    to_bytes, write_file,
 };
 use sordino_graph::{OutputKind, Preprocess};
 
-use crate::alternatives::Alternative;
+use crate::alternatives::{Alternative, PackingComparison};
+use crate::channel::{self, ChannelLayout, ChannelPlan, ChannelRecord};
 use crate::wire::{StepRecord, decode_steps, encode_steps};
 use crate::{Error, Estimate, Packing, Step, wire};
 
@@ -55,6 +57,7 @@ pub struct OutputLayout {
 pub struct ServerPlan {
     pub(crate) record: ServerRecord,
     pub(crate) steps: Vec<Step>,
+    pub(crate) channel: Option<ChannelPlan>,
     pub(crate) digest: Digest,
 }
 
@@ -73,6 +76,10 @@ pub(crate) struct ServerRecord {
     pub output: OutputLayout,
     pub estimate: Estimate,
     pub alternatives: Vec<Alternative>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<PackingComparison>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelRecord>,
     pub steps: Vec<StepRecord>,
 }
 
@@ -105,6 +112,9 @@ pub struct ClientPlan {
     pub input: InputLayout,
     /// Ciphertexts of the reply.
     pub output: OutputLayout,
+    /// Positions in the slots, for channel-wise packing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelLayout>,
     /// How images become the network's input.
     pub preprocess: Preprocess,
     /// One name a logit.
@@ -126,8 +136,14 @@ pub struct ClientParents {
 }
 
 impl ServerPlan {
-    pub(crate) fn new(record: ServerRecord, steps: Vec<Step>) -> Result<Self, Error> {
-        let bytes = to_bytes(Kind::ServerPlan, &record, &encode_steps(&steps))?;
+    pub(crate) fn new(
+        mut record: ServerRecord,
+        steps: Vec<Step>,
+        channel: Option<ChannelPlan>,
+    ) -> Result<Self, Error> {
+        record.channel = channel.as_ref().map(ChannelRecord::of);
+        let payload = encode_payload(&steps, channel.as_ref());
+        let bytes = to_bytes(Kind::ServerPlan, &record, &payload)?;
         Self::from_bytes(&bytes)
     }
 
@@ -153,19 +169,34 @@ impl ServerPlan {
             metadata: record,
             payload,
         } = contents;
+        let channel = record.channel.as_ref();
+        check_packing(
+            "server",
+            record.packing,
+            channel.map(|channel| channel.slots),
+        )?;
         check_layout(
             "server",
             &record.parameters,
             record.batch,
-            record.blocks,
+            (record.blocks, channel.map(|channel| channel.slots)),
             &record.input,
             &record.output,
         )?;
-        let steps = decode_steps(&record.steps, &payload)?;
+        let mut reader = Reader::named(&payload, "server plan");
+        let steps = decode_steps(&record.steps, &mut reader)?;
+        let channel = channel
+            .map(|channel| channel::decode(channel, &steps, &mut reader))
+            .transpose()?;
+        reader.finish()?;
         wire::check_steps(&record, &steps)?;
+        if let Some(channel) = &channel {
+            channel.check(&steps, record.parameters.ring_degree())?;
+        }
         Ok(ServerPlan {
             record,
             steps,
+            channel,
             digest,
         })
     }
@@ -175,7 +206,7 @@ impl ServerPlan {
     /// # Errors
     /// [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>, overwrite: Overwrite) -> Result<Digest, Error> {
-        let payload = encode_steps(&self.steps);
+        let payload = encode_payload(&self.steps, self.channel.as_ref());
         Ok(write_file(
             path.as_ref(),
             Kind::ServerPlan,
@@ -194,7 +225,7 @@ impl ServerPlan {
         Ok(to_bytes(
             Kind::ServerPlan,
             &self.record,
-            &encode_steps(&self.steps),
+            &encode_payload(&self.steps, self.channel.as_ref()),
         )?)
     }
 
@@ -226,6 +257,44 @@ impl ServerPlan {
     /// How images and feature maps lie in ciphertexts.
     pub fn packing(&self) -> Packing {
         self.record.packing
+    }
+
+    /// Positions, plaintexts and rotations, if the packing is channel-wise.
+    pub fn channel(&self) -> Option<&ChannelPlan> {
+        self.channel.as_ref()
+    }
+
+    /// What both packings would take, where the planner was free to choose.
+    pub fn comparison(&self) -> Option<PackingComparison> {
+        self.record.comparison
+    }
+
+    /// Images that one block holds.
+    pub fn block_images(&self) -> usize {
+        let slots = self.channel.as_ref().map(|channel| channel.slots);
+        block_images(self.parameters(), slots)
+    }
+
+    /// Ciphertexts of one block of a request.
+    pub fn input_ciphertexts(&self) -> usize {
+        let layout = self.channel.as_ref().map(|channel| &channel.layouts[0]);
+        layout.map_or(self.input().features, |layout| layout.ciphertexts)
+    }
+
+    /// Ciphertexts of one block of a reply.
+    pub fn output_ciphertexts(&self) -> usize {
+        let layout = self
+            .channel
+            .as_ref()
+            .and_then(|channel| channel.layouts.last());
+        layout.map_or(self.output().logits, |layout| layout.ciphertexts)
+    }
+
+    /// Steps of the rotations that evaluation needs Galois keys for; none element-wise.
+    pub fn rotations(&self) -> Vec<usize> {
+        let degree = self.parameters().ring_degree();
+        let of = |channel: &ChannelPlan| channel.rotations(&self.steps, degree);
+        self.channel.as_ref().map(of).unwrap_or_default()
     }
 
     /// Most images a request.
@@ -329,12 +398,43 @@ impl ClientPlan {
         self.estimate.released_bits()
     }
 
+    /// Images that one block holds.
+    pub fn block_images(&self) -> usize {
+        block_images(
+            &self.parameters,
+            self.channel.as_ref().map(|channel| channel.slots),
+        )
+    }
+
+    /// Ciphertexts of one block of a request.
+    pub fn input_ciphertexts(&self) -> usize {
+        self.channel
+            .as_ref()
+            .map_or(self.input.features, |channel| channel.input.ciphertexts)
+    }
+
+    /// Ciphertexts of one block of a reply.
+    pub fn output_ciphertexts(&self) -> usize {
+        self.channel
+            .as_ref()
+            .map_or(self.output.logits, |channel| channel.output.ciphertexts)
+    }
+
     fn check(self) -> Result<Self, Error> {
+        let slots = self.channel.as_ref().map(|channel| channel.slots);
+        check_packing("client", self.packing, slots)?;
+        if let Some(channel) = &self.channel {
+            channel.check(
+                self.input.features,
+                self.output.logits,
+                self.parameters.ring_degree(),
+            )?;
+        }
         check_layout(
             "client",
             &self.parameters,
             self.batch,
-            self.blocks,
+            (self.blocks, slots),
             &self.input,
             &self.output,
         )?;
@@ -372,19 +472,55 @@ impl ClientPlan {
     }
 }
 
+/// Images that a block holds: one a slot, or as many as have room side by side.
+fn block_images(parameters: &Parameters, slots: Option<usize>) -> usize {
+    parameters.ring_degree() / slots.unwrap_or(1)
+}
+
+/// The payload of a server plan's file.
+fn encode_payload(steps: &[Step], channel: Option<&ChannelPlan>) -> Vec<u8> {
+    let mut out = Builder::new();
+    encode_steps(steps, &mut out);
+    if let Some(channel) = channel {
+        channel::encode(channel, &mut out);
+    }
+    out.finish()
+}
+
+/// Checks that a plan has positions if and only if its packing is channel-wise.
+fn check_packing(part: &'static str, packing: Packing, slots: Option<usize>) -> Result<(), Error> {
+    let found = if slots.is_some() {
+        "positions"
+    } else {
+        "no positions"
+    };
+    match (packing, slots) {
+        (Packing::ElementWise, None) | (Packing::ChannelWise, Some(_)) => Ok(()),
+        _ => Err(Error::malformed(
+            part,
+            "packing",
+            "element-wise, or channel-wise with positions",
+            format!("{packing} with {found}"),
+        )),
+    }
+}
+
 /// Checks what both halves hold: shapes against parameters, scales finite.
 fn check_layout(
     part: &'static str,
     parameters: &Parameters,
     batch: usize,
-    blocks: usize,
+    (blocks, slots): (usize, Option<usize>),
     input: &InputLayout,
     output: &OutputLayout,
 ) -> Result<(), Error> {
     let malformed = |what: &str, expected: String, found: String| {
         Err(Error::malformed(part, what, expected, found))
     };
-    let slots = parameters.ring_degree();
+    if let Some(slots) = slots {
+        channel::check_slots(part, slots, parameters.ring_degree())?;
+    }
+    let images = block_images(parameters, slots);
     if batch == 0 || batch > crate::options::MAX_BATCH {
         return malformed(
             "batch",
@@ -392,10 +528,10 @@ fn check_layout(
             batch.to_string(),
         );
     }
-    if blocks != batch.div_ceil(slots) {
+    if blocks != batch.div_ceil(images) {
         return malformed(
             "blocks",
-            batch.div_ceil(slots).to_string(),
+            batch.div_ceil(images).to_string(),
             blocks.to_string(),
         );
     }

@@ -91,14 +91,11 @@ enum Considered {
 /// # Errors
 /// [`Error::Impossible`] when no candidate meets security, precision and memory, with the one that came closest.
 pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winner, Error> {
-    let largest_logit = network.nodes.last().map_or(1.0, |n| n.max_abs);
-    let target_bits = options
-        .precision_bits
-        .unwrap_or_else(|| -(DEFAULT_RELATIVE_ERROR * largest_logit).log2());
+    let target_bits = target_bits(network, options);
     let logits = network.nodes.last().map_or(1, |n| n.elements);
     let samples = (options.batch * logits) as f64;
     let target = (-target_bits).exp2();
-    let networks = weights::options(network, options.weight_bits, modulus_bits);
+    let networks = weight_networks(network, options);
     let mut search = Search {
         networks: &networks,
         options,
@@ -128,6 +125,19 @@ pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winn
             .closest
             .into_error(options, target_bits, &degrees, shortest)
     })
+}
+
+/// −log2 of the largest tolerated error of a logit.
+pub(crate) fn target_bits(network: &Network, options: &CompileOptions) -> f64 {
+    let largest_logit = network.nodes.last().map_or(1.0, |n| n.max_abs);
+    options
+        .precision_bits
+        .unwrap_or_else(|| -(DEFAULT_RELATIVE_ERROR * largest_logit).log2())
+}
+
+/// The network with the scales of integer weights that are worth trying, the finest ones last.
+pub(crate) fn weight_networks(network: &Network, options: &CompileOptions) -> Vec<Network> {
+    weights::options(network, options.weight_bits, modulus_bits)
 }
 
 struct Search<'a> {

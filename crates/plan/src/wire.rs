@@ -87,13 +87,12 @@ pub(crate) fn describe(steps: &[Step]) -> Vec<StepRecord> {
         .collect()
 }
 
-pub(crate) fn encode_steps(steps: &[Step]) -> Vec<u8> {
-    let mut out = Builder::new();
+pub(crate) fn encode_steps(steps: &[Step], out: &mut Builder) {
     for step in steps {
         match &step.operation {
             Operation::Linear { terms, bias } => {
                 for term in terms {
-                    encode_term(&mut out, term);
+                    encode_term(out, term);
                 }
                 out.vec_i128(bias);
             }
@@ -103,7 +102,6 @@ pub(crate) fn encode_steps(steps: &[Step]) -> Vec<u8> {
             Operation::Input | Operation::Relinearize { .. } | Operation::Rescale { .. } => {}
         }
     }
-    out.finish()
 }
 
 fn encode_term(out: &mut Builder, term: &Term) {
@@ -128,7 +126,10 @@ fn encode_term(out: &mut Builder, term: &Term) {
     }
 }
 
-pub(crate) fn decode_steps(records: &[StepRecord], payload: &[u8]) -> Result<Vec<Step>, Error> {
+pub(crate) fn decode_steps(
+    records: &[StepRecord],
+    reader: &mut Reader<'_>,
+) -> Result<Vec<Step>, Error> {
     if records.is_empty() || records.len() > MAX_STEPS {
         return Err(Error::malformed(
             "server",
@@ -137,7 +138,6 @@ pub(crate) fn decode_steps(records: &[StepRecord], payload: &[u8]) -> Result<Vec
             records.len(),
         ));
     }
-    let mut reader = Reader::named(payload, "server plan");
     let mut steps = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
         if record.elements == 0 || record.elements > MAX_ELEMENTS {
@@ -152,7 +152,7 @@ pub(crate) fn decode_steps(records: &[StepRecord], payload: &[u8]) -> Result<Vec
         let operation = match &record.operation {
             OperationRecord::Input => Operation::Input,
             OperationRecord::Linear { terms } => {
-                let decode = |term| decode_term(&mut reader, record, term);
+                let decode = |term| decode_term(reader, record, term);
                 let terms = terms.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
                 Operation::Linear {
                     terms,
@@ -178,7 +178,6 @@ pub(crate) fn decode_steps(records: &[StepRecord], payload: &[u8]) -> Result<Vec
             scale: record.scale,
         });
     }
-    reader.finish()?;
     Ok(steps)
 }
 
@@ -325,6 +324,11 @@ fn expected(
             found,
         ))
     };
+    let bits = record
+        .channel
+        .as_ref()
+        .map_or(0, |channel| channel.plaintext_bits);
+    let plaintext_factor = f64::from(bits).exp2();
     let step = &steps[index];
     match &step.operation {
         Operation::Input => Ok((
@@ -361,7 +365,7 @@ fn expected(
                     source,
                     weight_scale,
                     ..
-                } => steps[*source].scale * weight_scale,
+                } => steps[*source].scale * weight_scale * plaintext_factor,
                 // Factors are rounded at whatever scale the sum has.
                 Term::Scaled { .. } => step.scale,
             };

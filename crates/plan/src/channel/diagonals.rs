@@ -1,0 +1,291 @@
+//! A matrix by its diagonals: which rotations it takes, and what the plaintexts hold.
+
+use std::collections::BTreeSet;
+
+use sordino_graph::Term as FoldedTerm;
+
+use crate::{Error, SlotLayout, Term};
+
+/// How a linear step is computed.
+///
+/// Direct: every position of an output's layout gets the whole sum of its element. Folded: the positions below the
+/// source's period that are equal modulo the output's period get a share each, and log2(source period / period)
+/// rotations add the shares up; what stands at a position then is repeated after every period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationSchedule {
+    /// A rotation by d positions is d mod `step` by a hoisted rotation of the source, and the rest by a rotation of a sum.
+    pub step: usize,
+    /// Sums of shares are folded from this period to that of the output; equal to it for a direct product.
+    pub folded_from: usize,
+}
+
+/// The part of a matrix that one rotation serves: weights at the positions of the result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagonal {
+    /// Term of the linear step.
+    pub term: usize,
+    /// Ciphertext of the term's source.
+    pub input: usize,
+    /// Ciphertext of the result.
+    pub output: usize,
+    /// Positions that the source is rotated by, to the left.
+    pub distance: usize,
+    /// One weight a position.
+    pub weights: Vec<f64>,
+}
+
+impl RotationSchedule {
+    /// The hoisted part of a rotation.
+    pub fn hoisted(&self, distance: usize) -> usize {
+        distance % self.step
+    }
+
+    /// The part of a rotation that is applied to a sum.
+    pub fn outer(&self, distance: usize) -> usize {
+        distance - distance % self.step
+    }
+
+    /// The rotations that fold the shares, for an output of this period.
+    pub fn folds(&self, period: usize) -> impl Iterator<Item = usize> + use<> {
+        let from = self.folded_from;
+        std::iter::successors(Some(period), |fold| Some(2 * fold))
+            .take_while(move |&fold| fold < from)
+    }
+
+    /// Every rotation, in positions, for a result of the given distances.
+    pub(crate) fn rotations(&self, distances: &Distances, slots: usize) -> Vec<usize> {
+        let of_distances = distances.seen.iter().flat_map(|&(_, _, _, distance)| {
+            [
+                self.hoisted(distance as usize),
+                self.outer(distance as usize),
+            ]
+        });
+        of_distances
+            .chain(self.folds(distances.period))
+            .filter(|&positions| !positions.is_multiple_of(slots))
+            .collect()
+    }
+
+    pub(crate) fn check(
+        &self,
+        index: usize,
+        output: &SlotLayout,
+        slots: usize,
+    ) -> Result<(), Error> {
+        let step = (1..=slots).contains(&self.step);
+        let folded = self.folded_from.is_power_of_two()
+            && (output.period..=slots).contains(&self.folded_from);
+        if step && folded {
+            return Ok(());
+        }
+        Err(Error::malformed(
+            "server",
+            format!("schedule of step {index}"),
+            format!("a step and a period up to {slots}"),
+            format!("{self:?}"),
+        ))
+    }
+}
+
+/// Which diagonals a step has: (term, input ciphertext, output ciphertext, distance).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Distances {
+    pub seen: BTreeSet<(u32, u32, u32, u32)>,
+    /// That of the output.
+    pub period: usize,
+}
+
+/// The weights of a linear map that are not zero: what the planner counts before there are integers, and the engine encodes.
+pub(crate) trait Matrix {
+    /// Calls `visit(output, input, weight)` for every weight.
+    fn for_each(&self, visit: &mut dyn FnMut(usize, usize, f64));
+}
+
+impl Matrix for Term {
+    fn for_each(&self, visit: &mut dyn FnMut(usize, usize, f64)) {
+        match self {
+            Term::Product { map, .. } => {
+                for tile in map.tiles() {
+                    let weights = tile.weights.iter().map(|&weight| f64::from(weight));
+                    visit_tile(&tile.outputs, &tile.inputs, weights, visit);
+                }
+            }
+            Term::Scaled { factors, .. } => {
+                visit_diagonal(factors.iter().map(|&factor| factor as f64), visit)
+            }
+        }
+    }
+}
+
+impl Matrix for FoldedTerm {
+    fn for_each(&self, visit: &mut dyn FnMut(usize, usize, f64)) {
+        match self {
+            FoldedTerm::Tiles { tiles, .. } => {
+                for tile in tiles {
+                    visit_tile(
+                        &tile.outputs,
+                        &tile.inputs,
+                        tile.weights.iter().copied(),
+                        visit,
+                    );
+                }
+            }
+            FoldedTerm::Diagonal { factors, .. } => visit_diagonal(factors.iter().copied(), visit),
+        }
+    }
+}
+
+fn visit_tile(
+    outputs: &[u32],
+    inputs: &[u32],
+    mut weights: impl Iterator<Item = f64>,
+    visit: &mut dyn FnMut(usize, usize, f64),
+) {
+    for &output in outputs {
+        for (&input, weight) in inputs.iter().zip(&mut weights) {
+            if weight != 0.0 {
+                visit(output as usize, input as usize, weight);
+            }
+        }
+    }
+}
+
+fn visit_diagonal(factors: impl Iterator<Item = f64>, visit: &mut dyn FnMut(usize, usize, f64)) {
+    for (element, factor) in factors.enumerate().filter(|(_, factor)| *factor != 0.0) {
+        visit(element, element, factor);
+    }
+}
+
+/// The diagonals of a linear step, without their weights.
+pub(crate) fn distances(
+    terms: &[Term],
+    sources: &[&SlotLayout],
+    output: &SlotLayout,
+    schedule: &RotationSchedule,
+    slots: usize,
+) -> Distances {
+    let matrices: Vec<&dyn Matrix> = terms.iter().map(|term| term as &dyn Matrix).collect();
+    distances_of(&matrices, sources, output, schedule, slots)
+}
+
+/// As [`distances`], of any matrices.
+pub(crate) fn distances_of(
+    terms: &[&dyn Matrix],
+    sources: &[&SlotLayout],
+    output: &SlotLayout,
+    schedule: &RotationSchedule,
+    slots: usize,
+) -> Distances {
+    let mut seen = BTreeSet::new();
+    for (number, (term, source)) in terms.iter().zip(sources).enumerate() {
+        // Seen or not, by output ciphertext, input ciphertext and distance: cheaper than a set for millions of weights.
+        let mut flags = vec![false; output.ciphertexts * source.ciphertexts * slots];
+        term.for_each(&mut |to, from, _| {
+            let spot = Spot::of(source, output, schedule, slots, from, to);
+            flags[(spot.output * source.ciphertexts + spot.input) * slots + spot.distance] = true;
+        });
+        seen.extend(
+            flags
+                .iter()
+                .enumerate()
+                .filter(|(_, seen)| **seen)
+                .map(|(index, _)| {
+                    let (pair, distance) = (index / slots, index % slots);
+                    let (to, from) = (pair / source.ciphertexts, pair % source.ciphertexts);
+                    (number as u32, from as u32, to as u32, distance as u32)
+                }),
+        );
+    }
+    Distances {
+        seen,
+        period: output.period,
+    }
+}
+
+/// The diagonals of a linear step with weights as integers.
+///
+/// # Shapes
+/// One source layout a term. Each diagonal has `slots` weights; they are repeated where the source repeats itself.
+pub fn diagonals(
+    terms: &[Term],
+    sources: &[&SlotLayout],
+    output: &SlotLayout,
+    schedule: &RotationSchedule,
+    slots: usize,
+) -> Vec<Diagonal> {
+    let distances = distances(terms, sources, output, schedule, slots);
+    let mut found: Vec<Diagonal> = distances
+        .seen
+        .iter()
+        .map(|&(term, input, output, distance)| Diagonal {
+            term: term as usize,
+            input: input as usize,
+            output: output as usize,
+            distance: distance as usize,
+            weights: vec![0.0; slots],
+        })
+        .collect();
+    let number: std::collections::HashMap<(u32, u32, u32, u32), usize> = distances
+        .seen
+        .iter()
+        .enumerate()
+        .map(|(index, &key)| (key, index))
+        .collect();
+    for (term_number, (term, source)) in terms.iter().zip(sources).enumerate() {
+        term.for_each(&mut |to, from, weight| {
+            let spot = Spot::of(source, output, schedule, slots, from, to);
+            let key = (
+                term_number as u32,
+                spot.input as u32,
+                spot.output as u32,
+                spot.distance as u32,
+            );
+            let weights = &mut found[number[&key]].weights;
+            // A direct product fills the output's own period; shares fill that of the source.
+            for position in (spot.position..slots).step_by(spot.period) {
+                weights[position] += weight;
+            }
+        });
+    }
+    found
+}
+
+/// Where one weight goes.
+struct Spot {
+    input: usize,
+    output: usize,
+    distance: usize,
+    position: usize,
+    /// The weight is repeated after so many positions.
+    period: usize,
+}
+
+impl Spot {
+    fn of(
+        source: &SlotLayout,
+        output: &SlotLayout,
+        schedule: &RotationSchedule,
+        slots: usize,
+        from: usize,
+        to: usize,
+    ) -> Self {
+        let (input, from) = source.place(from, slots);
+        let (output_ciphertext, to) = output.place(to, slots);
+        let (distance, position, period) = if schedule.folded_from > output.period {
+            let distance = (from + output.period - to) % output.period;
+            // The share stands where this distance leads to the input.
+            let period = schedule.folded_from;
+            (distance, (from + period - distance) % period, period)
+        } else {
+            let distance = (from + slots - to) % slots;
+            (distance % source.period, to, output.period)
+        };
+        Self {
+            input,
+            output: output_ciphertext,
+            distance,
+            position,
+            period,
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! Choosing where feature maps lie, and how each linear layer is rotated.
+//!
+//! A map keeps the grid of the one before it: after a stride of two its columns stand two positions apart, after another
+//! one four. A convolution then has one distance for every tap and every difference of channel places, whatever its
+//! stride and padding. Channels stand side by side in blocks, and, where they do not fit otherwise, in the gaps that
+//! strides have left. A dense layer folds: see [`RotationSchedule`].
+
+use std::collections::HashMap;
+
+use sordino_graph::{Folded, FoldedNode, FoldedOp, Graph, Shape, Term};
+
+use super::diagonals::{Distances, Matrix, distances_of};
+use super::layout::SlotLayout;
+use super::{MIN_SLOTS, RotationSchedule};
+
+/// Layouts and schedules of a folded network for one number of slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Geometry {
+    pub slots: usize,
+    /// One a folded node.
+    pub layouts: Vec<SlotLayout>,
+    /// One a linear node.
+    pub schedules: Vec<Option<RotationSchedule>>,
+    /// One a linear node.
+    pub counts: Vec<Option<Counts>>,
+}
+
+/// Operations of a linear node.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    /// Ciphertexts whose digits are cut for hoisted rotations.
+    pub inputs: usize,
+    /// Hoisted rotations.
+    pub hoisted: usize,
+    /// Products with a plaintext.
+    pub products: usize,
+    /// Sums of products: outputs times outer rotations, the rotation by zero included.
+    pub sums: usize,
+    /// Rotations of sums.
+    pub outer: usize,
+    /// Rotations that fold.
+    pub folds: usize,
+    /// Shares that each output is folded from, as a number of terms.
+    pub shares: usize,
+}
+
+/// What the choice of a schedule weighs against each other: a rotation of a sum needs digits of its own.
+const OUTER_COST: f64 = 4.0;
+const PRODUCT_COST: f64 = 0.2;
+
+impl Counts {
+    fn cost(&self) -> f64 {
+        self.hoisted as f64
+            + OUTER_COST * (self.outer + self.folds) as f64
+            + PRODUCT_COST * self.products as f64
+    }
+
+    pub(crate) fn rotations(&self) -> usize {
+        self.hoisted + self.outer + self.folds
+    }
+
+    fn new(
+        distances: &Distances,
+        schedule: &RotationSchedule,
+        slots: usize,
+        ciphertexts: usize,
+    ) -> Self {
+        let mut hoisted: Vec<_> = distances
+            .seen
+            .iter()
+            .map(|&(term, input, _, d)| (term, input, schedule.hoisted(d as usize)))
+            .collect();
+        hoisted.sort_unstable();
+        hoisted.dedup();
+        let mut sums: Vec<_> = distances
+            .seen
+            .iter()
+            .map(|&(_, _, output, d)| (output, schedule.outer(d as usize)))
+            .collect();
+        sums.sort_unstable();
+        sums.dedup();
+        let mut inputs: Vec<_> = hoisted
+            .iter()
+            .filter(|h| h.2 % slots != 0)
+            .map(|h| (h.0, h.1))
+            .collect();
+        inputs.dedup();
+        let folds = schedule.folds(distances.period).count();
+        Self {
+            inputs: inputs.len(),
+            hoisted: hoisted.iter().filter(|h| h.2 % slots != 0).count(),
+            products: distances.seen.len(),
+            sums: sums.len(),
+            outer: sums.iter().filter(|s| s.1 % slots != 0).count(),
+            folds: folds * ciphertexts,
+            shares: 1 << folds,
+        }
+    }
+}
+
+/// A regular arrangement of a feature map.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    height: usize,
+    width: usize,
+    /// Positions from one row to the next, and from one column to the next.
+    row: usize,
+    column: usize,
+    /// Positions of a block, and blocks of a ciphertext.
+    block: usize,
+    blocks: usize,
+    /// Channels along each side of the gaps.
+    gap: usize,
+}
+
+impl Grid {
+    fn channels(&self) -> usize {
+        self.blocks * self.gap * self.gap
+    }
+
+    /// Ciphertext · slots + position.
+    fn place(&self, channel: usize, y: usize, x: usize) -> usize {
+        let (ciphertext, channel) = (channel / self.channels(), channel % self.channels());
+        let (block, corner) = (
+            channel / (self.gap * self.gap),
+            channel % (self.gap * self.gap),
+        );
+        let offset = corner / self.gap * (self.row / self.gap)
+            + corner % self.gap * (self.column / self.gap);
+        (ciphertext * self.blocks + block) * self.block + y * self.row + x * self.column + offset
+    }
+
+    /// Whether no two elements meet and all are inside their block.
+    fn fits(&self) -> bool {
+        let last = |count: usize, step: usize| count * step - step / self.gap;
+        let across = last(self.width, self.column);
+        let rows_apart = (self.height == 1 && self.gap == 1) || across < self.row / self.gap;
+        rows_apart && last(self.height, self.row) + across < self.block
+    }
+
+    /// Where a map of so many channels lies, repeated after no less than `period`.
+    fn layout(&self, channels: usize, period: usize, slots: usize) -> SlotLayout {
+        let ciphertexts = channels.div_ceil(self.channels());
+        let used = match ciphertexts {
+            1 => channels.div_ceil(self.gap * self.gap).next_power_of_two() * self.block,
+            _ => slots,
+        };
+        SlotLayout {
+            ciphertexts,
+            period: used.max(period).min(slots),
+            positions: (0..channels)
+                .flat_map(|c| {
+                    (0..self.height * self.width)
+                        .map(move |at| (c, at / self.width, at % self.width))
+                })
+                .map(|(c, y, x)| self.place(c, y, x) as u32)
+                .collect(),
+        }
+    }
+}
+
+/// The shape of a folded node: that of the graph node that it is named after.
+fn shape_of(graph: &Graph, node: &FoldedNode) -> Shape {
+    let name = node.name.split(':').next().unwrap_or_default();
+    let shape = graph
+        .find(&node.name)
+        .or_else(|| graph.find(name))
+        .map(|id| graph.shape(id));
+    shape
+        .filter(|shape| shape.elements() <= node.elements)
+        .unwrap_or(Shape::Flat(node.elements))
+}
+
+/// Fewest positions that the input's largest channel takes.
+pub(crate) fn least_slots(graph: &Graph) -> usize {
+    block_of(&graph.input_shape()).max(MIN_SLOTS)
+}
+
+fn block_of(shape: &Shape) -> usize {
+    match *shape {
+        Shape::Map { height, width, .. } => (height * width).next_power_of_two(),
+        Shape::Flat(features) => features.next_power_of_two(),
+    }
+}
+
+/// Lays a folded network out. `None` if some vector does not fit the slots.
+pub(crate) fn lay_out(graph: &Graph, folded: &Folded, slots: usize) -> Option<Geometry> {
+    let mut planner = Planner {
+        graph,
+        folded,
+        slots,
+        grids: Vec::new(),
+        geometry: Geometry {
+            slots,
+            layouts: Vec::new(),
+            schedules: Vec::new(),
+            counts: Vec::new(),
+        },
+    };
+    for node in &folded.nodes {
+        planner.node(node)?;
+    }
+    Some(planner.geometry)
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    folded: &'a Folded,
+    slots: usize,
+    grids: Vec<Option<Grid>>,
+    geometry: Geometry,
+}
+
+impl Planner<'_> {
+    fn push(
+        &mut self,
+        grid: Option<Grid>,
+        layout: SlotLayout,
+        schedule: Option<(RotationSchedule, Counts)>,
+    ) {
+        self.grids.push(grid);
+        self.geometry.layouts.push(layout);
+        self.geometry.schedules.push(schedule.map(|s| s.0));
+        self.geometry.counts.push(schedule.map(|s| s.1));
+    }
+
+    fn node(&mut self, node: &FoldedNode) -> Option<()> {
+        match &node.op {
+            FoldedOp::Input => {
+                let shape = shape_of(self.graph, node);
+                let grid = self.compact(&shape)?;
+                let layout = grid.layout(shape.channels(), 0, self.slots);
+                self.push(Some(grid), layout, None);
+            }
+            FoldedOp::Square { source, .. } => {
+                let (grid, layout) = (self.grids[*source], self.geometry.layouts[*source].clone());
+                self.push(grid, layout, None);
+            }
+            FoldedOp::Linear { terms, .. } => {
+                let options = self.options(node, terms);
+                let (grid, layout, schedule, counts) = options
+                    .into_iter()
+                    .min_by(|a, b| a.3.cost().total_cmp(&b.3.cost()))?;
+                self.push(grid, layout, Some((schedule, counts)));
+            }
+        }
+        Some(())
+    }
+
+    /// Rows and columns without gaps. `None` if a channel does not fit an image's slots.
+    fn compact(&self, shape: &Shape) -> Option<Grid> {
+        let (height, width) = match *shape {
+            Shape::Map { height, width, .. } => (height, width),
+            Shape::Flat(_) => (1, 1),
+        };
+        // A vector is a map of channels of one element each.
+        let block = (height * width).next_power_of_two();
+        let grid = Grid {
+            height,
+            width,
+            row: width,
+            column: 1,
+            block,
+            blocks: self.slots / block,
+            gap: 1,
+        };
+        (grid.blocks > 0).then_some(grid)
+    }
+
+    /// Layouts of a linear node with the schedules that make them.
+    fn options(
+        &self,
+        node: &FoldedNode,
+        terms: &[Term],
+    ) -> Vec<(Option<Grid>, SlotLayout, RotationSchedule, Counts)> {
+        let sources: Vec<&SlotLayout> = terms
+            .iter()
+            .map(|term| &self.geometry.layouts[term.source()])
+            .collect();
+        let source_period = sources
+            .iter()
+            .map(|source| source.period)
+            .max()
+            .unwrap_or(1);
+        let shape = shape_of(self.graph, node);
+        let mut layouts = Vec::new();
+        if let Shape::Map { channels, .. } = shape
+            && let Some(grid) = self.grid_after(&shape, terms)
+        {
+            let layout = self.with_extras(node, terms, grid, channels, source_period);
+            layouts.push((Some(grid), layout, source_period));
+        } else {
+            let elements = node.elements;
+            let period = elements.next_power_of_two();
+            if period <= self.slots {
+                let folded_from = source_period.max(period);
+                let vector = |period| SlotLayout {
+                    ciphertexts: 1,
+                    period,
+                    positions: (0..elements as u32).collect(),
+                };
+                layouts.push((None, vector(period), folded_from));
+                if period < folded_from {
+                    layouts.push((None, vector(folded_from), folded_from));
+                }
+            }
+        }
+        layouts
+            .into_iter()
+            .map(|(grid, layout, from)| {
+                let folded_from = from.max(layout.period);
+                let (schedule, counts) = self.schedule(terms, &sources, &layout, folded_from);
+                (grid, layout, schedule, counts)
+            })
+            .collect()
+    }
+
+    /// The grid of a map that is computed from others: the first map's, thinned by the stride.
+    fn grid_after(&self, shape: &Shape, terms: &[Term]) -> Option<Grid> {
+        let Shape::Map {
+            channels,
+            height,
+            width,
+        } = *shape
+        else {
+            return None;
+        };
+        let term = &terms[0];
+        let Some(source) = self.grids[term.source()] else {
+            return self.compact(shape);
+        };
+        let elements = shape_of(self.graph, &self.folded.nodes[term.source()]).elements();
+        let (down, right) = stride(term, shape, &source, elements);
+        let thinned = Grid {
+            height,
+            width,
+            row: source.row * down,
+            column: source.column * right,
+            gap: 1,
+            ..source
+        };
+        if !thinned.fits() {
+            return self.compact(shape);
+        }
+        // As many channels into the gaps as it takes to have one ciphertext, if strides left gaps.
+        let mut grid = thinned;
+        while grid.channels() < channels {
+            let denser = Grid {
+                gap: 2 * grid.gap,
+                ..grid
+            };
+            let divides =
+                denser.row.is_multiple_of(denser.gap) && denser.column.is_multiple_of(denser.gap);
+            if !divides || !denser.fits() {
+                break;
+            }
+            grid = denser;
+        }
+        Some(grid)
+    }
+
+    /// The layout of a map, with elements beyond its shape as further channels at the place of the ones they repeat.
+    fn with_extras(
+        &self,
+        node: &FoldedNode,
+        terms: &[Term],
+        grid: Grid,
+        channels: usize,
+        period: usize,
+    ) -> SlotLayout {
+        let plane = grid.height * grid.width;
+        let regular = channels * plane;
+        let mut further: HashMap<usize, usize> = HashMap::new();
+        let mut extras = vec![None; node.elements - regular];
+        let tiles = terms.iter().filter_map(|term| match term {
+            Term::Tiles { tiles, .. } => Some(tiles),
+            Term::Diagonal { .. } => None,
+        });
+        for tile in tiles.flatten() {
+            let at = tile
+                .outputs
+                .iter()
+                .map(|&o| o as usize)
+                .find(|&o| o < regular)
+                .map(|o| o % plane);
+            for &output in tile.outputs.iter().filter(|&&o| o as usize >= regular) {
+                let extra = &mut extras[output as usize - regular];
+                if let (Some(at), None) = (at, &extra) {
+                    let count = further.entry(at).or_default();
+                    *extra = Some((channels + *count, at));
+                    *count += 1;
+                }
+            }
+        }
+        let mut total = channels + further.values().copied().max().unwrap_or(0);
+        // Those that stand in no tile with a regular element get channels of their own.
+        let places: Vec<(usize, usize)> = extras
+            .into_iter()
+            .map(|place| {
+                place.unwrap_or_else(|| {
+                    total += 1;
+                    (total - 1, 0)
+                })
+            })
+            .collect();
+        let all = grid.layout(total, period, self.slots);
+        let positions = (0..regular)
+            .map(|element| all.positions[element])
+            .chain(
+                places
+                    .into_iter()
+                    .map(|(channel, at)| all.positions[channel * plane + at]),
+            )
+            .collect();
+        SlotLayout { positions, ..all }
+    }
+
+    /// The cheapest split of the rotations into hoisted and outer ones.
+    fn schedule(
+        &self,
+        terms: &[Term],
+        sources: &[&SlotLayout],
+        output: &SlotLayout,
+        folded_from: usize,
+    ) -> (RotationSchedule, Counts) {
+        let all = RotationSchedule {
+            step: self.slots,
+            folded_from,
+        };
+        let matrices: Vec<&dyn Matrix> = terms.iter().map(|term| term as &dyn Matrix).collect();
+        let distances = distances_of(&matrices, sources, output, &all, self.slots);
+        let steps = (0..=self.slots.ilog2()).map(|log| 1 << log);
+        // Whole rows and whole blocks are natural steps too.
+        let rows = terms
+            .iter()
+            .filter_map(|term| self.grids[term.source()])
+            .map(|grid| grid.row);
+        let small = 1..=(2 * (output.period as f64).sqrt() as usize).min(64);
+        steps
+            .chain(rows)
+            .chain(small)
+            .filter(|&step| step <= self.slots)
+            .map(|step| {
+                let schedule = RotationSchedule { step, ..all };
+                (
+                    schedule,
+                    Counts::new(&distances, &schedule, self.slots, output.ciphertexts),
+                )
+            })
+            .min_by(|a, b| a.1.cost().total_cmp(&b.1.cost()))
+            .expect("there is at least the step of all slots")
+    }
+}
+
+/// Rows and columns that a window moves by, from the first columns and rows that the windows of a map cover.
+fn stride(term: &Term, shape: &Shape, source: &Grid, elements: usize) -> (usize, usize) {
+    let (Term::Tiles { tiles, .. }, Shape::Map { height, width, .. }) = (term, *shape) else {
+        return (1, 1);
+    };
+    let plane = source.height * source.width;
+    let mut first: HashMap<usize, (usize, usize)> = HashMap::new();
+    for tile in tiles {
+        for &output in tile
+            .outputs
+            .iter()
+            .filter(|&&o| (o as usize) < height * width)
+        {
+            // Elements beyond the shape stand at the place of others.
+            let inputs = || {
+                tile.inputs
+                    .iter()
+                    .map(|&i| i as usize)
+                    .filter(|&i| i < elements)
+            };
+            let least = |of: &dyn Fn(usize) -> usize| inputs().map(|i| of(i % plane)).min();
+            let (Some(y), Some(x)) = (
+                least(&|at| at / source.width),
+                least(&|at| at % source.width),
+            ) else {
+                continue;
+            };
+            first.insert(output as usize, (y, x));
+        }
+    }
+    let steps = |next: usize, count: usize, of: fn(&(usize, usize)) -> usize| {
+        (1..count)
+            .filter_map(|k| {
+                Some(of(first.get(&(k * next))?).abs_diff(of(first.get(&((k - 1) * next))?)))
+            })
+            .max()
+            .unwrap_or(1)
+            .max(1)
+    };
+    (
+        steps(width, height, |first| first.0),
+        steps(1, width, |first| first.1),
+    )
+}

@@ -1,0 +1,68 @@
+//! Positions of a feature map's elements.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Where the elements of a feature map lie: which ciphertext, and which of the image's positions in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotLayout {
+    /// Ciphertexts that the map takes.
+    pub ciphertexts: usize,
+    /// The positions repeat themselves after so many: a power of two that divides the slots of an image.
+    pub period: usize,
+    /// For each element: ciphertext · slots + position, the position below the period.
+    pub positions: Vec<u32>,
+}
+
+impl SlotLayout {
+    /// Ciphertext and position of an element.
+    pub fn place(&self, element: usize, slots: usize) -> (usize, usize) {
+        let place = self.positions[element] as usize;
+        (place / slots, place % slots)
+    }
+
+    pub(crate) fn check(
+        &self,
+        part: &'static str,
+        elements: usize,
+        slots: usize,
+    ) -> Result<(), Error> {
+        let wrong = |what: &str, expected: String, found: usize| {
+            Err(Error::malformed(part, what, expected, found))
+        };
+        if self.positions.len() != elements {
+            return wrong(
+                "positions",
+                format!("{elements}, one an element"),
+                self.positions.len(),
+            );
+        }
+        if !self.period.is_power_of_two() || self.period > slots {
+            return wrong(
+                "period",
+                format!("a power of two up to {slots}"),
+                self.period,
+            );
+        }
+        if self.ciphertexts == 0 || self.ciphertexts > elements {
+            return wrong("ciphertexts", format!("1 to {elements}"), self.ciphertexts);
+        }
+        let mut taken = vec![false; self.ciphertexts * self.period];
+        for element in 0..elements {
+            let (ciphertext, position) = self.place(element, slots);
+            if ciphertext >= self.ciphertexts || position >= self.period {
+                return wrong(
+                    "position",
+                    format!("below the period {}", self.period),
+                    position,
+                );
+            }
+            if std::mem::replace(&mut taken[ciphertext * self.period + position], true) {
+                return wrong("position", "another for every element".into(), position);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! Channel-wise packing: the channels of an image side by side in the slots of few ciphertexts.
+//!
+//! An image has `slots` positions, a power of two that divides N, and N / slots images lie interleaved: position p of
+//! image b is entry p · N / slots + b of the rotation order. A rotation by d · N / slots steps then moves every image by d
+//! positions, cyclically and without touching another image, so one plan serves one image a ciphertext and many.
+//!
+//! A linear layer is a matrix on those positions, computed by its diagonals: for every distance d between an output's
+//! position and an input's, the rotated input times a plaintext that holds the weights of that distance ([`diagonals`]).
+//! Positions that hold no element get weight zero, so whatever stands there is never read.
+
+pub(crate) mod diagonals;
+mod geometry;
+pub(crate) mod layout;
+pub(crate) mod merge;
+pub(crate) mod noise;
+pub(crate) mod search;
+mod wire;
+
+use serde::{Deserialize, Serialize};
+
+pub use diagonals::{Diagonal, RotationSchedule, diagonals};
+pub use layout::SlotLayout;
+pub(crate) use wire::{ChannelRecord, decode, encode};
+
+use crate::{Error, Operation, Step};
+
+/// What a channel-wise plan fixes beside its steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelPlan {
+    /// Positions an image has; N / slots images lie interleaved in a ciphertext.
+    pub slots: usize,
+    /// Plaintexts hold the integer weights times 2 to the power of this.
+    pub plaintext_bits: u32,
+    /// Where the elements of each step's value lie.
+    pub layouts: Vec<SlotLayout>,
+    /// How each linear step is computed; `None` for the other steps.
+    pub schedules: Vec<Option<RotationSchedule>>,
+}
+
+/// What the client needs to know of a channel-wise plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelLayout {
+    /// Positions an image has; N / slots images lie interleaved in a ciphertext.
+    pub slots: usize,
+    /// Where the elements of a prepared image go.
+    pub input: SlotLayout,
+    /// Where the logits come back.
+    pub output: SlotLayout,
+    /// Steps of the rotations that the server needs Galois keys for; ascending.
+    pub rotations: Vec<usize>,
+}
+
+impl ChannelPlan {
+    /// Factor between integer weights and what plaintexts hold.
+    pub fn plaintext_factor(&self) -> f64 {
+        f64::from(self.plaintext_bits).exp2()
+    }
+
+    /// Every rotation that some step needs, in steps of the rotation order; ascending.
+    pub fn rotations(&self, steps: &[Step], ring_degree: usize) -> Vec<usize> {
+        let stride = ring_degree / self.slots;
+        let mut all: Vec<usize> = steps
+            .iter()
+            .zip(&self.schedules)
+            .enumerate()
+            .filter_map(|(index, (step, schedule))| match &step.operation {
+                Operation::Linear { terms, .. } => Some((index, terms, schedule.as_ref()?)),
+                _ => None,
+            })
+            .flat_map(|(index, terms, schedule)| {
+                let sources: Vec<&SlotLayout> = terms
+                    .iter()
+                    .map(|term| &self.layouts[term.source()])
+                    .collect();
+                let distances = diagonals::distances(
+                    terms,
+                    &sources,
+                    &self.layouts[index],
+                    schedule,
+                    self.slots,
+                );
+                schedule.rotations(&distances, self.slots)
+            })
+            .map(|positions| positions * stride)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The client's share.
+    pub(crate) fn for_client(&self, steps: &[Step], ring_degree: usize) -> ChannelLayout {
+        ChannelLayout {
+            slots: self.slots,
+            input: self.layouts[0].clone(),
+            output: self.layouts[self.layouts.len() - 1].clone(),
+            rotations: self.rotations(steps, ring_degree),
+        }
+    }
+
+    /// Checks layouts and schedules against the steps.
+    pub(crate) fn check(&self, steps: &[Step], ring_degree: usize) -> Result<(), Error> {
+        let wrong = |what: String, expected: &str, found: String| {
+            Err(Error::malformed("server", what, expected, found))
+        };
+        check_slots("server", self.slots, ring_degree)?;
+        if self.plaintext_bits > MAX_PLAINTEXT_BITS {
+            let expected = format!("at most {MAX_PLAINTEXT_BITS}");
+            return wrong(
+                "plaintext bits".into(),
+                &expected,
+                self.plaintext_bits.to_string(),
+            );
+        }
+        if self.layouts.len() != steps.len() || self.schedules.len() != steps.len() {
+            return wrong(
+                "layouts".into(),
+                "one a step",
+                self.layouts.len().to_string(),
+            );
+        }
+        for (index, ((step, layout), schedule)) in steps
+            .iter()
+            .zip(&self.layouts)
+            .zip(&self.schedules)
+            .enumerate()
+        {
+            layout.check("server", step.elements, self.slots)?;
+            let linear = matches!(step.operation, Operation::Linear { .. });
+            if schedule.is_some() != linear {
+                return wrong(
+                    format!("schedule of step {index}"),
+                    "one a linear step",
+                    "other".into(),
+                );
+            }
+            match (&step.operation, schedule) {
+                (Operation::Linear { terms, .. }, Some(schedule)) => {
+                    schedule.check(index, layout, self.slots)?;
+                    let longest = terms
+                        .iter()
+                        .map(|term| self.layouts[term.source()].period)
+                        .max();
+                    if longest.is_some_and(|period| period > schedule.folded_from) {
+                        let expected = format!("at most {}", schedule.folded_from);
+                        return wrong(
+                            format!("period read by step {index}"),
+                            &expected,
+                            format!("{longest:?}"),
+                        );
+                    }
+                }
+                (Operation::Input, _) | (Operation::Linear { .. }, None) => {}
+                (operation, _) => {
+                    let source = operation.sources()[0];
+                    if self.layouts[source] != *layout {
+                        return wrong(
+                            format!("layout of step {index}"),
+                            "that of its source",
+                            "another".into(),
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Weights fit 16 bits; more than this many bits beside them no scale holds.
+const MAX_PLAINTEXT_BITS: u32 = 40;
+/// Fewest positions an image may have.
+pub(crate) const MIN_SLOTS: usize = 16;
+
+impl ChannelLayout {
+    /// Images that a ciphertext holds.
+    pub fn images(&self, ring_degree: usize) -> usize {
+        ring_degree / self.slots
+    }
+
+    pub(crate) fn check(
+        &self,
+        features: usize,
+        logits: usize,
+        ring_degree: usize,
+    ) -> Result<(), Error> {
+        check_slots("client", self.slots, ring_degree)?;
+        self.input.check("client", features, self.slots)?;
+        self.output.check("client", logits, self.slots)?;
+        let ascending = self.rotations.windows(2).all(|pair| pair[0] < pair[1]);
+        let in_range = self
+            .rotations
+            .iter()
+            .all(|&steps| steps > 0 && steps < ring_degree);
+        if ascending && in_range {
+            return Ok(());
+        }
+        Err(Error::malformed(
+            "client",
+            "rotations",
+            format!("ascending steps from 1 to {}", ring_degree - 1),
+            "others",
+        ))
+    }
+}
+
+pub(crate) fn check_slots(
+    part: &'static str,
+    slots: usize,
+    ring_degree: usize,
+) -> Result<(), Error> {
+    if slots.is_power_of_two() && (MIN_SLOTS..=ring_degree).contains(&slots) {
+        return Ok(());
+    }
+    Err(Error::malformed(
+        part,
+        "slots an image",
+        format!("a power of two from {MIN_SLOTS} to {ring_degree}"),
+        slots,
+    ))
+}

@@ -1,0 +1,59 @@
+//! What rotations and plaintexts add to the noise of a sketched plan.
+
+use sordino_ckks::noise;
+
+use super::geometry::Geometry;
+use crate::estimate::{GadgetChoice, Limbs};
+use crate::network::{Network, NodeKind};
+use crate::noise::{add_gadget, switching_variance, without_gadget};
+use crate::precision::NodeNoise;
+use crate::schedule::{Choice, Kind, Sketch};
+
+/// Error variances at every folded node, in units of its real value.
+///
+/// Of a sketch that was drawn with the plaintexts' factor in the weight scales.
+pub(crate) fn of_sketch(
+    network: &Network,
+    geometry: &Geometry,
+    choice: &Choice,
+    sketch: &Sketch,
+    gadget: GadgetChoice,
+    limbs: &Limbs,
+    energies: &[f64],
+) -> Vec<NodeNoise> {
+    let n = choice.ring_degree;
+    let mut nodes = without_gadget(network, choice, sketch);
+    add_gadget(&mut nodes, choice, sketch, gadget, limbs);
+    // A plaintext of coefficients rounded to integers: so much in a slot.
+    let rounding = (2.0 * n as f64 / 12.0).sqrt();
+    for operation in sketch
+        .operations
+        .iter()
+        .filter(|op| op.kind == Kind::Linear)
+    {
+        let Some(counts) = geometry.counts[operation.node] else {
+            continue;
+        };
+        let variance = switching_variance(n, gadget, &limbs.bits[..limbs.left[operation.dropped]]);
+        let NodeKind::Linear { sources, .. } = &network.nodes[operation.node].kind else {
+            unreachable!("a linear operation belongs to a linear node")
+        };
+        for (&source, &value) in sources.iter().zip(&operation.sources) {
+            // A hoisted rotation adds to what it rotates; the division by P comes after the sum.
+            if counts.hoisted > 0 {
+                nodes[source].keyed += variance / sketch.operations[value].scale.powi(2);
+            }
+            let scale = operation.scale / sketch.operations[value].scale;
+            let terms = counts.products as f64 * counts.shares as f64
+                / geometry.layouts[operation.node].ciphertexts as f64;
+            nodes[operation.node].gaussian += (rounding / scale).powi(2) * terms * energies[source]
+                / geometry.slots as f64
+                / geometry.layouts[source].ciphertexts as f64;
+        }
+        // Sums are divided by P once each, rotated again and folded.
+        let switched = (counts.sums + counts.outer) as f64 * counts.shares as f64;
+        nodes[operation.node].keyed +=
+            switched * (variance + noise::rescale_two(n).powi(2)) / operation.scale.powi(2);
+    }
+    nodes
+}
