@@ -66,6 +66,9 @@ impl Plaintexts {
     }
 }
 
+/// Bits of the scale that coefficients are rounded at.
+const ENCODED_BITS: f64 = 48.0;
+
 impl Context {
     /// Encodes vectors that are given in rotation order: entry p of a vector is slot `order[p]` of
     /// [`RotationOrder`](crate::RotationOrder).
@@ -75,7 +78,8 @@ impl Context {
     ///
     /// # Level and scale
     /// The slots are multiplied by `scale` and each coefficient is rounded to the nearest integer; what that adds in
-    /// a slot is [`noise::rounding`](crate::noise::rounding).
+    /// a slot is [`noise::rounding`](crate::noise::rounding). Above a scale of 2^48 coefficients are rounded at that scale,
+    /// with 48 bits, and multiplied by the power of two that is missing.
     ///
     /// # Errors
     /// [`Error::Count`] if there is no vector, not a whole number of them, or no or too many limbs;
@@ -111,7 +115,9 @@ impl Context {
             .iter()
             .map(|&modulus| zero_matrix(self, count, modulus))
             .collect();
-        let limit = self.parameters().log2_q_at(limbs - 1) - 1.0;
+        let shift = (scale.log2() - ENCODED_BITS).ceil().max(0.0);
+        let limit = self.parameters().log2_q_at(limbs - 1) - 1.0 - shift;
+        let encoded_scale = Scale::new(scale.value() / shift.exp2())?;
         let encoder = self.encoder();
         rows_of(residues.iter_mut())
             .par_chunks_exact_mut(moduli.len())
@@ -126,13 +132,18 @@ impl Context {
                         return Err(Error::NotFinite { slot });
                     }
                     self.rotation_order().to_slots_into(slots, ordered);
-                    encoder.encode_in_place(ordered, transform, scale, coefficients)?;
+                    encoder.encode_in_place(ordered, transform, encoded_scale, coefficients)?;
                     check_range(coefficients, limit)?;
                     for (&modulus, row) in moduli.iter().zip(rows) {
                         let table = self.table(modulus);
                         self.backend()
                             .reduce_i64_into(table.modulus(), coefficients, values);
                         table.forward(values);
+                        if shift > 0.0 {
+                            let factor = table.modulus().pow(2, shift as u64);
+                            self.backend()
+                                .multiply_scalar_assign(table.modulus(), values, factor);
+                        }
                         pack(table.modulus().byte_width(), values, row);
                     }
                     Ok(())

@@ -1,12 +1,13 @@
 //! Keys, encryption and decryption on buffers.
 
-use sordino_ckks::{Context, EvaluationKey, Scale};
+use sordino_ckks::{Context, EvaluationKey, KeySet, Scale};
 use sordino_plan::ClientPlan;
 use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key, shorten};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
-use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key};
+use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
+use crate::slots::Slots;
 use crate::{Error, Predictions};
 
 /// A client plan with the tables that encryption needs.
@@ -50,7 +51,8 @@ impl Client {
             plan: self.plan.plan(),
             context: &self.context,
             batch: self.plan.batch,
-            rows: self.plan.input.features,
+            block_images: self.plan.block_images(),
+            rows: self.plan.input_ciphertexts(),
             components: 1,
             limbs: self.plan.input.limbs,
             scale: self.plan.input.scale,
@@ -63,7 +65,8 @@ impl Client {
             plan: self.plan.plan(),
             context: &self.context,
             batch: self.plan.batch,
-            rows: self.plan.output.logits,
+            block_images: self.plan.block_images(),
+            rows: self.plan.output_ciphertexts(),
             components: self.plan.output.components,
             limbs: self.plan.output.limbs,
             scale: self.plan.output.scale,
@@ -78,7 +81,12 @@ impl Client {
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let secret = SecretKey::generate(&self.context, &mut rng)?;
         let evaluation = match self.plan.parameters.gadget() {
-            Some(_) => Some(evaluation_key(&self.context, &secret, &mut rng)?),
+            Some(_) => {
+                let channel = self.plan.channel.as_ref();
+                let rotations = channel.map_or_else(Vec::new, |channel| channel.rotations.clone());
+                let keys = KeySet::new(true, rotations)?;
+                Some(evaluation_key_for(&self.context, &secret, &keys, &mut rng)?)
+            }
             None => None,
         };
         Ok(Keys { secret, evaluation })
@@ -96,7 +104,7 @@ impl Client {
     /// [`Error::KeyParameters`] for a key of another one.
     pub fn encrypt(&self, key: &SecretKey, images: &[f32]) -> Result<Request, Error> {
         self.check_key(key)?;
-        let (plan, slots) = (&self.plan, self.context.ring_degree());
+        let plan = &self.plan;
         let features = plan.input.features;
         if images.is_empty() || !images.len().is_multiple_of(features) {
             let found = images.len();
@@ -119,17 +127,14 @@ impl Client {
         let level = plan.input.limbs.saturating_sub(1);
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let mut blocks = Vec::with_capacity(plan.blocks);
-        for images in images.chunks(slots * features) {
-            let fill = |feature: usize, slots: &mut [f64]| {
-                for (slot, image) in slots.iter_mut().zip(images.chunks_exact(features)) {
-                    *slot = f64::from(image[feature]);
-                }
-            };
+        let layout = Slots::of_input(plan.channel.as_ref(), self.context.rotation_order());
+        for images in images.chunks(plan.block_images() * features) {
+            let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
                 &self.context,
                 key,
                 &mut rng,
-                features,
+                plan.input_ciphertexts(),
                 &fill,
                 level,
                 scale,
@@ -193,21 +198,15 @@ impl Client {
     /// Logits as they decrypt: noise and all, for this module only.
     fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
         self.check_reply_key(key, reply.header().key_id)?;
-        let (plan, slots) = (&self.plan, self.context.ring_degree());
+        let plan = &self.plan;
         let classes = plan.output.logits;
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
         let mut logits = vec![0.0; count * classes];
-        for (block, rows) in reply
-            .blocks()
-            .iter()
-            .zip(logits.chunks_mut(slots * classes))
-        {
-            for (class, values) in decrypt(&self.context, key, block)?.iter().enumerate() {
-                for (image, value) in rows.chunks_exact_mut(classes).zip(values) {
-                    image[class] = *value;
-                }
-            }
+        let layout = Slots::of_output(plan.channel.as_ref(), self.context.rotation_order());
+        let images = logits.chunks_mut(plan.block_images() * classes);
+        for (block, images) in reply.blocks().iter().zip(images) {
+            layout.read(&decrypt(&self.context, key, block)?, classes, images);
         }
         Ok(logits)
     }

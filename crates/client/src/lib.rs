@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod predictions;
 mod read_table;
+mod slots;
 mod table;
 
 pub use client::{Client, Keys};

@@ -15,7 +15,9 @@ pub struct MessageShape<'a> {
     pub context: &'a Context,
     /// Most images a message.
     pub batch: usize,
-    /// Ciphertexts a block: features of a request, logits of a reply.
+    /// Images a block.
+    pub block_images: usize,
+    /// Ciphertexts a block, element-wise the features of a request and the logits of a reply.
     pub rows: usize,
     /// Components that are stored: 1 for a request, 2 or 3 for a reply.
     pub components: usize,
@@ -42,7 +44,7 @@ pub(crate) struct Common<'h> {
 impl MessageShape<'_> {
     /// Blocks that `images` images take.
     pub fn blocks(&self, images: usize) -> usize {
-        images.div_ceil(self.context.ring_degree())
+        images.div_ceil(self.block_images)
     }
 
     /// The layout of a message of `images` images.

@@ -1,7 +1,7 @@
 //! The clear engine: the plan's integers on integers, exactly.
 
 use rayon::prelude::*;
-use sordino_plan::{Step, Term};
+use sordino_plan::{ServerPlan, Step, Term};
 
 use crate::{Engine, Error};
 
@@ -15,12 +15,19 @@ pub struct ClearEngine<'a> {
     primes: &'a [u64],
     /// Images a feature map holds.
     images: usize,
+    /// What weights are multiplied by before they are applied.
+    plaintext_factor: i128,
 }
 
 impl<'a> ClearEngine<'a> {
-    /// An engine for `images` images at once.
-    pub fn new(primes: &'a [u64], images: usize) -> Self {
-        ClearEngine { primes, images }
+    /// An engine for the steps of a plan on `images` images at once.
+    pub fn new(plan: &'a ServerPlan, images: usize) -> Self {
+        let bits = plan.channel().map_or(0, |channel| channel.plaintext_bits);
+        ClearEngine {
+            primes: plan.parameters().primes(),
+            images,
+            plaintext_factor: 1 << bits,
+        }
     }
 
     /// Rounds prepared images to integers at the input's scale.
@@ -85,7 +92,7 @@ impl Engine for ClearEngine<'_> {
                                 add_multiple(
                                     sums,
                                     &source[input as usize * images..][..images],
-                                    i128::from(weight),
+                                    i128::from(weight) * self.plaintext_factor,
                                 );
                             }
                         });
@@ -95,7 +102,13 @@ impl Engine for ClearEngine<'_> {
         Ok(value)
     }
 
-    fn square(&self, _: &Step, mut source: Vec<i128>, shift: &[i128]) -> Result<Vec<i128>, Error> {
+    fn square(
+        &self,
+        _: usize,
+        _: &Step,
+        mut source: Vec<i128>,
+        shift: &[i128],
+    ) -> Result<Vec<i128>, Error> {
         for (row, &r) in source.chunks_exact_mut(self.images).zip(shift) {
             for x in row {
                 *x = x.wrapping_mul(x.wrapping_add(r));

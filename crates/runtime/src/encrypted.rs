@@ -32,22 +32,7 @@ impl<'a> EncryptedEngine<'a> {
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
-        let expected = plan.parameters().digest();
-        let same = |what, found| {
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Error::Parameters {
-                    what,
-                    expected,
-                    found,
-                })
-            }
-        };
-        same("the context", context.digest())?;
-        if let Some(key) = key {
-            same("the evaluation key", key.parameters())?;
-        }
+        check_parameters(plan, context, key)?;
         let mut maps = HashMap::new();
         for (index, step) in plan.steps().iter().enumerate() {
             match &step.operation {
@@ -181,7 +166,13 @@ impl Engine for EncryptedEngine<'_> {
         Ok(FeatureMap::Expanded(sum))
     }
 
-    fn square(&self, step: &Step, source: FeatureMap, shift: &[i128]) -> Result<FeatureMap, Error> {
+    fn square(
+        &self,
+        _: usize,
+        step: &Step,
+        source: FeatureMap,
+        shift: &[i128],
+    ) -> Result<FeatureMap, Error> {
         let square = |source: FeatureMap| {
             self.context
                 .square_shifted(source.expanded(self.context)?, shift)
@@ -260,10 +251,35 @@ impl Engine for EncryptedEngine<'_> {
 }
 
 /// Names the step in an error of the scheme.
-fn at(step: &Step) -> impl Fn(sordino_ckks::Error) -> Error {
+pub(crate) fn at(step: &Step) -> impl Fn(sordino_ckks::Error) -> Error {
     let name = step.name.clone();
     move |source| Error::Step {
         step: name.clone(),
         source,
     }
+}
+
+/// Context and key belong to the parameters of a plan.
+pub(crate) fn check_parameters(
+    plan: &ServerPlan,
+    context: &Context,
+    key: Option<&EvaluationKey>,
+) -> Result<(), Error> {
+    let expected = plan.parameters().digest();
+    let same = |what, found| {
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::Parameters {
+                what,
+                expected,
+                found,
+            })
+        }
+    };
+    same("the context", context.digest())?;
+    if let Some(key) = key {
+        same("the evaluation key", key.parameters())?;
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ pub trait Engine {
     /// When the source does not fit the step.
     fn square(
         &self,
+        index: usize,
         step: &Step,
         source: Self::Value,
         shift: &[i128],
@@ -176,7 +177,9 @@ pub fn walk<E: Engine>(
         };
         let value = match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Square { source, shift } => engine.square(step, take(*source), shift)?,
+            Operation::Square { source, shift } => {
+                engine.square(index, step, take(*source), shift)?
+            }
             Operation::Relinearize { source } => engine.relinearize(step, take(*source))?,
             Operation::Rescale { source, primes } => {
                 engine.rescale(step, take(*source), *primes)?

@@ -5,7 +5,10 @@ use std::time::Instant;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
 use sordino_plan::{Operation, ServerPlan, Step};
 
-use crate::{ClearEngine, EncryptedEngine, Error, FeatureMap, StepTrace, Trace, walk};
+use crate::encrypted::{at, check_parameters};
+use crate::{
+    ChannelEngine, ClearEngine, EncryptedEngine, Error, FeatureMap, StepTrace, Trace, walk,
+};
 
 /// How far an evaluation is.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub struct Options<'a> {
 /// Deterministic: the same plan, key and blocks give the same residues with any backend and number of threads.
 ///
 /// # Shapes
-/// A block holds the plan's features × N slots; its reply logits × N.
+/// A block holds the plan's input ciphertexts of N slots; its reply the output ciphertexts.
 ///
 /// # Errors
 /// [`Error::Parameters`] and [`Error::Input`] when context, key or blocks do not belong to the plan,
@@ -69,7 +72,7 @@ pub fn evaluate_blocks<E: From<Error>>(
     count: usize,
     mut options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, E> {
-    let engine = EncryptedEngine::new(plan, context, key)?;
+    let engine = AnyEngine::new(plan, context, key)?;
     let steps = plan.steps();
     let work: Vec<f64> = steps.iter().map(|step| weight(step, steps)).collect();
     let block_work: f64 = work.iter().sum();
@@ -80,23 +83,17 @@ pub fn evaluate_blocks<E: From<Error>>(
         let request = request?;
         check_input(plan, context, &request)?;
         let mut last = Instant::now();
-        let input = FeatureMap::Seeded(request);
-        let reply = walk(&engine, steps, input, |finished| {
-            let index = finished.step;
+        let reply = engine.walk(context, steps, request, |index, seconds, result_bytes| {
             let step = &steps[index];
             done += work[index];
             if let Some(trace) = options.trace.as_deref_mut() {
-                let seconds = finished.seconds;
                 trace.steps.push(StepTrace {
                     block,
                     step: index,
                     name: step.name.clone(),
                     operation: step.operation.kind(),
                     seconds: seconds.unwrap_or_else(|| last.elapsed().as_secs_f64()),
-                    result_bytes: match finished.value {
-                        Some(FeatureMap::Expanded(value)) => value.size_bytes(),
-                        Some(FeatureMap::Seeded(_)) | None => 0,
-                    },
+                    result_bytes,
                     level: step.limbs - 1,
                     log2_scale: step.scale.log2(),
                 });
@@ -115,15 +112,59 @@ pub fn evaluate_blocks<E: From<Error>>(
                 });
             }
         })?;
-        replies.push(match reply {
-            FeatureMap::Expanded(reply) => reply,
-            FeatureMap::Seeded(reply) => reply.expand(context).map_err(|source| Error::Step {
-                step: steps[0].name.clone(),
-                source,
-            })?,
-        });
+        replies.push(reply);
     }
     Ok(replies)
+}
+
+/// The engine for a plan's packing.
+enum AnyEngine<'a> {
+    ElementWise(EncryptedEngine<'a>),
+    ChannelWise(ChannelEngine<'a>),
+}
+
+impl<'a> AnyEngine<'a> {
+    fn new(
+        plan: &'a ServerPlan,
+        context: &'a Context,
+        key: Option<&'a EvaluationKey>,
+    ) -> Result<Self, Error> {
+        check_parameters(plan, context, key)?;
+        match plan.channel() {
+            None => EncryptedEngine::new(plan, context, key).map(Self::ElementWise),
+            Some(channel) => ChannelEngine::new(plan, channel, context, key).map(Self::ChannelWise),
+        }
+    }
+
+    /// Runs all steps on one block; `after` hears of every finished step's index, seconds if they are known, and bytes.
+    fn walk(
+        &self,
+        context: &Context,
+        steps: &[Step],
+        block: SeededCiphertexts,
+        mut after: impl FnMut(usize, Option<f64>, usize),
+    ) -> Result<Ciphertexts, Error> {
+        let expand = |block: SeededCiphertexts| block.expand(context).map_err(at(&steps[0]));
+        match self {
+            AnyEngine::ElementWise(engine) => {
+                let reply = walk(engine, steps, FeatureMap::Seeded(block), |finished| {
+                    let bytes = match finished.value {
+                        Some(FeatureMap::Expanded(value)) => value.size_bytes(),
+                        Some(FeatureMap::Seeded(_)) | None => 0,
+                    };
+                    after(finished.step, finished.seconds, bytes);
+                })?;
+                match reply {
+                    FeatureMap::Expanded(reply) => Ok(reply),
+                    FeatureMap::Seeded(reply) => expand(reply),
+                }
+            }
+            AnyEngine::ChannelWise(engine) => walk(engine, steps, expand(block)?, |finished| {
+                let bytes = finished.value.map_or(0, Ciphertexts::size_bytes);
+                after(finished.step, finished.seconds, bytes);
+            }),
+        }
+    }
 }
 
 /// A rough share of the time: byte products of linear steps against residues touched by the others.
@@ -164,8 +205,9 @@ fn check_input(
             found: found.to_string(),
         })
     };
-    if block.len() != input.features {
-        return differs("number of features", &input.features, &block.len());
+    if block.len() != plan.input_ciphertexts() {
+        let expected = plan.input_ciphertexts();
+        return differs("number of ciphertexts", &expected, &block.len());
     }
     if block.limbs() != input.limbs {
         return differs("number of limbs", &input.limbs, &block.limbs());
@@ -202,7 +244,7 @@ pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result
     let mut logits = Vec::with_capacity(count * plan.output().logits);
     for chunk in images.chunks(CLEAR_IMAGES * input.features) {
         let size = chunk.len() / input.features;
-        let engine = ClearEngine::new(plan.parameters().primes(), size);
+        let engine = ClearEngine::new(plan, size);
         let encoded = engine.encode(chunk, input.features, input.scale);
         let value = walk(&engine, plan.steps(), encoded, |_| ())?;
         for image in 0..size {

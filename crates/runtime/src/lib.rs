@@ -4,6 +4,7 @@
 //! the ciphertexts should decrypt to. Both walk the same steps through the same [`Engine`] interface, so that they
 //! differ in arithmetic only. This crate reads no files and knows no secret key.
 
+mod channel;
 mod clear;
 mod encrypted;
 mod engine;
@@ -11,6 +12,7 @@ mod error;
 mod evaluate;
 mod trace;
 
+pub use channel::ChannelEngine;
 pub use clear::ClearEngine;
 pub use encrypted::{EncryptedEngine, FeatureMap};
 pub use engine::{Engine, Finished, Run, walk};

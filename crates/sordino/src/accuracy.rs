@@ -43,7 +43,7 @@ pub fn measure_accuracy(
     if !encrypted {
         return Ok(record);
     }
-    let block = plan.server.parameters().ring_degree() * model.preprocess.elements();
+    let block = plan.server.block_images() * model.preprocess.elements();
     let workflow = Workflow::new(plan, options.backend)?;
     let (mut classes, mut seconds) = (Vec::new(), 0.0);
     let (mut upload, mut reply_bytes) = (0, 0);

@@ -189,7 +189,7 @@ pub(crate) fn describe(
     let parameters = server.parameters();
     record.images = images as u64;
     record.batch = server.batch() as u64;
-    record.blocks = images.div_ceil(parameters.ring_degree()) as u64;
+    record.blocks = images.div_ceil(server.block_images()) as u64;
     record.packing = server.packing().to_string();
     record.ring_degree = Some(parameters.ring_degree() as u64);
     record.log2_q = Some(parameters.log2_q());

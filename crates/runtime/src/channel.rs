@@ -1,0 +1,332 @@
+//! The encrypted engine of channel-wise packing: rotations and plaintext products.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale};
+use sordino_plan::{
+    ChannelPlan, Diagonal, Operation, ServerPlan, SlotLayout, Step, Term, diagonals,
+};
+
+use crate::encrypted::at;
+use crate::{Engine, Error};
+
+/// Evaluates the steps of a channel-wise plan on ciphertexts.
+#[derive(Debug)]
+pub struct ChannelEngine<'a> {
+    context: &'a Context,
+    key: &'a EvaluationKey,
+    channel: &'a ChannelPlan,
+    /// By step.
+    products: HashMap<usize, Product>,
+    /// Biases and shifts, by step; a step without any has none.
+    constants: HashMap<usize, Plaintexts>,
+}
+
+/// A linear step: what is summed up, and how.
+#[derive(Debug)]
+struct Product {
+    terms: Vec<TermProduct>,
+    /// Steps of the rotations that fold shares.
+    folds: Vec<usize>,
+}
+
+/// One term of a linear step: sums of hoisted rotations times plaintexts, then the sum of those rotated.
+#[derive(Debug)]
+struct TermProduct {
+    plaintexts: Plaintexts,
+    sums: Vec<Vec<RotatedTerm>>,
+    /// `None` where no sum is rotated.
+    outer: Option<Vec<Vec<RotatedTerm>>>,
+}
+
+impl<'a> ChannelEngine<'a> {
+    /// Encodes the weights of a plan.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] without a key that has every rotation of the plan, [`Error::Step`] for weights that cannot be
+    /// encoded.
+    ///
+    /// # Cost
+    /// A vector of N residues for every diagonal and limb of the step.
+    pub fn new(
+        plan: &'a ServerPlan,
+        channel: &'a ChannelPlan,
+        context: &'a Context,
+        key: Option<&'a EvaluationKey>,
+    ) -> Result<Self, Error> {
+        let steps = plan.steps();
+        let key = key.ok_or_else(|| Error::MissingKey {
+            step: steps[0].name.clone(),
+        })?;
+        let relinearizes = steps
+            .iter()
+            .any(|step| matches!(step.operation, Operation::Relinearize { .. }));
+        KeySet::new(relinearizes, plan.rotations())
+            .and_then(|needed| key.key_set().check_covers(&needed))
+            .map_err(at(&steps[0]))?;
+        let mut engine = Self {
+            context,
+            key,
+            channel,
+            products: HashMap::new(),
+            constants: HashMap::new(),
+        };
+        for (index, step) in steps.iter().enumerate() {
+            engine.prepare(index, step, steps).map_err(at(step))?;
+        }
+        Ok(engine)
+    }
+
+    /// Bytes of the encoded weights and constants.
+    pub fn size_bytes(&self) -> usize {
+        let weights = self
+            .products
+            .values()
+            .flat_map(|product| &product.terms)
+            .map(|term| &term.plaintexts);
+        weights
+            .chain(self.constants.values())
+            .map(Plaintexts::size_bytes)
+            .sum()
+    }
+
+    fn prepare(
+        &mut self,
+        index: usize,
+        step: &Step,
+        steps: &[Step],
+    ) -> Result<(), sordino_ckks::Error> {
+        match &step.operation {
+            Operation::Linear { terms, bias } => {
+                let product = self.product(index, step, terms)?;
+                self.products.insert(index, product);
+                self.constants(index, bias, step.scale, step.limbs)
+            }
+            Operation::Square { source, shift } => {
+                self.constants(index, shift, steps[*source].scale, step.limbs)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Interleaved images of a position.
+    fn images(&self) -> usize {
+        self.context.ring_degree() / self.channel.slots
+    }
+
+    /// One integer an element, at a scale, as vectors in the layout of a step.
+    fn constants(
+        &mut self,
+        index: usize,
+        values: &[i128],
+        scale: f64,
+        limbs: usize,
+    ) -> Result<(), sordino_ckks::Error> {
+        if values.iter().all(|&value| value == 0) && !self.is_square(index) {
+            return Ok(());
+        }
+        let (layout, images) = (&self.channel.layouts[index], self.images());
+        let (slots, n) = (self.channel.slots, self.context.ring_degree());
+        let mut vectors = vec![0.0; layout.ciphertexts * n];
+        for (element, &value) in values.iter().enumerate() {
+            let (ciphertext, position) = layout.place(element, slots);
+            for position in (position..slots).step_by(layout.period) {
+                vectors[ciphertext * n + position * images..][..images].fill(value as f64 / scale);
+            }
+        }
+        let plaintexts = self
+            .context
+            .encode_plaintexts(&vectors, Scale::new(scale)?, limbs)?;
+        self.constants.insert(index, plaintexts);
+        Ok(())
+    }
+
+    /// Whether a step multiplies with its constants, which must then be there even if they are zero.
+    fn is_square(&self, index: usize) -> bool {
+        !self.products.contains_key(&index)
+    }
+
+    fn product(
+        &self,
+        index: usize,
+        step: &Step,
+        terms: &[Term],
+    ) -> Result<Product, sordino_ckks::Error> {
+        let channel = self.channel;
+        let stride = self.images();
+        let sources: Vec<&SlotLayout> = terms
+            .iter()
+            .map(|term| &channel.layouts[term.source()])
+            .collect();
+        let output = &channel.layouts[index];
+        let schedule =
+            channel.schedules[index].expect("plans are checked to schedule every linear step");
+        let mut by_term: Vec<Vec<Diagonal>> = vec![Vec::new(); terms.len()];
+        for diagonal in diagonals(terms, &sources, output, &schedule, channel.slots) {
+            by_term[diagonal.term].push(diagonal);
+        }
+        let terms = terms
+            .iter()
+            .zip(by_term)
+            .enumerate()
+            .map(|(number, (term, mut of_term))| {
+                // A sum has at least one term: an output that this one does not touch gets a zero.
+                for output in 0..output.ciphertexts {
+                    if of_term.iter().all(|diagonal| diagonal.output != output) {
+                        let weights = vec![0.0; channel.slots];
+                        of_term.push(Diagonal {
+                            term: number,
+                            input: 0,
+                            output,
+                            distance: 0,
+                            weights,
+                        });
+                    }
+                }
+                // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
+                let unit = match term {
+                    Term::Product { .. } => 1.0,
+                    Term::Scaled { .. } => 1.0 / channel.plaintext_factor(),
+                };
+                let mut vectors = Vec::with_capacity(of_term.len() * self.context.ring_degree());
+                let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
+                for (plaintext, diagonal) in of_term.iter().enumerate() {
+                    let outer = schedule.outer(diagonal.distance);
+                    // The sum is rotated to the left afterwards: its weights stand further to the right.
+                    let turned = (0..channel.slots).map(|p| {
+                        diagonal.weights
+                            [(p + channel.slots - outer % channel.slots) % channel.slots]
+                            * unit
+                    });
+                    vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
+                    sums.entry((diagonal.output, outer))
+                        .or_default()
+                        .push(RotatedTerm {
+                            input: diagonal.input,
+                            steps: schedule.hoisted(diagonal.distance) % channel.slots * stride,
+                            plaintext: Some(plaintext),
+                        });
+                }
+                let mut outer = vec![Vec::new(); output.ciphertexts];
+                for (input, &(output, positions)) in sums.keys().enumerate() {
+                    let steps = positions % channel.slots * stride;
+                    outer[output].push(RotatedTerm {
+                        input,
+                        steps,
+                        plaintext: None,
+                    });
+                }
+                let rotated = outer.iter().flatten().any(|term| term.steps != 0);
+                Ok(TermProduct {
+                    plaintexts: self.context.encode_plaintexts(
+                        &vectors,
+                        Scale::new(channel.plaintext_factor())?,
+                        step.limbs,
+                    )?,
+                    sums: sums.into_values().collect(),
+                    outer: rotated.then_some(outer),
+                })
+            });
+        Ok(Product {
+            terms: terms.collect::<Result<_, sordino_ckks::Error>>()?,
+            folds: schedule
+                .folds(output.period)
+                .map(|positions| positions * stride)
+                .collect(),
+        })
+    }
+
+    fn apply(
+        &self,
+        index: usize,
+        step: &Step,
+        sources: &[&Ciphertexts],
+    ) -> Result<Ciphertexts, sordino_ckks::Error> {
+        let product = &self.products[&index];
+        let scale = Scale::new(step.scale)?;
+        let mut sum: Option<Ciphertexts> = None;
+        for (term, source) in product.terms.iter().zip(sources) {
+            let cut;
+            let source = match source.limbs() - step.limbs {
+                0 => *source,
+                more => {
+                    cut = self.context.drop_limbs((*source).clone(), more)?;
+                    &cut
+                }
+            };
+            let mut value =
+                self.context
+                    .sum_rotated(source, &term.sums, Some(&term.plaintexts), self.key)?;
+            if let Some(outer) = &term.outer {
+                value = self.context.sum_rotated(&value, outer, None, self.key)?;
+            }
+            let value = value.with_scale(scale);
+            sum = Some(match sum {
+                None => value,
+                Some(sum) => self.context.add(&sum, &value)?,
+            });
+        }
+        let mut sum = sum.expect("plans are checked to have at least one term a linear step");
+        for &fold in &product.folds {
+            let both = |input| {
+                [0, fold]
+                    .map(|steps| RotatedTerm {
+                        input,
+                        steps,
+                        plaintext: None,
+                    })
+                    .to_vec()
+            };
+            let outputs: Vec<_> = (0..sum.len()).map(both).collect();
+            sum = self.context.sum_rotated(&sum, &outputs, None, self.key)?;
+        }
+        if let Some(bias) = self.constants.get(&index) {
+            self.context.add_plaintexts(&mut sum, bias)?;
+        }
+        Ok(sum)
+    }
+}
+
+impl Engine for ChannelEngine<'_> {
+    type Value = Ciphertexts;
+
+    fn linear(
+        &self,
+        index: usize,
+        step: &Step,
+        _: &[Term],
+        sources: &[&Ciphertexts],
+        _: &[i128],
+    ) -> Result<Ciphertexts, Error> {
+        self.apply(index, step, sources).map_err(at(step))
+    }
+
+    fn square(
+        &self,
+        index: usize,
+        step: &Step,
+        source: Ciphertexts,
+        _: &[i128],
+    ) -> Result<Ciphertexts, Error> {
+        self.context
+            .square_shifted_by(source, &self.constants[&index])
+            .map_err(at(step))
+    }
+
+    fn relinearize(&self, step: &Step, source: Ciphertexts) -> Result<Ciphertexts, Error> {
+        self.context.relinearize(source, self.key).map_err(at(step))
+    }
+
+    fn rescale(
+        &self,
+        step: &Step,
+        source: Ciphertexts,
+        primes: usize,
+    ) -> Result<Ciphertexts, Error> {
+        self.context.rescale(source, primes).map_err(at(step))
+    }
+
+    fn duplicate(&self, value: &Ciphertexts) -> Ciphertexts {
+        value.clone()
+    }
+}
