@@ -22,12 +22,6 @@ pub enum Error {
         /// What differs.
         detail: String,
     },
-    /// The packing is not built into this version.
-    #[error("packing {packing} is not available: compile with --packing element-wise")]
-    UnsupportedPacking {
-        /// The packing asked for.
-        packing: String,
-    },
     /// A batch of this size cannot be planned for.
     #[error(
         "a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests"

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sordino_ckks::Parameters;
 
-use crate::{Alternative, ClientPlan, Estimate, Operation, ServerPlan, Step, Term};
+use crate::{Alternative, ClientPlan, Estimate, Operation, PackingComparison, ServerPlan, Term};
 
 /// A readable account of a plan; serializes to JSON and displays as a table.
 #[derive(Clone, Debug, Serialize)]
@@ -16,8 +16,12 @@ pub struct Explanation {
     pub packing: String,
     /// Most images a request.
     pub batch: usize,
-    /// Blocks of N images.
+    /// Blocks of images.
     pub blocks: usize,
+    /// Images that a block holds.
+    pub block_images: usize,
+    /// Galois keys that the evaluation key has; 0 element-wise.
+    pub galois_keys: usize,
     /// N, coefficients and slots of a ciphertext.
     pub ring_degree: usize,
     /// Bits of the modulus of fresh ciphertexts.
@@ -46,6 +50,9 @@ pub struct Explanation {
     /// Every step; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSummary>,
+    /// What both packings would take, where the planner was free to choose; known to the server only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<PackingComparison>,
     /// The best plans of other kinds, and what ruled them out; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
@@ -58,8 +65,14 @@ pub struct StepSummary {
     pub name: String,
     /// Operation.
     pub operation: &'static str,
-    /// Ciphertexts of the result.
+    /// Elements of the result.
     pub elements: usize,
+    /// Ciphertexts that a block of them takes.
+    pub ciphertexts: usize,
+    /// Rotations of a block; 0 element-wise.
+    pub rotations: usize,
+    /// Products of a ciphertext with a plaintext of a block; 0 element-wise.
+    pub products: usize,
     /// Components of the result.
     pub components: usize,
     /// Level of the result.
@@ -75,7 +88,11 @@ pub struct StepSummary {
 }
 
 impl StepSummary {
-    fn of(step: &Step, steps: &[Step]) -> Self {
+    fn of(plan: &ServerPlan, index: usize) -> Self {
+        let steps = plan.steps();
+        let step = &steps[index];
+        let channel = plan.channel();
+        let counts = channel.and_then(|channel| channel.counts(steps, index));
         let passes = |term: &Term| match term {
             Term::Product { map, .. } => map.weight_width().bytes() as u32,
             Term::Scaled { .. } => 1,
@@ -92,6 +109,10 @@ impl StepSummary {
             name: step.name.clone(),
             operation: step.operation.kind(),
             elements: step.elements,
+            ciphertexts: channel
+                .map_or(step.elements, |channel| channel.layouts[index].ciphertexts),
+            rotations: counts.map_or(0, |counts| counts.rotations()),
+            products: counts.map_or(0, |counts| counts.products),
             components: step.components,
             level: step.limbs - 1,
             log2_scale: step.scale.log2(),
@@ -108,7 +129,7 @@ impl ServerPlan {
         let mut explanation = Explanation::new(
             self.network(),
             self.packing().to_string(),
-            (self.batch(), self.blocks()),
+            (self.batch(), self.blocks(), self.block_images()),
             self.parameters(),
             (
                 self.input().scale,
@@ -118,10 +139,10 @@ impl ServerPlan {
             self.estimate(),
         );
         explanation.macs_per_image = Some(self.multiply_accumulates());
-        explanation.steps = self
-            .steps()
-            .iter()
-            .map(|step| StepSummary::of(step, self.steps()))
+        explanation.galois_keys = self.rotations().len();
+        explanation.comparison = self.comparison();
+        explanation.steps = (0..self.steps().len())
+            .map(|index| StepSummary::of(self, index))
             .collect();
         explanation.alternatives = self.alternatives().to_vec();
         explanation
@@ -131,14 +152,19 @@ impl ServerPlan {
 impl ClientPlan {
     /// Explains the plan as far as the client knows it.
     pub fn explain(&self) -> Explanation {
-        Explanation::new(
+        let mut explanation = Explanation::new(
             &self.network,
             self.packing.to_string(),
-            (self.batch, self.blocks),
+            (self.batch, self.blocks, self.block_images()),
             &self.parameters,
             (self.input.scale, self.output.scale, self.output.components),
             &self.estimate,
-        )
+        );
+        explanation.galois_keys = self
+            .channel
+            .as_ref()
+            .map_or(0, |channel| channel.rotations.len());
+        explanation
     }
 }
 
@@ -146,7 +172,7 @@ impl Explanation {
     fn new(
         network: &str,
         packing: String,
-        (batch, blocks): (usize, usize),
+        (batch, blocks, block_images): (usize, usize, usize),
         parameters: &Parameters,
         (input_scale, output_scale, reply_components): (f64, f64, usize),
         estimate: &Estimate,
@@ -156,6 +182,8 @@ impl Explanation {
             packing,
             batch,
             blocks,
+            block_images,
+            galois_keys: 0,
             ring_degree: parameters.ring_degree(),
             log2_q: parameters.log2_q(),
             log2_qp: parameters.log2_qp(),
@@ -169,6 +197,7 @@ impl Explanation {
             upload_bytes_per_image: estimate.upload_bytes as f64 / batch as f64,
             reply_bytes_per_image: estimate.reply_bytes as f64 / batch as f64,
             steps: Vec::new(),
+            comparison: None,
             alternatives: Vec::new(),
         }
     }
@@ -180,8 +209,8 @@ impl fmt::Display for Explanation {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
-            "{}: {} packing, {} images in {} block(s)",
-            self.network, self.packing, self.batch, self.blocks
+            "{}: {} packing, {} images in {} block(s) of up to {}",
+            self.network, self.packing, self.batch, self.blocks, self.block_images
         )?;
         writeln!(f, "  ring degree N        {}", self.ring_degree)?;
         writeln!(
@@ -223,7 +252,20 @@ impl fmt::Display for Explanation {
             mib(e.upload_bytes),
             self.upload_bytes_per_image
         )?;
-        writeln!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
+        write!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
+        match self.galois_keys {
+            0 => writeln!(f)?,
+            keys => writeln!(f, ", {keys} rotations")?,
+        }
+        if let Some(comparison) = &self.comparison {
+            writeln!(
+                f,
+                "  packings             element-wise {:.4} s, channel-wise {:.4} s; element-wise from {} images on",
+                comparison.element_wise_seconds,
+                comparison.channel_wise_seconds,
+                comparison.break_even_batch
+            )?;
+        }
         write!(
             f,
             "  reply                {:.1} MiB, {:.0} bytes an image",
@@ -233,31 +275,42 @@ impl fmt::Display for Explanation {
         if self.steps.is_empty() {
             return Ok(());
         }
+        let channel_wise = self.galois_keys > 0;
+        let columns = match channel_wise {
+            false => ["MACs", "passes"],
+            true => ["rotations", "products"],
+        };
         write!(
             f,
-            "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10} {:>12} {:>6} {:>8}",
+            "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10} {:>12} {:>8} {:>8}",
             "step",
             "operation",
             "elements",
+            "cipher",
             "comp.",
             "level",
             "log2 scale",
-            "MACs",
-            "passes",
+            columns[0],
+            columns[1],
             "max |r|"
         )?;
         for step in &self.steps {
+            let work = match channel_wise {
+                false => [step.macs, u64::from(step.weight_passes)],
+                true => [step.rotations as u64, step.products as u64],
+            };
             write!(
                 f,
-                "\n  {:<24} {:<12} {:>8} {:>5} {:>6} {:>10.1} {:>12} {:>6} {:>8.2}",
+                "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10.1} {:>12} {:>8} {:>8.2}",
                 step.name,
                 step.operation,
                 step.elements,
+                step.ciphertexts,
                 step.components,
                 step.level,
                 step.log2_scale,
-                step.macs,
-                step.weight_passes,
+                work[0],
+                work[1],
                 step.largest_shift
             )?;
         }

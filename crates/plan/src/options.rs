@@ -10,7 +10,7 @@ pub enum Packing {
     Auto,
     /// One ciphertext an element of a feature map, one image a slot.
     ElementWise,
-    /// One ciphertext a channel of one image.
+    /// An image's channels side by side in few ciphertexts.
     ChannelWise,
 }
 
@@ -41,6 +41,8 @@ pub struct CompileOptions {
     pub memory_bytes: Option<u64>,
     /// Fixes the ring degree instead of searching it.
     pub ring_degree: Option<usize>,
+    /// Fixes how many positions an image has in channel-wise ciphertexts instead of searching: N / slots images share one.
+    pub slots: Option<usize>,
     /// Fixes the bits of every weight (2 to 16) instead of choosing a width a layer.
     pub weight_bits: Option<u8>,
     /// What operations cost on the evaluating machine.
@@ -56,6 +58,7 @@ impl CompileOptions {
             precision_bits: None,
             memory_bytes: None,
             ring_degree: None,
+            slots: None,
             weight_bits: None,
             cost: CostTable::default(),
         }

@@ -9,19 +9,26 @@ use sordino_plan::{
 
 /// A chain of dense layers of 12 elements with `activations` quadratics between them, calibrated.
 fn model(activations: usize) -> Model {
+    chain([3, 4], activations)
+}
+
+/// The same of height · width elements.
+fn chain([height, width]: [usize; 2], activations: usize) -> Model {
+    let elements = height * width;
+    let bound = (3.0 / elements as f32).sqrt();
     let mut state = 1u32;
     let mut next = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
-    let mut graph = Graph::builder(Shape::map(1, 3, 4));
+    let mut graph = Graph::builder(Shape::map(1, height, width));
     let mut x = graph.push("input", Op::Input, &[]);
     x = graph.push("flatten", Op::Flatten, &[x]);
     for layer in 0..=activations {
-        let weights = (0..144).map(|_| 0.5 * next()).collect();
+        let weights = (0..elements * elements).map(|_| bound * next()).collect();
         let dense = Op::Dense {
-            weight: Tensor::new(&[12, 12], weights).unwrap(),
-            bias: vec![0.1; 12],
+            weight: Tensor::new(&[elements, elements], weights).unwrap(),
+            bias: vec![0.1; elements],
         };
         x = graph.push(format!("dense{layer}"), dense, &[x]);
         if layer < activations {
@@ -38,22 +45,22 @@ fn model(activations: usize) -> Model {
         graph: graph.finish().unwrap(),
         preprocess: Preprocess {
             channels: 1,
-            height: 3,
-            width: 4,
+            height,
+            width,
             size: SizePolicy::Refuse,
             input_range: (0.0, 255.0),
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 255.0),
         },
-        classes: (0..12).map(|c| c.to_string()).collect(),
+        classes: (0..elements).map(|c| c.to_string()).collect(),
         output: OutputKind::Softmax,
         name: "dense".into(),
         dataset: "random".into(),
         calibration: None,
         training: serde_json::Value::Null,
     };
-    let images: Vec<f32> = (0..200 * 12).map(|_| 0.5 + 0.5 * next()).collect();
+    let images: Vec<f32> = (0..200 * elements).map(|_| 0.5 + 0.5 * next()).collect();
     model.calibration = Some(calibrate(&model, &images, 200, &mut |_| ()).unwrap());
     model
 }
@@ -86,7 +93,7 @@ fn a_relu_network_is_refused() {
 }
 
 #[test]
-fn batches_and_packings_out_of_range_are_refused() {
+fn batches_out_of_range_are_refused() {
     let model = model(1);
     assert!(matches!(
         compile(&model, &CompileOptions::new(0)),
@@ -96,14 +103,57 @@ fn batches_and_packings_out_of_range_are_refused() {
         compile(&model, &CompileOptions::new(usize::MAX)),
         Err(Error::Batch { .. })
     ));
-    let options = CompileOptions {
+}
+
+#[test]
+fn few_images_are_packed_channel_wise_and_many_element_wise() {
+    let model = chain([16, 16], 2);
+    let [few, many] = [1, 4000].map(|batch| planned(&model, &CompileOptions::new(batch)).server);
+    assert_eq!(few.packing(), Packing::ChannelWise);
+    assert_eq!(many.packing(), Packing::ElementWise);
+    for plan in [&few, &many] {
+        let found = plan.comparison().unwrap();
+        let cheaper = found.element_wise_seconds.min(found.channel_wise_seconds);
+        assert_eq!(plan.estimate().evaluate_seconds, cheaper);
+    }
+    let break_even = few.comparison().unwrap().break_even_batch;
+    assert!((2..4000).contains(&break_even), "{break_even}");
+    assert!(few.explain().to_string().contains("rotations"));
+    // Asked for one packing, the planner does not look at the other.
+    for packing in [Packing::ChannelWise, Packing::ElementWise] {
+        let options = CompileOptions {
+            packing,
+            ..CompileOptions::new(1)
+        };
+        let plan = planned(&model, &options);
+        assert_eq!(
+            (plan.server.packing(), plan.client.packing),
+            (packing, packing)
+        );
+        assert!(plan.server.comparison().is_none());
+    }
+}
+
+#[test]
+fn as_many_images_share_a_ciphertext_as_the_slots_leave_room_for() {
+    let model = model(1);
+    let options = |slots| CompileOptions {
         packing: Packing::ChannelWise,
-        ..CompileOptions::new(10)
+        slots: Some(slots),
+        ..CompileOptions::new(100)
     };
-    assert!(matches!(
-        compile(&model, &options),
-        Err(Error::UnsupportedPacking { .. })
-    ));
+    for slots in [16, 64, 4096] {
+        let plan = planned(&model, &options(slots));
+        let images = plan.server.parameters().ring_degree() / slots;
+        assert_eq!(
+            (plan.server.block_images(), plan.client.block_images()),
+            (images, images)
+        );
+        assert_eq!(plan.server.blocks(), 100usize.div_ceil(images));
+    }
+    // An image of twelve pixels does not fit eight positions.
+    let error = compile(&model, &options(8)).unwrap_err();
+    assert!(matches!(error, Error::Impossible { .. }), "{error}");
 }
 
 #[test]
@@ -237,9 +287,61 @@ fn hostile_client_plans_are_refused() {
     refuse("/preprocess/std", serde_json::json!([0.0]));
     let unknown = altered(&bytes, kind, |m| m["extra"] = 1.into());
     assert!(ClientPlan::from_bytes(&unknown).is_err());
+    refuse("/packing", "channel-wise".into());
+    refuse("/packing", "auto".into());
     // A client plan is all metadata.
     let payload = sordino_container::to_bytes(kind, &plan.client, &[1]).unwrap();
     assert!(ClientPlan::from_bytes(&payload).is_err());
+}
+
+#[test]
+fn hostile_positions_are_refused() {
+    let options = CompileOptions {
+        packing: Packing::ChannelWise,
+        ..CompileOptions::new(10)
+    };
+    let plan = planned(&model(1), &options);
+    let bytes = plan.client.to_bytes().unwrap();
+    let kind = sordino_container::Kind::ClientPlan;
+    let refuse = |field: &str, value: serde_json::Value| {
+        let bytes = altered(&bytes, kind, |m| {
+            *m.pointer_mut(field).unwrap() = value.clone()
+        });
+        assert!(ClientPlan::from_bytes(&bytes).is_err(), "{field} = {value}");
+    };
+    refuse("/packing", "element-wise".into());
+    refuse("/channel", serde_json::Value::Null);
+    refuse("/channel/slots", 3.into());
+    refuse("/channel/slots", (1u64 << 40).into());
+    refuse("/channel/rotations", serde_json::json!([0, 1]));
+    refuse("/channel/rotations", serde_json::json!([2, 1]));
+    refuse("/channel/rotations", serde_json::json!([1 << 20]));
+    refuse("/channel/input/positions/3", 2.into());
+    refuse("/channel/input/positions/3", u32::MAX.into());
+    refuse("/channel/input/positions", serde_json::json!([]));
+    refuse("/channel/input/period", 0.into());
+    refuse("/channel/input/ciphertexts", 0.into());
+    refuse("/channel/output/positions", serde_json::json!([1]));
+    let bytes = plan.server.to_bytes().unwrap();
+    let kind = sordino_container::Kind::ServerPlan;
+    let refuse = |field: &str, value: serde_json::Value| {
+        let bytes = altered(&bytes, kind, |m| {
+            *m.pointer_mut(field).unwrap() = value.clone()
+        });
+        assert!(ServerPlan::from_bytes(&bytes).is_err(), "{field} = {value}");
+    };
+    refuse("/packing", "element-wise".into());
+    refuse("/channel/slots", 3.into());
+    refuse("/channel/plaintext_bits", 99.into());
+    refuse("/channel/plaintext_bits", 1.into());
+    refuse("/channel/layouts/0/period", 1.into());
+    refuse("/channel/layouts", serde_json::json!([]));
+    refuse(
+        "/channel/schedules/0",
+        serde_json::json!({"step": 1, "folded_from": 16}),
+    );
+    refuse("/channel/schedules/1", serde_json::Value::Null);
+    refuse("/channel/schedules/1/step", 0.into());
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn of_plan(error: &sordino_plan::Error) -> u8 {
     use sordino_plan::Error as E;
     match error {
         E::Impossible { .. } | E::Overflow { .. } | E::Weights { .. } => IMPOSSIBLE,
-        E::Batch { .. } | E::UnsupportedPacking { .. } => USAGE,
+        E::Batch { .. } => USAGE,
         E::File(error) => of_file(error),
         E::Scheme(error) => of_scheme(error),
         E::Graph(error) => of_fault(error.kind()),

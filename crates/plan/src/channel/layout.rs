@@ -49,19 +49,27 @@ impl SlotLayout {
         if self.ciphertexts == 0 || self.ciphertexts > elements {
             return wrong("ciphertexts", format!("1 to {elements}"), self.ciphertexts);
         }
-        let mut taken = vec![false; self.ciphertexts * self.period];
         for element in 0..elements {
             let (ciphertext, position) = self.place(element, slots);
             if ciphertext >= self.ciphertexts || position >= self.period {
                 return wrong(
                     "position",
-                    format!("below the period {}", self.period),
-                    position,
+                    format!(
+                        "below the period {} of {} ciphertexts",
+                        self.period, self.ciphertexts
+                    ),
+                    self.positions[element] as usize,
                 );
             }
-            if std::mem::replace(&mut taken[ciphertext * self.period + position], true) {
-                return wrong("position", "another for every element".into(), position);
-            }
+        }
+        let mut places = self.positions.clone();
+        places.sort_unstable();
+        if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
+            return wrong(
+                "position",
+                "another for every element".into(),
+                pair[0] as usize,
+            );
         }
         Ok(())
     }

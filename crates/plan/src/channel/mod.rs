@@ -8,12 +8,15 @@
 //! position and an input's, the rotated input times a plaintext that holds the weights of that distance ([`diagonals`]).
 //! Positions that hold no element get weight zero, so whatever stands there is never read.
 
+mod counts;
 pub(crate) mod diagonals;
 mod geometry;
 pub(crate) mod layout;
 pub(crate) mod merge;
 pub(crate) mod noise;
 pub(crate) mod search;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ pub use layout::SlotLayout;
 pub(crate) use wire::{ChannelRecord, decode, encode};
 
 use crate::{Error, Operation, Step};
+use counts::Counts;
+use diagonals::Distances;
 
 /// What a channel-wise plan fixes beside its steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,32 +62,37 @@ impl ChannelPlan {
         f64::from(self.plaintext_bits).exp2()
     }
 
+    /// The diagonals of a linear step with how they are rotated; `None` for other steps.
+    fn distances(&self, steps: &[Step], index: usize) -> Option<(RotationSchedule, Distances)> {
+        let Operation::Linear { terms, .. } = &steps[index].operation else {
+            return None;
+        };
+        let schedule = self.schedules[index]?;
+        let sources: Vec<&SlotLayout> = terms
+            .iter()
+            .map(|term| &self.layouts[term.source()])
+            .collect();
+        let output = &self.layouts[index];
+        Some((
+            schedule,
+            diagonals::distances(terms, &sources, output, &schedule, self.slots),
+        ))
+    }
+
+    /// Rotations and products of a linear step; `None` for other steps.
+    pub(crate) fn counts(&self, steps: &[Step], index: usize) -> Option<Counts> {
+        let (schedule, distances) = self.distances(steps, index)?;
+        let ciphertexts = self.layouts[index].ciphertexts;
+        Some(Counts::new(&distances, &schedule, self.slots, ciphertexts))
+    }
+
     /// Every rotation that some step needs, in steps of the rotation order; ascending.
     pub fn rotations(&self, steps: &[Step], ring_degree: usize) -> Vec<usize> {
         let stride = ring_degree / self.slots;
-        let mut all: Vec<usize> = steps
-            .iter()
-            .zip(&self.schedules)
-            .enumerate()
-            .filter_map(|(index, (step, schedule))| match &step.operation {
-                Operation::Linear { terms, .. } => Some((index, terms, schedule.as_ref()?)),
-                _ => None,
-            })
-            .flat_map(|(index, terms, schedule)| {
-                let sources: Vec<&SlotLayout> = terms
-                    .iter()
-                    .map(|term| &self.layouts[term.source()])
-                    .collect();
-                let distances = diagonals::distances(
-                    terms,
-                    &sources,
-                    &self.layouts[index],
-                    schedule,
-                    self.slots,
-                );
-                schedule.rotations(&distances, self.slots)
-            })
-            .map(|positions| positions * stride)
+        let mut all: Vec<usize> = (0..steps.len())
+            .filter_map(|index| self.distances(steps, index))
+            .flat_map(|(schedule, distances)| schedule.rotations(&distances, self.slots))
+            .map(|positions| positions % self.slots * stride)
             .collect();
         all.sort_unstable();
         all.dedup();

@@ -4,12 +4,13 @@ use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
 use sordino_graph::{Calibration, Folded, Graph};
 
-use super::geometry::{Counts, Geometry, lay_out, least_slots};
+use super::counts::Counts;
+use super::geometry::{Geometry, lay_out, least_slots};
 use super::merge::without_sums;
 use super::noise::of_sketch;
 use crate::estimate::{Estimate, GadgetChoice, Limbs, key_bytes, relinearize_seconds};
 use crate::network::{Network, NodeKind};
-use crate::precision::{Gains, QuickLook, meets, rms_logit_error, worst_logit_error};
+use crate::precision::{Gains, QuickLook, meets};
 use crate::primes::{MAX_PRIME_BITS, min_prime_bits};
 use crate::schedule::{Choice, Kind, Sketch};
 use crate::search::{target_bits, weight_networks};
@@ -20,6 +21,9 @@ const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
 /// Step of the grids of scales, in bits, and their length.
 const GRID: usize = 2;
 const GRID_BITS: u32 = 28;
+
+/// After one candidate has missed the precision, only errors below this share of its own are looked at.
+const CLEARLY_LESS: f64 = 0.98;
 
 /// The cheapest channel-wise plan, before there are primes.
 #[derive(Clone, Debug)]
@@ -60,7 +64,9 @@ pub(crate) fn search(
     };
     let most = degrees.iter().copied().max().unwrap_or(0);
     let geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.max(1).ilog2())
-        .filter_map(|log| lay_out(graph, &folded, 1 << log))
+        .map(|log| 1 << log)
+        .filter(|slots| options.slots.is_none_or(|fixed| fixed == *slots))
+        .filter_map(|slots| lay_out(graph, &folded, slots))
         .collect();
     let mean_squares: Vec<f64> = calibration
         .folded
@@ -81,6 +87,8 @@ pub(crate) fn search(
 
     let mut best: Option<(f64, ChannelWinner)> = None;
     let mut closest: Option<(f64, usize)> = None;
+    // Smallest rms error that turned out to miss the precision: the full prediction is slow.
+    let mut failed = f64::INFINITY;
     for &degree in &degrees {
         let Some(bound) = largest_log2_qp(degree) else {
             continue;
@@ -132,12 +140,14 @@ pub(crate) fn search(
                     if closest.is_none_or(|(least, _)| rms < least) {
                         closest = Some((rms, degree));
                     }
-                    if !may_meet
-                        || !best
-                            .as_ref()
-                            .is_none_or(|(least, found)| improves(*least, rms, found))
-                        || !meets(&noise, &gains, samples, target)
-                    {
+                    let better = best
+                        .as_ref()
+                        .is_none_or(|(least, found)| improves(*least, rms, found));
+                    if !may_meet || !better || rms > CLEARLY_LESS * failed {
+                        continue;
+                    }
+                    if !meets(&noise, &gains, samples, target) {
+                        failed = rms;
                         continue;
                     }
                     let rotations: usize = geometry
@@ -158,8 +168,9 @@ pub(crate) fn search(
                         upload_bytes: upload,
                         key_bytes: key,
                         reply_bytes: reply,
-                        precision_bits: -worst_logit_error(&noise, &gains, samples).log2(),
-                        rms_noise: rms_logit_error(&noise, &gains),
+                        // As predicted once there are primes.
+                        precision_bits: bits,
+                        rms_noise: rms,
                         rms_weight_rounding: weights::rounding_error(&network),
                     };
                     let winner = ChannelWinner {

@@ -1,0 +1,78 @@
+//! Operations that a schedule takes.
+
+use super::RotationSchedule;
+use super::diagonals::Distances;
+
+/// Operations of a linear node.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    /// Ciphertexts whose digits are cut for hoisted rotations.
+    pub inputs: usize,
+    /// Hoisted rotations.
+    pub hoisted: usize,
+    /// Products with a plaintext.
+    pub products: usize,
+    /// Sums of products: outputs times outer rotations, the rotation by zero included.
+    pub sums: usize,
+    /// Rotations of sums.
+    pub outer: usize,
+    /// Rotations that fold.
+    pub folds: usize,
+    /// Shares that each output is folded from, as a number of terms.
+    pub shares: usize,
+}
+
+/// What the choice of a schedule weighs against each other: a rotation of a sum needs digits of its own.
+const OUTER_COST: f64 = 4.0;
+const PRODUCT_COST: f64 = 0.2;
+
+impl Counts {
+    /// What schedules are compared by, in hoisted rotations.
+    pub(super) fn cost(&self) -> f64 {
+        self.hoisted as f64
+            + OUTER_COST * (self.outer + self.folds) as f64
+            + PRODUCT_COST * self.products as f64
+    }
+
+    pub(crate) fn rotations(&self) -> usize {
+        self.hoisted + self.outer + self.folds
+    }
+
+    pub(super) fn new(
+        distances: &Distances,
+        schedule: &RotationSchedule,
+        slots: usize,
+        ciphertexts: usize,
+    ) -> Self {
+        let mut hoisted: Vec<_> = distances
+            .seen
+            .iter()
+            .map(|&(term, input, _, d)| (term, input, schedule.hoisted(d as usize)))
+            .collect();
+        hoisted.sort_unstable();
+        hoisted.dedup();
+        let mut sums: Vec<_> = distances
+            .seen
+            .iter()
+            .map(|&(_, _, output, d)| (output, schedule.outer(d as usize)))
+            .collect();
+        sums.sort_unstable();
+        sums.dedup();
+        let mut inputs: Vec<_> = hoisted
+            .iter()
+            .filter(|h| h.2 % slots != 0)
+            .map(|h| (h.0, h.1))
+            .collect();
+        inputs.dedup();
+        let folds = schedule.folds(distances.period).count();
+        Self {
+            inputs: inputs.len(),
+            hoisted: hoisted.iter().filter(|h| h.2 % slots != 0).count(),
+            products: distances.seen.len(),
+            sums: sums.len(),
+            outer: sums.iter().filter(|s| s.1 % slots != 0).count(),
+            folds: folds * ciphertexts,
+            shares: 1 << folds,
+        }
+    }
+}
