@@ -207,6 +207,7 @@ pub(crate) fn request_shape() -> MessageShape<'static> {
         plan: Digest([7; 32]),
         context: context(),
         batch: 5000,
+        block_images: context().ring_degree(),
         rows: 2,
         components: 1,
         limbs: 1,

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Folder for server.plan and client.plan
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How images lie in ciphertexts
+    /// How images lie in ciphertexts: auto takes what is expected to be faster for the batch
     #[arg(long, value_enum, default_value = "auto")]
     packing: PackingName,
     /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit]
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Fix the ring degree: 4096, 8192, 16384 or 32768
     #[arg(long, value_name = "N")]
     ring_degree: Option<usize>,
+    /// Fix the positions of an image in channel-wise ciphertexts, a power of two; N over this many images share one
+    #[arg(long, value_name = "S")]
+    slots: Option<usize>,
     /// Fix the bits of every weight instead of choosing 8 or 16 a layer
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
@@ -67,6 +70,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         precision_bits: args.precision_bits,
         memory_bytes: args.memory,
         ring_degree: args.ring_degree,
+        slots: args.slots,
         weight_bits: args.weight_bits,
         cost: match &args.cost {
             Some(path) => CostTable::read(path)?,

@@ -211,11 +211,10 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: EvaluationKeyMetadata = typed(path, header)?;
     let digest = metadata.parameters_digest;
     let checked = checked(path, metadata.parameters, digest)?;
-    expect_payload(
-        path,
-        header,
-        EvaluationKey::payload_bytes(&checked, &metadata.key_set),
-    )?;
+    let keys = &metadata.key_set;
+    keys.check(checked.ring_degree())
+        .with_context(|| path.display().to_string())?;
+    expect_payload(path, header, EvaluationKey::payload_bytes(&checked, keys))?;
     let moduli = checked.primes().len() + checked.special_primes().len();
     let details = json!({
         "parents": {"parameters": digest},
@@ -225,6 +224,8 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
         "shapes": {
             "digits": checked.digits().len(),
             "moduli": moduli,
+            "relinearization": keys.relinearization(),
+            "rotations": keys.rotations(),
             "ring_degree": checked.ring_degree(),
         },
     });
@@ -309,6 +310,9 @@ fn server_plan(path: &Path) -> anyhow::Result<Value> {
         "dataset": plan.dataset(),
         "packing": plan.packing(),
         "needs_evaluation_key": plan.needs_evaluation_key(),
+        "block_images": plan.block_images(),
+        "slots": plan.channel().map(|channel| channel.slots),
+        "rotations": plan.rotations(),
         "macs_per_image": plan.multiply_accumulates(),
         "estimate": plan.estimate(),
         "steps": plan.explain().steps,
@@ -328,6 +332,9 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "network": plan.network,
         "dataset": plan.dataset,
         "packing": plan.packing,
+        "block_images": plan.block_images(),
+        "slots": plan.channel.as_ref().map(|channel| channel.slots),
+        "rotations": plan.channel.as_ref().map_or(&[][..], |channel| &channel.rotations),
         "preprocess": plan.preprocess,
         "classes": plan.class_names,
         "output_kind": plan.output_kind,

@@ -23,6 +23,7 @@ fn shape(context: &Context, rows: usize, components: usize) -> MessageShape<'_> 
         plan: Digest::of_bytes(b"plan"),
         context,
         batch: 40,
+        block_images: context.ring_degree(),
         rows,
         components,
         limbs: 2,

@@ -10,16 +10,21 @@ use sordino_plan::{
 use crate::encrypted::at;
 use crate::{Engine, Error};
 
+/// The encoded weights and constants of a channel-wise plan.
+#[derive(Debug)]
+pub struct ChannelWeights {
+    /// By step.
+    products: HashMap<usize, Product>,
+    /// Biases and shifts, by step; a step without any has none.
+    constants: HashMap<usize, Plaintexts>,
+}
+
 /// Evaluates the steps of a channel-wise plan on ciphertexts.
 #[derive(Debug)]
 pub struct ChannelEngine<'a> {
     context: &'a Context,
     key: &'a EvaluationKey,
-    channel: &'a ChannelPlan,
-    /// By step.
-    products: HashMap<usize, Product>,
-    /// Biases and shifts, by step; a step without any has none.
-    constants: HashMap<usize, Plaintexts>,
+    weights: &'a ChannelWeights,
 }
 
 /// A linear step: what is summed up, and how.
@@ -39,42 +44,29 @@ struct TermProduct {
     outer: Option<Vec<Vec<RotatedTerm>>>,
 }
 
-impl<'a> ChannelEngine<'a> {
+impl ChannelWeights {
     /// Encodes the weights of a plan.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] without a key that has every rotation of the plan, [`Error::Step`] for weights that cannot be
-    /// encoded.
+    /// [`Error::Step`] for weights that cannot be encoded.
     ///
     /// # Cost
     /// A vector of N residues for every diagonal and limb of the step.
-    pub fn new(
-        plan: &'a ServerPlan,
-        channel: &'a ChannelPlan,
-        context: &'a Context,
-        key: Option<&'a EvaluationKey>,
-    ) -> Result<Self, Error> {
-        let steps = plan.steps();
-        let key = key.ok_or_else(|| Error::MissingKey {
-            step: steps[0].name.clone(),
-        })?;
-        let relinearizes = steps
-            .iter()
-            .any(|step| matches!(step.operation, Operation::Relinearize { .. }));
-        KeySet::new(relinearizes, plan.rotations())
-            .and_then(|needed| key.key_set().check_covers(&needed))
-            .map_err(at(&steps[0]))?;
-        let mut engine = Self {
+    pub fn new(plan: &ServerPlan, channel: &ChannelPlan, context: &Context) -> Result<Self, Error> {
+        let mut encoder = Encoder {
             context,
-            key,
             channel,
-            products: HashMap::new(),
-            constants: HashMap::new(),
+            weights: Self {
+                products: HashMap::new(),
+                constants: HashMap::new(),
+            },
         };
-        for (index, step) in steps.iter().enumerate() {
-            engine.prepare(index, step, steps).map_err(at(step))?;
+        for (index, step) in plan.steps().iter().enumerate() {
+            encoder
+                .prepare(index, step, plan.steps())
+                .map_err(at(step))?;
         }
-        Ok(engine)
+        Ok(encoder.weights)
     }
 
     /// Bytes of the encoded weights and constants.
@@ -89,7 +81,16 @@ impl<'a> ChannelEngine<'a> {
             .map(Plaintexts::size_bytes)
             .sum()
     }
+}
 
+/// Weights while they are encoded.
+struct Encoder<'a> {
+    context: &'a Context,
+    channel: &'a ChannelPlan,
+    weights: ChannelWeights,
+}
+
+impl Encoder<'_> {
     fn prepare(
         &mut self,
         index: usize,
@@ -99,7 +100,7 @@ impl<'a> ChannelEngine<'a> {
         match &step.operation {
             Operation::Linear { terms, bias } => {
                 let product = self.product(index, step, terms)?;
-                self.products.insert(index, product);
+                self.weights.products.insert(index, product);
                 self.constants(index, bias, step.scale, step.limbs)
             }
             Operation::Square { source, shift } => {
@@ -137,13 +138,13 @@ impl<'a> ChannelEngine<'a> {
         let plaintexts = self
             .context
             .encode_plaintexts(&vectors, Scale::new(scale)?, limbs)?;
-        self.constants.insert(index, plaintexts);
+        self.weights.constants.insert(index, plaintexts);
         Ok(())
     }
 
     /// Whether a step multiplies with its constants, which must then be there even if they are zero.
     fn is_square(&self, index: usize) -> bool {
-        !self.products.contains_key(&index)
+        !self.weights.products.contains_key(&index)
     }
 
     fn product(
@@ -235,6 +236,35 @@ impl<'a> ChannelEngine<'a> {
                 .collect(),
         })
     }
+}
+
+impl<'a> ChannelEngine<'a> {
+    /// An engine for a plan's weights and a client's key.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] without a key, [`Error::Step`] for a key that lacks a rotation of the plan.
+    pub fn new(
+        plan: &ServerPlan,
+        weights: &'a ChannelWeights,
+        context: &'a Context,
+        key: Option<&'a EvaluationKey>,
+    ) -> Result<Self, Error> {
+        let steps = plan.steps();
+        let key = key.ok_or_else(|| Error::MissingKey {
+            step: steps[0].name.clone(),
+        })?;
+        let relinearizes = steps
+            .iter()
+            .any(|step| matches!(step.operation, Operation::Relinearize { .. }));
+        KeySet::new(relinearizes, plan.rotations())
+            .and_then(|needed| key.key_set().check_covers(&needed))
+            .map_err(at(&steps[0]))?;
+        Ok(Self {
+            context,
+            key,
+            weights,
+        })
+    }
 
     fn apply(
         &self,
@@ -242,7 +272,7 @@ impl<'a> ChannelEngine<'a> {
         step: &Step,
         sources: &[&Ciphertexts],
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
-        let product = &self.products[&index];
+        let product = &self.weights.products[&index];
         let scale = Scale::new(step.scale)?;
         let mut sum: Option<Ciphertexts> = None;
         for (term, source) in product.terms.iter().zip(sources) {
@@ -280,7 +310,7 @@ impl<'a> ChannelEngine<'a> {
             let outputs: Vec<_> = (0..sum.len()).map(both).collect();
             sum = self.context.sum_rotated(&sum, &outputs, None, self.key)?;
         }
-        if let Some(bias) = self.constants.get(&index) {
+        if let Some(bias) = self.weights.constants.get(&index) {
             self.context.add_plaintexts(&mut sum, bias)?;
         }
         Ok(sum)
@@ -309,7 +339,7 @@ impl Engine for ChannelEngine<'_> {
         _: &[i128],
     ) -> Result<Ciphertexts, Error> {
         self.context
-            .square_shifted_by(source, &self.constants[&index])
+            .square_shifted_by(source, &self.weights.constants[&index])
             .map_err(at(step))
     }
 

@@ -12,46 +12,59 @@ use sordino_ring::linear::PreparedLinearMap;
 
 use crate::{Engine, Error, Run};
 
-/// Evaluates steps on ciphertexts of one parameter set.
+/// The packed weights of an element-wise plan, by step and term.
+#[derive(Debug)]
+pub struct PackedWeights {
+    maps: HashMap<(usize, usize), PreparedLinearMap>,
+}
+
+impl PackedWeights {
+    /// Packs the weights of a plan for the context's backend.
+    pub fn new(plan: &ServerPlan, context: &Context) -> Self {
+        let mut maps = HashMap::new();
+        for (index, step) in plan.steps().iter().enumerate() {
+            if let Operation::Linear { terms, .. } = &step.operation {
+                for (position, term) in terms.iter().enumerate() {
+                    if let Term::Product { map, .. } = term {
+                        maps.insert((index, position), map.prepare(context.backend()));
+                    }
+                }
+            }
+        }
+        Self { maps }
+    }
+}
+
+/// Evaluates the steps of an element-wise plan on ciphertexts.
 #[derive(Debug)]
 pub struct EncryptedEngine<'a> {
     context: &'a Context,
     key: Option<&'a EvaluationKey>,
-    /// Packed weights, by step and term.
-    maps: HashMap<(usize, usize), PreparedLinearMap>,
+    maps: &'a HashMap<(usize, usize), PreparedLinearMap>,
 }
 
 impl<'a> EncryptedEngine<'a> {
-    /// Packs the weights of a plan for the context's backend.
+    /// An engine for a plan's weights and a client's key.
     ///
     /// # Errors
-    /// [`Error::Parameters`] when context or key belong to other parameters than the plan, [`Error::MissingKey`]
-    /// when the plan relinearizes and there is no key.
+    /// [`Error::MissingKey`] when the plan relinearizes and there is no key.
     pub fn new(
         plan: &ServerPlan,
+        weights: &'a PackedWeights,
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
-        check_parameters(plan, context, key)?;
-        let mut maps = HashMap::new();
-        for (index, step) in plan.steps().iter().enumerate() {
-            match &step.operation {
-                Operation::Linear { terms, .. } => {
-                    for (position, term) in terms.iter().enumerate() {
-                        if let Term::Product { map, .. } = term {
-                            maps.insert((index, position), map.prepare(context.backend()));
-                        }
-                    }
-                }
-                Operation::Relinearize { .. } if key.is_none() => {
-                    return Err(Error::MissingKey {
-                        step: step.name.clone(),
-                    });
-                }
-                _ => {}
-            }
+        let relinearizes = |step: &&Step| matches!(step.operation, Operation::Relinearize { .. });
+        match plan.steps().iter().find(relinearizes) {
+            Some(step) if key.is_none() => Err(Error::MissingKey {
+                step: step.name.clone(),
+            }),
+            _ => Ok(EncryptedEngine {
+                context,
+                key,
+                maps: &weights.maps,
+            }),
         }
-        Ok(EncryptedEngine { context, key, maps })
     }
 
     /// The source with the limbs of the step, copied only where it has more.

@@ -7,7 +7,8 @@ use sordino_plan::{Operation, ServerPlan, Step};
 
 use crate::encrypted::{at, check_parameters};
 use crate::{
-    ChannelEngine, ClearEngine, EncryptedEngine, Error, FeatureMap, StepTrace, Trace, walk,
+    ChannelEngine, ChannelWeights, ClearEngine, EncryptedEngine, Error, FeatureMap, PackedWeights,
+    StepTrace, Trace, walk,
 };
 
 /// How far an evaluation is.
@@ -55,10 +56,35 @@ pub fn evaluate(
 ) -> Result<Vec<Ciphertexts>, Error> {
     let count = blocks.len();
     let blocks = blocks.into_iter().map(Ok::<_, Error>);
-    evaluate_blocks(plan, context, key, blocks, count, options)
+    let weights = Weights::new(plan, context)?;
+    evaluate_blocks(plan, &weights, context, key, blocks, count, options)
 }
 
-/// [`evaluate`] for blocks that come one after the other, `count` of them by what was announced.
+/// A plan's weights, ready for the engine of its packing; the same for every client.
+#[derive(Debug)]
+pub enum Weights {
+    /// Packed for the matrix kernels.
+    ElementWise(PackedWeights),
+    /// Encoded as plaintexts.
+    ChannelWise(ChannelWeights),
+}
+
+impl Weights {
+    /// Prepares the weights of a plan.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] when the context belongs to other parameters, [`Error::Step`] for weights that cannot be
+    /// encoded.
+    pub fn new(plan: &ServerPlan, context: &Context) -> Result<Self, Error> {
+        check_parameters(plan, context, None)?;
+        match plan.channel() {
+            None => Ok(Self::ElementWise(PackedWeights::new(plan, context))),
+            Some(channel) => ChannelWeights::new(plan, channel, context).map(Self::ChannelWise),
+        }
+    }
+}
+
+/// [`evaluate`] with weights that were prepared before, for blocks that come one after the other, `count` of them by what was announced.
 ///
 /// A block is asked for when the one before it is done, and dropped as soon as its last reader is.
 ///
@@ -66,13 +92,14 @@ pub fn evaluate(
 /// As [`evaluate`], and what the blocks fail with.
 pub fn evaluate_blocks<E: From<Error>>(
     plan: &ServerPlan,
+    weights: &Weights,
     context: &Context,
     key: Option<&EvaluationKey>,
     blocks: impl IntoIterator<Item = Result<SeededCiphertexts, E>>,
     count: usize,
     mut options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, E> {
-    let engine = AnyEngine::new(plan, context, key)?;
+    let engine = AnyEngine::new(plan, weights, context, key)?;
     let steps = plan.steps();
     let work: Vec<f64> = steps.iter().map(|step| weight(step, steps)).collect();
     let block_work: f64 = work.iter().sum();
@@ -125,14 +152,19 @@ enum AnyEngine<'a> {
 
 impl<'a> AnyEngine<'a> {
     fn new(
-        plan: &'a ServerPlan,
+        plan: &ServerPlan,
+        weights: &'a Weights,
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
         check_parameters(plan, context, key)?;
-        match plan.channel() {
-            None => EncryptedEngine::new(plan, context, key).map(Self::ElementWise),
-            Some(channel) => ChannelEngine::new(plan, channel, context, key).map(Self::ChannelWise),
+        match weights {
+            Weights::ElementWise(weights) => {
+                EncryptedEngine::new(plan, weights, context, key).map(Self::ElementWise)
+            }
+            Weights::ChannelWise(weights) => {
+                ChannelEngine::new(plan, weights, context, key).map(Self::ChannelWise)
+            }
         }
     }
 

@@ -12,10 +12,10 @@ mod error;
 mod evaluate;
 mod trace;
 
-pub use channel::ChannelEngine;
+pub use channel::{ChannelEngine, ChannelWeights};
 pub use clear::ClearEngine;
-pub use encrypted::{EncryptedEngine, FeatureMap};
+pub use encrypted::{EncryptedEngine, FeatureMap, PackedWeights};
 pub use engine::{Engine, Finished, Run, walk};
 pub use error::Error;
-pub use evaluate::{Options, Progress, evaluate, evaluate_blocks, evaluate_clear};
+pub use evaluate::{Options, Progress, Weights, evaluate, evaluate_blocks, evaluate_clear};
 pub use trace::{StepTrace, Trace};

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{Random, conv, convolutional, dense, images, mlp, model, quadratic, residual};
+use common::{convolutional, images, mlp, model, residual};
 use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
-use sordino_graph::{Granularity, Graph, Model, Op, Shape, execute, execute_folded, fold};
+use sordino_graph::{Graph, Model, execute, execute_folded, fold};
 use sordino_plan::{CompileOptions, Operation, Plan, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;

@@ -10,7 +10,9 @@ use sordino_graph::Graph;
 use sordino_plan::{CompileOptions, Operation, Packing, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
-use sordino_runtime::{ChannelEngine, ClearEngine, Error, Options, evaluate, evaluate_clear, walk};
+use sordino_runtime::{
+    ChannelEngine, ChannelWeights, ClearEngine, Error, Options, evaluate, evaluate_clear, walk,
+};
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
 struct Setup {
@@ -130,7 +132,8 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     let expected = expected.into_inner();
 
     let channel = plan.channel().unwrap();
-    let engine = ChannelEngine::new(plan, channel, &setup.context, Some(&setup.key)).unwrap();
+    let weights = ChannelWeights::new(plan, channel, &setup.context).unwrap();
+    let engine = ChannelEngine::new(plan, &weights, &setup.context, Some(&setup.key)).unwrap();
     let input = setup.encrypted().expand(&setup.context).unwrap();
     // The promise is about logits; values on the way may be off by more, a wrong weight by far more.
     let tolerance = 16.0 * (-plan.estimate().precision_bits).exp2();

@@ -128,6 +128,7 @@ fn run(
     } else {
         Source::read(reader)?
     };
+    server.prepare()?;
     let read_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();

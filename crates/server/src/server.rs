@@ -1,5 +1,7 @@
 //! A plan ready to evaluate requests.
 
+use std::sync::OnceLock;
+
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey};
 use sordino_container::Digest;
 use sordino_plan::ServerPlan;
@@ -7,7 +9,7 @@ use sordino_protocol::{
     Message, MessageShape, ReceivedBlock, ReceivedRequest, Reply, RequestHeader, check_key,
 };
 use sordino_ring::backend::Backend;
-use sordino_runtime::{Options, evaluate_blocks};
+use sordino_runtime::{Options, Weights, evaluate_blocks};
 
 use crate::Error;
 
@@ -16,6 +18,8 @@ use crate::Error;
 pub struct Server {
     plan: ServerPlan,
     context: Context,
+    /// Prepared by the first evaluation.
+    weights: OnceLock<Weights>,
 }
 
 impl Server {
@@ -25,7 +29,11 @@ impl Server {
     /// [`Error::Scheme`] if the parameters cannot be used.
     pub fn new(plan: ServerPlan, backend: &'static Backend) -> Result<Self, Error> {
         let context = Context::new(plan.parameters().clone(), backend)?;
-        Ok(Self { plan, context })
+        Ok(Self {
+            plan,
+            context,
+            weights: OnceLock::new(),
+        })
     }
 
     /// The plan.
@@ -121,7 +129,33 @@ impl Server {
         let shape = self.request_shape();
         let blocks = blocks.map(|block| Ok::<_, Error>(block.parse(&shape)?));
         let count = header.blocks as usize;
-        evaluate_blocks(&self.plan, &self.context, key, blocks, count, options)
+        let weights = self.weights()?;
+        evaluate_blocks(
+            &self.plan,
+            weights,
+            &self.context,
+            key,
+            blocks,
+            count,
+            options,
+        )
+    }
+
+    /// Prepares the plan's weights, which the first evaluation does otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] for weights that cannot be encoded.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.weights().map(|_| ())
+    }
+
+    /// The plan's weights, prepared once.
+    fn weights(&self) -> Result<&Weights, Error> {
+        if let Some(weights) = self.weights.get() {
+            return Ok(weights);
+        }
+        let prepared = Weights::new(&self.plan, &self.context)?;
+        Ok(self.weights.get_or_init(|| prepared))
     }
 
     /// The reply to a request of which the digest was checked.

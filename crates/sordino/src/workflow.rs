@@ -5,7 +5,7 @@ use sordino_graph::Model;
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend::{Backend, process_default};
-use sordino_runtime::{Options, evaluate_blocks, evaluate_clear};
+use sordino_runtime::{Options, Weights, evaluate_blocks, evaluate_clear};
 
 use crate::Error;
 
@@ -17,6 +17,7 @@ pub struct Workflow {
     plan: Plan,
     client: Client,
     keys: Keys,
+    weights: Weights,
 }
 
 impl Workflow {
@@ -28,14 +29,20 @@ impl Workflow {
         Self::new(compile(model, options)?, process_default())
     }
 
-    /// Makes keys for a plan.
+    /// Makes keys for a plan and prepares its weights.
     ///
     /// # Errors
-    /// [`Error::Client`].
+    /// [`Error::Client`], [`Error::Runtime`].
     pub fn new(plan: Plan, backend: &'static Backend) -> Result<Self, Error> {
         let client = Client::new(plan.client.clone(), backend)?;
         let keys = client.generate_keys()?;
-        Ok(Self { plan, client, keys })
+        let weights = Weights::new(&plan.server, client.context())?;
+        Ok(Self {
+            plan,
+            client,
+            keys,
+            weights,
+        })
     }
 
     /// Both halves of the plan.
@@ -97,7 +104,8 @@ impl Workflow {
             .into_blocks()
             .map(|block| Ok::<_, Error>(block.parse(&shape)?));
         let (key, count) = (self.keys.evaluation.as_ref(), header.blocks as usize);
-        let blocks = evaluate_blocks(&self.plan.server, context, key, blocks, count, options)?;
+        let (plan, weights) = (&self.plan.server, &self.weights);
+        let blocks = evaluate_blocks(plan, weights, context, key, blocks, count, options)?;
         Ok(Reply::new(&self.client.reply_shape(), &header, digest, blocks)?.to_bytes()?)
     }
 
