@@ -1,8 +1,8 @@
 //! The clear engine: the plan's integers on integers, exactly.
 
-use rayon::prelude::*;
 use sordino_plan::{Step, Term};
 
+use crate::clear_product::add_product;
 use crate::{Engine, Error};
 
 /// Integers in place of ciphertexts: what a ciphertext without noise would hold.
@@ -64,32 +64,7 @@ impl Engine for ClearEngine<'_> {
                         add_multiple(sums, values, i128::from(factor));
                     }
                 }
-                Term::Product { map, .. } => {
-                    // One list of inputs and weights an output row: rows are then independent.
-                    let mut rows: Vec<Option<(&[u32], &[i16])>> = vec![None; step.elements];
-                    for tile in map.tiles() {
-                        for (&output, weights) in tile
-                            .outputs
-                            .iter()
-                            .zip(tile.weights.chunks_exact(tile.inputs.len().max(1)))
-                        {
-                            rows[output as usize] = Some((&tile.inputs, weights));
-                        }
-                    }
-                    value
-                        .par_chunks_exact_mut(images)
-                        .zip(rows)
-                        .for_each(|(sums, row)| {
-                            let Some((inputs, weights)) = row else { return };
-                            for (&input, &weight) in inputs.iter().zip(weights) {
-                                add_multiple(
-                                    sums,
-                                    &source[input as usize * images..][..images],
-                                    i128::from(weight),
-                                );
-                            }
-                        });
-                }
+                Term::Product { map, .. } => add_product(&mut value, map, source, images),
             }
         }
         Ok(value)

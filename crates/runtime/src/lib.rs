@@ -5,6 +5,7 @@
 //! differ in arithmetic only. This crate reads no files and knows no secret key.
 
 mod clear;
+mod clear_product;
 mod encrypted;
 mod engine;
 mod error;
