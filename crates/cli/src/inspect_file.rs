@@ -219,13 +219,11 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let details = json!({
         "parents": {"parameters": digest},
         "key_id": metadata.key_id,
-        "key_set": metadata.key_set,
+        "key_set": keys,
         "scales": {},
         "shapes": {
             "digits": checked.digits().len(),
             "moduli": moduli,
-            "relinearization": keys.relinearization(),
-            "rotations": keys.rotations(),
             "ring_degree": checked.ring_degree(),
         },
     });

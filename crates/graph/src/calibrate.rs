@@ -5,8 +5,7 @@ use crate::execute::{
     LANES_F32, LANES_F64, check_images, run_block as run_graph_block, transpose_out,
 };
 use crate::{
-    Calibration, Error, Folded, FoldedOp, FoldedStatistics, Graph, Model, Range, fold,
-    sensitivities,
+    Calibration, Error, Folded, FoldedStatistics, Graph, Model, Range, fold, sensitivities,
 };
 use rayon::prelude::*;
 
@@ -93,10 +92,7 @@ impl Totals {
             folded: folded
                 .iter()
                 .flat_map(|folded| &folded.nodes)
-                .map(|node| {
-                    let square = matches!(node.op, FoldedOp::Square { .. });
-                    FoldedTotal::new(node.elements, square)
-                })
+                .map(|node| FoldedTotal::new(node.elements))
                 .collect(),
         }
     }
@@ -122,13 +118,9 @@ impl Totals {
         for block in images.chunks(LANES_F64 * pixels) {
             let count = block.len() / pixels;
             run_folded_block(folded, block, &mut |index, value| {
-                let shift = match &folded.nodes[index].op {
-                    FoldedOp::Square { shift, .. } => Some(&shift[..]),
-                    _ => None,
-                };
                 let values = transpose_out(value, count);
                 for image in values.chunks_exact(folded.elements(index)) {
-                    self.folded[index].add(image, shift);
+                    self.folded[index].add(image);
                 }
             });
         }
@@ -273,53 +265,29 @@ fn larger(x: f64, y: f64) -> f64 {
 
 struct FoldedTotal {
     max_abs: f64,
-    abs: Vec<f64>,
     square: Vec<f64>,
-    gain: Vec<f64>,
-    worst_image_gain: f64,
 }
 
 impl FoldedTotal {
-    fn new(elements: usize, square: bool) -> Self {
+    fn new(elements: usize) -> Self {
         Self {
             max_abs: 0.0,
-            abs: vec![0.0; elements],
             square: vec![0.0; elements],
-            gain: vec![0.0; if square { elements } else { 0 }],
-            worst_image_gain: 0.0,
         }
     }
 
     /// Adds the value of one image.
-    fn add(&mut self, image: &[f64], shift: Option<&[f64]>) {
-        for ((&value, abs), square) in image.iter().zip(&mut self.abs).zip(&mut self.square) {
-            *abs += value.abs();
+    fn add(&mut self, image: &[f64]) {
+        for (&value, square) in image.iter().zip(&mut self.square) {
             *square += value * value;
             self.max_abs = larger(self.max_abs, value.abs());
-        }
-        if let Some(shift) = shift {
-            let mut sum = 0.0;
-            for ((&value, r), gain) in image.iter().zip(shift).zip(&mut self.gain) {
-                // (2x + r)^2 = 4 x (x + r) + r^2, zero at the least but for rounding.
-                let of_element = (4.0 * value + r * r).max(0.0);
-                *gain += of_element;
-                sum += of_element;
-            }
-            self.worst_image_gain = self.worst_image_gain.max(sum);
         }
     }
 
     fn merge(&mut self, other: &Self) {
         self.max_abs = larger(self.max_abs, other.max_abs);
-        self.worst_image_gain = self.worst_image_gain.max(other.worst_image_gain);
-        for (sums, others) in [
-            (&mut self.abs, &other.abs),
-            (&mut self.square, &other.square),
-            (&mut self.gain, &other.gain),
-        ] {
-            for (sum, other) in sums.iter_mut().zip(others) {
-                *sum += other;
-            }
+        for (sum, other) in self.square.iter_mut().zip(&other.square) {
+            *sum += other;
         }
     }
 
@@ -329,23 +297,11 @@ impl FoldedTotal {
         images: usize,
         sensitivity: crate::Distribution,
     ) -> FoldedStatistics {
-        let count = images as f64;
-        let mean = |sums: &[f64]| sums.iter().map(|sum| (sum / count) as f32).collect();
-        let mean_gain = self.gain.iter().sum::<f64>() / count;
+        let mean = |sum: &f64| (sum / images as f64) as f32;
         FoldedStatistics {
             name,
             max_abs: self.max_abs,
-            max_batch_mean_abs: self
-                .abs
-                .iter()
-                .fold(0.0, |most: f64, sum| most.max(sum / count)),
-            mean_square: mean(&self.square),
-            gain_mean_square: mean(&self.gain),
-            worst_image_gain: if mean_gain > 0.0 {
-                self.worst_image_gain / mean_gain
-            } else {
-                1.0
-            },
+            mean_square: self.square.iter().map(mean).collect(),
             sensitivity,
         }
     }

@@ -38,15 +38,8 @@ pub struct FoldedStatistics {
     pub name: String,
     /// Largest magnitude over images and elements.
     pub max_abs: f64,
-    /// Largest mean over the images of an element's magnitude.
-    pub max_batch_mean_abs: f64,
     /// Mean over the images of the squared value, for every element.
     pub mean_square: Vec<f32>,
-    /// Mean over the images of `(2x + r)^2`, for every element of a square; empty for other nodes.
-    pub gain_mean_square: Vec<f32>,
-    /// Largest mean over the elements of `(2x + r)^2` that an image has, divided by the mean over the images; 1 for
-    /// nodes that are not squares.
-    pub worst_image_gain: f64,
     /// Distribution over images and logits of Σ (∂logit/∂value)² over the elements, from
     /// [`sensitivities`](crate::sensitivities) of the first images (at most 256, fewer for large networks).
     pub sensitivity: crate::Distribution,

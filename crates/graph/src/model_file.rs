@@ -96,8 +96,6 @@ struct CalibrationDescription {
 struct FoldedDescription {
     name: String,
     max_abs: f64,
-    max_batch_mean_abs: f64,
-    worst_image_gain: f64,
     sensitivity: crate::Distribution,
 }
 
@@ -145,9 +143,9 @@ fn describe(op: &Op) -> OpDescription {
     }
 }
 
-/// Names of the two tensors with the statistics of a folded node.
-fn statistics_tensors(index: usize) -> [String; 2] {
-    ["mean_square", "gain_mean_square"].map(|name| format!("calibration/{index}.{name}"))
+/// Name of the tensor with the statistics of a folded node's elements.
+fn statistics_tensor(index: usize) -> String {
+    format!("calibration/{index}.mean_square")
 }
 
 /// A tensor as it is written.
@@ -191,8 +189,6 @@ fn describe_model(model: &Model) -> Description {
                     .map(|node| FoldedDescription {
                         name: node.name.clone(),
                         max_abs: node.max_abs,
-                        max_batch_mean_abs: node.max_batch_mean_abs,
-                        worst_image_gain: node.worst_image_gain,
                         sensitivity: node.sensitivity.clone(),
                     })
                     .collect(),
@@ -224,13 +220,8 @@ fn written_tensors(model: &Model) -> Vec<Written> {
     }
     let statistics = model.calibration.iter().flat_map(|c| &c.folded);
     for (index, node) in statistics.enumerate() {
-        let [square, gain] = statistics_tensors(index);
-        add(square, vec![node.mean_square.len()], &node.mean_square);
-        add(
-            gain,
-            vec![node.gain_mean_square.len()],
-            &node.gain_mean_square,
-        );
+        let values = &node.mean_square;
+        add(statistics_tensor(index), vec![values.len()], values);
     }
     all
 }
@@ -380,14 +371,10 @@ fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Er
         Some(calibration) => {
             let mut folded = Vec::new();
             for (index, node) in calibration.folded.into_iter().enumerate() {
-                let [square, gain] = statistics_tensors(index);
                 folded.push(FoldedStatistics {
                     name: node.name,
                     max_abs: node.max_abs,
-                    max_batch_mean_abs: node.max_batch_mean_abs,
-                    mean_square: tensors.vector(&square)?,
-                    gain_mean_square: tensors.vector(&gain)?,
-                    worst_image_gain: node.worst_image_gain,
+                    mean_square: tensors.vector(&statistics_tensor(index))?,
                     sensitivity: node.sensitivity,
                 });
             }

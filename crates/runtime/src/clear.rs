@@ -1,8 +1,8 @@
 //! The clear engine: the plan's integers on integers, exactly.
 
-use rayon::prelude::*;
 use sordino_plan::{ServerPlan, Step, Term};
 
+use crate::clear_product::add_product;
 use crate::{Engine, Error};
 
 /// Integers in place of ciphertexts: what a ciphertext without noise would hold.
@@ -15,18 +15,17 @@ pub struct ClearEngine<'a> {
     primes: &'a [u64],
     /// Images a feature map holds.
     images: usize,
-    /// What weights are multiplied by before they are applied.
-    plaintext_factor: i128,
+    /// Weights are multiplied by 2 to this power, as plaintexts hold them.
+    plaintext_bits: u32,
 }
 
 impl<'a> ClearEngine<'a> {
     /// An engine for the steps of a plan on `images` images at once.
     pub fn new(plan: &'a ServerPlan, images: usize) -> Self {
-        let bits = plan.channel().map_or(0, |channel| channel.plaintext_bits);
         ClearEngine {
             primes: plan.parameters().primes(),
             images,
-            plaintext_factor: 1 << bits,
+            plaintext_bits: plan.channel().map_or(0, |channel| channel.plaintext_bits),
         }
     }
 
@@ -72,30 +71,7 @@ impl Engine for ClearEngine<'_> {
                     }
                 }
                 Term::Product { map, .. } => {
-                    // One list of inputs and weights an output row: rows are then independent.
-                    let mut rows: Vec<Option<(&[u32], &[i16])>> = vec![None; step.elements];
-                    for tile in map.tiles() {
-                        for (&output, weights) in tile
-                            .outputs
-                            .iter()
-                            .zip(tile.weights.chunks_exact(tile.inputs.len().max(1)))
-                        {
-                            rows[output as usize] = Some((&tile.inputs, weights));
-                        }
-                    }
-                    value
-                        .par_chunks_exact_mut(images)
-                        .zip(rows)
-                        .for_each(|(sums, row)| {
-                            let Some((inputs, weights)) = row else { return };
-                            for (&input, &weight) in inputs.iter().zip(weights) {
-                                add_multiple(
-                                    sums,
-                                    &source[input as usize * images..][..images],
-                                    i128::from(weight) * self.plaintext_factor,
-                                );
-                            }
-                        });
+                    add_product(&mut value, map, source, images, self.plaintext_bits);
                 }
             }
         }

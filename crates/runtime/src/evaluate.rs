@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
 use sordino_plan::{Operation, ServerPlan, Step};
 
+use crate::clear_product::LANES;
 use crate::encrypted::{at, check_parameters};
 use crate::{
     ChannelEngine, ChannelWeights, ClearEngine, EncryptedEngine, Error, FeatureMap, PackedWeights,
@@ -250,10 +252,10 @@ fn check_input(
     Ok(())
 }
 
-/// Images that the clear engine holds at a time.
-const CLEAR_IMAGES: usize = 256;
-
 /// Evaluates a plan's integers in the clear: the scores that decryption would give without noise.
+///
+/// Images are shared out to the threads of the current pool, a few at a time. Every image is computed by itself and
+/// exactly, so that neither their number nor that of the threads changes a result.
 ///
 /// # Shapes
 /// Prepared images × features in, images × logits out.
@@ -273,16 +275,16 @@ pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result
             found,
         });
     }
-    let mut logits = Vec::with_capacity(count * plan.output().logits);
-    for chunk in images.chunks(CLEAR_IMAGES * input.features) {
-        let size = chunk.len() / input.features;
-        let engine = ClearEngine::new(plan, size);
-        let encoded = engine.encode(chunk, input.features, input.scale);
-        let value = walk(&engine, plan.steps(), encoded, |_| ())?;
-        for image in 0..size {
-            let of_image = value[image..].iter().step_by(size);
-            logits.extend(of_image.map(|&v| v as f64 / plan.output().scale));
-        }
-    }
-    Ok(logits)
+    let chunks = images.par_chunks(LANES * input.features.max(1));
+    let logits: Vec<Vec<f64>> = chunks
+        .map(|chunk| {
+            let size = chunk.len() / input.features;
+            let engine = ClearEngine::new(plan, size);
+            let encoded = engine.encode(chunk, input.features, input.scale);
+            let value = walk(&engine, plan.steps(), encoded, |_| ())?;
+            let scores = (0..size).flat_map(|image| value[image..].iter().step_by(size));
+            Ok(scores.map(|&v| v as f64 / plan.output().scale).collect())
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(logits.concat())
 }

@@ -6,6 +6,7 @@
 
 mod channel;
 mod clear;
+mod clear_product;
 mod encrypted;
 mod engine;
 mod error;

@@ -227,6 +227,28 @@ fn wide_weights_track_the_float_network() {
 }
 
 #[test]
+fn clear_scores_depend_on_no_number_of_threads_or_images() {
+    let model = model(residual());
+    let plan = compiled(&model, 64).server;
+    let images = images(&model, 64, 15);
+    let on = |threads, images: &[f32], count| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().unwrap();
+        pool.install(|| evaluate_clear(&plan, images, count).unwrap())
+    };
+    let all = on(1, &images, 64);
+    assert_eq!(all, on(2, &images, 64));
+    assert_eq!(all, on(5, &images, 64));
+    let (pixels, logits) = (plan.input().features, plan.output().logits);
+    for count in [0, 1, 17, 33] {
+        assert_eq!(
+            all[..count * logits],
+            on(2, &images[..count * pixels], count)
+        );
+    }
+}
+
+#[test]
 fn same_request_same_reply_on_every_backend_and_thread_count() {
     let model = model(residual());
     let plan = compiled(&model, 64).server;

@@ -61,6 +61,17 @@ fn distilled_files_record_the_recipes_of_student_and_teacher() {
 }
 
 #[test]
+fn the_files_stay_below_10_mb_in_all() {
+    let files = std::fs::read_dir(root().join("models")).unwrap();
+    let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+    let total: u64 = sizes.sum();
+    assert!(
+        total < 10_000_000,
+        "models/ holds {total} bytes, expected less than 10,000,000: ship fewer or smaller networks"
+    );
+}
+
+#[test]
 fn float_and_8_bit_networks_classify_the_test_images() {
     let data = std::env::var_os("SORDINO_DATA")
         .map_or_else(|| root().join("../shared/data"), PathBuf::from);
