@@ -63,4 +63,9 @@ impl CompileOptions {
             cost: CostTable::default(),
         }
     }
+
+    /// The same for one packing.
+    pub fn with_packing(self, packing: Packing) -> Self {
+        Self { packing, ..self }
+    }
 }

@@ -6,7 +6,7 @@ mod common;
 use common::{convolutional, images, mlp, model, residual};
 use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{Graph, Model, execute, execute_folded, fold};
-use sordino_plan::{CompileOptions, Operation, Plan, ServerPlan, compile};
+use sordino_plan::{CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
 use sordino_runtime::{Options, Progress, Trace, evaluate, evaluate_clear};
@@ -83,7 +83,7 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn compiled(model: &Model, batch: usize) -> Plan {
-    compile(model, &CompileOptions::new(batch)).unwrap()
+    compile(model, &CompileOptions::new(batch).with_packing(Packing::ElementWise)).unwrap()
 }
 
 fn check_chain(name: &str, graph: Graph) -> Plan {
@@ -185,7 +185,7 @@ fn every_ring_degree_gives_the_same_scores() {
     for ring_degree in [1 << 13, 1 << 14, 1 << 15] {
         let options = CompileOptions {
             ring_degree: Some(ring_degree),
-            ..CompileOptions::new(COUNT)
+            ..CompileOptions::new(COUNT).with_packing(Packing::ElementWise)
         };
         let plan = compile(&model, &options).unwrap().server;
         assert_eq!(plan.parameters().ring_degree(), ring_degree);
@@ -212,7 +212,7 @@ fn wide_weights_track_the_float_network() {
     for bits in [8, 12, 16] {
         let options = CompileOptions {
             weight_bits: Some(bits),
-            ..CompileOptions::new(500)
+            ..CompileOptions::new(500).with_packing(Packing::ElementWise)
         };
         let plan = compile(&model, &options).unwrap();
         errors.push(worst(

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sordino_graph::Model;
-use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, compile};
+use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, Packing, compile};
 
 use crate::{Error, Reference};
 
@@ -89,7 +89,7 @@ fn trial(
     labels: &[u16],
     weight_error: f64,
 ) -> Result<WeightTrial, Error> {
-    let plan = compile(model, &CompileOptions::new(labels.len()))?.server;
+    let plan = compile(model, &CompileOptions::new(labels.len()).with_packing(Packing::ElementWise))?.server;
     let reference = Reference::compute(model, &plan, images)?;
     let accuracy = |logits: &[f64]| {
         let classes = crate::classes_of(logits, model.classes.len());

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sordino::container::Overwrite;
 use sordino::data::{DataSet, Images, SetName, open_named, prepare};
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, compile};
+use sordino::plan::{CompileOptions, Packing, compile};
 use sordino::report::{
     Phase, Record, block_table, layer_table, table, thread_table, write_records,
 };
@@ -173,7 +173,7 @@ fn measure_model(
     args: &Args,
     global: &GlobalArgs,
 ) -> anyhow::Result<Measured> {
-    let plan = compile(model, &CompileOptions::new(images.len()))?;
+    let plan = compile(model, &CompileOptions::new(images.len()).with_packing(Packing::ElementWise))?;
     let predicted = plan.server.estimate().precision_bits;
     let ring_degree = plan.server.parameters().ring_degree();
     let prepared = prepare(images, &model.preprocess, None)?;

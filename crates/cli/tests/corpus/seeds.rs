@@ -11,7 +11,7 @@ use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{CompileOptions, Packing, Plan, compile};
 use sordino_protocol::{Reply, Request};
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, encrypt, evaluation_key};
@@ -259,7 +259,7 @@ fn model() -> Model {
 }
 
 fn plan() -> Plan {
-    compile(&model(), &CompileOptions::new(4)).expect("a plan")
+    compile(&model(), &CompileOptions::new(4).with_packing(Packing::ElementWise)).expect("a plan")
 }
 
 /// A key pair's secret half, the same in every run; it protects nothing.
