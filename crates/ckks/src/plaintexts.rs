@@ -83,8 +83,8 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Count`] if there is no vector, not a whole number of them, or no or too many limbs;
-    /// [`Error::NotFinite`] with the place in its vector, [`Error::MessageRange`] for coefficients that do not fit into half of the
-    /// modulus.
+    /// [`Error::NotFinite`] with the place in its vector, [`Error::MessageRange`] for coefficients that do not
+    /// fit into half of the modulus.
     ///
     /// # Cost
     /// A cosine transform a vector and a transform a vector and modulus, in parallel over vectors.

@@ -27,19 +27,19 @@ impl Context {
     /// Any inputs → as many ciphertexts as there are outputs, of two components.
     ///
     /// # Level and scale
-    /// The level stays, any will do with the one key. Either all terms have a plaintext, and the scale is multiplied by theirs, or
-    /// none has. The noise is [`noise::rotated_sum`](crate::noise::rotated_sum).
+    /// The level stays, any will do with the one key. Either all terms have a plaintext, and the scale is multiplied by
+    /// theirs, or none has. The noise is [`noise::rotated_sum`](crate::noise::rotated_sum).
     ///
     /// # Errors
     /// [`Error::Components`] unless there are two; [`Error::Terms`] for terms with and without plaintext;
-    /// [`Error::Count`] for rows that do not exist, steps of N or more, no output, an output without a term, or plaintexts with fewer limbs;
-    /// [`Error::MissingRotation`]; [`Error::ParametersMismatch`]; [`Error::Scale`].
+    /// [`Error::Count`] for rows that do not exist, steps of N or more, no output, an output without a term, or
+    /// plaintexts with fewer limbs; [`Error::MissingRotation`]; [`Error::ParametersMismatch`]; [`Error::Scale`].
     ///
     /// # Cost
     /// With ℓ limbs and a special prime: ℓ² + ℓ transforms an input that is rotated, 2ℓ + 2 an output, and 2ℓ products of
     /// polynomials a modulus for every distinct (input, steps): its key is read once. Digits are cut once an input and the
     /// division by the special prime happens once an output. Memory: 8 N bytes a digit and input for one modulus at a
-    /// time. Parallel over digits and positions, so that a single output uses all cores.
+    /// time, and 16 kB a thread and output. Parallel over digits and positions, so that a single output uses all cores.
     ///
     /// # Reference
     /// Bossuat et al., "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse Keys", EUROCRYPT

@@ -28,17 +28,20 @@ pub(super) struct Rotation<'a> {
     /// The first row of its key and what is applied to the switched input; none for 0 steps.
     pub(super) key: Option<(usize, &'a Automorphism)>,
     /// Outputs, and what it is multiplied by there.
-    pub(super) uses: Vec<(usize, Option<usize>)>,
+    pub(super) uses: Terms,
 }
 
 /// Rotations that are switched together, so that a sum is reduced once for all of them.
 const GROUP: usize = 8;
 
+/// Places in a group, or outputs, each with the row of a plaintext.
+type Terms = Vec<(usize, Option<usize>)>;
+
 /// Some rotations and what they are terms of.
 struct Group<'a> {
     rotations: &'a [Rotation<'a>],
-    /// Each output with its terms: a place in the group, and the row of a plaintext.
-    outputs: Vec<(usize, Vec<(usize, Option<usize>)>)>,
+    /// Each output with its terms, by their place in the group.
+    outputs: Vec<(usize, Terms)>,
 }
 
 impl<'a> Group<'a> {
