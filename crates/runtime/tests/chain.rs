@@ -83,7 +83,11 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn compiled(model: &Model, batch: usize) -> Plan {
-    compile(model, &CompileOptions::new(batch).with_packing(Packing::ElementWise)).unwrap()
+    compile(
+        model,
+        &CompileOptions::new(batch).with_packing(Packing::ElementWise),
+    )
+    .unwrap()
 }
 
 fn check_chain(name: &str, graph: Graph) -> Plan {

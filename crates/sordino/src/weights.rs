@@ -89,7 +89,11 @@ fn trial(
     labels: &[u16],
     weight_error: f64,
 ) -> Result<WeightTrial, Error> {
-    let plan = compile(model, &CompileOptions::new(labels.len()).with_packing(Packing::ElementWise))?.server;
+    let plan = compile(
+        model,
+        &CompileOptions::new(labels.len()).with_packing(Packing::ElementWise),
+    )?
+    .server;
     let reference = Reference::compute(model, &plan, images)?;
     let accuracy = |logits: &[f64]| {
         let classes = crate::classes_of(logits, model.classes.len());

@@ -114,7 +114,10 @@ fn measure_model(
             set.name
         ))
     })?;
-    let plan = compile(model, &CompileOptions::new(count).with_packing(Packing::ElementWise))?;
+    let plan = compile(
+        model,
+        &CompileOptions::new(count).with_packing(Packing::ElementWise),
+    )?;
     let prepared = prepare(&images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);

@@ -173,7 +173,10 @@ fn measure_model(
     args: &Args,
     global: &GlobalArgs,
 ) -> anyhow::Result<Measured> {
-    let plan = compile(model, &CompileOptions::new(images.len()).with_packing(Packing::ElementWise))?;
+    let plan = compile(
+        model,
+        &CompileOptions::new(images.len()).with_packing(Packing::ElementWise),
+    )?;
     let predicted = plan.server.estimate().precision_bits;
     let ring_degree = plan.server.parameters().ring_degree();
     let prepared = prepare(images, &model.preprocess, None)?;

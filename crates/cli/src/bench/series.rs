@@ -48,7 +48,10 @@ impl std::str::FromStr for Blocks {
 impl Blocks {
     /// Finds out before anything is measured whether there are images for that many blocks.
     pub(crate) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
-        let plan = compile(model, &CompileOptions::new(batch).with_packing(Packing::ElementWise))?;
+        let plan = compile(
+            model,
+            &CompileOptions::new(batch).with_packing(Packing::ElementWise),
+        )?;
         let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
         let found = set.test.len() + set.train.len();
         if blocks * ring_degree > found {

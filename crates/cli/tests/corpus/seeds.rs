@@ -259,7 +259,11 @@ fn model() -> Model {
 }
 
 fn plan() -> Plan {
-    compile(&model(), &CompileOptions::new(4).with_packing(Packing::ElementWise)).expect("a plan")
+    compile(
+        &model(),
+        &CompileOptions::new(4).with_packing(Packing::ElementWise),
+    )
+    .expect("a plan")
 }
 
 /// A key pair's secret half, the same in every run; it protects nothing.
