@@ -7,6 +7,7 @@ use crate::execute::{
 use crate::{
     Calibration, Error, Folded, FoldedStatistics, Graph, Model, Range, fold, sensitivities,
 };
+use half::f16;
 use rayon::prelude::*;
 
 /// Bits that a plan leaves above the recorded ranges.
@@ -24,6 +25,24 @@ const SENSITIVITY_IMAGES: usize = 256;
 /// Multiply-accumulates that sensitivities may take; networks for which that is less than [`SENSITIVITY_IMAGES`]
 /// evaluations use fewer images, but 4 at least.
 const SENSITIVITY_COST: u64 = 1 << 34;
+
+/// Statistics need no more; the model file is smaller for it. Single precision where a value is out of range.
+fn in_half_precision(values: Vec<f32>) -> Vec<f32> {
+    let halves: Vec<f32> = values
+        .iter()
+        .map(|&value| to_half_precision(value))
+        .collect();
+    if halves.iter().all(|half| half.is_finite()) {
+        halves
+    } else {
+        values
+    }
+}
+
+/// The nearest number of half precision, which the model file holds in two bytes.
+pub fn to_half_precision(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
+}
 
 /// Runs a network over prepared images and records the range of every node, and the statistics of every folded node.
 ///
@@ -301,7 +320,7 @@ impl FoldedTotal {
         FoldedStatistics {
             name,
             max_abs: self.max_abs,
-            mean_square: self.square.iter().map(mean).collect(),
+            mean_square: in_half_precision(self.square.iter().map(mean).collect()),
             sensitivity,
         }
     }

@@ -23,7 +23,7 @@ mod quantized;
 mod sensitivity;
 mod shape;
 
-pub use calibrate::calibrate;
+pub use calibrate::{calibrate, to_half_precision};
 pub use calibration::{Calibration, FoldedStatistics, Range};
 pub use error::Error;
 pub use evaluate::{execute_folded, execute_folded_observed, execute_quantized};

@@ -8,6 +8,7 @@ use crate::{
     Calibration, Error, FoldedStatistics, Granularity, Graph, Model, Node, NodeId, Op, OutputKind,
     Preprocess, Range, Shape, Tensor,
 };
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sordino_container::Digest;
@@ -148,11 +149,32 @@ fn statistics_tensor(index: usize) -> String {
     format!("calibration/{index}.mean_square")
 }
 
-/// A tensor as it is written.
-struct Written {
+/// A tensor to be written.
+struct Written<'a> {
     name: String,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    values: &'a [f32],
+}
+
+impl Written<'_> {
+    /// Of the values in single precision, however they are stored.
+    fn digest(&self) -> Digest {
+        let bytes: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Digest::of_bytes(&bytes)
+    }
+
+    /// Half precision where it loses nothing, else single.
+    fn stored(&self) -> (Dtype, Vec<u8>) {
+        let halves: Vec<f16> = self.values.iter().map(|&v| f16::from_f32(v)).collect();
+        let exact = |(half, value): (&f16, &f32)| half.to_f32().to_bits() == value.to_bits();
+        if halves.iter().zip(self.values).all(exact) {
+            let bytes = halves.iter().flat_map(|half| half.to_le_bytes());
+            (Dtype::F16, bytes.collect())
+        } else {
+            let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+            (Dtype::F32, bytes.collect())
+        }
+    }
 }
 
 fn describe_model(model: &Model) -> Description {
@@ -197,14 +219,13 @@ fn describe_model(model: &Model) -> Description {
     }
 }
 
-fn written_tensors(model: &Model) -> Vec<Written> {
+fn written_tensors(model: &Model) -> Vec<Written<'_>> {
     let mut all = Vec::new();
-    let mut add = |name: String, shape: Vec<usize>, values: &[f32]| {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+    let mut add = |name, shape, values| {
         all.push(Written {
             name,
             shape,
-            bytes: bytes.collect(),
+            values,
         });
     };
     for node in model.graph.nodes() {
@@ -236,14 +257,14 @@ fn to_json(description: &Description) -> Result<String, Error> {
 }
 
 /// Digest of the description without its digest, and of name, shape and digest of every tensor in the graph's order.
-fn content_digest(description: &Description, tensors: &[Written]) -> Result<Digest, Error> {
+fn content_digest(description: &Description, tensors: &[Written<'_>]) -> Result<Digest, Error> {
     let mut content = Digest::of_bytes(to_json(description)?.as_bytes())
         .0
         .to_vec();
     for tensor in tensors {
         // A name has no control characters and a shape prints digits, so that the pieces cannot be cut another way.
         content.extend(format!("{}\n{:?}\n", tensor.name, tensor.shape).bytes());
-        content.extend(Digest::of_bytes(&tensor.bytes).0);
+        content.extend(tensor.digest().0);
     }
     Ok(Digest::of("sordino model v1", &content))
 }
@@ -252,10 +273,12 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>, Error> {
     let mut description = describe_model(model);
     let tensors = written_tensors(model);
     description.digest = Some(content_digest(&description, &tensors)?);
+    let stored: Vec<(Dtype, Vec<u8>)> = tensors.iter().map(Written::stored).collect();
     let views = tensors
         .iter()
-        .map(|tensor| {
-            TensorView::new(Dtype::F32, tensor.shape.clone(), &tensor.bytes)
+        .zip(&stored)
+        .map(|(tensor, (dtype, bytes))| {
+            TensorView::new(*dtype, tensor.shape.clone(), bytes)
                 .map(|view| (tensor.name.as_str(), view))
                 .map_err(|error| unwritable(format!("tensor {:?}: {error}", tensor.name)))
         })
@@ -467,22 +490,29 @@ impl Tensors<'_> {
                 format!("expected a tensor {name:?}, found none of that name: make the file again"),
             )
         })?;
-        if view.dtype() != Dtype::F32 {
-            return Err(wrong(
-                self.location,
-                format!(
-                    "expected tensor {name:?} in f32, found {}: convert the weights to f32",
-                    view.dtype()
-                ),
-            ));
-        }
-        let (numbers, _) = view.data().as_chunks::<4>();
-        let values = numbers.iter().map(|&bytes| f32::from_le_bytes(bytes));
-        let tensor =
-            Tensor::new(view.shape(), values.collect()).map_err(|error| Error::ModelContent {
-                location: self.location.to_string(),
-                source: Box::new(error),
-            })?;
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                let (numbers, _) = view.data().as_chunks::<4>();
+                numbers.iter().map(|&b| f32::from_le_bytes(b)).collect()
+            }
+            Dtype::F16 => {
+                let (numbers, _) = view.data().as_chunks::<2>();
+                let halves = numbers.iter().map(|&b| f16::from_le_bytes(b));
+                halves.map(f16::to_f32).collect()
+            }
+            other => {
+                return Err(wrong(
+                    self.location,
+                    format!(
+                        "expected tensor {name:?} in f32 or f16, found {other}: convert the weights to f32"
+                    ),
+                ));
+            }
+        };
+        let tensor = Tensor::new(view.shape(), values).map_err(|error| Error::ModelContent {
+            location: self.location.to_string(),
+            source: Box::new(error),
+        })?;
         self.used += 1;
         Ok(tensor)
     }

@@ -5,7 +5,7 @@ mod networks;
 use networks::{Coefficients, Random, Sketch, conv, images, quadratic, random_network};
 use sordino_graph::{
     Calibration, Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy,
-    calibrate, execute_folded_observed, execute_observed, fold,
+    calibrate, execute_folded_observed, execute_observed, fold, to_half_precision,
 };
 
 fn model(graph: Graph) -> Model {
@@ -103,7 +103,14 @@ fn ranges_and_statistics_equal_the_direct_computation() {
             assert_eq!(found.mean_square.len(), node.elements);
             for (f, &found) in found.mean_square.iter().enumerate() {
                 let sum: f64 = rows.iter().map(|row| row[f] * row[f]).sum();
-                close(f64::from(found), sum / batch as f64);
+                // Half precision: eleven bits, and nothing finer than 2^-25.
+                let (found, expected) = (f64::from(found), sum / batch as f64);
+                let tolerance = (expected * 2f64.powi(-11)).max(2f64.powi(-25));
+                assert!(
+                    (found - expected).abs() <= tolerance,
+                    "found {found}, expected {expected}"
+                );
+                assert_eq!(to_half_precision(found as f32), found as f32);
             }
         }
     }

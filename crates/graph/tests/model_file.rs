@@ -6,7 +6,8 @@ use networks::{Coefficients, Random, Sketch, batch_norm, conv, images, quadratic
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sordino_container::{Digest, Fault, Overwrite};
 use sordino_graph::{
-    Error, Granularity, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, calibrate,
+    Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate, to_half_precision,
 };
 use std::collections::HashMap;
 
@@ -290,7 +291,7 @@ fn bad_tensors_are_refused_by_name() {
     });
     assert!(message.contains("c needs 108 values"), "{message}");
     let message = change(&|parts| parts.tensor("conv2d2.bias").3 = Dtype::I32);
-    assert!(message.contains("in f32, found I32"), "{message}");
+    assert!(message.contains("in f32 or f16, found I32"), "{message}");
     let message = change(&|parts| parts.tensors.retain(|(name, ..)| name != "dense9.bias"));
     assert!(
         message.contains("expected a tensor \"dense9.bias\""),
@@ -453,4 +454,38 @@ fn weights_without_a_network_are_refused_with_advice() {
     let bytes = safetensors::serialize([("w", view)], None).unwrap();
     let message = refusal(&bytes).to_string();
     assert!(message.contains("weights without a network"), "{message}");
+}
+
+#[test]
+fn values_of_half_precision_are_stored_in_two_bytes_and_nothing_is_lost() {
+    let mut model = model();
+    let full = model.to_bytes().unwrap().len();
+    let halved = |op: &mut Op| match op {
+        Op::Conv2d { weight, .. } | Op::Dense { weight, .. } => {
+            let values = weight
+                .data()
+                .iter()
+                .map(|&v| to_half_precision(v))
+                .collect();
+            *weight = Tensor::new(weight.shape(), values).unwrap();
+        }
+        _ => {}
+    };
+    let mut nodes = model.graph.nodes().to_vec();
+    nodes.iter_mut().for_each(|node| halved(&mut node.op));
+    let weights: usize = nodes
+        .iter()
+        .map(|node| match &node.op {
+            Op::Conv2d { weight, .. } | Op::Dense { weight, .. } => weight.data().len(),
+            _ => 0,
+        })
+        .sum();
+    model.graph = Graph::new(model.graph.input_shape(), nodes).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    assert!(
+        bytes.len() + 2 * weights <= full + 64,
+        "{} of {full}",
+        bytes.len()
+    );
+    assert_eq!(Model::from_bytes(&bytes).unwrap(), model);
 }

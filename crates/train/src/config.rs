@@ -169,6 +169,9 @@ pub struct TrainConfig {
     pub patience: usize,
     /// Share of the training images held back to choose the best epoch.
     pub validation: f64,
+    /// The trained convolution and dense weights are rounded to half precision, which halves the model file. Integer
+    /// weights are coarser still.
+    pub half_weights: bool,
     /// Seed of weights, order, shifts and split.
     pub seed: u64,
     /// Threads of the linear algebra. One is fastest for small networks and keeps a run reproducible.
@@ -205,6 +208,7 @@ impl Default for TrainConfig {
             distillation: None,
             patience: 0,
             validation: 0.1,
+            half_weights: false,
             seed: 1,
             threads: 1,
         }

@@ -1,7 +1,7 @@
 //! A trained network as a graph with everything the model file says.
 
 use serde_json::json;
-use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate};
+use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate, to_half_precision};
 
 use crate::batches::{Augmentation, Epoch, ImageSet};
 use crate::network::{Activated, EPSILON, Network, StepKind};
@@ -22,7 +22,7 @@ pub(crate) fn model(
 ) -> Result<Model, Error> {
     let network = &best.network;
     let mut model = Model {
-        graph: graph(network)?,
+        graph: graph(network, config.half_weights)?,
         preprocess: data.preprocess.clone(),
         classes: data.classes.clone(),
         output: OutputKind::Softmax,
@@ -74,8 +74,18 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
 }
 
 /// The network as nodes; batch normalizations stay nodes, folding is the planner's business.
-pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
+///
+/// `half_weights`: convolution and dense weights are rounded to half precision.
+pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Error> {
     let values = |index: usize| network.parameters[index].values.clone();
+    let rounded = |mut values: Vec<f32>| {
+        if half_weights {
+            values
+                .iter_mut()
+                .for_each(|value| *value = to_half_precision(*value));
+        }
+        values
+    };
     let bias =
         |index: Option<usize>, outputs: usize| index.map_or_else(|| vec![0.0; outputs], values);
     let mut builder = Graph::builder(network.steps[0].shape);
@@ -95,7 +105,10 @@ pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
                 let (channels, inputs) =
                     (step.shape.channels(), network.input_shape(step).channels());
                 Op::Conv2d {
-                    weight: Tensor::new(&[channels, inputs, *height, *width], values(*weight))?,
+                    weight: Tensor::new(
+                        &[channels, inputs, *height, *width],
+                        rounded(values(*weight)),
+                    )?,
                     bias: bias(*offset, channels),
                     stride: *stride,
                     padding: *padding,
@@ -110,7 +123,7 @@ pub(crate) fn graph(network: &Network) -> Result<Graph, Error> {
                 Op::Dense {
                     weight: Tensor::new(
                         &[outputs, inputs],
-                        transposed(&network.parameters[*weight].values, outputs),
+                        rounded(transposed(&network.parameters[*weight].values, outputs)),
                     )?,
                     bias: bias(*offset, outputs),
                 }
@@ -267,7 +280,7 @@ mod tests {
                 observed.push(step.name.clone());
                 assert_eq!(values.dims(), [7, step.shape.elements()]);
             });
-            let graph = graph(&network).unwrap();
+            let graph = graph(&network, false).unwrap();
             let executed = sordino_graph::execute(&graph, &images, 7).unwrap();
             assert_eq!(executed.len(), 7 * 5);
             let worst = trained
