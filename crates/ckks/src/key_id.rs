@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sordino_container::bytes_from_hex;
 
 use crate::Error;
 
@@ -29,14 +30,11 @@ impl FromStr for KeyId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::KeyIdText {
-            found: text.chars().take(40).collect(),
-        };
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        let number = u128::from_str_radix(text, 16).map_err(|_| wrong())?;
-        Ok(Self(number.to_be_bytes()))
+        bytes_from_hex(text)
+            .map(Self)
+            .ok_or_else(|| Error::KeyIdText {
+                found: text.chars().take(40).collect(),
+            })
     }
 }
 

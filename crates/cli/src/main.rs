@@ -18,6 +18,7 @@ mod keygen;
 mod output;
 mod ranges;
 mod report;
+mod settle;
 mod train;
 mod training;
 mod verify;

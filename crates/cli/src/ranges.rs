@@ -7,12 +7,13 @@ use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Fault, Images, open_images, open_set, prepare};
-use sordino::graph::{Calibration, Model, calibrate};
+use sordino::graph::{Model, calibrate};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
 use crate::encrypt::parse_range;
 use crate::output::{Outcome, Output};
+use crate::settle::settle;
 
 /// Arguments of `ranges`.
 #[derive(clap::Args)]
@@ -26,17 +27,23 @@ pub(crate) struct Args {
     /// Use the first N images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
+    /// Keep ranges that are recorded: only find out anew how precise integer weights must be
+    #[arg(long)]
+    weights_only: bool,
     /// Raw values of black and white, where they are not the network's own
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
 }
 
-/// The training images of a set, or the images at a path.
-fn images_at(path: &Path) -> anyhow::Result<Images> {
+/// The training images of a set and its validation images, if it has any; or the images at a path.
+fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
     match open_set(path) {
-        Ok(set) => Ok(set.train),
+        Ok(set) => Ok((set.train, set.validation)),
         Err(error) if error.kind() != Fault::Io && path.exists() => {
-            open_images(path).with_context(|| format!("no data set ({error}) and no images either"))
+            let images = open_images(path);
+            let images =
+                images.with_context(|| format!("no data set ({error}) and no images either"))?;
+            Ok((images, None))
         }
         Err(error) => Err(error.into()),
     }
@@ -44,28 +51,34 @@ fn images_at(path: &Path) -> anyhow::Result<Images> {
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let mut model = Model::load(&args.model)?;
-    let mut images = images_at(&args.data)?;
+    let (mut images, validation) = images_at(&args.data)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;
     }
     let prepared = prepare(&images, &model.preprocess, args.range)?;
     let count = images.len();
-    let calibration = {
-        let bar = Bar::new("ranges", global.quiet);
-        let start = Instant::now();
-        let mut progress = |done: usize| {
-            let left = start.elapsed().as_secs_f64() * (count - done.min(count)) as f64
-                / done.max(1) as f64;
-            bar.update(done, count, "images", left);
-        };
-        calibrate(&model, &prepared, count, &mut progress)?
-    };
-    // How precise weights must be was found by trying, and stays.
-    let calibration = Calibration {
-        weight_error: model.calibration.and_then(|old| old.weight_error),
-        ..calibration
+    let calibration = match model.calibration.take() {
+        Some(recorded) if args.weights_only => recorded,
+        _ => {
+            let bar = Bar::new("ranges", global.quiet);
+            let start = Instant::now();
+            let mut progress = |done: usize| {
+                let left = start.elapsed().as_secs_f64() * (count - done.min(count)) as f64
+                    / done.max(1) as f64;
+                bar.update(done, count, "images", left);
+            };
+            calibrate(&model, &prepared, count, &mut progress)?
+        }
     };
     model.calibration = Some(calibration.clone());
+    // As after training: images that took no part in it, where there are any.
+    let trials = match &validation {
+        Some(images) => {
+            let prepared = prepare(images, &model.preprocess, args.range)?;
+            settle(&mut model, &prepared, images.labels.as_deref(), output)?
+        }
+        None => settle(&mut model, &prepared, images.labels.as_deref(), output)?,
+    };
     // The command is to change this file: that is no overwriting by accident.
     let digest = model.save(&args.model, Overwrite::Replace)?;
     let result = json!({
@@ -73,6 +86,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "images": calibration.images,
         "margin_bits": calibration.margin_bits,
         "nodes": calibration.nodes,
+        "integer_weights": trials,
     });
     output.result(&result, || {
         let mut text = format!(

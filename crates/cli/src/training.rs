@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sordino::classes_of;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::data::{DataSet, Images, prepare};
-use sordino::graph::{Model, Node, Op, execute};
-use sordino::plan::DEFAULT_WEIGHT_ERROR;
+use sordino::graph::{Model, execute};
 use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino::{WeightTrial, classes_of, settle_weights};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
 use crate::exit::Mismatch;
 use crate::output::{Outcome, Output};
+use crate::settle::settle;
 
 /// Options of a training run; those that are left out come from --config, else from the architecture's recipe.
 #[derive(clap::Args)]
@@ -108,9 +108,6 @@ impl From<ActivationName> for Activation {
         }
     }
 }
-
-/// Images that show whether integer weights are good enough.
-const SETTLING_IMAGES: usize = 2000;
 
 /// Most bytes of a layer list or a configuration.
 const SETTINGS_BYTES: u64 = 1 << 20;
@@ -247,7 +244,11 @@ impl TrainingArgs {
         global: &GlobalArgs,
         output: &Output,
     ) -> anyhow::Result<Outcome> {
-        let trials = self.settle(&mut model, data, output)?;
+        let (images, labels) = match &data.validation {
+            Some((images, labels)) => (images, labels),
+            None => (&data.images, &data.labels),
+        };
+        let trials = settle(&mut model, images, Some(labels), output)?;
         let accuracy = test_accuracy(&model, set)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
@@ -278,39 +279,6 @@ impl TrainingArgs {
             )
         })?;
         Ok(Outcome::Good)
-    }
-}
-
-impl TrainingArgs {
-    /// Makes sure that the plan's integer weights will be good enough, by validation or else training images.
-    fn settle(
-        &self,
-        model: &mut Model,
-        data: &TrainingData,
-        output: &Output,
-    ) -> anyhow::Result<Vec<WeightTrial>> {
-        let relu = |node: &Node| matches!(node.op, Op::Relu);
-        if model.graph.nodes().iter().any(relu) {
-            return Ok(Vec::new());
-        }
-        let (images, labels) = match &data.validation {
-            Some((images, labels)) => (images, labels),
-            None => (&data.images, &data.labels),
-        };
-        let count = labels.len().min(SETTLING_IMAGES);
-        let images = &images[..count * model.preprocess.elements()];
-        let trials = settle_weights(model, images, &labels[..count], DEFAULT_WEIGHT_ERROR)?;
-        for trial in &trials {
-            output.note(format!(
-                "integer weights of up to {} bits: {:.2} % right on {} images, {:.2} % with the trained ones{}",
-                trial.weight_bits,
-                trial.accuracy_integer * 100.0,
-                trial.images,
-                trial.accuracy_float * 100.0,
-                if trial.is_accepted() { "" } else { ": more precise ones are needed" }
-            ));
-        }
-        Ok(trials)
     }
 }
 

@@ -9,7 +9,7 @@ use sordino::container::{Access, Error as FileError};
 use sordino::data::{open_images, prepare};
 use sordino::graph::Model;
 use sordino::plan::ServerPlan;
-use sordino::{Reference, worst_difference};
+use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, is_enough, worst_difference};
 use sordino_server::command::GlobalArgs;
 
 use crate::encrypt::parse_range;
@@ -40,12 +40,6 @@ pub(crate) struct Args {
     report: Option<PathBuf>,
 }
 
-/// Least share of images with the class of the clear integer engine.
-pub(crate) const LEAST_AGREEMENT: f64 = 0.999;
-
-/// Least share of images with the class of the float network.
-pub(crate) const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
-
 /// Released logits may differ from the clear ones by half a unit of rounding and a quarter of noise; with more than
 /// this many units something is wrong.
 const MOST_UNITS: f64 = 1.5;
@@ -75,8 +69,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let worst_integer = worst(reference.integer());
     let logits_agree = worst_integer.is_none_or(|worst| worst <= MOST_UNITS * unit);
-    let passed = enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
-        && enough(
+    let passed = is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
+        && is_enough(
             comparison.agreement_float,
             LEAST_AGREEMENT_FLOAT,
             comparison.images,
@@ -149,25 +143,4 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     } else {
         Outcome::CheckFailed
     })
-}
-
-/// Whether a share of the images is at least `least`, the number of the others rounded up: rounding may tie the scores of
-/// one image in a small set.
-fn enough(share: f64, least: f64, images: usize) -> bool {
-    let others = ((1.0 - share) * images as f64).round();
-    // A hair less, as 1 - 0.999 is a hair more than 0.001.
-    others <= ((1.0 - least) * images as f64 - 1e-6).ceil()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::enough;
-
-    #[test]
-    fn one_image_of_a_small_set_may_differ() {
-        assert!(enough(1.0 - 1.0 / 300.0, 0.999, 300));
-        assert!(!enough(1.0 - 2.0 / 300.0, 0.999, 300));
-        assert!(enough(0.999, 0.999, 10_000));
-        assert!(!enough(0.9989, 0.999, 10_000));
-    }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Error;
+use crate::{Error, bytes_from_hex};
 
 /// A BLAKE3 digest of 32 bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,23 +55,11 @@ impl FromStr for Digest {
     /// # Errors
     /// [`Error::DigestText`] for any other length or character.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::DigestText {
-            found: text.chars().take(80).collect(),
-        };
-        if text.len() != 64 {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |c: u8| {
-                char::from(c)
-                    .to_digit(16)
-                    .and_then(|d| u8::try_from(d).ok())
-            };
-            let (high, low) = digit(pair[0]).zip(digit(pair[1])).ok_or_else(wrong)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
+        bytes_from_hex(text)
+            .map(Self)
+            .ok_or_else(|| Error::DigestText {
+                found: text.chars().take(80).collect(),
+            })
     }
 }
 

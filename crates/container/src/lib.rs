@@ -27,6 +27,7 @@ mod digest;
 mod error;
 mod file;
 mod header;
+mod hexadecimal;
 mod reader;
 
 pub use atomic::{Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, remove_unfinished};
@@ -38,4 +39,5 @@ pub use file::{
     write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
+pub use hexadecimal::bytes_from_hex;
 pub use reader::StreamReader;

@@ -7,6 +7,20 @@ use sordino_runtime::evaluate_clear;
 
 use crate::Error;
 
+/// Least share of images whose predictions have the class of the clear integer engine.
+pub const LEAST_AGREEMENT: f64 = 0.999;
+
+/// Least share of images whose predictions, or whose classes by the integer network, are those of the float network.
+pub const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
+
+/// Whether a share of the images is at least `least`, the number of the others rounded up: rounding may tie the scores of
+/// one image in a small set.
+pub fn is_enough(share: f64, least: f64, images: usize) -> bool {
+    let others = ((1.0 - share) * images as f64).round();
+    // A hair less, as 1 - 0.999 is a hair more than 0.001.
+    others <= ((1.0 - least) * images as f64 - 1e-6).ceil()
+}
+
 /// Logits of the same images from the float network and from the plan's integers in the clear.
 ///
 /// # Shapes
@@ -136,6 +150,14 @@ fn share(found: &[usize], expected: &[usize]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_image_of_a_small_set_may_differ() {
+        assert!(is_enough(1.0 - 1.0 / 300.0, 0.999, 300));
+        assert!(!is_enough(1.0 - 2.0 / 300.0, 0.999, 300));
+        assert!(is_enough(0.999, 0.999, 10_000));
+        assert!(!is_enough(0.9989, 0.999, 10_000));
+    }
 
     #[test]
     fn shares_and_differences() {

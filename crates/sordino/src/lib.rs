@@ -42,7 +42,10 @@ mod workflow;
 
 pub use accuracy::{area_under_curve, measure_accuracy};
 pub use calibrate::calibrate;
-pub use compare::{Comparison, Reference, classes_of, worst_difference};
+pub use compare::{
+    Comparison, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough,
+    worst_difference,
+};
 pub use digits::{shifted_digits, train_digits};
 pub use error::Error;
 pub use kernels::{KernelOptions, measure_kernels};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sordino_graph::Model;
 use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, Packing, compile};
 
-use crate::{Error, Reference};
+use crate::{Error, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
 
 /// Loss of accuracy that is accepted: a tenth of a point, and always one image.
 const ACCEPTED_LOSS: f64 = 0.001;
@@ -15,7 +15,10 @@ const LEAST_ERROR: f64 = DEFAULT_WEIGHT_ERROR / 256.0;
 /// Multiply-accumulates that a trial may take in the clear; larger networks are tried on fewer images.
 const COST: u64 = 1 << 36;
 
-/// What integer weights of one tolerance made of the images.
+/// Images that are tried whatever that costs: fewer show nothing.
+const LEAST_IMAGES: usize = 500;
+
+/// What integer weights of one tolerance made of the images. Shares are from 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightTrial {
     /// Tolerated rms error of a logit from rounding weights, as a share of the largest logit.
@@ -24,49 +27,65 @@ pub struct WeightTrial {
     pub weight_bits: u8,
     /// Images tried.
     pub images: usize,
-    /// Share of the images that the float network classifies as labelled.
-    pub accuracy_float: f64,
-    /// Share of the images that the network with integer weights classifies as labelled.
-    pub accuracy_integer: f64,
+    /// Share of the images that the float network classifies as labelled; `None` without labels.
+    pub accuracy_float: Option<f64>,
+    /// Share of the images that the network with integer weights classifies as labelled; `None` without labels.
+    pub accuracy_integer: Option<f64>,
+    /// Share of the images that both networks put in the same class.
+    pub agreement: f64,
 }
 
 impl WeightTrial {
     /// Whether the integer weights are good enough.
     pub fn is_accepted(&self) -> bool {
-        let loss = (self.accuracy_float - self.accuracy_integer) * self.images as f64;
-        loss <= (ACCEPTED_LOSS * self.images as f64).max(1.0) + 1e-6
+        let images = self.images as f64;
+        let accuracies = self.accuracy_float.zip(self.accuracy_integer);
+        let lost = accuracies.map_or(0.0, |(float, integer)| (float - integer) * images);
+        // Half as many again to spare: images that the network has not learnt from agree less.
+        let others = ((1.0 - self.agreement) * images).round() as usize;
+        let elsewhere = (others + others.div_ceil(2)).min(self.images);
+        lost <= (ACCEPTED_LOSS * images).max(1.0) + 1e-6
+            && is_enough(
+                1.0 - elsewhere as f64 / images,
+                LEAST_AGREEMENT_FLOAT,
+                self.images,
+            )
     }
 }
 
-/// Finds integer weights that lose at most a tenth of a point of accuracy, and records in the model how precise they
-/// must be, if that is more than the planner does by itself.
+/// Finds integer weights that lose at most a tenth of a point of accuracy and keep the class of at least
+/// [`LEAST_AGREEMENT_FLOAT`] of the images, even were half as many again in another class, and records in the model how
+/// precise they must be, if that is more than the planner does by itself.
 ///
 /// Compiles the model as `compile` does by default, evaluates the integer network in the clear, and halves the
-/// tolerated error until the accuracy on the images is that of the float network. The last trial is the one that
-/// the model now stands for; it may still lose accuracy when nothing was precise enough.
+/// tolerated error until it is as good on the images as the float network. The last trial is the one that the model now
+/// stands for; it may still be worse when nothing was precise enough. Without labels the classes of the float network are
+/// all that counts.
 ///
 /// # Shapes
-/// `images` is `[labels.len(), C, H, W]`, prepared. The first few are used if the network is large.
+/// `images` is `[count, C, H, W]`, prepared, with a label each. The first few are used if the network is large.
 ///
 /// # Errors
-/// [`Error::ListLength`] without images, and those of compiling and evaluating.
+/// [`Error::ListLength`] without images or for labels that are not one an image, and those of compiling and evaluating.
 pub fn settle_weights(
     model: &mut Model,
     images: &[f32],
-    labels: &[u16],
+    labels: Option<&[u16]>,
     first_error: f64,
 ) -> Result<Vec<WeightTrial>, Error> {
     let elements = model.preprocess.elements();
-    if labels.is_empty() || images.len() != labels.len() * elements {
+    let all = images.len() / elements;
+    let expected = labels.map_or(all, <[u16]>::len).max(1);
+    if images.len() != expected * elements {
         return Err(Error::ListLength {
             what: "images",
-            expected: labels.len().max(1),
-            found: images.len() / elements,
+            expected,
+            found: all,
         });
     }
     let affordable = (COST / model.graph.multiply_accumulates().max(1)) as usize;
-    let count = labels.len().min(affordable.max(500));
-    let (images, labels) = (&images[..count * elements], &labels[..count]);
+    let count = all.min(affordable.max(LEAST_IMAGES));
+    let (images, labels) = (&images[..count * elements], labels.map(|l| &l[..count]));
     let mut trials = Vec::new();
     let mut error = first_error;
     loop {
@@ -86,21 +105,15 @@ pub fn settle_weights(
 fn trial(
     model: &Model,
     images: &[f32],
-    labels: &[u16],
+    labels: Option<&[u16]>,
     weight_error: f64,
 ) -> Result<WeightTrial, Error> {
-    let plan = compile(
-        model,
-        &CompileOptions::new(labels.len()).with_packing(Packing::ElementWise),
-    )?
-    .server;
+    let count = images.len() / model.preprocess.elements();
+    let options = CompileOptions::new(count).with_packing(Packing::ElementWise);
+    let plan = compile(model, &options)?.server;
     let reference = Reference::compute(model, &plan, images)?;
-    let accuracy = |logits: &[f64]| {
-        let classes = crate::classes_of(logits, model.classes.len());
-        let right = classes.iter().zip(labels);
-        let right = right.filter(|(class, label)| **class == usize::from(**label));
-        right.count() as f64 / labels.len() as f64
-    };
+    let integer = classes_of(reference.integer(), model.classes.len());
+    let comparison = reference.compare(&integer, labels)?;
     let bits = plan.steps().iter().flat_map(crate::rates::maps);
     Ok(WeightTrial {
         weight_error,
@@ -108,9 +121,10 @@ fn trial(
             .map(|map| 8 * map.weight_width().bytes() as u8)
             .max()
             .unwrap_or(8),
-        images: labels.len(),
-        accuracy_float: accuracy(reference.float()),
-        accuracy_integer: accuracy(reference.integer()),
+        images: count,
+        accuracy_float: comparison.accuracy_plain,
+        accuracy_integer: comparison.accuracy_integer,
+        agreement: comparison.agreement_float,
     })
 }
 
@@ -130,7 +144,7 @@ mod tests {
         let mut model = train(&Architecture::Digits, &data, &config, &mut |_| ()).unwrap();
 
         // Errors as large as the logits lose accuracy; halved often enough they do not.
-        let trials = settle_weights(&mut model, &data.images, &data.labels, 1.0).unwrap();
+        let trials = settle_weights(&mut model, &data.images, Some(&data.labels), 1.0).unwrap();
         let (last, refused) = trials.split_last().unwrap();
         assert!(!refused.is_empty(), "{trials:?}");
         assert!(
@@ -138,7 +152,8 @@ mod tests {
             "{trials:?}"
         );
         assert!(last.is_accepted(), "{trials:?}");
-        assert!(last.accuracy_float - last.accuracy_integer <= 0.001 + 1e-9);
+        assert!(last.accuracy_float.unwrap() - last.accuracy_integer.unwrap() <= 0.001 + 1e-9);
+        assert!(last.agreement >= LEAST_AGREEMENT_FLOAT, "{trials:?}");
         assert!(
             trials
                 .windows(2)
@@ -148,9 +163,41 @@ mod tests {
         let needed = last.weight_error;
         assert_eq!(recorded(&model), Some(needed));
 
-        // What the planner does by itself needs no word in the file.
-        let trials = settle_weights(&mut model, &data.images, &data.labels, DEFAULT_WEIGHT_ERROR);
-        assert_eq!(trials.unwrap().len(), 1);
+        // What the planner does by itself needs no word in the file. Labels are not needed.
+        let trials = settle_weights(&mut model, &data.images, None, DEFAULT_WEIGHT_ERROR).unwrap();
+        assert_eq!(trials.len(), 1);
+        assert_eq!(trials[0].accuracy_integer, None);
         assert_eq!(recorded(&model), None);
+
+        let labels = Some(&data.labels[1..]);
+        let error = settle_weights(&mut model, &data.images, labels, DEFAULT_WEIGHT_ERROR);
+        assert!(matches!(error, Err(Error::ListLength { .. })), "{error:?}");
+        assert!(settle_weights(&mut model, &[], None, DEFAULT_WEIGHT_ERROR).is_err());
+    }
+
+    #[test]
+    fn accuracy_and_agreement_must_both_be_good() {
+        let trial = |integer, agreement| WeightTrial {
+            weight_error: DEFAULT_WEIGHT_ERROR,
+            weight_bits: 8,
+            images: 2000,
+            accuracy_float: Some(0.91),
+            accuracy_integer: Some(integer),
+            agreement,
+        };
+        // Of 2,000 images 10 may differ: 6 leave room for half as many again, 7 do not.
+        assert!(trial(0.91, 0.997).is_accepted());
+        assert!(trial(0.909, 0.997).is_accepted());
+        assert!(trial(0.95, 0.997).is_accepted());
+        assert!(!trial(0.9085, 0.997).is_accepted());
+        assert!(!trial(0.91, 0.9965).is_accepted());
+        let unlabelled = |agreement| WeightTrial {
+            accuracy_float: None,
+            accuracy_integer: None,
+            ..trial(0.0, agreement)
+        };
+        assert!(unlabelled(0.997).is_accepted());
+        assert!(!unlabelled(0.9965).is_accepted());
+        assert!(!unlabelled(0.0).is_accepted());
     }
 }

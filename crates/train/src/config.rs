@@ -216,7 +216,7 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// The recipe for an architecture: the one that made the committed model file where there is one.
+    /// The recipe for an architecture that learns from labels alone.
     pub fn for_architecture(architecture: &Architecture) -> Self {
         let base = Self::default();
         match architecture {

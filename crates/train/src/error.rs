@@ -56,7 +56,7 @@ pub enum Error {
     #[error(
         "training diverged in epoch {epoch}, batch {batch}, at layer {layer}: {found}; lower the learning rate, \
          lengthen the warm-up or raise the range penalty{}",
-        if best.is_some() { " (the best epoch so far was kept)" } else { " (no epoch had been completed)" }
+        kept(best.is_some(), best_error.as_deref())
     )]
     Diverged {
         /// The epoch, from 1.
@@ -67,8 +67,10 @@ pub enum Error {
         layer: String,
         /// The range found there.
         found: String,
-        /// The network as it was after its best epoch, if one was completed.
+        /// The network as it was after its best epoch, if one was completed and could be written down.
         best: Option<Box<Model>>,
+        /// Why the best epoch's network could not be written down.
+        best_error: Option<Box<Error>>,
     },
     /// A checkpoint is damaged or of another run.
     #[error(
@@ -99,4 +101,40 @@ pub enum Error {
     /// The data set could not be read or prepared.
     #[error(transparent)]
     DataSet(#[from] sordino_data::Error),
+}
+
+/// What became of the best epoch of a run that diverged.
+fn kept(kept: bool, error: Option<&Error>) -> String {
+    match error {
+        Some(error) => format!(" (the best epoch so far is lost: {error})"),
+        None if kept => " (the best epoch so far was kept)".to_owned(),
+        None => " (no epoch had been completed)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_says_what_became_of_the_best_epoch() {
+        let text = |best_error| {
+            let error = Error::Diverged {
+                epoch: 3,
+                batch: 1,
+                layer: "conv1".into(),
+                found: "NaN".into(),
+                best: None,
+                best_error,
+            };
+            error.to_string()
+        };
+        assert!(text(None).ends_with("(no epoch had been completed)"));
+        let lost = Error::Data {
+            expected: "images".into(),
+            found: "none".into(),
+        };
+        let text = text(Some(Box::new(lost)));
+        assert!(text.contains("the best epoch so far is lost: training data: expected images"));
+    }
 }

@@ -207,16 +207,21 @@ impl<'a> Trainer<'a> {
         match outcome {
             Ok(best) => model(&best),
             Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Diverged(diverged)) => Err(Error::Diverged {
-                epoch: diverged.epoch,
-                batch: diverged.batch,
-                layer: diverged.layer,
-                found: diverged.found,
-                best: diverged
-                    .best
-                    .and_then(|best| model(&best).ok())
-                    .map(Box::new),
-            }),
+            Err(Stop::Diverged(diverged)) => {
+                let best = diverged.best.map(|best| model(&best).map(Box::new));
+                let (best, best_error) = match best.transpose() {
+                    Ok(best) => (best, None),
+                    Err(error) => (None, Some(Box::new(error))),
+                };
+                Err(Error::Diverged {
+                    epoch: diverged.epoch,
+                    batch: diverged.batch,
+                    layer: diverged.layer,
+                    found: diverged.found,
+                    best,
+                    best_error,
+                })
+            }
         }
     }
 }
