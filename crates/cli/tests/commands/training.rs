@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use sordino::graph::{Model, Op};
+use sordino::plan::DEFAULT_WEIGHT_ERROR;
 
 use crate::fixture::{copies, folder, listing, sordino};
 
@@ -134,6 +135,29 @@ fn a_run_that_diverges_names_the_layer_and_leaves_the_best_epoch() {
     }
     let best = Model::load(folder.join("best.safetensors")).unwrap();
     assert!(best.calibration.is_some());
+}
+
+#[test]
+fn ranges_are_recorded_anew_or_kept_and_integer_weights_tried() {
+    let folder = copies("ranges", &["model.safetensors"]);
+    let load = || Model::load(folder.join("model.safetensors")).unwrap();
+    let before = load();
+    let ranges = "ranges model.safetensors --data digits --json";
+    let tried = |flags: &str| {
+        let result = sordino(&folder, &format!("{ranges} {flags}")).good().json();
+        let trials = result["integer_weights"].as_array().unwrap().clone();
+        let last = trials.last().unwrap();
+        assert!(last["agreement"].as_f64().unwrap() >= 0.995, "{result}");
+        last["weight_error"].as_f64()
+    };
+    let error = tried("--weights-only");
+    let mut expected = before.clone();
+    if let Some(calibration) = &mut expected.calibration {
+        calibration.weight_error = error.filter(|&error| error != DEFAULT_WEIGHT_ERROR);
+    }
+    assert_eq!(load(), expected);
+    tried("--images 50");
+    assert_eq!(load().calibration.unwrap().images, 50);
 }
 
 fn network() -> String {
