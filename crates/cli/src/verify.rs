@@ -153,7 +153,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
 
 /// Whether a share of the images is at least `least`, the number of the others rounded up: rounding may tie the scores of
 /// one image in a small set.
-fn enough(share: f64, least: f64, images: usize) -> bool {
+pub(crate) fn enough(share: f64, least: f64, images: usize) -> bool {
     let others = ((1.0 - share) * images as f64).round();
     // A hair less, as 1 - 0.999 is a hair more than 0.001.
     others <= ((1.0 - least) * images as f64 - 1e-6).ceil()
