@@ -48,10 +48,8 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
     let options = MeasureOptions {
-        backend: global.backend()?,
-        threads: rayon::current_num_threads(),
-        runs: 1,
         progress: Some(&progress),
+        ..MeasureOptions::new(global.backend()?, rayon::current_num_threads(), 1)
     };
     let record = measure(&model, plan, &prepared, images.labels.as_deref(), &options)?.record;
     drop(bar);

@@ -202,7 +202,7 @@ fn samples(
 }
 
 /// A prepared image as values from 0 to 1: what the network sees, without its normalization.
-fn shades(preprocess: &Preprocess, values: &[f32]) -> Vec<f32> {
+pub(crate) fn shades(preprocess: &Preprocess, values: &[f32]) -> Vec<f32> {
     let plane = preprocess.height * preprocess.width;
     let shade = |(at, &value): (usize, &f32)| {
         let channel = at / plane;

@@ -121,7 +121,7 @@ fn spread(value: Option<f64>, min: Option<f64>, max: Option<f64>) -> Cell {
     }
 }
 
-const QUANTITIES: [Quantity; 22] = [
+const QUANTITIES: [Quantity; 24] = [
     ("images", "Images", Unit::Count, Relative::No, |r| {
         whole(Some(r.images))
     }),
@@ -131,6 +131,13 @@ const QUANTITIES: [Quantity; 22] = [
         Unit::Count,
         Relative::No,
         |r| whole(Some(r.blocks).filter(|&blocks| blocks > 0)),
+    ),
+    (
+        "block_images",
+        "Images a block",
+        Unit::Count,
+        Relative::No,
+        |r| whole(r.block_images),
     ),
     (
         "evaluate_seconds",
@@ -213,6 +220,13 @@ const QUANTITIES: [Quantity; 22] = [
         Unit::Bytes,
         Relative::No,
         |r| whole(r.key_bytes),
+    ),
+    (
+        "rotations",
+        "Rotations with keys",
+        Unit::Count,
+        Relative::No,
+        |r| whole(r.rotations),
     ),
     (
         "peak_rss_bytes",
@@ -358,7 +372,7 @@ pub fn comparisons(records: &[Record]) -> Vec<Comparison> {
     tables(records, |title, group| {
         let baseline = group
             .iter()
-            .position(|record| record.packing == BASELINE)
+            .position(|record| record.packing == BASELINE && !is_single(record))
             .unwrap_or(0);
         let baseline = (group.len() > 1).then_some(baseline);
         table(title, group, &QUANTITIES, baseline)
@@ -431,15 +445,24 @@ fn table(
     }
 }
 
-/// The packing, with the activation where columns of one packing differ in it.
+/// Whether a record is of one image with a plan for one: a latency, beside records of many.
+fn is_single(record: &Record) -> bool {
+    record.batch == 1
+}
+
+/// The packing, with the activation where columns differ in it, and what stands out beside columns of the same packing.
 fn column_title(record: &Record, group: &[&Record]) -> String {
-    let packing = packing_label(&record.packing);
-    let twins = group.iter().filter(|other| other.packing == record.packing);
+    let mut title = packing_label(&record.packing);
+    let mut twins = group.iter().filter(|other| other.packing == record.packing);
+    if is_single(record) && twins.any(|other| !is_single(other)) {
+        title += ", a single image";
+    }
+    let differs = |other: &&Record| other.activation != record.activation;
     match &record.activation {
-        Some(activation) if twins.count() > 1 => {
-            format!("{packing} ({activation} quadratics)")
+        Some(activation) if group.iter().any(differs) => {
+            format!("{title} ({activation} quadratics)")
         }
-        _ => packing,
+        _ => title,
     }
 }
 
@@ -502,6 +525,27 @@ mod tests {
         assert_eq!(ratios("evaluate_seconds"), [None; 3]);
         assert_eq!(row("upload_bytes_per_image").cells[0].value, Some(1000.0));
         assert!(table.rows.iter().all(|row| row.name != "agreement"));
+        // A latency is no baseline, and columns with other quadratics say so.
+        let of = |packing: &str, images, activation: &str| Record {
+            batch: images,
+            activation: Some(activation.into()),
+            ..record(packing, images, images as f64)
+        };
+        let records_of = [
+            of("channel-wise", 1, "channel"),
+            of("channel-wise", 100, "channel"),
+            of("element-wise", 100, "element"),
+        ];
+        let table = &comparisons(&records_of)[0];
+        assert_eq!(table.baseline, Some(1));
+        assert_eq!(
+            table.columns,
+            [
+                "channel-wise, a single image (channel quadratics)",
+                "channel-wise (channel quadratics)",
+                "element-wise (element quadratics)"
+            ]
+        );
         // One record is compared with nothing.
         let alone = &comparisons(&records[..1])[0];
         assert_eq!(alone.baseline, None);

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::date;
 use crate::{
-    AccuracyGroup, BreakEven, Comparison, ConfusionMatrix, Environment, Record, Sample, SweepPoint,
-    Unit, accuracy_groups, break_even, comparisons, parameter_tables,
+    AccuracyGroup, AmortizedRatio, BreakEven, Comparison, ConfusionMatrix, Environment, Record,
+    Sample, SweepPoint, Unit, accuracy_groups, amortized_ratios, break_even, comparisons,
+    parameter_tables,
 };
 
 /// What `report.json` holds and the page shows; parts that are empty are left out of the page.
@@ -20,8 +21,12 @@ pub struct Report {
     pub summary: String,
     /// How a check went.
     pub verdict: Option<Verdict>,
+    /// What a reader must know to judge the numbers, such as what is missing.
+    pub notes: Vec<String>,
     /// The two or three figures that matter.
     pub figures: Vec<Figure>,
+    /// Element-wise against channel-wise packing, the time an image.
+    pub amortized: Vec<AmortizedRatio>,
     /// Packings side by side, a table a network.
     pub comparisons: Vec<Comparison>,
     /// Times over batch sizes.
@@ -30,6 +35,8 @@ pub struct Report {
     pub break_even: Vec<BreakEven>,
     /// Accuracy over seeds.
     pub accuracy: Vec<AccuracyGroup>,
+    /// Whose predictions matrix and samples show, where a report has several.
+    pub predictions_of: String,
     /// Who was taken for whom.
     pub confusion: Option<ConfusionMatrix>,
     /// Images with predictions.
@@ -150,6 +157,7 @@ impl Report {
             .filter(|_| comparisons.len() == 1 && comparisons[0].columns.len() == 1);
         let mut report = Self {
             title: title.into(),
+            amortized: amortized_ratios(&records),
             accuracy: accuracy_groups(&records),
             parameters: parameter_tables(&records),
             steps: steps.map(StepTime::of_record).unwrap_or_default(),

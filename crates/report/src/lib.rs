@@ -7,6 +7,7 @@
 //! own process's memory ([`peak_rss_bytes`]) and knows nothing of networks or encryption.
 
 mod ablation;
+mod amortized;
 mod comparison;
 mod data_address;
 mod document;
@@ -24,6 +25,7 @@ mod sweep;
 mod table;
 
 pub use ablation::{AccuracyGroup, ablation_table, accuracy_groups};
+pub use amortized::{AmortizedRatio, amortized_ratios, amortized_table};
 pub use comparison::{Cell, Comparison, Row, comparisons, parameter_tables};
 pub use document::{Figure, Provenance, Report, StepTime, Verdict};
 pub use error::Error;
@@ -36,5 +38,5 @@ pub use record::{Layer, Phase, Record, Statistics};
 pub use results::{newest, read_records, results_name, write_kernels, write_records};
 pub use sample::{ConfusionMatrix, Sample, picture};
 pub use series::{FLAT_WITHIN, block_table, largest_deviation, thread_table};
-pub use sweep::{BreakEven, SweepPoint, break_even};
+pub use sweep::{BreakEven, SweepPoint, break_even, sweep_table};
 pub use table::{layer_table, table};

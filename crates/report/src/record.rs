@@ -83,6 +83,10 @@ pub struct Record {
     pub blocks: u64,
     /// `element-wise`, `channel-wise` (one image a ciphertext), `channel-wise-filled`.
     pub packing: String,
+    /// Images that one block of ciphertexts holds.
+    pub block_images: Option<u64>,
+    /// Rotations that evaluation needs Galois keys for; none element-wise.
+    pub rotations: Option<u64>,
     /// Accuracy of the float network.
     pub accuracy_plain: Option<f64>,
     /// Accuracy of the decrypted classes.
@@ -382,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_names_that_scripts_rely_on_are_all_there() {
-        let contract = "network dataset images batch blocks packing accuracy_plain accuracy_encrypted \
+        let contract = "network dataset images batch blocks packing block_images rotations accuracy_plain accuracy_encrypted \
             accuracy_integer accuracy_teacher activation distilled seed epochs auc agreement agreement_float worst_logit_error \
             worst_logit_error_float keygen_seconds encrypt_seconds read_seconds evaluate_seconds decrypt_seconds \
             amortized_seconds upload_bytes key_bytes reply_bytes peak_rss_bytes ring_degree log2_q log2_qp \

@@ -2,16 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::packing_label;
+use crate::lines::Align::{Left, Right};
+use crate::lines::{Column, columns};
+use crate::{bytes_text, seconds_text};
+
 /// What one batch took with one packing; key `sweep` of `report.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweepPoint {
     /// Network, where a report has several.
     pub network: Option<String>,
-    /// As in a [`Record`](crate::Record).
+    /// As in a [`Record`](crate::Record), but that `channel-wise` leaves it to the planner how many images share a ciphertext.
     pub packing: String,
     /// Images evaluated together.
     pub batch: u64,
+    /// Images that one block of ciphertexts holds.
+    pub block_images: Option<u64>,
+    /// Images that were run for it: the batch, or fewer where its numbers are reckoned.
+    pub images_run: Option<u64>,
     /// Blocks of ciphertexts that they fill.
     pub blocks: u64,
     /// From the request's bytes in memory to the reply's: what everybody in the batch waits for.
@@ -24,6 +33,8 @@ pub struct SweepPoint {
     pub upload_bytes: Option<u64>,
     /// Bytes of the reply.
     pub reply_bytes: Option<u64>,
+    /// Bytes of evaluation keys.
+    pub key_bytes: Option<u64>,
     /// Whether the batch was run; otherwise its numbers are reckoned from others.
     pub measured: bool,
 }
@@ -178,6 +189,36 @@ fn last_crossing(network: Option<&str>, first: &Line<'_>, second: &Line<'_>) -> 
         amortized_seconds: total_seconds / crossing,
         measured: measured0 && measured1,
     })
+}
+
+const COLUMNS: [Column<SweepPoint>; 12] = [
+    ("network", Left, |p| p.network.clone()),
+    ("packing", Left, |p| Some(packing_label(&p.packing))),
+    ("batch", Right, |p| Some(p.batch.to_string())),
+    ("images a block", Right, |p| {
+        p.block_images.map(|images| images.to_string())
+    }),
+    ("blocks", Right, |p| Some(p.blocks.to_string())),
+    ("total", Right, |p| Some(seconds_text(p.total_seconds))),
+    ("per image", Right, |p| {
+        Some(seconds_text(p.amortized_seconds))
+    }),
+    ("peak memory", Right, |p| p.peak_rss_bytes.map(bytes_text)),
+    ("upload", Right, |p| p.upload_bytes.map(bytes_text)),
+    ("reply", Right, |p| p.reply_bytes.map(bytes_text)),
+    ("keys", Right, |p| p.key_bytes.map(bytes_text)),
+    ("measured", Left, |p| {
+        Some(match (p.measured, p.images_run) {
+            (true, _) => "yes".into(),
+            (false, Some(images)) => format!("no: from {images} images"),
+            (false, None) => "no".into(),
+        })
+    }),
+];
+
+/// The points as lines of text.
+pub fn sweep_table(points: &[SweepPoint]) -> String {
+    columns(&COLUMNS, points)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sordino_client::Client;
 use sordino_graph::Model;
 use sordino_plan::{Plan, ServerPlan};
 use sordino_protocol::ReceivedRequest;
@@ -13,7 +14,7 @@ use crate::accuracy::area_under_curve;
 use crate::rates::{maps, set_rates};
 use crate::{Error, Reference, Workflow};
 
-/// A run longer than this is not repeated.
+/// A run longer than this is not repeated, unless the options say otherwise.
 const LONG_RUN_SECONDS: f64 = 60.0;
 
 /// How a run is measured.
@@ -22,10 +23,34 @@ pub struct MeasureOptions<'a> {
     pub backend: &'static Backend,
     /// Threads of the current pool, for the record and the machine's peak.
     pub threads: usize,
-    /// Runs whose median counts; one that takes longer than a minute is the only one.
+    /// Runs whose median counts; one that is long is the only one.
     pub runs: usize,
+    /// What is long.
+    pub long_run_seconds: f64,
+    /// How many images, from the first on, accuracy and agreement are taken from. Errors of logits are left out unless these
+    /// are all.
+    pub judged: usize,
     /// Called after every step of every evaluation.
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+}
+
+impl MeasureOptions<'_> {
+    /// So many runs of all images, none repeated that takes longer than a minute, without progress.
+    pub fn new(backend: &'static Backend, threads: usize, runs: usize) -> Self {
+        Self {
+            backend,
+            threads,
+            runs,
+            long_run_seconds: LONG_RUN_SECONDS,
+            judged: usize::MAX,
+            progress: None,
+        }
+    }
+
+    /// Whether a phase is run once more.
+    pub(crate) fn repeats(&self, seconds: &[f64]) -> bool {
+        seconds.is_empty() || (seconds.len() < self.runs && seconds[0] <= self.long_run_seconds)
+    }
 }
 
 /// What came of it.
@@ -38,6 +63,8 @@ pub struct Measurement {
     pub request: Vec<u8>,
     /// The reply, the same in every run.
     pub reply: Vec<u8>,
+    /// The class of every image, as decrypted.
+    pub classes: Vec<usize>,
 }
 
 /// Seconds of one call, appended to `samples`, and its result.
@@ -68,22 +95,31 @@ pub fn measure(
     let mut record = Record::new(&model.name, &model.dataset, &Environment::here());
     let count = images.len() / plan.server.input().features.max(1);
     describe(&mut record, model, &plan, count, options)?;
-    let reference = Reference::compute(model, &plan.server, images)?;
+    let judged = options.judged.min(count);
+    let reference = (judged > 0)
+        .then(|| {
+            let images = &images[..judged * plan.server.input().features];
+            Reference::compute(model, &plan.server, images)
+        })
+        .transpose()?;
 
     let mut seconds = Vec::new();
-    let mut workflow = timed(&mut seconds, || {
-        Workflow::new(plan.clone(), options.backend)
-    })?;
-    for _ in 1..options.runs {
-        workflow = timed(&mut seconds, || {
-            Workflow::new(plan.clone(), options.backend)
-        })?;
+    let generate = || {
+        let client = Client::new(plan.client.clone(), options.backend)?;
+        let keys = client.generate_keys()?;
+        Ok((client, keys))
+    };
+    let mut made = timed(&mut seconds, generate)?;
+    while options.repeats(&seconds) {
+        made = timed(&mut seconds, generate)?;
     }
     record.set_seconds(Phase::KeyGeneration, &seconds);
+    let (client, keys) = made;
+    let workflow = Workflow::with_keys(plan, client, keys)?;
 
     let mut seconds = Vec::new();
     let mut request = timed(&mut seconds, || workflow.encrypt(images))?;
-    while seconds.len() < options.runs && seconds[0] <= LONG_RUN_SECONDS {
+    while options.repeats(&seconds) {
         request = timed(&mut seconds, || workflow.encrypt(images))?;
     }
     record.set_seconds(Phase::Encrypt, &seconds);
@@ -96,7 +132,7 @@ pub fn measure(
     let mut evaluation = Evaluation::default();
     let reply = loop {
         let reply = evaluation.run(&workflow, &request, options.progress)?;
-        if evaluation.evaluating.len() >= options.runs || evaluation.is_long() {
+        if !options.repeats(&evaluation.evaluating) {
             break reply;
         }
     };
@@ -105,30 +141,38 @@ pub fn measure(
 
     let mut seconds = Vec::new();
     let mut predictions = timed(&mut seconds, || workflow.decrypt(&reply))?;
-    while seconds.len() < options.runs {
+    while options.repeats(&seconds) {
         predictions = timed(&mut seconds, || workflow.decrypt(&reply))?;
     }
     record.set_seconds(Phase::Decrypt, &seconds);
 
-    let comparison = reference.compare(predictions.classes(), labels)?;
-    record.accuracy_plain = comparison.accuracy_plain;
-    record.accuracy_integer = comparison.accuracy_integer;
-    record.accuracy_encrypted = comparison.accuracy_encrypted;
-    record.agreement = Some(comparison.agreement);
-    record.agreement_float = Some(comparison.agreement_float);
-    let (client, key) = (workflow.client(), &workflow.keys().secret);
-    let parsed = client.reply_from_bytes(&reply)?;
-    record.worst_logit_error = Some(client.worst_logit_error(key, &parsed, reference.integer())?);
-    record.worst_logit_error_float =
-        Some(client.worst_logit_error(key, &parsed, reference.float())?);
-    if model.classes.len() == 2 {
-        record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
+    let classes = predictions.classes().to_vec();
+    if let Some(reference) = reference {
+        let labels = labels.map(|labels| &labels[..judged.min(labels.len())]);
+        let comparison = reference.compare(&classes[..judged], labels)?;
+        record.accuracy_plain = comparison.accuracy_plain;
+        record.accuracy_integer = comparison.accuracy_integer;
+        record.accuracy_encrypted = comparison.accuracy_encrypted;
+        record.agreement = Some(comparison.agreement);
+        record.agreement_float = Some(comparison.agreement_float);
+        if model.classes.len() == 2 {
+            record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
+        }
+        if judged == count {
+            let (client, key) = (workflow.client(), &workflow.keys().secret);
+            let parsed = client.reply_from_bytes(&reply)?;
+            record.worst_logit_error =
+                Some(client.worst_logit_error(key, &parsed, reference.integer())?);
+            record.worst_logit_error_float =
+                Some(client.worst_logit_error(key, &parsed, reference.float())?);
+        }
     }
     Ok(Measurement {
         record,
         workflow,
         request,
         reply,
+        classes,
     })
 }
 
@@ -191,6 +235,8 @@ pub(crate) fn describe(
     record.batch = server.batch() as u64;
     record.blocks = images.div_ceil(server.block_images()) as u64;
     record.packing = server.packing().to_string();
+    record.block_images = Some(server.block_images() as u64);
+    record.rotations = Some(server.rotations().len() as u64);
     record.ring_degree = Some(parameters.ring_degree() as u64);
     record.log2_q = Some(parameters.log2_q());
     record.log2_qp = Some(parameters.log2_qp());

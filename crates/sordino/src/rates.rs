@@ -67,7 +67,11 @@ fn step_seconds(steps: usize, executed: impl Iterator<Item = (usize, f64)>) -> V
 /// which is then with another step.
 pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, traces: &[Trace]) {
     let steps = plan.steps();
-    let peak = record.int8_peak_gmacs.filter(|&peak| peak > 0.0);
+    // Channel-wise steps multiply by encoded diagonals, not by bytes.
+    let of_bytes = plan.channel().is_none();
+    let peak = record
+        .int8_peak_gmacs
+        .filter(|&peak| of_bytes && peak > 0.0);
     let runs: Vec<Vec<Option<f64>>> = traces
         .iter()
         .map(|trace| {
@@ -77,7 +81,10 @@ pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, traces: &[Trace]
         .collect();
     let giga_products: Vec<f64> = steps
         .iter()
-        .map(|step| byte_products(plan, step) * record.blocks as f64 * 1e-9)
+        .map(|step| match of_bytes {
+            true => byte_products(plan, step) * record.blocks as f64 * 1e-9,
+            false => 0.0,
+        })
         .collect();
     let kinds: Vec<Products> = steps.iter().map(Products::of).collect();
 
@@ -116,7 +123,9 @@ pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, traces: &[Trace]
                 (seconds > 0.0).then(|| products / seconds)
             })
             .collect();
-        Statistics::of(&rates).map(|statistics| statistics.median)
+        Statistics::of(&rates)
+            .filter(|_| of_bytes)
+            .map(|statistics| statistics.median)
     };
     let share = |gmacs: Option<f64>| gmacs.zip(peak).map(|(gmacs, peak)| gmacs / peak);
     record.int8_gmacs = rate(Products::Dense);

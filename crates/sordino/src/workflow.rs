@@ -36,6 +36,11 @@ impl Workflow {
     pub fn new(plan: Plan, backend: &'static Backend) -> Result<Self, Error> {
         let client = Client::new(plan.client.clone(), backend)?;
         let keys = client.generate_keys()?;
+        Self::with_keys(plan, client, keys)
+    }
+
+    /// Prepares the weights for a client of the plan that has keys.
+    pub(crate) fn with_keys(plan: Plan, client: Client, keys: Keys) -> Result<Self, Error> {
         let weights = Weights::new(&plan.server, client.context())?;
         Ok(Self {
             plan,

@@ -122,10 +122,8 @@ fn measure_model(
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
     let options = MeasureOptions {
-        backend: global.backend()?,
-        threads: rayon::current_num_threads(),
-        runs: 1,
         progress: Some(&progress),
+        ..MeasureOptions::new(global.backend()?, rayon::current_num_threads(), 1)
     };
     Ok(measure_accuracy(
         model,

@@ -1,22 +1,17 @@
 //! `sordino bench mnist`: the committed networks on MNIST's test images.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Context;
-use serde_json::Value;
-use sordino::container::Overwrite;
 use sordino::data::{DataSet, Images, SetName, open_named, prepare};
 use sordino::graph::Model;
 use sordino::plan::{CompileOptions, Packing, compile};
-use sordino::report::{
-    Phase, Record, block_table, layer_table, table, thread_table, write_records,
-};
+use sordino::report::{Record, block_table, layer_table, table, thread_table, write_records};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
-use sordino::{MeasureOptions, Measurement, measure};
+use sordino::{MeasureOptions, measure};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
+use super::apart::set_apart;
 use super::series::{Blocks, over_blocks, over_threads};
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};
@@ -182,15 +177,14 @@ fn measure_model(
     let prepared = prepare(images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
     let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
+    let threads = rayon::current_num_threads();
     let options = MeasureOptions {
-        backend: global.backend()?,
-        threads: rayon::current_num_threads(),
-        runs: usize::from(args.runs),
         progress: Some(&progress),
+        ..MeasureOptions::new(global.backend()?, threads, usize::from(args.runs))
     };
     let mut measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
-    let separate = evaluate_apart(&measurement, &options)?;
-    let record = &mut measurement.record;
+    set_apart(&mut measurement, &options)?;
+    let record = &measurement.record;
     if let Some(worst) = record.worst_logit_error {
         bar.line(format!(
             "{}: worst logit error 2^{:.1}, predicted at most 2^{:.1}",
@@ -198,10 +192,6 @@ fn measure_model(
             worst.log2(),
             -predicted
         ));
-    }
-    record.set_peak_memory(separate["peak_rss_bytes"].as_u64());
-    if let Some(seconds) = separate["read_seconds"].as_f64() {
-        record.set_seconds(Phase::Read, &[seconds]);
     }
     let threads = if args.thread_scaling {
         bar.line(format!("{}: one thread against all", model.name));
@@ -228,52 +218,4 @@ fn measure_model(
         blocks,
         threads,
     })
-}
-
-/// Evaluates once more in a process of its own, in a folder without a secret key: what a server would need.
-fn evaluate_apart(
-    measurement: &Measurement,
-    options: &MeasureOptions<'_>,
-) -> anyhow::Result<Value> {
-    let folder = tempfile::tempdir().context("a folder for the separate evaluation")?;
-    let at = |name: &str| folder.path().join(name);
-    let workflow = &measurement.workflow;
-    workflow
-        .plan()
-        .server
-        .write(at("server.plan"), Overwrite::Refuse)?;
-    std::fs::write(at("request"), &measurement.request)
-        .context("the request of the separate evaluation")?;
-    let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
-    command
-        .current_dir(folder.path())
-        .args(["evaluate", "--json", "--quiet"]);
-    command.args([
-        "--plan",
-        "server.plan",
-        "--request",
-        "request",
-        "--out",
-        "reply",
-    ]);
-    command.args([
-        "--threads",
-        &options.threads.to_string(),
-        "--backend",
-        options.backend.name,
-    ]);
-    if let Some(key) = &workflow.keys().evaluation {
-        key.write_file(at("evaluation.key"), Overwrite::Refuse)?;
-        command.args(["--keys", "evaluation.key"]);
-    }
-    let result = command
-        .output()
-        .context("starting the separate evaluation")?;
-    anyhow::ensure!(
-        result.status.success(),
-        "the separate evaluation failed ({}): {}",
-        result.status,
-        String::from_utf8_lossy(&result.stderr).trim()
-    );
-    Ok(serde_json::from_slice(&result.stdout)?)
 }

@@ -2,9 +2,11 @@
 
 mod ablation;
 mod accuracy;
+mod apart;
 mod calibrate;
 mod kernels;
 mod mnist;
+mod paper;
 mod series;
 
 use clap::Subcommand;
@@ -29,6 +31,8 @@ enum Suite {
     Accuracy(accuracy::Args),
     /// Train networks with quadratics per layer, channel and element, with and without distillation
     Ablation(ablation::Args),
+    /// Channel-wise packing beside element-wise, over batch sizes, with a report
+    Paper(paper::Args),
     /// Measure what operations cost on this machine, for `compile --cost`
     Calibrate(calibrate::Args),
 }
@@ -39,6 +43,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         Suite::Mnist(args) => mnist::run(args, global, output),
         Suite::Accuracy(args) => accuracy::run(args, global, output),
         Suite::Ablation(args) => ablation::run(args, global, output),
+        Suite::Paper(args) => paper::run(args, global, output),
         Suite::Calibrate(args) => calibrate::run(args, global, output),
     }
 }

@@ -89,7 +89,7 @@ fn a_result_that_nobody_reads_is_no_error_and_one_that_cannot_be_written_is() {
     }
 }
 
-fn interrupt(child: &Child) {
+pub(crate) fn interrupt(child: &Child) {
     let status = std::process::Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
@@ -98,7 +98,7 @@ fn interrupt(child: &Child) {
 }
 
 /// Waits for a child, but not for ever.
-fn ended(mut child: Child) -> std::process::Output {
+pub(crate) fn ended(mut child: Child) -> std::process::Output {
     let start = Instant::now();
     while child.try_wait().expect("a child").is_none() {
         if start.elapsed() > Duration::from_secs(60) {
@@ -110,7 +110,7 @@ fn ended(mut child: Child) -> std::process::Output {
     child.wait_with_output().expect("its output")
 }
 
-fn start(folder: &Path, arguments: &str) -> Child {
+pub(crate) fn start(folder: &Path, arguments: &str) -> Child {
     let mut command = command(folder);
     command
         .args(arguments.split_whitespace())

@@ -6,6 +6,7 @@ mod chain;
 mod determinism;
 mod fixture;
 mod interruption;
+mod paper;
 mod refusals;
 mod report;
 mod show;

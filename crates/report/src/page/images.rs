@@ -18,11 +18,20 @@ pub(super) fn confusion_section(report: &Report) -> String {
         format!(" {} lie on the diagonal.", number(share, Unit::Share))
     });
     let body = format!(
-        "<p class=\"note\">Rows: {}; columns: class that was decrypted; last column: share of the row on the diagonal.{share} Blue is the diagonal, orange what lies beside it, stronger for a larger share of the row.</p>\n{}",
+        "{}<p class=\"note\">Rows: {}; columns: class that was decrypted; last column: share of the row on the diagonal.{share} Blue is the diagonal, orange what lies beside it, stronger for a larger share of the row.</p>\n{}",
+        whose(report),
         escape(&matrix.rows),
         scroll("Confusion matrix", &table(matrix))
     );
     section("Confusion matrix", &body)
+}
+
+/// Whose predictions the reader sees, where the report says so.
+fn whose(report: &Report) -> String {
+    if report.predictions_of.is_empty() {
+        return String::new();
+    }
+    format!("<p>{}</p>\n", escape(&report.predictions_of))
 }
 
 fn table(matrix: &ConfusionMatrix) -> String {
@@ -102,7 +111,10 @@ pub(super) fn samples_section(report: &Report) -> String {
     };
     section(
         "Images and predictions",
-        &format!("{note}<ul class=\"samples\">\n{items}</ul>\n"),
+        &format!(
+            "{}{note}<ul class=\"samples\">\n{items}</ul>\n",
+            whose(report)
+        ),
     )
 }
 

@@ -92,7 +92,7 @@ pub(super) fn sweep_section(report: &Report) -> String {
             .iter()
             .any(|line| line.points.iter().any(|p| !p.measured))
         {
-            body += "<p class=\"note\">Hollow points were not run but reckoned from others.</p>\n";
+            body += "<p class=\"note\">Hollow points were not run: their times and sizes are the measured ones of fewer blocks, multiplied.</p>\n";
         }
         body += &table(&lines);
     }
@@ -280,21 +280,29 @@ fn table(lines: &[Line<'_>]) -> String {
                 number(bytes as f64, Unit::Bytes)
             })
         };
+        let count = |count: Option<u64>| {
+            count.map_or("<span class=\"none\">–</span>".into(), |count| {
+                number(count as f64, Unit::Count)
+            })
+        };
         rows += &format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             escape(&packing_label(&point.packing)),
             number(point.batch as f64, Unit::Count),
+            count(point.block_images),
             number(point.blocks as f64, Unit::Count),
             number(point.total_seconds, Unit::Seconds),
             number(point.amortized_seconds, Unit::Seconds),
             bytes(point.peak_rss_bytes),
             bytes(point.upload_bytes),
             bytes(point.reply_bytes),
+            bytes(point.key_bytes),
+            count(point.images_run),
             if point.measured { "yes" } else { "no" },
         );
     }
     let table = format!(
-        "<table>\n<caption>Every point of the plots.</caption>\n<thead><tr><th scope=\"col\">Packing</th><th scope=\"col\">Batch</th><th scope=\"col\">Blocks</th><th scope=\"col\">Total time</th><th scope=\"col\">Amortized</th><th scope=\"col\">Memory</th><th scope=\"col\">Upload</th><th scope=\"col\">Reply</th><th scope=\"col\">Measured</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        "<table>\n<caption>Every point of the plots.</caption>\n<thead><tr><th scope=\"col\">Packing</th><th scope=\"col\">Batch</th><th scope=\"col\">Images a block</th><th scope=\"col\">Blocks</th><th scope=\"col\">Total time</th><th scope=\"col\">Amortized</th><th scope=\"col\">Memory</th><th scope=\"col\">Upload</th><th scope=\"col\">Reply</th><th scope=\"col\">Keys</th><th scope=\"col\">Images run</th><th scope=\"col\">Measured</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
     );
     format!(
         "<details>\n<summary>The numbers of the plots</summary>\n{}</details>\n",

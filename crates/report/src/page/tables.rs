@@ -2,7 +2,7 @@
 
 use super::html::{data, escape, number, scroll, section};
 use crate::quantity::change_text;
-use crate::{Cell, Comparison, Report, Row, Unit};
+use crate::{AmortizedRatio, Cell, Comparison, Report, Row, Unit};
 
 /// Rows that a reader looks for first.
 const LEADING: [&str; 3] = [
@@ -27,6 +27,13 @@ pub(super) fn header(report: &Report) -> String {
             "<p class=\"verdict {class}\"><b>{word}</b>{}</p>\n",
             escape(&verdict.text)
         );
+    }
+    if !report.notes.is_empty() {
+        let items = report.notes.iter();
+        let items: String = items
+            .map(|note| format!("<li>{}</li>\n", escape(note)))
+            .collect();
+        out += &format!("<ul class=\"notes\">\n{items}</ul>\n");
     }
     if !report.figures.is_empty() {
         out += "<dl class=\"figures\">\n";
@@ -61,7 +68,8 @@ pub(super) fn comparison_section(report: &Report) -> String {
     }
     if !body.is_empty() {
         body = format!(
-            "<p class=\"note\">Total time is from the request in memory to the reply in memory: what everybody in the batch waits for. Amortized time is total time divided by the images: no single image is answered that fast.</p>\n{body}"
+            "{}<p class=\"note\">Total time is from the request in memory to the reply in memory: what everybody in the batch waits for. Amortized time is total time divided by the images: no single image is answered that fast.</p>\n{body}",
+            amortized(&report.amortized)
         );
     }
     let title = if report.comparisons.iter().any(|t| t.baseline.is_some()) {
@@ -70,6 +78,41 @@ pub(super) fn comparison_section(report: &Report) -> String {
         "Measurements"
     };
     section(title, &body)
+}
+
+/// Element-wise against channel-wise packing, the time an image.
+fn amortized(ratios: &[AmortizedRatio]) -> String {
+    if ratios.is_empty() {
+        return String::new();
+    }
+    let timed = |seconds, images: u64| {
+        format!(
+            "<td>{}<span class=\"sub\">{} images</span></td>",
+            number(seconds, Unit::Seconds),
+            number(images as f64, Unit::Count)
+        )
+    };
+    let rows: String = ratios
+        .iter()
+        .map(|ratio| {
+            format!(
+                "<tr><th scope=\"row\">{}<span class=\"sub\">{}</span></th><td class=\"words\">{}</td>{}{}<td>{}</td><td>{}</td></tr>\n",
+                escape(&ratio.network),
+                escape(&ratio.dataset),
+                escape(&ratio.against_label()),
+                timed(ratio.amortized_seconds, ratio.images),
+                timed(ratio.against_seconds, ratio.against_images),
+                data(ratio.below, &ratio.below_text()),
+                number(ratio.factor, Unit::Ratio),
+            )
+        })
+        .collect();
+    scroll(
+        "Amortized time of the packings",
+        &format!(
+            "<table>\n<caption>Element-wise against channel-wise packing: amortized time an image. Below a time: how many images were run.</caption>\n<thead><tr><th scope=\"col\">Network</th><th scope=\"col\" class=\"words\">Against</th><th scope=\"col\">Element-wise</th><th scope=\"col\">Channel-wise</th><th scope=\"col\">Below by</th><th scope=\"col\">Factor</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        ),
+    )
 }
 
 fn table_of(table: &Comparison, caption: &str) -> String {

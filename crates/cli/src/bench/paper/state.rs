@@ -1,0 +1,175 @@
+//! What has been measured so far, in a file, so that a run that was interrupted goes on where it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sordino::container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino::report::{Environment, Record};
+
+use crate::exit::Mismatch;
+use crate::output::Output;
+
+/// Name of the file in the report's folder.
+const FILE: &str = "measured.json";
+
+/// Of the file's form.
+const VERSION: u32 = 1;
+
+/// One finished measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Finished {
+    pub record: Record,
+    /// The decrypted class of every image.
+    pub classes: Vec<usize>,
+    /// Runs that were asked for.
+    pub runs: usize,
+    /// Seconds from which on a run was not repeated.
+    pub long_run_seconds: f64,
+}
+
+impl Finished {
+    /// Whether as many runs were made as are asked for now.
+    fn serves(&self, runs: usize, long_run_seconds: f64) -> bool {
+        self.record.runs >= Some(runs as u64)
+            || (self.runs >= runs && self.long_run_seconds >= long_run_seconds)
+    }
+}
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    /// Commit of the program that measured.
+    commit: String,
+    /// Its digest, which counts where the commit does not say which program it was.
+    program: String,
+    /// By what was measured.
+    finished: BTreeMap<String, Finished>,
+}
+
+/// Finished measurements, in memory and in the file.
+pub(super) struct State {
+    path: PathBuf,
+    kept: Kept,
+    continues: bool,
+}
+
+impl State {
+    /// Reads the file of a folder, if it is there and of the same program; `anew` forgets it.
+    pub(super) fn open(folder: &Path, anew: bool, output: &Output) -> anyhow::Result<Self> {
+        let path = folder.join(FILE);
+        let program = std::env::current_exe()
+            .and_then(fs::read)
+            .context("reading this program's file")?;
+        let new = Kept {
+            version: VERSION,
+            commit: Environment::here().commit,
+            program: Digest::of_bytes(&program).to_string(),
+            finished: BTreeMap::new(),
+        };
+        let mut state = Self {
+            continues: path.exists(),
+            path,
+            kept: new,
+        };
+        if !state.continues || anew {
+            return Ok(state);
+        }
+        let text =
+            fs::read(&state.path).with_context(|| format!("reading {}", state.path.display()))?;
+        let found: Kept = serde_json::from_slice(&text).map_err(|error| {
+            Mismatch(format!(
+                "{} is not what an earlier run has written ({error}): give --force to start over",
+                state.path.display()
+            ))
+        })?;
+        if found.version != VERSION || !state.kept.is_same_program(&found) {
+            output.note(format!(
+                "{} is of another commit or program (found {}, this is {}): starting over",
+                state.path.display(),
+                found.commit,
+                state.kept.commit
+            ));
+            return Ok(state);
+        }
+        output.note(format!(
+            "{} finished measurements in {} are not repeated",
+            found.finished.len(),
+            state.path.display()
+        ));
+        state.kept.finished = found.finished;
+        Ok(state)
+    }
+
+    /// Whether an earlier run has used the folder.
+    pub(super) fn continues(&self) -> bool {
+        self.continues
+    }
+
+    /// A measurement that need not be repeated.
+    pub(super) fn find(&self, key: &str, runs: usize, long_run_seconds: f64) -> Option<&Finished> {
+        let found = self.kept.finished.get(key);
+        found.filter(|finished| finished.serves(runs, long_run_seconds))
+    }
+
+    /// Keeps a measurement.
+    pub(super) fn keep(&mut self, key: String, finished: Finished) -> anyhow::Result<()> {
+        self.kept.finished.insert(key, finished);
+        let mut file = AtomicFile::create(&self.path, Overwrite::Replace, Access::Shared)?;
+        file.write_all(&serde_json::to_vec(&self.kept)?)
+            .map_err(|error| FileError::io(&self.path, "write", error))?;
+        file.commit()?;
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// A clean commit says which program it is.
+    fn is_same_program(&self, found: &Self) -> bool {
+        let known = self.commit != "unknown" && !self.commit.ends_with("-dirty");
+        self.commit == found.commit && (known || self.program == found.program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clean_commit_stands_for_a_program() {
+        let kept = |commit: &str, program: &str| Kept {
+            version: VERSION,
+            commit: commit.into(),
+            program: program.into(),
+            finished: BTreeMap::new(),
+        };
+        let same = |x: &Kept, y: &Kept| x.is_same_program(y);
+        assert!(same(&kept("abc", "1"), &kept("abc", "2")));
+        assert!(!same(&kept("abc", "1"), &kept("abd", "1")));
+        for commit in ["unknown", "abc-dirty"] {
+            assert!(same(&kept(commit, "1"), &kept(commit, "1")));
+            assert!(!same(&kept(commit, "1"), &kept(commit, "2")));
+        }
+    }
+
+    #[test]
+    fn fewer_runs_serve_only_where_they_were_as_many_as_fitted() {
+        let finished = |made: u64, runs: usize, long_run_seconds: f64| Finished {
+            record: Record {
+                runs: Some(made),
+                ..Record::default()
+            },
+            classes: vec![],
+            runs,
+            long_run_seconds,
+        };
+        assert!(finished(5, 5, 1.0).serves(3, 9.0));
+        assert!(!finished(3, 3, 1.0).serves(5, 1.0));
+        assert!(finished(1, 5, 9.0).serves(5, 9.0));
+        assert!(!finished(1, 5, 1.0).serves(5, 9.0));
+    }
+}
