@@ -6,6 +6,7 @@ mod chain;
 mod determinism;
 mod fixture;
 mod interruption;
+mod packings;
 mod paper;
 mod refusals;
 mod report;

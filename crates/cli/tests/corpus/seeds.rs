@@ -6,7 +6,7 @@ use std::io::{Cursor, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{DynamicImage, ImageFormat};
-use sordino_ckks::{Ciphertexts, Scale};
+use sordino_ckks::{Ciphertexts, KeySet, Scale};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
@@ -14,7 +14,7 @@ use sordino_graph::{
 use sordino_plan::{CompileOptions, Packing, Plan, compile};
 use sordino_protocol::{Reply, Request};
 use sordino_ring::sample::SecretRng;
-use sordino_secret::{SecretKey, encrypt, evaluation_key};
+use sordino_secret::{SecretKey, encrypt, evaluation_key, evaluation_key_for};
 
 use crate::parsers::{Format, context, reply_shape, request_shape, seal};
 
@@ -27,7 +27,7 @@ pub(crate) fn of(format: &Format) -> Files {
         "model" => models(),
         "server_plan" => server_plans(),
         "client_plan" => client_plans(),
-        "evaluation_key" => with_bad_residue("good-special-prime", key(), 32),
+        "evaluation_key" => evaluation_keys(),
         "request" => with_bad_residue("good-one-block", request().to_bytes().expect("bytes"), 0),
         "reply" => with_bad_residue("good-one-block", reply(), 0),
         "idx" => idx(),
@@ -132,7 +132,8 @@ fn models() -> Files {
 }
 
 fn server_plans() -> Files {
-    let good = plan().server.to_bytes().expect("a plan");
+    let [good, channel_wise] = [Packing::ElementWise, Packing::ChannelWise]
+        .map(|packing| plan(packing).server.to_bytes().expect("a plan"));
     let short = &good[..good.len() - 1];
     let bad = |change: fn(&mut serde_json::Value)| with_metadata(&good, change);
     vec![
@@ -147,12 +148,18 @@ fn server_plans() -> Files {
         ),
         ("bad-scale", bad(|m| m["steps"][0]["scale"] = 3.5.into())),
         ("bad-batch", bad(|m| m["batch"] = 0.into())),
+        ("good-channel-wise", channel_wise.clone()),
+        (
+            "bad-slots",
+            with_metadata(&channel_wise, |m| m["channel"]["slots"] = 3.into()),
+        ),
         ("good-shallow", good),
     ]
 }
 
 fn client_plans() -> Files {
-    let good = plan().client.to_bytes().expect("a plan");
+    let [good, channel_wise] = [Packing::ElementWise, Packing::ChannelWise]
+        .map(|packing| plan(packing).client.to_bytes().expect("a plan"));
     let bad = |change: fn(&mut serde_json::Value)| with_metadata(&good, change);
     vec![
         // Three distinct primes of 40 bits, 1 modulo 4N for every N: far over 106 bits at N = 2^12.
@@ -172,6 +179,13 @@ fn client_plans() -> Files {
             bad(|m| m["class_names"] = serde_json::json!(["one"])),
         ),
         ("bad-field", bad(|m| m["weights"] = serde_json::json!([1]))),
+        (
+            "bad-rotations",
+            with_metadata(&channel_wise, |m| {
+                m["channel"]["rotations"] = serde_json::json!([2, 1]);
+            }),
+        ),
+        ("good-channel-wise", channel_wise.clone()),
         (
             "bad-features",
             bad(|m| m["input"]["features"] = u32::MAX.into()),
@@ -258,12 +272,9 @@ fn model() -> Model {
     model
 }
 
-fn plan() -> Plan {
-    compile(
-        &model(),
-        &CompileOptions::new(4).with_packing(Packing::ElementWise),
-    )
-    .expect("a plan")
+fn plan(packing: Packing) -> Plan {
+    let options = CompileOptions::new(4).with_packing(packing);
+    compile(&model(), &options).expect("a plan")
 }
 
 /// A key pair's secret half, the same in every run; it protects nothing.
@@ -277,6 +288,17 @@ fn key() -> Vec<u8> {
     let (key, mut rng) = secret_key();
     let key = evaluation_key(context(), &key, &mut rng).expect("an evaluation key");
     key.to_bytes().expect("a key file")
+}
+
+/// One for relinearization, and one for two rotations.
+fn evaluation_keys() -> Files {
+    let (secret, mut rng) = secret_key();
+    let rotations = KeySet::new(false, vec![1, 5]).expect("a key set");
+    let key_of_rotations = evaluation_key_for(context(), &secret, &rotations, &mut rng);
+    let key_of_rotations = key_of_rotations.expect("an evaluation key").to_bytes();
+    let mut files = with_bad_residue("good-special-prime", key(), 32);
+    files.push(("good-rotations", key_of_rotations.expect("a key file")));
+    files
 }
 
 fn request() -> Request {
