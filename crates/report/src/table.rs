@@ -4,11 +4,12 @@ use crate::lines::Align::{Left, Right};
 use crate::lines::{Column, columns, number_text, percent};
 use crate::{Layer, Record, bytes_text, seconds_text};
 
-const COLUMNS: [Column<Record>; 25] = [
+const COLUMNS: [Column<Record>; 26] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("images", Right, |r| Some(r.images.to_string())),
     ("packing", Left, |r| Some(r.packing.clone())),
+    ("quadratics", Left, |r| r.activation.clone()),
     ("N", Right, |r| r.ring_degree.map(|n| n.to_string())),
     ("log2 QP", Right, |r| {
         r.log2_qp.or(r.log2_q).map(|bits| format!("{bits:.1}"))

@@ -45,3 +45,12 @@ pub(super) fn scroll(label: &str, body: &str) -> String {
         escape(label)
     )
 }
+
+/// A table's caption: a title, where it has one, and what else there is to say. It keeps to the window where the table is wider.
+pub(super) fn caption(title: &str, text: &str) -> String {
+    let title = match title {
+        "" => String::new(),
+        title => format!("<b>{}</b>", escape(title)),
+    };
+    format!("<caption><div>{title}{}</div></caption>", escape(text))
+}

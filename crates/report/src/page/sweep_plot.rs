@@ -1,7 +1,7 @@
 //! Total and amortized time over batch sizes, on logarithmic axes.
 
 use super::axis::{Axis, log_ticks};
-use super::html::{escape, number, scroll, section};
+use super::html::{caption, escape, number, scroll, section};
 use super::marker::{SERIES, dashes, marker};
 use crate::comparison::packing_label;
 use crate::quantity::count_text;
@@ -302,7 +302,8 @@ fn table(lines: &[Line<'_>]) -> String {
         );
     }
     let table = format!(
-        "<table>\n<caption>Every point of the plots.</caption>\n<thead><tr><th scope=\"col\">Packing</th><th scope=\"col\">Batch</th><th scope=\"col\">Images a block</th><th scope=\"col\">Blocks</th><th scope=\"col\">Total time</th><th scope=\"col\">Amortized</th><th scope=\"col\">Memory</th><th scope=\"col\">Upload</th><th scope=\"col\">Reply</th><th scope=\"col\">Keys</th><th scope=\"col\">Images run</th><th scope=\"col\">Measured</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        "<table>\n{}\n<thead><tr><th scope=\"col\">Packing</th><th scope=\"col\">Batch</th><th scope=\"col\">Images a block</th><th scope=\"col\">Blocks</th><th scope=\"col\">Total time</th><th scope=\"col\">Amortized</th><th scope=\"col\">Memory</th><th scope=\"col\">Upload</th><th scope=\"col\">Reply</th><th scope=\"col\">Keys</th><th scope=\"col\">Images run</th><th scope=\"col\">Measured</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+        caption("", "Every point of the plots.")
     );
     format!(
         "<details>\n<summary>The numbers of the plots</summary>\n{}</details>\n",

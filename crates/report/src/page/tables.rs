@@ -1,6 +1,6 @@
 //! Headline, comparison, parameters, steps and where it was measured.
 
-use super::html::{data, escape, number, scroll, section};
+use super::html::{caption, data, escape, number, scroll, section};
 use crate::quantity::change_text;
 use crate::{AmortizedRatio, Cell, Comparison, Report, Row, Unit};
 
@@ -28,13 +28,6 @@ pub(super) fn header(report: &Report) -> String {
             escape(&verdict.text)
         );
     }
-    if !report.notes.is_empty() {
-        let items = report.notes.iter();
-        let items: String = items
-            .map(|note| format!("<li>{}</li>\n", escape(note)))
-            .collect();
-        out += &format!("<ul class=\"notes\">\n{items}</ul>\n");
-    }
     if !report.figures.is_empty() {
         out += "<dl class=\"figures\">\n";
         for figure in &report.figures {
@@ -47,6 +40,13 @@ pub(super) fn header(report: &Report) -> String {
         }
         out += "</dl>\n";
     }
+    if !report.notes.is_empty() {
+        let items = report.notes.iter();
+        let items: String = items
+            .map(|note| format!("<li>{}</li>\n", escape(note)))
+            .collect();
+        out += &format!("<ul class=\"notes\">\n{items}</ul>\n");
+    }
     out + "</header>\n"
 }
 
@@ -54,17 +54,14 @@ pub(super) fn header(report: &Report) -> String {
 pub(super) fn comparison_section(report: &Report) -> String {
     let mut body = String::new();
     for table in report.comparisons.iter().filter(|t| !t.rows.is_empty()) {
-        let caption = match table.baseline {
+        let text = match table.baseline {
             Some(base) => format!(
-                "{}. Below a number: its change from {}, where both are of equally many images or of one; for times, also the smallest and largest of the runs.",
-                table.title, table.columns[base]
+                "Below a number: its change from {}, where both are of equally many images or of one; for times, also the smallest and largest of the runs.",
+                table.columns[base]
             ),
-            None => format!(
-                "{}. Below a time: the smallest and largest of the runs.",
-                table.title
-            ),
+            None => "Below a time: the smallest and largest of the runs.".into(),
         };
-        body += &table_of(table, &caption);
+        body += &table_of(table, &text);
     }
     if !body.is_empty() {
         body = format!(
@@ -110,12 +107,16 @@ fn amortized(ratios: &[AmortizedRatio]) -> String {
     scroll(
         "Amortized time of the packings",
         &format!(
-            "<table>\n<caption>Element-wise against channel-wise packing: amortized time an image. Below a time: how many images were run.</caption>\n<thead><tr><th scope=\"col\">Network</th><th scope=\"col\" class=\"words\">Against</th><th scope=\"col\">Element-wise</th><th scope=\"col\">Channel-wise</th><th scope=\"col\">Below by</th><th scope=\"col\">Factor</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+            "<table>\n{}\n<thead><tr><th scope=\"col\">Network</th><th scope=\"col\" class=\"words\">Against</th><th scope=\"col\">Element-wise</th><th scope=\"col\">Channel-wise</th><th scope=\"col\">Below by</th><th scope=\"col\">Factor</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+            caption(
+                "Amortized time an image: element-wise against channel-wise packing",
+                "Below a time: how many images were run."
+            )
         ),
     )
 }
 
-fn table_of(table: &Comparison, caption: &str) -> String {
+fn table_of(table: &Comparison, text: &str) -> String {
     let columns: String = table
         .columns
         .iter()
@@ -125,8 +126,8 @@ fn table_of(table: &Comparison, caption: &str) -> String {
     scroll(
         &table.title,
         &format!(
-            "<table>\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">Quantity</th>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
-            escape(caption)
+            "<table>\n{}\n<thead><tr><th scope=\"col\">Quantity</th>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+            caption(&table.title, text)
         ),
     )
 }
@@ -195,7 +196,11 @@ pub(super) fn steps_section(report: &Report) -> String {
         );
     }
     let table = format!(
-        "<table>\n<caption>Steps of the plan, over all blocks. Steps that ran together share their time by what the threads spent on each; level and scale are those of the result.</caption>\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\" class=\"words\">Operation</th><th scope=\"col\">Time</th><th scope=\"col\">Of the whole</th><th scope=\"col\"></th><th scope=\"col\">Level</th><th scope=\"col\">log₂ scale</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        "<table>\n{}\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\" class=\"words\">Operation</th><th scope=\"col\">Time</th><th scope=\"col\">Of the whole</th><th scope=\"col\"></th><th scope=\"col\">Level</th><th scope=\"col\">log₂ scale</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+        caption(
+            "",
+            "Steps of the plan, over all blocks. Steps that ran together share their time by what the threads spent on each; level and scale are those of the result."
+        )
     );
     section("Where the time goes", &scroll("Steps of the plan", &table))
 }
@@ -203,9 +208,7 @@ pub(super) fn steps_section(report: &Report) -> String {
 /// Parameters and sizes.
 pub(super) fn parameters_section(report: &Report) -> String {
     let tables = report.parameters.iter().filter(|t| !t.rows.is_empty());
-    let body: String = tables
-        .map(|table| table_of(table, &format!("{}.", table.title)))
-        .collect();
+    let body: String = tables.map(|table| table_of(table, "")).collect();
     section("Parameters", &body)
 }
 

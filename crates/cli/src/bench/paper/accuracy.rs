@@ -83,13 +83,13 @@ fn differences(groups: &[AccuracyGroup]) -> Vec<String> {
             format!(", standard error {:.2}", 100.0 * (x + y).sqrt())
         });
         notes.push(format!(
-            "{} on {}, {}: a quadratic for every element instead of every channel changes the mean accuracy over {} and {} seeds by {:+.2} points{error}.",
+            "{} on {}, {}: a quadratic for every element instead of every channel changes the mean accuracy over {} and {} seeds by {} points{error}.",
             element.network,
             element.dataset,
             element.training(),
             element.accuracies.len(),
             channel.accuracies.len(),
-            100.0 * (element.mean - channel.mean)
+            format!("{:+.2}", 100.0 * (element.mean - channel.mean)).replace('-', "−")
         ));
     }
     notes

@@ -30,7 +30,7 @@ pub(super) struct Session<'a> {
 
 /// Whether accuracy is taken from the images.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Judge {
+enum Judge {
     /// From the test images among them.
     TestImages,
     /// Nothing is compared with the network in the clear.
@@ -56,14 +56,16 @@ impl<'a> Session<'a> {
     }
 
     /// Evaluates the first `count` images with a plan, several times and once more in a process of its own, or takes it
-    /// from an earlier run.
-    pub(super) fn measured(
+    /// from an earlier run. A run longer than `long_run_seconds` is the only one.
+    #[expect(clippy::too_many_arguments, reason = "what a measurement is of")]
+    fn measured(
         &mut self,
         subject: &Subject,
         model: &Model,
         plan: &Plan,
         count: usize,
         runs: usize,
+        long_run_seconds: f64,
         judge: Judge,
     ) -> anyhow::Result<Finished> {
         let (plan_digest, digest) = (plan.server.digest(), model.digest()?);
@@ -75,8 +77,6 @@ impl<'a> Session<'a> {
             "model {digest}, plan {plan_digest}, {count} images of {}, {judged} judged, {} threads, {}",
             subject.set.name, self.threads, self.backend.name
         );
-        let long_run_seconds =
-            (self.settings.budget_seconds / (runs + 1) as f64).min(LONG_RUN_SECONDS);
         if let Some(finished) = self.state.find(&key, runs, long_run_seconds) {
             return Ok(finished.clone());
         }
@@ -117,10 +117,11 @@ impl<'a> Session<'a> {
         runs: usize,
     ) -> anyhow::Result<Finished> {
         let judge = Judge::TestImages;
+        let long = self.long_run_seconds(runs);
         let block = plan.server.block_images();
         let blocks = count.div_ceil(block);
         if blocks == 1 {
-            return self.measured(subject, model, plan, count, runs, judge);
+            return self.measured(subject, model, plan, count, runs, long, judge);
         }
         let probe = self.block(subject, model, plan)?;
         let seconds = probe.record.evaluate_seconds.unwrap_or(f64::INFINITY);
@@ -131,20 +132,32 @@ impl<'a> Session<'a> {
             ));
         }
         let count = count.min(affordable * block);
-        self.measured(subject, model, plan, count, runs, judge)
+        self.measured(subject, model, plan, count, runs, long, judge)
+    }
+
+    /// One image, as often as asked unless it takes very long.
+    pub(super) fn single(
+        &mut self,
+        subject: &Subject,
+        model: &Model,
+        plan: &Plan,
+        runs: usize,
+    ) -> anyhow::Result<Finished> {
+        let judge = Judge::TestImages;
+        self.measured(subject, model, plan, 1, runs, LONG_RUN_SECONDS, judge)
+    }
+
+    /// What a run may take to be repeated.
+    fn long_run_seconds(&self, runs: usize) -> f64 {
+        (self.settings.budget_seconds / (runs + 1) as f64).min(LONG_RUN_SECONDS)
     }
 
     /// One full block.
     fn block(&mut self, subject: &Subject, model: &Model, plan: &Plan) -> anyhow::Result<Finished> {
         let count = plan.server.block_images().min(plan.server.batch());
-        self.measured(
-            subject,
-            model,
-            plan,
-            count,
-            self.settings.runs.min(3),
-            Judge::Nothing,
-        )
+        let runs = self.settings.runs.min(3);
+        let long = self.long_run_seconds(runs);
+        self.measured(subject, model, plan, count, runs, long, Judge::Nothing)
     }
 
     pub(super) fn note(&self, text: impl std::fmt::Display) {

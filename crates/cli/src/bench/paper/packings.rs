@@ -3,7 +3,7 @@
 use sordino::plan::Packing;
 use sordino::report::Record;
 
-use super::measuring::{Judge, Session, one_image_plan, plan_for};
+use super::measuring::{Session, one_image_plan, plan_for};
 use super::state::Finished;
 use super::subject::Subject;
 
@@ -55,9 +55,7 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     session.note("channel-wise, a single image");
     let plan = plan_for(channel, Packing::ChannelWise, 1)?;
     let single_runs = runs.max(LATENCY_RUNS);
-    let mut single = session
-        .measured(subject, channel, &plan, 1, single_runs, Judge::TestImages)?
-        .record;
+    let mut single = session.single(subject, channel, &plan, single_runs)?.record;
     // Right or wrong is no accuracy.
     single.accuracy_plain = None;
     single.accuracy_integer = None;

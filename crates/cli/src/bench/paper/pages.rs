@@ -85,9 +85,17 @@ fn verdict(records: &[Record]) -> Verdict {
         .iter()
         .filter(|record| !agrees(record))
         .map(|record| {
+            let share = |share: Option<f64>| {
+                share.map_or("none".to_owned(), |share| Unit::Share.text(share))
+            };
             format!(
-                "{} on {}, {}",
-                record.network, record.dataset, record.packing
+                "{} on {}, {}, {} quadratics ({} and {})",
+                record.network,
+                record.dataset,
+                record.packing,
+                record.activation.as_deref().unwrap_or("other"),
+                share(record.agreement),
+                share(record.agreement_float)
             )
         })
         .collect();
@@ -137,10 +145,12 @@ fn figures(ratios: &[AmortizedRatio], singles: &[&Record]) -> Vec<Figure> {
                 label: format!("one image, {} on {}", record.network, record.dataset),
                 value,
                 unit: Unit::Seconds,
-                detail: format!(
-                    "channel-wise, from request to reply, median of {} runs",
-                    record.runs.unwrap_or(0)
-                ),
+                detail: match record.runs {
+                    Some(runs) if runs > 1 => {
+                        format!("channel-wise, from request to reply, median of {runs} runs")
+                    }
+                    _ => "channel-wise, from request to reply".into(),
+                },
             });
         }
     }
