@@ -56,7 +56,8 @@ impl Limbs {
             .iter()
             .map(|d| primes::split(d.log2(), ring_degree))
             .collect();
-        Some(Self::assemble(base, groups?))
+        let limbs = Self::assemble(base, groups?);
+        primes::suffice(&limbs.bits, ring_degree).then_some(limbs)
     }
 
     /// Of primes that were found.

@@ -4,10 +4,15 @@
 //! Every prime stands just below a power of two: the uniform half of a ciphertext is expanded by rejection from as many
 //! bits as the prime has, and so hardly ever rejects. What counts is bytes a coefficient, not bits.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use sordino_ring::primes_below;
 
 /// Bits of the largest primes that the transforms take.
 pub(crate) const MAX_PRIME_BITS: u32 = 49;
+/// Sizes of primes, from the smallest on, of which a chain may need more than there are.
+const SCARCE_SIZES: usize = 5;
 /// What the transforms of a limb weigh against a stored byte of a coefficient.
 const LIMB_COST: f64 = 0.33;
 
@@ -58,6 +63,46 @@ fn split_into(needed: u32, count: u32, smallest: u32) -> Option<Vec<u32>> {
 /// Bytes of a packed residue modulo a prime of so many bits.
 pub(crate) fn bytes_of(bits: u32) -> usize {
     bits.div_ceil(8) as usize
+}
+
+/// Whether there are that many primes of every size.
+///
+/// Only the smallest sizes run short: of 17 bits there are two primes that are 1 modulo 4 · 2^12, of 19 bits none.
+pub(crate) fn suffice(bits: &[u32], ring_degree: usize) -> bool {
+    let counts = scarce_primes(ring_degree);
+    counts
+        .iter()
+        .zip(min_prime_bits(ring_degree)..)
+        .all(|(&available, size)| bits.iter().filter(|&&b| b == size).count() <= available)
+}
+
+/// The largest size up to `most` that a special prime beside a chain of these sizes may have.
+pub(crate) fn special_bits(most: u32, chain: &[u32], ring_degree: usize) -> Option<u32> {
+    let mut all = chain.to_vec();
+    all.push(0);
+    (min_prime_bits(ring_degree)..=most.min(MAX_PRIME_BITS))
+        .rev()
+        .find(|&bits| {
+            *all.last_mut().expect("one was pushed") = bits;
+            suffice(&all, ring_degree)
+        })
+}
+
+/// How many primes there are of the smallest size and the next few.
+fn scarce_primes(ring_degree: usize) -> [usize; SCARCE_SIZES] {
+    static COUNTS: OnceLock<Mutex<HashMap<usize, [usize; SCARCE_SIZES]>>> = OnceLock::new();
+    let counts = COUNTS.get_or_init(Mutex::default);
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    *counts.entry(ring_degree).or_insert_with(|| {
+        let mut sizes = [0; SCARCE_SIZES];
+        for (count, bits) in sizes.iter_mut().zip(min_prime_bits(ring_degree)..) {
+            let of_size = |prime: &u64| prime.ilog2() + 1 == bits;
+            *count = primes_below(1 << bits, ring_degree)
+                .take_while(of_size)
+                .count();
+        }
+        sizes
+    })
 }
 
 /// A concrete chain: base primes first, then the rescale groups in the order in which they are *not* yet dropped, so
@@ -145,6 +190,23 @@ mod tests {
             let parts = split(f64::from(bits), 4096).unwrap();
             assert!(parts.iter().all(|b| (17..=MAX_PRIME_BITS).contains(b)));
             assert!((bits..bits + 8).contains(&parts.iter().sum()), "{bits}");
+        }
+    }
+
+    #[test]
+    fn chains_of_more_small_primes_than_there_are_do_not_suffice() {
+        // 65,537 and 114,689 are the primes of 17 bits that are 1 modulo 16,384.
+        assert!(suffice(&[17, 17, 30], 4096));
+        assert!(!suffice(&[17, 17, 17], 4096));
+        assert_eq!(special_bits(19, &[17, 30], 4096), Some(18));
+        assert_eq!(special_bits(17, &[17, 17], 4096), None);
+        assert_eq!(special_bits(60, &[49], 4096), Some(49));
+        // What suffices can be found.
+        for bits in [17, 18, 19, 20, 21, 22, 30] {
+            let fits = |count: &usize| suffice(&vec![bits; *count], 4096);
+            for count in (1..9).take_while(fits) {
+                assert!(chain(60.0, &vec![f64::from(bits); count], 4096).is_some());
+            }
         }
     }
 

@@ -374,8 +374,8 @@ impl Search<'_> {
         }
         // Only the ratio of a limb to the special prime matters, and a larger one costs no time.
         let largest = limbs.bits.iter().copied().max().unwrap_or(0);
-        let special_bits = largest.min(spare as u32).min(primes::MAX_PRIME_BITS);
-        if special_bits >= primes::min_prime_bits(degree) {
+        let most = largest.min(spare as u32);
+        if let Some(special_bits) = primes::special_bits(most, &limbs.bits, degree) {
             let gadget = GadgetChoice {
                 gadget: Gadget::SpecialPrime,
                 special_bits,

@@ -11,10 +11,9 @@ use super::noise::of_sketch;
 use crate::estimate::{Estimate, GadgetChoice, Limbs, key_bytes, relinearize_seconds};
 use crate::network::{Network, NodeKind};
 use crate::precision::{Gains, QuickLook, meets};
-use crate::primes::{MAX_PRIME_BITS, min_prime_bits};
 use crate::schedule::{Choice, Kind, Sketch};
 use crate::search::{target_bits, weight_networks};
-use crate::{CompileOptions, CostTable, Error, weights};
+use crate::{CompileOptions, CostTable, Error, primes, weights};
 
 /// Plaintext bits that are tried.
 const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
@@ -103,12 +102,12 @@ pub(crate) fn search(
                 let Some(left) = bound.checked_sub(limbs.log2_q()) else {
                     continue;
                 };
-                if left < min_prime_bits(degree) {
+                let Some(special_bits) = primes::special_bits(left, &limbs.bits, degree) else {
                     continue;
-                }
+                };
                 let gadget = GadgetChoice {
                     gadget: Gadget::SpecialPrime,
-                    special_bits: left.min(MAX_PRIME_BITS),
+                    special_bits,
                 };
                 for geometry in geometries.iter().filter(|g| g.slots <= degree) {
                     let blocks = options.batch.div_ceil(degree / geometry.slots);
