@@ -3,6 +3,7 @@
 use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 
+use crate::error::check_count;
 use crate::{Context, Error, Scale};
 
 /// A feature map of F ciphertexts that share level, scale and number of components.
@@ -27,21 +28,10 @@ pub(crate) fn check_component(
     limbs: usize,
     rows: usize,
 ) -> Result<(), Error> {
-    let count = |what, expected, found| {
-        if expected == found {
-            Ok(())
-        } else {
-            Err(Error::Count {
-                what,
-                expected,
-                found,
-            })
-        }
-    };
-    count("limbs of a component", limbs, component.len())?;
+    check_count("limbs of a component", limbs, component.len())?;
     for (limb, matrix) in component.iter().enumerate() {
-        count("ciphertexts of a feature map", rows, matrix.rows())?;
-        count(
+        check_count("ciphertexts of a feature map", rows, matrix.rows())?;
+        check_count(
             "residues of a polynomial",
             context.ring_degree(),
             matrix.columns(),

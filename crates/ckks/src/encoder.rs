@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustdct::{DctPlanner, TransformType2And3};
 
+use crate::error::check_count;
 use crate::{Error, Scale};
 
 /// Encoded coefficients stay below this, so that an error can be added to them in an `i64`.
@@ -165,16 +166,7 @@ impl Encoder {
     }
 
     fn check_length(&self, what: &'static str, found: usize) -> Result<(), Error> {
-        let expected = self.ring_degree;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Error::Count {
-                what,
-                expected,
-                found,
-            })
-        }
+        check_count(what, self.ring_degree, found)
     }
 
     fn check_scratch(&self, scratch: &[f64]) -> Result<(), Error> {
@@ -188,6 +180,22 @@ impl Encoder {
                 found,
             })
         }
+    }
+}
+
+/// Refuses coefficients of 2^`limit` or more in magnitude: beyond half of the modulus a message wraps around.
+///
+/// # Errors
+/// [`Error::MessageRange`].
+pub fn check_message_range(coefficients: &[i64], limit: f64) -> Result<(), Error> {
+    let largest = coefficients
+        .iter()
+        .fold(0, |largest, a| largest.max(a.unsigned_abs()));
+    let found = (largest as f64).log2();
+    if found < limit {
+        Ok(())
+    } else {
+        Err(Error::MessageRange { found, limit })
     }
 }
 

@@ -201,3 +201,16 @@ pub enum Error {
     #[error(transparent)]
     Container(#[from] sordino_container::Error),
 }
+
+/// A list, or a side of a matrix, is as long as it must be.
+pub(crate) fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(Error::Count {
+            what,
+            expected,
+            found,
+        })
+    }
+}

@@ -5,13 +5,14 @@ use sordino_container::Digest;
 use sordino_ring::{Automorphism, ResidueMatrix};
 
 use crate::ciphertexts::zero_matrix;
+use crate::error::check_count;
 use crate::evaluation_key_file::EvaluationKeyMetadata;
 use crate::parameters::ParametersRecord;
 use crate::seed::{Purpose, uniform};
 use crate::{Context, Error, KeyId, KeySet, Parameters};
 
 /// Bytes of the public seed.
-const SEED_BYTES: u64 = 32;
+pub(crate) const SEED_BYTES: u64 = 32;
 
 /// Switching keys: for relinearization, if it is wanted, and for a set of rotations.
 ///
@@ -73,22 +74,11 @@ impl EvaluationKey {
         let (digits, n) = (context.digits().len(), context.ring_degree());
         check_set(context, &key_set)?;
         let rows = key_set.len() * digits;
-        let count = |what, expected, found| {
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Error::Count {
-                    what,
-                    expected,
-                    found,
-                })
-            }
-        };
         let moduli = context.all_limbs();
-        count("moduli of an evaluation key", moduli, bodies.len())?;
+        check_count("moduli of an evaluation key", moduli, bodies.len())?;
         for (limb, matrix) in bodies.iter().enumerate() {
-            count("digits of an evaluation key", rows, matrix.rows())?;
-            count("residues of a polynomial", n, matrix.columns())?;
+            check_count("digits of an evaluation key", rows, matrix.rows())?;
+            check_count("residues of a polynomial", n, matrix.columns())?;
             matrix.validate(context.modulus(limb))?;
         }
         let uniform = (0..context.all_limbs())

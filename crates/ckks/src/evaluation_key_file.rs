@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sordino_container::{self as container, Access, Digest, Kind, Limits, Overwrite, StreamReader};
 use sordino_ring::ResidueMatrix;
 
-use crate::evaluation_key::check_set;
+use crate::evaluation_key::{SEED_BYTES, check_set};
 use crate::parameters::ParametersRecord;
 use crate::{Context, Error, EvaluationKey, KeyId, KeySet};
 
@@ -115,8 +115,8 @@ impl EvaluationKey {
         if let Err(error) = check_metadata(context, reader.metadata(), reader.left(), location) {
             return Err(reader.damaged_or(error));
         }
-        let mut seed = [0; 32];
-        seed.copy_from_slice(&reader.read_part(32)?);
+        let mut seed = [0; SEED_BYTES as usize];
+        seed.copy_from_slice(&reader.read_part(SEED_BYTES)?);
         let rows = context.digits().len() * reader.metadata().key_set.len();
         let n = context.ring_degree();
         let bodies = (0..context.all_limbs())

@@ -37,7 +37,7 @@ mod seeded;
 
 pub use ciphertexts::Ciphertexts;
 pub use context::Context;
-pub use encoder::Encoder;
+pub use encoder::{Encoder, check_message_range};
 pub use error::Error;
 pub use evaluation_key::EvaluationKey;
 pub use evaluation_key_file::EvaluationKeyMetadata;

@@ -6,7 +6,7 @@ use sordino_ring::{ResidueMatrix, pack};
 
 use crate::ciphertexts::zero_matrix;
 use crate::rows::rows_of;
-use crate::{Context, Error, Scale};
+use crate::{Context, Error, Scale, check_message_range};
 
 /// F encoded vectors of N slots at one scale, for ciphertexts of any level up to their own.
 ///
@@ -133,7 +133,7 @@ impl Context {
                     }
                     self.rotation_order().to_slots_into(slots, ordered);
                     encoder.encode_in_place(ordered, transform, encoded_scale, coefficients)?;
-                    check_range(coefficients, limit)?;
+                    check_message_range(coefficients, limit)?;
                     for (&modulus, row) in moduli.iter().zip(rows) {
                         let table = self.table(modulus);
                         self.backend()
@@ -155,18 +155,5 @@ impl Context {
             limbs,
             scale,
         })
-    }
-}
-
-/// A vector must be below half of the modulus, or it wraps around.
-fn check_range(coefficients: &[i64], limit: f64) -> Result<(), Error> {
-    let largest = coefficients
-        .iter()
-        .fold(0, |largest, a| largest.max(a.unsigned_abs()));
-    let found = (largest as f64).log2();
-    if found < limit {
-        Ok(())
-    } else {
-        Err(Error::MessageRange { found, limit })
     }
 }

@@ -39,9 +39,9 @@ pub(crate) struct Args {
     /// Fix the ring degree: 4096, 8192, 16384 or 32768
     #[arg(long, value_name = "N")]
     ring_degree: Option<usize>,
-    /// Fix the positions of an image in channel-wise ciphertexts, a power of two; N over this many images share one
-    #[arg(long, value_name = "S")]
-    slots: Option<usize>,
+    /// Fix how many images share a channel-wise ciphertext, a power of two
+    #[arg(long, value_name = "K")]
+    block_images: Option<usize>,
     /// Fix the bits of every weight instead of choosing 8 or 16 a layer
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         precision_bits: args.precision_bits,
         memory_bytes: args.memory,
         ring_degree: args.ring_degree,
-        slots: args.slots,
+        block_images: args.block_images,
         weight_bits: args.weight_bits,
         cost: match &args.cost {
             Some(path) => CostTable::read(path)?,

@@ -82,9 +82,10 @@ impl Client {
         let secret = SecretKey::generate(&self.context, &mut rng)?;
         let evaluation = match self.plan.parameters.gadget() {
             Some(_) => {
-                let channel = self.plan.channel.as_ref();
-                let rotations = channel.map_or_else(Vec::new, |channel| channel.rotations.clone());
-                let keys = KeySet::new(true, rotations)?;
+                let keys = match &self.plan.channel {
+                    None => KeySet::relinearization_only(),
+                    Some(channel) => channel.key_set()?,
+                };
                 Some(evaluation_key_for(&self.context, &secret, &keys, &mut rng)?)
             }
             None => None,

@@ -4,8 +4,8 @@ use sordino_ckks::{Gadget, Parameters};
 use sordino_graph::{Calibration, Folded, Model, Quantized, fold, quantize_with};
 
 use crate::alternatives::PackingComparison;
-use crate::channel::search::{ChannelWinner, search as search_channel_wise};
-use crate::channel::{ChannelPlan, noise as channel_noise, search as channel_search};
+use crate::channel::search::{ChannelWinner, Sizes, scale_weights, search as search_channel_wise};
+use crate::channel::{ChannelPlan, noise as channel_noise};
 use crate::estimate::{GadgetChoice, Limbs, sizes};
 use crate::network::Network;
 use crate::options::MAX_BATCH;
@@ -233,7 +233,6 @@ fn realize_channel_wise(
     let ChannelWinner {
         folded,
         network,
-        scaled,
         geometry,
         choice,
         plaintext_bits,
@@ -243,6 +242,7 @@ fn realize_channel_wise(
         energies,
     } = winner;
     let degree = choice.ring_degree;
+    let scaled = scale_weights(&network, plaintext_bits);
     let drawn = draw(&scaled, &choice, Some(gadget))?;
     let Drawn {
         chain,
@@ -256,30 +256,27 @@ fn realize_channel_wise(
     let factor = f64::from(plaintext_bits).exp2();
     let steps = integers::steps(&network, &folded, quantized, sketch, chain, limbs, factor)?;
     set_precision(&mut estimate, &network, &noise, options);
-    let of_steps = |step: usize| sketch.operations[step].node;
+    let node_of = |step: usize| sketch.operations[step].node;
     let is_linear = |step: usize| matches!(steps[step].operation, crate::Operation::Linear { .. });
     let channel = ChannelPlan {
         slots: geometry.slots,
         plaintext_bits,
         layouts: (0..steps.len())
-            .map(|step| geometry.layouts[of_steps(step)].clone())
+            .map(|step| geometry.layouts[node_of(step)].clone())
             .collect(),
         schedules: (0..steps.len())
             .map(|step| {
                 is_linear(step)
-                    .then(|| geometry.schedules[of_steps(step)])
+                    .then(|| geometry.schedules[node_of(step)])
                     .flatten()
             })
             .collect(),
     };
     let rotations = channel.rotations(&steps, degree).len();
-    let (upload, key, reply, memory) = channel_search::sizes(
-        &scaled, &geometry, degree, sketch, limbs, gadget, blocks, rotations,
-    );
-    (estimate.upload_bytes, estimate.key_bytes) = (upload, key);
-    (estimate.reply_bytes, estimate.memory_bytes) = (reply, memory);
-    let mut record = record(model, options, drawn.parameters, blocks, estimate, &steps)?;
-    record.packing = Packing::ChannelWise;
+    let sizes = Sizes::new(&geometry, degree, sketch, limbs, gadget, blocks, rotations);
+    (estimate.upload_bytes, estimate.key_bytes) = (sizes.upload, sizes.key);
+    (estimate.reply_bytes, estimate.memory_bytes) = (sizes.reply, sizes.memory);
+    let record = record(model, options, drawn.parameters, blocks, estimate, &steps)?;
     Ok((record, steps, channel))
 }
 

@@ -202,7 +202,9 @@ pub(crate) fn key_bytes(limbs: &Limbs, gadget: GadgetChoice, ring_degree: usize)
 }
 
 /// Bytes that headers add to a file, roughly.
-const HEADER_BYTES: u64 = 2048;
+pub(crate) const HEADER_BYTES: u64 = 2048;
+/// Memory of an evaluator beside what its plan asks for, roughly.
+pub(crate) const BASE_BYTES: u64 = 64 << 20;
 
 /// Upload, key, reply and peak memory of a batch of `blocks` blocks.
 pub(crate) fn sizes(
@@ -246,6 +248,6 @@ pub(crate) fn sizes(
         peak = peak.max(live);
     }
     // The request and the reply are held beside the values; the key once as read and once transformed.
-    let memory = upload + reply + 2 * key + peak + (64 << 20);
+    let memory = upload + reply + 2 * key + peak + BASE_BYTES;
     (upload, key, reply, memory)
 }

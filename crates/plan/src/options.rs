@@ -41,8 +41,8 @@ pub struct CompileOptions {
     pub memory_bytes: Option<u64>,
     /// Fixes the ring degree instead of searching it.
     pub ring_degree: Option<usize>,
-    /// Fixes how many positions an image has in channel-wise ciphertexts instead of searching: N / slots images share one.
-    pub slots: Option<usize>,
+    /// Fixes how many images share a channel-wise ciphertext instead of searching; a power of two.
+    pub block_images: Option<usize>,
     /// Fixes the bits of every weight (2 to 16) instead of choosing a width a layer.
     pub weight_bits: Option<u8>,
     /// What operations cost on the evaluating machine.
@@ -58,9 +58,17 @@ impl CompileOptions {
             precision_bits: None,
             memory_bytes: None,
             ring_degree: None,
-            slots: None,
+            block_images: None,
             weight_bits: None,
             cost: CostTable::default(),
+        }
+    }
+
+    /// The ring degrees that are searched.
+    pub(crate) fn ring_degrees(&self) -> Vec<usize> {
+        match self.ring_degree {
+            Some(degree) => vec![degree],
+            None => vec![1 << 12, 1 << 13, 1 << 14, 1 << 15],
         }
     }
 

@@ -30,7 +30,7 @@ const CLIENT_LIMITS: Limits = Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputLayout {
-    /// Elements of the prepared image, hence ciphertexts a block, channel-first.
+    /// Elements of the prepared image, channel-first; element-wise also the ciphertexts of a block.
     pub features: usize,
     /// Limbs of a fresh ciphertext.
     pub limbs: usize,
@@ -42,7 +42,7 @@ pub struct InputLayout {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputLayout {
-    /// Logits, hence ciphertexts a block.
+    /// Logits; element-wise also the ciphertexts of a block.
     pub logits: usize,
     /// 2, or 3 where the client decrypts with s² too.
     pub components: usize,
@@ -106,7 +106,7 @@ pub struct ClientPlan {
     pub parameters: Parameters,
     /// Most images a request.
     pub batch: usize,
-    /// Blocks of N images that hold a whole batch.
+    /// Blocks that hold a whole batch.
     pub blocks: usize,
     /// Fresh ciphertexts.
     pub input: InputLayout,
@@ -141,6 +141,10 @@ impl ServerPlan {
         steps: Vec<Step>,
         channel: Option<ChannelPlan>,
     ) -> Result<Self, Error> {
+        record.packing = match channel {
+            None => Packing::ElementWise,
+            Some(_) => Packing::ChannelWise,
+        };
         record.channel = channel.as_ref().map(ChannelRecord::of);
         let payload = encode_payload(&steps, channel.as_ref());
         let bytes = to_bytes(Kind::ServerPlan, &record, &payload)?;
@@ -302,7 +306,7 @@ impl ServerPlan {
         self.record.batch
     }
 
-    /// Blocks of N images that hold a whole batch.
+    /// Blocks that hold a whole batch.
     pub fn blocks(&self) -> usize {
         self.record.blocks
     }

@@ -109,10 +109,7 @@ pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winn
         failed_rms: HashMap::new(),
         closest: Closest::default(),
     };
-    let degrees: Vec<usize> = match options.ring_degree {
-        Some(degree) => vec![degree],
-        None => vec![1 << 12, 1 << 13, 1 << 14, 1 << 15],
-    };
+    let degrees = options.ring_degrees();
     for &degree in &degrees {
         search.enumerate(degree);
     }

@@ -9,7 +9,7 @@ pub struct Step {
     pub name: String,
     /// What is computed.
     pub operation: Operation,
-    /// Elements of the result, hence ciphertexts of it.
+    /// Elements of the result; element-wise also its ciphertexts.
     pub elements: usize,
     /// Ciphertext components of the result: 2, or 3 before relinearization.
     pub components: usize,

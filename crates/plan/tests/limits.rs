@@ -135,25 +135,26 @@ fn few_images_are_packed_channel_wise_and_many_element_wise() {
 }
 
 #[test]
-fn as_many_images_share_a_ciphertext_as_the_slots_leave_room_for() {
+fn as_many_images_share_a_ciphertext_as_are_asked_for() {
     let model = model(1);
-    let options = |slots| CompileOptions {
+    let options = |images| CompileOptions {
         packing: Packing::ChannelWise,
-        slots: Some(slots),
+        block_images: Some(images),
         ..CompileOptions::new(100)
     };
-    for slots in [16, 64, 4096] {
-        let plan = planned(&model, &options(slots));
-        let images = plan.server.parameters().ring_degree() / slots;
+    for images in [1, 4, 128] {
+        let plan = planned(&model, &options(images));
         assert_eq!(
             (plan.server.block_images(), plan.client.block_images()),
             (images, images)
         );
         assert_eq!(plan.server.blocks(), 100usize.div_ceil(images));
     }
-    // An image of twelve pixels does not fit eight positions.
-    let error = compile(&model, &options(8)).unwrap_err();
-    assert!(matches!(error, Error::Impossible { .. }), "{error}");
+    // No power of two, and more than have room at any ring degree.
+    for images in [3, 1 << 15] {
+        let error = compile(&model, &options(images)).unwrap_err();
+        assert!(matches!(error, Error::Impossible { .. }), "{error}");
+    }
 }
 
 #[test]

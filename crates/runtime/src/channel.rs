@@ -7,7 +7,7 @@ use sordino_plan::{
     ChannelPlan, Diagonal, Operation, ServerPlan, SlotLayout, Step, Term, diagonals,
 };
 
-use crate::encrypted::at;
+use crate::encrypted::{at, at_limbs};
 use crate::{Engine, Error};
 
 /// The encoded weights and constants of a channel-wise plan.
@@ -15,8 +15,10 @@ use crate::{Engine, Error};
 pub struct ChannelWeights {
     /// By step.
     products: HashMap<usize, Product>,
-    /// Biases and shifts, by step; a step without any has none.
+    /// Shifts of squares, and biases that are not all zero, by step.
     constants: HashMap<usize, Plaintexts>,
+    /// Every switching key that the steps need.
+    keys: KeySet,
 }
 
 /// Evaluates the steps of a channel-wise plan on ciphertexts.
@@ -48,23 +50,25 @@ impl ChannelWeights {
     /// Encodes the weights of a plan.
     ///
     /// # Errors
-    /// [`Error::Step`] for weights that cannot be encoded.
+    /// [`Error::Step`] for weights that cannot be encoded or rotations that no key may have.
     ///
     /// # Cost
     /// A vector of N residues for every diagonal and limb of the step.
     pub fn new(plan: &ServerPlan, channel: &ChannelPlan, context: &Context) -> Result<Self, Error> {
+        let steps = plan.steps();
+        let relinearizes = |step: &Step| matches!(step.operation, Operation::Relinearize { .. });
+        let keys = KeySet::new(steps.iter().any(relinearizes), plan.rotations());
         let mut encoder = Encoder {
             context,
             channel,
             weights: Self {
                 products: HashMap::new(),
                 constants: HashMap::new(),
+                keys: keys.map_err(at(&steps[0]))?,
             },
         };
-        for (index, step) in plan.steps().iter().enumerate() {
-            encoder
-                .prepare(index, step, plan.steps())
-                .map_err(at(step))?;
+        for (index, step) in steps.iter().enumerate() {
+            encoder.prepare(index, step, steps).map_err(at(step))?;
         }
         Ok(encoder.weights)
     }
@@ -101,6 +105,9 @@ impl Encoder<'_> {
             Operation::Linear { terms, bias } => {
                 let product = self.product(index, step, terms)?;
                 self.weights.products.insert(index, product);
+                if bias.iter().all(|&constant| constant == 0) {
+                    return Ok(());
+                }
                 self.constants(index, bias, step.scale, step.limbs)
             }
             Operation::Square { source, shift } => {
@@ -123,9 +130,6 @@ impl Encoder<'_> {
         scale: f64,
         limbs: usize,
     ) -> Result<(), sordino_ckks::Error> {
-        if values.iter().all(|&value| value == 0) && !self.is_square(index) {
-            return Ok(());
-        }
         let (layout, images) = (&self.channel.layouts[index], self.images());
         let (slots, n) = (self.channel.slots, self.context.ring_degree());
         let mut vectors = vec![0.0; layout.ciphertexts * n];
@@ -140,11 +144,6 @@ impl Encoder<'_> {
             .encode_plaintexts(&vectors, Scale::new(scale)?, limbs)?;
         self.weights.constants.insert(index, plaintexts);
         Ok(())
-    }
-
-    /// Whether a step multiplies with its constants, which must then be there even if they are zero.
-    fn is_square(&self, index: usize) -> bool {
-        !self.weights.products.contains_key(&index)
     }
 
     fn product(
@@ -253,12 +252,8 @@ impl<'a> ChannelEngine<'a> {
         let key = key.ok_or_else(|| Error::MissingKey {
             step: steps[0].name.clone(),
         })?;
-        let relinearizes = steps
-            .iter()
-            .any(|step| matches!(step.operation, Operation::Relinearize { .. }));
-        KeySet::new(relinearizes, plan.rotations())
-            .and_then(|needed| key.key_set().check_covers(&needed))
-            .map_err(at(&steps[0]))?;
+        let covers = key.key_set().check_covers(&weights.keys);
+        covers.map_err(at(&steps[0]))?;
         Ok(Self {
             context,
             key,
@@ -276,14 +271,8 @@ impl<'a> ChannelEngine<'a> {
         let scale = Scale::new(step.scale)?;
         let mut sum: Option<Ciphertexts> = None;
         for (term, source) in product.terms.iter().zip(sources) {
-            let cut;
-            let source = match source.limbs() - step.limbs {
-                0 => *source,
-                more => {
-                    cut = self.context.drop_limbs((*source).clone(), more)?;
-                    &cut
-                }
-            };
+            let cut = at_limbs(self.context, source, step.limbs)?;
+            let source = cut.as_ref().unwrap_or(source);
             let mut value =
                 self.context
                     .sum_rotated(source, &term.sums, Some(&term.plaintexts), self.key)?;

@@ -67,20 +67,6 @@ impl<'a> EncryptedEngine<'a> {
         }
     }
 
-    /// The source with the limbs of the step, copied only where it has more.
-    fn at_limbs(
-        &self,
-        source: &Ciphertexts,
-        limbs: usize,
-    ) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
-        if source.limbs() == limbs {
-            return Ok(None);
-        }
-        self.context
-            .drop_limbs(source.clone(), source.limbs() - limbs)
-            .map(Some)
-    }
-
     fn add_term(
         &self,
         (index, position): (usize, usize),
@@ -89,7 +75,7 @@ impl<'a> EncryptedEngine<'a> {
         source: &Ciphertexts,
         sum: Option<Ciphertexts>,
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
-        let cut = self.at_limbs(source, step.limbs)?;
+        let cut = at_limbs(self.context, source, step.limbs)?;
         let source = cut.as_ref().unwrap_or(source);
         let scale = Scale::new(step.scale)?;
         match term {
@@ -261,6 +247,20 @@ impl Engine for EncryptedEngine<'_> {
     fn duplicate(&self, value: &FeatureMap) -> FeatureMap {
         value.clone()
     }
+}
+
+/// The source with the limbs of the step, copied only where it has more.
+pub(crate) fn at_limbs(
+    context: &Context,
+    source: &Ciphertexts,
+    limbs: usize,
+) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
+    if source.limbs() == limbs {
+        return Ok(None);
+    }
+    context
+        .drop_limbs(source.clone(), source.limbs() - limbs)
+        .map(Some)
 }
 
 /// Names the step in an error of the scheme.

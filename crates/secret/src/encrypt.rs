@@ -2,7 +2,7 @@
 
 use sordino_ckks::rows::rows_of;
 use sordino_ckks::seed::{Purpose, uniform};
-use sordino_ckks::{Context, Scale, SeededCiphertexts};
+use sordino_ckks::{Context, Scale, SeededCiphertexts, check_message_range};
 use sordino_ring::sample::{self, SecretRng};
 use sordino_ring::{ResidueMatrix, pack, unpack};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -106,7 +106,7 @@ fn encrypt_with_seed(
                 scale,
                 &mut scratch.coefficients,
             )?;
-            check_range(&scratch.coefficients, limit)?;
+            check_message_range(&scratch.coefficients, limit)?;
             sample::gaussian(&mut errors.fork(feature as u64), &mut scratch.error);
             for (coefficient, &error) in scratch.coefficients.iter_mut().zip(&scratch.error) {
                 *coefficient += i64::from(error);
@@ -130,19 +130,6 @@ fn encrypt_with_seed(
     Ok(SeededCiphertexts::from_parts(
         context, seed, 0, parts, scale,
     )?)
-}
-
-/// The message must be below half of the modulus, or it wraps around.
-fn check_range(coefficients: &[i64], limit: f64) -> Result<(), Error> {
-    let largest = coefficients
-        .iter()
-        .fold(0, |largest, a| largest.max(a.unsigned_abs()));
-    let found = (largest as f64).log2();
-    if found < limit {
-        Ok(())
-    } else {
-        Err(sordino_ckks::Error::MessageRange { found, limit }.into())
-    }
 }
 
 #[cfg(test)]

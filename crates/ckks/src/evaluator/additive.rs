@@ -3,7 +3,7 @@
 use sordino_ring::linear::PreparedLinearMap;
 use sordino_ring::{Modulus, ResidueMatrix};
 
-use super::check_rows;
+use crate::error::check_count;
 use crate::rows::{update_rows, update_rows_by};
 use crate::{Ciphertexts, Context, Error};
 
@@ -70,7 +70,7 @@ impl Context {
         integers: &[i64],
     ) -> Result<Ciphertexts, Error> {
         self.check_parameters("product with integers", a)?;
-        check_rows("integers, one a ciphertext", a.len(), integers.len())?;
+        check_count("integers, one a ciphertext", a.len(), integers.len())?;
         let mut product = a.clone();
         self.update(&mut product, |modulus, row, residues| {
             let factor = modulus.from_i64(integers[row]);
@@ -96,7 +96,7 @@ impl Context {
         integers: &[i64],
     ) -> Result<(), Error> {
         self.check_pair("sum with multiples", a, b)?;
-        check_rows("integers, one a ciphertext", a.len(), integers.len())?;
+        check_count("integers, one a ciphertext", a.len(), integers.len())?;
         self.combine(a, b, |modulus, row, a, b| {
             let factor = modulus.from_i64(integers[row]);
             self.backend()
@@ -114,7 +114,7 @@ impl Context {
     /// [`Error::Count`] if there is not one constant a ciphertext, [`Error::ParametersMismatch`].
     pub fn add_constants(&self, a: &mut Ciphertexts, constants: &[i128]) -> Result<(), Error> {
         self.check_parameters("sum with constants", a)?;
-        check_rows("constants, one a ciphertext", a.len(), constants.len())?;
+        check_count("constants, one a ciphertext", a.len(), constants.len())?;
         // A constant polynomial has the same residue at every evaluation point.
         for (limb, matrix) in a.parts[0].iter_mut().enumerate() {
             let modulus = self.modulus(limb);
@@ -146,7 +146,7 @@ impl Context {
         weight_scale: f64,
     ) -> Result<Ciphertexts, Error> {
         self.check_parameters("linear layer", a)?;
-        check_rows("inputs of a linear layer", map.input_rows(), a.len())?;
+        check_count("inputs of a linear layer", map.input_rows(), a.len())?;
         let scale = a.scale.times(weight_scale)?;
         let (components, limbs) = (a.components(), a.limbs());
         let mut result = Ciphertexts::zeros(self, map.output_rows(), components, limbs, scale);

@@ -13,7 +13,7 @@ use sordino_ring::linear::PreparedLinearMap;
 use sordino_ring::sample::SEGMENT;
 use sordino_ring::{Modulus, ResidueMatrix, StripMut, pack, unpack};
 
-use super::check_rows;
+use crate::error::check_count;
 use crate::{Ciphertexts, Context, Error, Scale, SeededCiphertexts};
 
 /// An operation that acts on each column by itself.
@@ -192,13 +192,13 @@ fn check(
                 weight_scale,
                 bias,
             } => {
-                check_rows("inputs of a linear layer", map.input_rows(), shape.rows)?;
-                check_rows("constants, one an output", map.output_rows(), bias.len())?;
+                check_count("inputs of a linear layer", map.input_rows(), shape.rows)?;
+                check_count("constants, one an output", map.output_rows(), bias.len())?;
                 shape.rows = map.output_rows();
                 scale = scale.times(*weight_scale)?;
             }
             ColumnOperation::Square { shift } => {
-                check_rows("shifts, one a ciphertext", shape.rows, shift.len())?;
+                check_count("shifts, one a ciphertext", shape.rows, shift.len())?;
                 if shape.components != 2 {
                     return Err(Error::Components {
                         what: "square",

@@ -16,6 +16,7 @@ mod vectors;
 pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
 pub use rotate::RotatedTerm;
 
+use crate::error::check_count;
 use crate::{Ciphertexts, Context, Error};
 
 impl Context {
@@ -41,7 +42,7 @@ impl Context {
     ) -> Result<(), Error> {
         self.check_parameters(what, a)?;
         self.check_parameters(what, b)?;
-        check_rows(what, a.len(), b.len())?;
+        check_count(what, a.len(), b.len())?;
         if a.level() != b.level() {
             return Err(Error::Level {
                 what,
@@ -57,17 +58,5 @@ impl Context {
             });
         }
         Ok(())
-    }
-}
-
-fn check_rows(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::Count {
-            what,
-            expected,
-            found,
-        })
     }
 }

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 use sordino_ring::{pack, unpack};
 
-use super::check_rows;
 use crate::ciphertexts::zero_matrix;
+use crate::error::check_count;
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error};
 
@@ -75,10 +75,28 @@ impl Context {
     /// # Errors
     /// [`Error::Components`] unless there are two, [`Error::Count`] if there is not one shift a ciphertext,
     /// [`Error::ParametersMismatch`].
-    pub fn square_shifted(&self, mut a: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
+    pub fn square_shifted(&self, a: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
         self.check_parameters("square", &a)?;
         check_two_components("square", &a)?;
-        check_rows("shifts, one a ciphertext", a.len(), shift.len())?;
+        check_count("shifts, one a ciphertext", a.len(), shift.len())?;
+        self.square_rows(a, |limb, row, [c0, c1, c2, _]| {
+            let modulus = self.modulus(limb);
+            let shift = modulus.from_i128(shift[row]);
+            self.backend()
+                .square_shifted_assign(modulus, c0, c1, shift, c2);
+        })
+    }
+
+    /// The squared scale and a third component, of ciphertexts with two; `square(limb, row, [c0, c1, c2, scratch])` replaces the
+    /// first two components of a polynomial and makes the third.
+    ///
+    /// # Errors
+    /// [`Error::Scale`].
+    pub(super) fn square_rows(
+        &self,
+        mut a: Ciphertexts,
+        square: impl Fn(usize, usize, [&mut [u64]; 4]) + Sync,
+    ) -> Result<Ciphertexts, Error> {
         a.scale = a.scale.times(a.scale.value())?;
         let (rows, limbs, n) = (a.len(), a.limbs(), self.ring_degree());
         a.parts.push(
@@ -87,24 +105,20 @@ impl Context {
                 .collect(),
         );
         for limb in 0..limbs {
-            let modulus = self.modulus(limb);
-            let width = modulus.byte_width();
+            let width = self.modulus(limb).byte_width();
             rows_of(a.parts.iter_mut().map(|component| &mut component[limb]))
                 .par_chunks_exact_mut(3)
                 .enumerate()
                 .for_each_init(
-                    || vec![0; 3 * n],
+                    || vec![0; 4 * n],
                     |scratch, (row, parts)| {
-                        let (c0, rest) = scratch.split_at_mut(n);
-                        let (c1, c2) = rest.split_at_mut(n);
+                        let [c0, c1, c2, spare] = quarters(scratch);
                         unpack(width, parts[0], c0);
                         unpack(width, parts[1], c1);
-                        let shift = modulus.from_i128(shift[row]);
-                        self.backend()
-                            .square_shifted_assign(modulus, c0, c1, shift, c2);
-                        pack(width, c0, parts[0]);
-                        pack(width, c1, parts[1]);
-                        pack(width, c2, parts[2]);
+                        square(limb, row, [&mut *c0, &mut *c1, &mut *c2, spare]);
+                        for (values, part) in [c0, c1, c2].into_iter().zip(parts) {
+                            pack(width, values, part);
+                        }
                     },
                 );
         }

@@ -129,9 +129,16 @@ impl<'a> RotatedSums<'a> {
             let [first, second] = &mut halves;
             self.sum(special, &centred, &mut digits, [first, second]);
             remainders = vec![0; 2 * outputs * n];
-            for (half, remainders) in halves.iter().zip(remainders.chunks_exact_mut(outputs * n)) {
-                self.center_rows(special, half, remainders);
-            }
+            remainders
+                .par_chunks_exact_mut(n)
+                .enumerate()
+                .for_each_init(
+                    || vec![0; n],
+                    |values, (place, remainders)| {
+                        let (half, row) = (&halves[place / outputs], place % outputs);
+                        self.center_row(special, half, row, values, remainders);
+                    },
+                );
         }
         let [first, second] = components else {
             unreachable!("two components were made");
@@ -172,26 +179,25 @@ impl<'a> RotatedSums<'a> {
                 || vec![0; n],
                 |values, (place, centred)| {
                     let (limb, input) = (place / inputs, self.switched[place % inputs]);
-                    self.a.parts[1][limb].unpack_row_into(input, values);
-                    self.context.table(limb).inverse(values);
-                    center_into(self.context.modulus(limb), values, centred);
+                    self.center_row(limb, &self.a.parts[1][limb], input, values, centred);
                 },
             );
         }
         centred
     }
 
-    /// The centred coefficients of the rows of a matrix.
-    fn center_rows(&self, limb: usize, matrix: &ResidueMatrix, centred: &mut [i64]) {
-        let n = self.context.ring_degree();
-        centred.par_chunks_exact_mut(n).enumerate().for_each_init(
-            || vec![0; n],
-            |values, (row, centred)| {
-                matrix.unpack_row_into(row, values);
-                self.context.table(limb).inverse(values);
-                center_into(self.context.modulus(limb), values, centred);
-            },
-        );
+    /// The centred coefficients of a row of a matrix; `values` is N residues of scratch.
+    fn center_row(
+        &self,
+        limb: usize,
+        matrix: &ResidueMatrix,
+        row: usize,
+        values: &mut [u64],
+        centred: &mut [i64],
+    ) {
+        matrix.unpack_row_into(row, values);
+        self.context.table(limb).inverse(values);
+        center_into(self.context.modulus(limb), values, centred);
     }
 
     /// All outputs modulo one modulus, times the special prime if there is a division to come.

@@ -1,12 +1,8 @@
 //! Sums and squares with encoded vectors.
 
-use rayon::prelude::*;
-use sordino_ring::{pack, unpack};
-
-use super::check_rows;
 use super::product::check_two_components;
-use crate::ciphertexts::zero_matrix;
-use crate::rows::{rows_of, update_rows_by};
+use crate::error::check_count;
+use crate::rows::update_rows_by;
 use crate::{Ciphertexts, Context, Error, Plaintexts};
 
 impl Context {
@@ -43,48 +39,22 @@ impl Context {
     /// [`Error::Components`] unless there are two, else as [`add_plaintexts`](Self::add_plaintexts).
     pub fn square_shifted_by(
         &self,
-        mut a: Ciphertexts,
+        a: Ciphertexts,
         shift: &Plaintexts,
     ) -> Result<Ciphertexts, Error> {
         check_two_components("square", &a)?;
         self.check_vectors("square", &a, shift)?;
-        a.scale = a.scale.times(a.scale.value())?;
-        let (rows, limbs, n) = (a.len(), a.limbs(), self.ring_degree());
-        a.parts.push(
-            (0..limbs)
-                .map(|limb| zero_matrix(self, rows, limb))
-                .collect(),
-        );
-        for limb in 0..limbs {
+        self.square_rows(a, |limb, row, [c0, c1, c2, sum]| {
             let (modulus, backend) = (self.modulus(limb), self.backend());
-            let width = modulus.byte_width();
-            let shift = shift.of_modulus(self, limb);
-            rows_of(a.parts.iter_mut().map(|component| &mut component[limb]))
-                .par_chunks_exact_mut(3)
-                .enumerate()
-                .for_each_init(
-                    || vec![0; 4 * n],
-                    |scratch, (row, parts)| {
-                        let (c0, rest) = scratch.split_at_mut(n);
-                        let (c1, rest) = rest.split_at_mut(n);
-                        let (sum, spare) = rest.split_at_mut(n);
-                        unpack(width, parts[0], c0);
-                        unpack(width, parts[1], c1);
-                        // (c0 (c0 + R), c1 (2 c0 + R), c1²).
-                        shift.unpack_row_into(row, sum);
-                        backend.add_assign(modulus, sum, c0);
-                        let product = |a: &[u64], b: &[u64], out: &mut [u64], to: &mut [u8]| {
-                            backend.multiply_into(modulus, a, b, out);
-                            pack(width, out, to);
-                        };
-                        product(c0, sum, spare, parts[0]);
-                        backend.add_assign(modulus, sum, c0);
-                        product(c1, sum, spare, parts[1]);
-                        product(c1, c1, spare, parts[2]);
-                    },
-                );
-        }
-        Ok(a)
+            // (c0 (c0 + R), c1 (2 c0 + R), c1²).
+            shift.of_modulus(self, limb).unpack_row_into(row, sum);
+            backend.add_assign(modulus, sum, c0);
+            backend.multiply_into(modulus, c1, c1, c2);
+            backend.add_assign(modulus, c0, sum);
+            backend.multiply_assign(modulus, c1, c0);
+            backend.sub_assign(modulus, c0, sum);
+            backend.multiply_assign(modulus, c0, sum);
+        })
     }
 
     /// Vectors of this context with enough limbs.
@@ -120,7 +90,7 @@ impl Context {
     ) -> Result<(), Error> {
         self.check_parameters(what, a)?;
         self.check_plaintexts(what, a, plaintexts)?;
-        check_rows(
+        check_count(
             "encoded vectors, one a ciphertext",
             a.len(),
             plaintexts.len(),

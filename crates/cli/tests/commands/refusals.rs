@@ -107,7 +107,7 @@ fn what_the_limits_do_not_allow() {
     };
     compile("--precision-bits 200").refused(4, &["128-bit security"]);
     compile("--memory 1K").refused(4, &["memory"]);
-    compile("--packing channel-wise --slots 16").refused(4, &["channel-wise"]);
+    compile("--packing channel-wise --block-images 3").refused(4, &["channel-wise"]);
     sordino(&folder, &format!("compile {model} --batch 0 --out plan")).refused(2, &["--batch"]);
     let server = copies("memory", &["server/server.plan", "server/request"]);
     if shared.join("keys/evaluation.key").exists() {

@@ -1,7 +1,6 @@
 //! A matrix by its diagonals: which rotations it takes, and what the plaintexts hold.
 
-use std::collections::BTreeSet;
-
+use serde::{Deserialize, Serialize};
 use sordino_graph::Term as FoldedTerm;
 
 use crate::{Error, SlotLayout, Term};
@@ -11,7 +10,8 @@ use crate::{Error, SlotLayout, Term};
 /// Direct: every position of an output's layout gets the whole sum of its element. Folded: the positions below the
 /// source's period that are equal modulo the output's period get a share each, and log2(source period / period)
 /// rotations add the shares up; what stands at a position then is repeated after every period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RotationSchedule {
     /// A rotation by d positions is d mod `step` by a hoisted rotation of the source, and the rest by a rotation of a sum.
     pub step: usize,
@@ -87,10 +87,10 @@ impl RotationSchedule {
     }
 }
 
-/// Which diagonals a step has: (term, input ciphertext, output ciphertext, distance).
+/// Which diagonals a step has: (term, input ciphertext, output ciphertext, distance), each once.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Distances {
-    pub seen: BTreeSet<(u32, u32, u32, u32)>,
+    pub seen: Vec<(u32, u32, u32, u32)>,
     /// That of the output.
     pub period: usize,
 }
@@ -176,25 +176,20 @@ pub(crate) fn distances_of(
     schedule: &RotationSchedule,
     slots: usize,
 ) -> Distances {
-    let mut seen = BTreeSet::new();
+    let mut seen = Vec::new();
     for (number, (term, source)) in terms.iter().zip(sources).enumerate() {
         // Seen or not, by output ciphertext, input ciphertext and distance: cheaper than a set for millions of weights.
-        let mut flags = vec![false; output.ciphertexts * source.ciphertexts * slots];
+        let mut flags = vec![false; pairs(source, output) * slots];
         term.for_each(&mut |to, from, _| {
             let spot = Spot::of(source, output, schedule, slots, from, to);
-            flags[(spot.output * source.ciphertexts + spot.input) * slots + spot.distance] = true;
+            flags[spot.index(source, slots)] = true;
         });
-        seen.extend(
-            flags
-                .iter()
-                .enumerate()
-                .filter(|(_, seen)| **seen)
-                .map(|(index, _)| {
-                    let (pair, distance) = (index / slots, index % slots);
-                    let (to, from) = (pair / source.ciphertexts, pair % source.ciphertexts);
-                    (number as u32, from as u32, to as u32, distance as u32)
-                }),
-        );
+        let diagonals = flags.iter().enumerate().filter(|(_, seen)| **seen);
+        seen.extend(diagonals.map(|(index, _)| {
+            let (pair, distance) = (index / slots, index % slots);
+            let (to, from) = (pair / source.ciphertexts, pair % source.ciphertexts);
+            (number as u32, from as u32, to as u32, distance as u32)
+        }));
     }
     Distances {
         seen,
@@ -202,7 +197,12 @@ pub(crate) fn distances_of(
     }
 }
 
-/// The diagonals of a linear step with weights as integers.
+/// Pairs of a ciphertext of the result and one of the source.
+pub(crate) fn pairs(source: &SlotLayout, output: &SlotLayout) -> usize {
+    output.ciphertexts * source.ciphertexts
+}
+
+/// The diagonals of a linear step with weights as integers, in the order in which the weights name them.
 ///
 /// # Shapes
 /// One source layout a term. Each diagonal has `slots` weights; they are repeated where the source repeats itself.
@@ -213,35 +213,23 @@ pub fn diagonals(
     schedule: &RotationSchedule,
     slots: usize,
 ) -> Vec<Diagonal> {
-    let distances = distances(terms, sources, output, schedule, slots);
-    let mut found: Vec<Diagonal> = distances
-        .seen
-        .iter()
-        .map(|&(term, input, output, distance)| Diagonal {
-            term: term as usize,
-            input: input as usize,
-            output: output as usize,
-            distance: distance as usize,
-            weights: vec![0.0; slots],
-        })
-        .collect();
-    let number: std::collections::HashMap<(u32, u32, u32, u32), usize> = distances
-        .seen
-        .iter()
-        .enumerate()
-        .map(|(index, &key)| (key, index))
-        .collect();
-    for (term_number, (term, source)) in terms.iter().zip(sources).enumerate() {
+    let mut found: Vec<Diagonal> = Vec::new();
+    for (number, (term, source)) in terms.iter().zip(sources).enumerate() {
+        let mut places: Vec<Option<u32>> = vec![None; pairs(source, output) * slots];
         term.for_each(&mut |to, from, weight| {
             let spot = Spot::of(source, output, schedule, slots, from, to);
-            let key = (
-                term_number as u32,
-                spot.input as u32,
-                spot.output as u32,
-                spot.distance as u32,
-            );
-            let weights = &mut found[number[&key]].weights;
+            let place = *places[spot.index(source, slots)].get_or_insert_with(|| {
+                found.push(Diagonal {
+                    term: number,
+                    input: spot.input,
+                    output: spot.output,
+                    distance: spot.distance,
+                    weights: vec![0.0; slots],
+                });
+                found.len() as u32 - 1
+            });
             // A direct product fills the output's own period; shares fill that of the source.
+            let weights = &mut found[place as usize].weights;
             for position in (spot.position..slots).step_by(spot.period) {
                 weights[position] += weight;
             }
@@ -261,6 +249,11 @@ struct Spot {
 }
 
 impl Spot {
+    /// The diagonal's place among all that there could be.
+    fn index(&self, source: &SlotLayout, slots: usize) -> usize {
+        (self.output * source.ciphertexts + self.input) * slots + self.distance
+    }
+
     fn of(
         source: &SlotLayout,
         output: &SlotLayout,

@@ -20,6 +20,7 @@ mod tests;
 mod wire;
 
 use serde::{Deserialize, Serialize};
+use sordino_ckks::KeySet;
 
 pub use diagonals::{Diagonal, RotationSchedule, diagonals};
 pub use layout::SlotLayout;
@@ -148,6 +149,18 @@ impl ChannelPlan {
             match (&step.operation, schedule) {
                 (Operation::Linear { terms, .. }, Some(schedule)) => {
                     schedule.check(index, layout, self.slots)?;
+                    let most = terms
+                        .iter()
+                        .map(|term| diagonals::pairs(&self.layouts[term.source()], layout))
+                        .max();
+                    if most.is_some_and(|pairs| pairs > MAX_DIAGONALS / self.slots) {
+                        let expected = format!("at most {}", MAX_DIAGONALS / self.slots);
+                        return wrong(
+                            format!("pairs of ciphertexts of step {index}"),
+                            &expected,
+                            format!("{most:?}"),
+                        );
+                    }
                     let longest = terms
                         .iter()
                         .map(|term| self.layouts[term.source()].period)
@@ -180,6 +193,8 @@ impl ChannelPlan {
 
 /// Weights fit 16 bits; more than this many bits beside them no scale holds.
 const MAX_PLAINTEXT_BITS: u32 = 40;
+/// Most diagonals that a step could have, whether or not it has them: tables have a place for each.
+const MAX_DIAGONALS: usize = 1 << 30;
 /// Fewest positions an image may have.
 pub(crate) const MIN_SLOTS: usize = 16;
 
@@ -198,20 +213,15 @@ impl ChannelLayout {
         check_slots("client", self.slots, ring_degree)?;
         self.input.check("client", features, self.slots)?;
         self.output.check("client", logits, self.slots)?;
-        let ascending = self.rotations.windows(2).all(|pair| pair[0] < pair[1]);
-        let in_range = self
-            .rotations
-            .iter()
-            .all(|&steps| steps > 0 && steps < ring_degree);
-        if ascending && in_range {
-            return Ok(());
-        }
-        Err(Error::malformed(
-            "client",
-            "rotations",
-            format!("ascending steps from 1 to {}", ring_degree - 1),
-            "others",
-        ))
+        Ok(self.key_set()?.check(ring_degree)?)
+    }
+
+    /// The switching keys that the server needs.
+    ///
+    /// # Errors
+    /// [`Error::Scheme`] for rotations that are no key set.
+    pub fn key_set(&self) -> Result<KeySet, Error> {
+        Ok(KeySet::new(true, self.rotations.clone())?)
     }
 }
 

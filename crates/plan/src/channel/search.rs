@@ -8,12 +8,14 @@ use super::counts::Counts;
 use super::geometry::{Geometry, lay_out, least_slots};
 use super::merge::without_sums;
 use super::noise::of_sketch;
-use crate::estimate::{Estimate, GadgetChoice, Limbs, key_bytes, relinearize_seconds};
+use crate::estimate::{
+    BASE_BYTES, Estimate, GadgetChoice, HEADER_BYTES, Limbs, key_bytes, relinearize_seconds,
+};
 use crate::network::{Network, NodeKind};
 use crate::precision::{Gains, QuickLook, meets};
 use crate::schedule::{Choice, Kind, Sketch};
 use crate::search::{target_bits, weight_networks};
-use crate::{CompileOptions, CostTable, Error, primes, weights};
+use crate::{CompileOptions, CostTable, Error, primes, schedule, weights};
 
 /// Plaintext bits that are tried.
 const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
@@ -21,6 +23,8 @@ const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
 const GRID: usize = 2;
 const GRID_BITS: u32 = 28;
 
+/// Candidates whose estimates differ by less cost the same.
+const SAME_COST: f64 = 1.001;
 /// After one candidate has missed the precision, only errors below this share of its own are looked at.
 const CLEARLY_LESS: f64 = 0.98;
 
@@ -31,8 +35,6 @@ pub(crate) struct ChannelWinner {
     pub folded: Folded,
     /// With the scales of the integer weights.
     pub network: Network,
-    /// The same with the plaintexts' factor in them.
-    pub scaled: Network,
     pub geometry: Geometry,
     pub choice: Choice,
     pub plaintext_bits: u32,
@@ -41,6 +43,19 @@ pub(crate) struct ChannelWinner {
     pub estimate: Estimate,
     /// For each node the sum over the positions of the mean squared value.
     pub energies: Vec<f64>,
+}
+
+/// A candidate that meets every constraint; the best one so far.
+struct Candidate {
+    seconds: f64,
+    rms_noise: f64,
+    /// Which of the geometries.
+    geometry: usize,
+    choice: Choice,
+    plaintext_bits: u32,
+    gadget: GadgetChoice,
+    blocks: usize,
+    sizes: Sizes,
 }
 
 /// Finds the cheapest channel-wise plan.
@@ -57,141 +72,188 @@ pub(crate) fn search(
     let network = weight_networks(&Network::new(&folded, &calibration)?, options)
         .pop()
         .expect("there is always the network of the finest weights");
-    let degrees: Vec<usize> = match options.ring_degree {
-        Some(degree) => vec![degree],
-        None => vec![1 << 12, 1 << 13, 1 << 14, 1 << 15],
-    };
-    let most = degrees.iter().copied().max().unwrap_or(0);
-    let geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.max(1).ilog2())
-        .map(|log| 1 << log)
-        .filter(|slots| options.slots.is_none_or(|fixed| fixed == *slots))
-        .filter_map(|slots| lay_out(graph, &folded, slots))
+    let degrees = options.ring_degrees();
+    let most = degrees.iter().copied().max().unwrap_or(1);
+    let geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.ilog2())
+        .filter_map(|log| lay_out(graph, &folded, 1 << log))
         .collect();
+    let sum = |squares: &[f32]| squares.iter().map(|&square| f64::from(square)).sum();
     let mean_squares: Vec<f64> = calibration
         .folded
         .iter()
-        .map(|node| {
-            node.mean_square
-                .iter()
-                .map(|&square| f64::from(square))
-                .sum()
-        })
+        .map(|node| sum(&node.mean_square))
         .collect();
-    let gains: Vec<Gains<'_>> = network.nodes.iter().map(|n| &n.gains[..]).collect();
     let bits = target_bits(&network, options);
-    let logits = network.nodes.last().map_or(1, |n| n.elements);
-    let samples = (options.batch * logits) as f64;
+    let samples = (options.batch * network.nodes.last().map_or(1, |n| n.elements)) as f64;
     let target = (-bits).exp2();
-    let quick_look = QuickLook::new(samples, target);
-
-    let mut best: Option<(f64, ChannelWinner)> = None;
-    let mut closest: Option<(f64, usize)> = None;
-    // Smallest rms error that turned out to miss the precision: the full prediction is slow.
-    let mut failed = f64::INFINITY;
+    let mut search = Search {
+        options,
+        energies: geometries
+            .iter()
+            .map(|geometry| energies(&mean_squares, geometry))
+            .collect(),
+        geometries: &geometries,
+        gains: network.nodes.iter().map(|n| &n.gains[..]).collect(),
+        samples,
+        target,
+        quick_look: QuickLook::new(samples, target),
+        best: None,
+        closest: None,
+        failed: f64::INFINITY,
+    };
     for &degree in &degrees {
-        let Some(bound) = largest_log2_qp(degree) else {
-            continue;
-        };
         for plaintext_bits in PLAINTEXT_BITS {
             let scaled = scale_weights(&network, plaintext_bits);
             for choice in choices(&network, degree) {
-                let sketch = Sketch::draw(&scaled, &choice, None);
-                let Some(limbs) = Limbs::ideal(&sketch, degree) else {
-                    continue;
-                };
-                let Some(left) = bound.checked_sub(limbs.log2_q()) else {
-                    continue;
-                };
-                let Some(special_bits) = primes::special_bits(left, &limbs.bits, degree) else {
-                    continue;
-                };
-                let gadget = GadgetChoice {
-                    gadget: Gadget::SpecialPrime,
-                    special_bits,
-                };
-                for geometry in geometries.iter().filter(|g| g.slots <= degree) {
-                    let blocks = options.batch.div_ceil(degree / geometry.slots);
-                    let seconds = blocks as f64
-                        * block_seconds(
-                            &scaled,
-                            geometry,
-                            &options.cost,
-                            &choice,
-                            &sketch,
-                            &limbs,
-                            gadget,
-                        );
-                    let improves = |least: f64, rms: f64, found: &ChannelWinner| {
-                        seconds < least * 0.999
-                            || (seconds < least * 1.001 && rms < found.estimate.rms_noise)
-                    };
-                    if best
-                        .as_ref()
-                        .is_some_and(|(least, _)| seconds > least * 1.001)
-                    {
-                        continue;
-                    }
-                    let energies = energies(&mean_squares, geometry);
-                    let noise = of_sketch(
-                        &scaled, geometry, &choice, &sketch, gadget, &limbs, &energies,
-                    );
-                    let (may_meet, rms) = quick_look.may_meet(&noise, &gains);
-                    if closest.is_none_or(|(least, _)| rms < least) {
-                        closest = Some((rms, degree));
-                    }
-                    let better = best
-                        .as_ref()
-                        .is_none_or(|(least, found)| improves(*least, rms, found));
-                    if !may_meet || !better || rms > CLEARLY_LESS * failed {
-                        continue;
-                    }
-                    if !meets(&noise, &gains, samples, target) {
-                        failed = rms;
-                        continue;
-                    }
-                    let rotations: usize = geometry
-                        .counts
-                        .iter()
-                        .flatten()
-                        .map(Counts::rotations)
-                        .sum();
-                    let (upload, key, reply, memory) = sizes(
-                        &scaled, geometry, degree, &sketch, &limbs, gadget, blocks, rotations,
-                    );
-                    if options.memory_bytes.is_some_and(|limit| memory > limit) {
-                        continue;
-                    }
-                    let estimate = Estimate {
-                        evaluate_seconds: seconds,
-                        memory_bytes: memory,
-                        upload_bytes: upload,
-                        key_bytes: key,
-                        reply_bytes: reply,
-                        // As predicted once there are primes.
-                        precision_bits: bits,
-                        rms_noise: rms,
-                        rms_weight_rounding: weights::rounding_error(&network),
-                    };
-                    let winner = ChannelWinner {
-                        folded: Folded { nodes: vec![] },
-                        network: network.clone(),
-                        scaled: scaled.clone(),
-                        geometry: geometry.clone(),
-                        choice: choice.clone(),
-                        plaintext_bits,
-                        gadget,
-                        blocks,
-                        estimate,
-                        energies,
-                    };
-                    best = Some((seconds, winner));
-                }
+                search.draw(&scaled, plaintext_bits, &choice);
             }
         }
     }
-    match best {
-        Some((_, winner)) => Ok(ChannelWinner { folded, ..winner }),
-        None => Err(impossible(closest, bits, options)),
+    let Search {
+        best,
+        closest,
+        mut energies,
+        ..
+    } = search;
+    let best = best.ok_or_else(|| impossible(closest, bits, options))?;
+    Ok(ChannelWinner {
+        estimate: Estimate {
+            evaluate_seconds: best.seconds,
+            memory_bytes: best.sizes.memory,
+            upload_bytes: best.sizes.upload,
+            key_bytes: best.sizes.key,
+            reply_bytes: best.sizes.reply,
+            // As predicted once there are primes.
+            precision_bits: bits,
+            rms_noise: best.rms_noise,
+            rms_weight_rounding: weights::rounding_error(&network),
+        },
+        energies: energies.swap_remove(best.geometry),
+        geometry: geometries[best.geometry].clone(),
+        choice: best.choice,
+        plaintext_bits: best.plaintext_bits,
+        gadget: best.gadget,
+        blocks: best.blocks,
+        folded,
+        network,
+    })
+}
+
+struct Search<'a> {
+    options: &'a CompileOptions,
+    geometries: &'a [Geometry],
+    /// For each geometry: see [`ChannelWinner::energies`].
+    energies: Vec<Vec<f64>>,
+    gains: Vec<Gains<'a>>,
+    /// Logits of a batch.
+    samples: f64,
+    /// Largest tolerated error of a logit.
+    target: f64,
+    quick_look: QuickLook,
+    best: Option<Candidate>,
+    /// The smallest rms error, and the ring degree that it takes.
+    closest: Option<(f64, usize)>,
+    /// Smallest rms error that turned out to miss the precision: the full prediction is slow.
+    failed: f64,
+}
+
+impl Search<'_> {
+    /// Looks at a choice with every geometry, if it is within the security bound.
+    fn draw(&mut self, scaled: &Network, plaintext_bits: u32, choice: &Choice) {
+        let degree = choice.ring_degree;
+        let sketch = Sketch::draw(scaled, choice, None);
+        let Some(limbs) = Limbs::ideal(&sketch, degree) else {
+            return;
+        };
+        let left = largest_log2_qp(degree).and_then(|bound| bound.checked_sub(limbs.log2_q()));
+        let special_bits = left.and_then(|left| primes::special_bits(left, &limbs.bits, degree));
+        let Some(special_bits) = special_bits else {
+            return;
+        };
+        let gadget = GadgetChoice {
+            gadget: Gadget::SpecialPrime,
+            special_bits,
+        };
+        for geometry in 0..self.geometries.len() {
+            self.consider(
+                scaled,
+                plaintext_bits,
+                choice,
+                &sketch,
+                &limbs,
+                gadget,
+                geometry,
+            );
+        }
+    }
+
+    /// Keeps a candidate that is better than the best so far and meets every constraint.
+    #[expect(clippy::too_many_arguments, reason = "what a candidate is made of")]
+    fn consider(
+        &mut self,
+        scaled: &Network,
+        plaintext_bits: u32,
+        choice: &Choice,
+        sketch: &Sketch,
+        limbs: &Limbs,
+        gadget: GadgetChoice,
+        number: usize,
+    ) {
+        let (geometry, degree) = (&self.geometries[number], choice.ring_degree);
+        let asked = self.options.block_images;
+        if geometry.slots > degree || asked.is_some_and(|images| images * geometry.slots != degree)
+        {
+            return;
+        }
+        let blocks = self.options.batch.div_ceil(degree / geometry.slots);
+        let seconds = blocks as f64
+            * block_seconds(geometry, &self.options.cost, degree, sketch, limbs, gadget);
+        let slower = |best: &Candidate| seconds > best.seconds * SAME_COST;
+        if self.best.as_ref().is_some_and(slower) {
+            return;
+        }
+        let energies = &self.energies[number];
+        let noise = of_sketch(scaled, geometry, choice, sketch, gadget, limbs, energies);
+        let (may_meet, rms_noise) = self.quick_look.may_meet(&noise, &self.gains);
+        if self.closest.is_none_or(|(least, _)| rms_noise < least) {
+            self.closest = Some((rms_noise, degree));
+        }
+        let better =
+            |best: &Candidate| seconds * SAME_COST < best.seconds || rms_noise < best.rms_noise;
+        if !may_meet
+            || !self.best.as_ref().is_none_or(better)
+            || rms_noise > CLEARLY_LESS * self.failed
+        {
+            return;
+        }
+        if !meets(&noise, &self.gains, self.samples, self.target) {
+            self.failed = rms_noise;
+            return;
+        }
+        let rotations = geometry
+            .counts
+            .iter()
+            .flatten()
+            .map(Counts::rotations)
+            .sum();
+        let sizes = Sizes::new(geometry, degree, sketch, limbs, gadget, blocks, rotations);
+        if self
+            .options
+            .memory_bytes
+            .is_some_and(|limit| sizes.memory > limit)
+        {
+            return;
+        }
+        self.best = Some(Candidate {
+            seconds,
+            rms_noise,
+            geometry: number,
+            choice: choice.clone(),
+            plaintext_bits,
+            gadget,
+            blocks,
+            sizes,
+        });
     }
 }
 
@@ -215,7 +277,8 @@ fn impossible(closest: Option<(f64, usize)>, bits: f64, options: &CompileOptions
     }
 }
 
-fn scale_weights(network: &Network, plaintext_bits: u32) -> Network {
+/// The network with the plaintexts' factor in the scales of its weights.
+pub(crate) fn scale_weights(network: &Network, plaintext_bits: u32) -> Network {
     let mut scaled = network.clone();
     let factor = f64::from(plaintext_bits).exp2();
     for node in scaled
@@ -261,19 +324,17 @@ pub(crate) fn energies(mean_squares: &[f64], geometry: &Geometry) -> Vec<f64> {
 
 /// Seconds for one block.
 fn block_seconds(
-    network: &Network,
     geometry: &Geometry,
     cost: &CostTable,
-    choice: &Choice,
+    degree: usize,
     sketch: &Sketch,
     limbs: &Limbs,
     gadget: GadgetChoice,
 ) -> f64 {
-    let degree = choice.ring_degree;
     let n = degree as f64;
     let ntt = cost.ntt_seconds(degree);
     let pointwise = n * cost.pointwise_ns * 1e-9;
-    let of = |op: &crate::schedule::Operation| {
+    let of = |op: &schedule::Operation| {
         let ciphertexts = geometry.layouts[op.node].ciphertexts as f64;
         let left = limbs.left[op.dropped] as f64;
         // With the special prime.
@@ -309,48 +370,55 @@ fn block_seconds(
             }
         }
     };
-    debug_assert_eq!(network.nodes.len(), geometry.layouts.len());
     sketch.operations.iter().map(of).sum()
 }
 
-/// Upload, key, reply and peak memory of `blocks` blocks with so many Galois keys.
-#[expect(clippy::too_many_arguments, reason = "what a candidate is made of")]
-pub(crate) fn sizes(
-    network: &Network,
-    geometry: &Geometry,
-    degree: usize,
-    sketch: &Sketch,
-    limbs: &Limbs,
-    gadget: GadgetChoice,
-    blocks: usize,
-    rotations: usize,
-) -> (u64, u64, u64, u64) {
-    const HEADER_BYTES: u64 = 2048;
-    let bytes = |op: &crate::schedule::Operation| {
-        (geometry.layouts[op.node].ciphertexts * op.components * degree * limbs.bytes(op.dropped))
-            as u64
-    };
-    let last = &sketch.operations[sketch.operations.len() - 1];
-    debug_assert_eq!(last.node + 1, network.nodes.len());
-    let upload = blocks as u64 * bytes(&sketch.operations[0]) / 2 + HEADER_BYTES;
-    let reply = blocks as u64 * bytes(last) + HEADER_BYTES;
-    let keys = rotations as u64 + 1;
-    let key = keys * key_bytes(limbs, gadget, degree) + HEADER_BYTES;
-    let special = u64::from(gadget.special_bits).div_ceil(8);
-    let plaintexts: u64 = sketch
-        .operations
-        .iter()
-        .filter(|op| op.kind == Kind::Linear)
-        .filter_map(|op| Some((op, geometry.counts[op.node]?)))
-        .map(|(op, counts)| {
-            counts.products as u64 * degree as u64 * (limbs.bytes(op.dropped) as u64 + special)
-        })
-        .sum();
-    let values = 3 * sketch.operations.iter().map(bytes).max().unwrap_or(0);
-    (
-        upload,
-        key,
-        reply,
-        upload + reply + 2 * key + plaintexts + values + (64 << 20),
-    )
+/// Bytes of a plan's files and of evaluation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub upload: u64,
+    pub key: u64,
+    pub reply: u64,
+    /// Peak of the evaluator.
+    pub memory: u64,
+}
+
+impl Sizes {
+    /// Of `blocks` blocks with so many Galois keys.
+    pub(crate) fn new(
+        geometry: &Geometry,
+        degree: usize,
+        sketch: &Sketch,
+        limbs: &Limbs,
+        gadget: GadgetChoice,
+        blocks: usize,
+        rotations: usize,
+    ) -> Self {
+        let bytes = |op: &schedule::Operation| {
+            let ciphertexts = geometry.layouts[op.node].ciphertexts;
+            (ciphertexts * op.components * degree * limbs.bytes(op.dropped)) as u64
+        };
+        let last = &sketch.operations[sketch.operations.len() - 1];
+        let upload = blocks as u64 * bytes(&sketch.operations[0]) / 2 + HEADER_BYTES;
+        let reply = blocks as u64 * bytes(last) + HEADER_BYTES;
+        let key = (rotations as u64 + 1) * key_bytes(limbs, gadget, degree) + HEADER_BYTES;
+        let special = u64::from(gadget.special_bits).div_ceil(8);
+        let plaintexts: u64 = sketch
+            .operations
+            .iter()
+            .filter(|op| op.kind == Kind::Linear)
+            .filter_map(|op| Some((op, geometry.counts[op.node]?)))
+            .map(|(op, counts)| {
+                let residues = (counts.products * degree) as u64;
+                residues * (limbs.bytes(op.dropped) as u64 + special)
+            })
+            .sum();
+        let values = 3 * sketch.operations.iter().map(bytes).max().unwrap_or(0);
+        Self {
+            upload,
+            key,
+            reply,
+            memory: upload + reply + 2 * key + plaintexts + values + BASE_BYTES,
+        }
+    }
 }

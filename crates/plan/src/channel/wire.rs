@@ -13,7 +13,7 @@ pub(crate) struct ChannelRecord {
     pub slots: usize,
     pub plaintext_bits: u32,
     pub layouts: Vec<LayoutRecord>,
-    pub schedules: Vec<Option<ScheduleRecord>>,
+    pub schedules: Vec<Option<RotationSchedule>>,
 }
 
 /// A layout without its positions.
@@ -24,32 +24,17 @@ pub(crate) struct LayoutRecord {
     pub period: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ScheduleRecord {
-    pub step: usize,
-    pub folded_from: usize,
-}
-
 impl ChannelRecord {
     pub(crate) fn of(plan: &ChannelPlan) -> Self {
         let layout = |layout: &SlotLayout| LayoutRecord {
             ciphertexts: layout.ciphertexts,
             period: layout.period,
         };
-        let schedule = |s: &RotationSchedule| ScheduleRecord {
-            step: s.step,
-            folded_from: s.folded_from,
-        };
         Self {
             slots: plan.slots,
             plaintext_bits: plan.plaintext_bits,
             layouts: plan.layouts.iter().map(layout).collect(),
-            schedules: plan
-                .schedules
-                .iter()
-                .map(|s| s.as_ref().map(schedule))
-                .collect(),
+            schedules: plan.schedules.clone(),
         }
     }
 }
@@ -86,15 +71,6 @@ pub(crate) fn decode(
         slots: record.slots,
         plaintext_bits: record.plaintext_bits,
         layouts: layouts.collect::<Result<_, Error>>()?,
-        schedules: record
-            .schedules
-            .iter()
-            .map(|s| {
-                s.as_ref().map(|s| RotationSchedule {
-                    step: s.step,
-                    folded_from: s.folded_from,
-                })
-            })
-            .collect(),
+        schedules: record.schedules.clone(),
     })
 }

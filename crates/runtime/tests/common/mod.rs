@@ -69,6 +69,13 @@ pub(crate) fn batch_norm(random: &mut Random, channels: usize) -> Op {
     }
 }
 
+fn halve() -> Op {
+    Op::AveragePool {
+        kernel: [2; 2],
+        stride: [2; 2],
+    }
+}
+
 /// One hidden layer: no rescale, no key.
 pub(crate) fn mlp() -> Graph {
     let mut r = Random::new(1);
@@ -93,14 +100,7 @@ pub(crate) fn convolutional() -> Graph {
         quadratic(&mut r, Granularity::Element, 4 * 64),
         &[x],
     );
-    let x = g.push(
-        "pool",
-        Op::AveragePool {
-            kernel: [2; 2],
-            stride: [2; 2],
-        },
-        &[x],
-    );
+    let x = g.push("pool", halve(), &[x]);
     let x = g.push("flatten", Op::Flatten, &[x]);
     let x = g.push("dense", dense(&mut r, 64, 12), &[x]);
     let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 12), &[x]);
@@ -173,14 +173,7 @@ pub(crate) fn strided() -> Graph {
     let x = g.push("act1", quadratic(&mut r, Granularity::Element, 256), &[x]);
     let x = g.push("conv2", conv(&mut r, 4, 12, 2), &[x]);
     let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 12), &[x]);
-    let x = g.push(
-        "pool",
-        Op::AveragePool {
-            kernel: [2; 2],
-            stride: [2; 2],
-        },
-        &[x],
-    );
+    let x = g.push("pool", halve(), &[x]);
     let x = g.push("flatten", Op::Flatten, &[x]);
     g.push("logits", dense(&mut r, 48, 6), &[x]);
     g.finish().unwrap()

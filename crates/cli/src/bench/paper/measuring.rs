@@ -8,9 +8,9 @@ use sordino::{MeasureOptions, measure};
 use sordino_server::command::GlobalArgs;
 use sordino_server::terminal::Bar;
 
+use super::Settings;
 use super::state::{Finished, State};
-use super::subject::Subject;
-use super::{Settings, usage};
+use super::subject::{Subject, activation};
 use crate::bench::apart::set_apart;
 use crate::output::Output;
 
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         set_apart(&mut measurement, &options)?;
         let mut record = measurement.record;
         record.network.clone_from(&subject.network);
-        record.activation = Some(subject.activation(model));
+        record.activation = Some(activation(model));
         record.accuracy_teacher = model.training["teacher"]["test_accuracy"].as_f64();
         let finished = Finished {
             record,
@@ -178,34 +178,13 @@ pub(super) fn plan_for(model: &Model, packing: Packing, batch: usize) -> anyhow:
     )?)
 }
 
-/// The channel-wise plan with one image a ciphertext that has the shortest estimate.
+/// The channel-wise plan with one image a ciphertext.
 pub(super) fn one_image_plan(model: &Model, batch: usize) -> anyhow::Result<Plan> {
-    let mut best: Option<Plan> = None;
-    for log in 12..=15 {
-        let options = CompileOptions {
-            ring_degree: Some(1 << log),
-            slots: Some(1 << log),
-            ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
-        };
-        let plan = match compile(model, &options) {
-            Ok(plan) => plan,
-            Err(sordino::plan::Error::Impossible { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let seconds = |plan: &Plan| plan.server.estimate().evaluate_seconds;
-        if best
-            .as_ref()
-            .is_none_or(|best| seconds(&plan) < seconds(best))
-        {
-            best = Some(plan);
-        }
-    }
-    best.ok_or_else(|| {
-        usage(format!(
-            "{}: no channel-wise plan holds one image a ciphertext: leave it out of --networks",
-            model.name
-        ))
-    })
+    let options = CompileOptions {
+        block_images: Some(1),
+        ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
+    };
+    Ok(compile(model, &options)?)
 }
 
 #[cfg(test)]

@@ -99,7 +99,11 @@ fn verdict(records: &[Record]) -> Verdict {
             )
         })
         .collect();
-    let rule = "at least 99.9 % of the classes must be those of the clear integer engine and 99.5 % those of the float network";
+    let rule = format!(
+        "at least {} of the classes must be those of the clear integer engine and {} those of the float network",
+        Unit::Share.text(LEAST_AGREEMENT),
+        Unit::Share.text(LEAST_AGREEMENT_FLOAT)
+    );
     Verdict {
         passed: others.is_empty(),
         text: if others.is_empty() {

@@ -38,14 +38,6 @@ impl Subject {
         self.channel.as_ref().unwrap_or(&self.element)
     }
 
-    /// Granularity of a network's quadratics.
-    pub(super) fn activation(&self, model: &Model) -> String {
-        match model.training["config"]["activation"].as_str() {
-            Some(activation) => activation.to_owned(),
-            None => "element".to_owned(),
-        }
-    }
-
     /// How many images there are: test images, then training images.
     pub(super) fn available(&self) -> usize {
         self.set.test.len() + self.set.train.len()
@@ -59,6 +51,14 @@ impl Subject {
             images.append(self.set.train.split_at(count - images.len()).0)?;
         }
         Ok(prepare(&images, &model.preprocess, None)?)
+    }
+}
+
+/// Granularity of a network's quadratics.
+pub(super) fn activation(model: &Model) -> String {
+    match model.training["config"]["activation"].as_str() {
+        Some(activation) => activation.to_owned(),
+        None => "element".to_owned(),
     }
 }
 
