@@ -1,5 +1,6 @@
 //! Feature maps of ciphertexts.
 
+use rayon::prelude::*;
 use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 
@@ -187,35 +188,68 @@ impl Ciphertexts {
     /// # Errors
     /// [`Error::Count`] if an index is out of range or there are none.
     pub fn select(&self, rows: &[usize]) -> Result<Self, Error> {
-        if rows.is_empty() {
+        let rows: Vec<_> = rows.iter().map(|&row| (self, row)).collect();
+        Self::gather(&rows, self.limbs())
+    }
+
+    /// A copy of the first `limbs` limbs of ciphertexts from several feature maps, at the scale of the first.
+    ///
+    /// # Errors
+    /// [`Error::Count`] if there are none, an index is out of range, or a feature map has fewer limbs or another number of
+    /// components; [`Error::ParametersMismatch`].
+    pub fn gather(rows: &[(&Self, usize)], limbs: usize) -> Result<Self, Error> {
+        let Some(&(first, _)) = rows.first() else {
             return Err(Error::Count {
                 what: "ciphertexts to select (at least 1)",
                 expected: 1,
                 found: 0,
             });
-        }
-        if let Some(&row) = rows.iter().find(|&&row| row >= self.len()) {
-            return Err(Error::Count {
-                what: "index of a ciphertext to select (below the number there are)",
-                expected: self.len(),
-                found: row,
-            });
-        }
-        let select = |matrix: &ResidueMatrix| {
-            let mut selected = ResidueMatrix::zeros(rows.len(), matrix.columns(), matrix.width());
-            for (to, &from) in rows.iter().enumerate() {
-                selected.row_mut(to).copy_from_slice(matrix.row(from));
+        };
+        for &(map, row) in rows {
+            if row >= map.len() {
+                return Err(Error::Count {
+                    what: "index of a ciphertext to select (below the number there are)",
+                    expected: map.len(),
+                    found: row,
+                });
             }
-            selected
+            if limbs == 0 || limbs > map.limbs() {
+                return Err(Error::Count {
+                    what: "limbs to select (at least 1, at most those that there are)",
+                    expected: map.limbs(),
+                    found: limbs,
+                });
+            }
+            check_count(
+                "components of ciphertexts to select",
+                first.components(),
+                map.components(),
+            )?;
+            if map.parameters != first.parameters {
+                return Err(Error::ParametersMismatch {
+                    what: "ciphertexts to select",
+                    expected: first.parameters,
+                    found: map.parameters,
+                });
+            }
+        }
+        let gather = |component: usize, limb: usize| {
+            let shape = &first.parts[component][limb];
+            let mut gathered = ResidueMatrix::zeros(rows.len(), shape.columns(), shape.width());
+            gathered
+                .rows_mut()
+                .zip(rows)
+                .for_each(|(target, &(map, row))| {
+                    target.copy_from_slice(map.parts[component][limb].row(row));
+                });
+            gathered
         };
         Ok(Self {
-            parameters: self.parameters,
-            parts: self
-                .parts
-                .iter()
-                .map(|component| component.iter().map(select).collect())
+            parameters: first.parameters,
+            parts: (0..first.components())
+                .map(|component| (0..limbs).map(|limb| gather(component, limb)).collect())
                 .collect(),
-            scale: self.scale,
+            scale: first.scale,
         })
     }
 }

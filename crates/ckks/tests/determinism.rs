@@ -126,8 +126,10 @@ fn columns(
     };
     let square = ColumnOperation::Square { shift: constants };
     let run = |operations: &[ColumnOperation<'_>]| {
-        let source = ColumnSource::Expanded(a);
-        context.apply_columns(source, limbs, operations).unwrap()
+        let rows: Vec<_> = (0..a.len() as u32).map(|row| (a, row)).collect();
+        context
+            .apply_columns(ColumnSource::Rows(&rows), limbs, operations)
+            .unwrap()
     };
     let long = run(&[layer, layer, square, layer]);
     assert_eq!(long.nanoseconds.len(), 5);
@@ -153,10 +155,45 @@ fn column_operations_expand_seeds_and_refuse_what_does_not_fit() {
     let scale = Scale::new(8.0).unwrap();
     let fresh = SeededCiphertexts::from_parts(&context, [9; 32], 5, parts, scale).unwrap();
     let square = ColumnOperation::Square { shift: &[1; 6] };
-    let source = ColumnSource::Seeded(&fresh);
+    let source = ColumnSource::Seeded {
+        map: &fresh,
+        rows: &[0, 1, 2, 3, 4, 5],
+    };
     let run = context.apply_columns(source, 2, &[square]).unwrap();
     let expanded = fresh.clone().expand(&context).unwrap();
-    assert!(run.ciphertexts == context.square_shifted(expanded, &[1; 6]).unwrap());
+    let squares = context.square_shifted(expanded.clone(), &[1; 6]).unwrap();
+    assert!(run.ciphertexts == squares);
+
+    // Some of them, in another order, from the seed and from two feature maps.
+    let pair = ColumnOperation::Square { shift: &[1; 3] };
+    let some = ColumnSource::Seeded {
+        map: &fresh,
+        rows: &[4, 2, 3],
+    };
+    let expected = squares.select(&[4, 2, 3]).unwrap();
+    let low = context.drop_limbs(expanded.clone(), 1).unwrap();
+    let rows = [(&low, 4), (&expanded, 2), (&low, 3)];
+    let other = context.apply_columns(some, 2, &[pair]).unwrap();
+    assert!(other.ciphertexts == expected);
+    let other = context
+        .apply_columns(ColumnSource::Rows(&rows), 1, &[pair])
+        .unwrap();
+    assert!(other.ciphertexts == context.drop_limbs(expected, 1).unwrap());
+    let rows = rows.map(|(map, row)| (map, row as usize));
+    let gathered = Ciphertexts::gather(&rows, 1).unwrap();
+    assert!(gathered == low.select(&[4, 2, 3]).unwrap());
+    assert!(Ciphertexts::gather(&rows, 2).is_err());
+    let rows = [(&low, 6)];
+    for bad in [
+        ColumnSource::Rows(&rows),
+        ColumnSource::Rows(&[]),
+        ColumnSource::Seeded {
+            map: &fresh,
+            rows: &[0, 1, 6],
+        },
+    ] {
+        assert!(context.apply_columns(bad, 1, &[pair]).is_err());
+    }
 
     let short = ColumnOperation::Square { shift: &[1; 5] };
     for (limbs, operations) in [

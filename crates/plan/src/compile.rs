@@ -15,8 +15,8 @@ use crate::primes::{self, Chain};
 use crate::schedule::{Choice, Sketch};
 use crate::search::{Winner, search};
 use crate::{
-    ClientPlan, CompileOptions, Error, Estimate, InputLayout, OutputLayout, Packing, ServerPlan,
-    Step, integers, noise, parts, weights, wire,
+    ClientPlan, CompileOptions, Error, Estimate, InputLayout, OutputLayout, Packing, Schedule,
+    ServerPlan, Step, integers, noise, parts, units, weights, wire,
 };
 
 /// Both halves of a compiled plan.
@@ -40,7 +40,7 @@ enum Found {
 ///
 /// # Errors
 /// [`Error::MissingRanges`] for a model without calibration, [`Error::Impossible`] when nothing meets the
-/// constraints, [`Error::Graph`] for a network that cannot be folded (ReLU), [`Error::Overflow`] for values that no
+/// constraints, [`Error::Memory`] where feature maps do not fit the memory even in the smallest pieces, [`Error::Graph`] for a network that cannot be folded (ReLU), [`Error::Overflow`] for values that no
 /// scale could hold.
 pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     if options.batch == 0 || options.batch > MAX_BATCH {
@@ -215,9 +215,12 @@ fn realize(
     }
     let steps = integers::steps(network, folded, quantized, sketch, chain, limbs, 1.0)?;
     set_precision(&mut estimate, network, &noise, options);
-    let (upload, key, reply, memory) = sizes(network, &choice, sketch, limbs, gadget, blocks);
+    let (upload, key, reply) = sizes(network, &choice, sketch, limbs, gadget, blocks);
     (estimate.upload_bytes, estimate.key_bytes) = (upload, key);
-    (estimate.reply_bytes, estimate.memory_bytes) = (reply, memory);
+    estimate.reply_bytes = reply;
+    let beside = units::beside_bytes(&steps, &estimate, blocks);
+    let schedule = Schedule::new(&steps, &drawn.parameters, beside, options.memory_bytes)?;
+    estimate.memory_bytes = schedule.memory_bytes();
     let mut record = record(model, options, drawn.parameters, blocks, estimate, &steps)?;
     record.alternatives = alternatives;
     Ok((record, steps))

@@ -58,6 +58,17 @@ pub enum Error {
         /// Bits available.
         limit_bits: u32,
     },
+    /// The plan cannot be evaluated in so little memory.
+    #[error(
+        "evaluating needs {:.2} GiB of memory even in the smallest pieces and may use {:.2} GiB: give more with --memory, or compile for a smaller --batch",
+        gibibytes(*.needed), gibibytes(*.limit)
+    )]
+    Memory {
+        /// Bytes allowed.
+        limit: u64,
+        /// Bytes that the schedule with the smallest peak needs.
+        needed: u64,
+    },
     /// A plan file holds something a plan cannot hold.
     #[error(
         "{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again"
@@ -97,6 +108,10 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+}
+
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 impl Error {

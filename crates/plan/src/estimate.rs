@@ -15,7 +15,7 @@ use crate::schedule::{Choice, Kind, Sketch};
 pub struct Estimate {
     /// Evaluation of one whole batch, all threads of the machine of the cost table.
     pub evaluate_seconds: f64,
-    /// Peak memory of the evaluator.
+    /// Peak memory of the evaluator, within the limit that the plan was compiled for.
     pub memory_bytes: u64,
     /// Request file.
     pub upload_bytes: u64,
@@ -206,7 +206,7 @@ pub(crate) const HEADER_BYTES: u64 = 2048;
 /// Memory of an evaluator beside what its plan asks for, roughly.
 pub(crate) const BASE_BYTES: u64 = 64 << 20;
 
-/// Upload, key, reply and peak memory of a batch of `blocks` blocks.
+/// Upload, key and reply of a batch of `blocks` blocks.
 pub(crate) fn sizes(
     network: &Network,
     choice: &Choice,
@@ -214,7 +214,7 @@ pub(crate) fn sizes(
     limbs: &Limbs,
     gadget: Option<GadgetChoice>,
     blocks: usize,
-) -> (u64, u64, u64, u64) {
+) -> (u64, u64, u64) {
     let n = choice.ring_degree;
     let bytes_of = |op: &crate::schedule::Operation| {
         limbs.value_bytes(
@@ -230,24 +230,5 @@ pub(crate) fn sizes(
     let last = &sketch.operations[sketch.operations.len() - 1];
     let reply = blocks as u64 * bytes_of(last) + HEADER_BYTES;
     let key = gadget.map_or(0, |gadget| key_bytes(limbs, gadget, n) + HEADER_BYTES);
-
-    let mut last_reader: Vec<usize> = (0..sketch.operations.len()).collect();
-    for (reader, op) in sketch.operations.iter().enumerate() {
-        for &source in &op.sources {
-            last_reader[source] = reader;
-        }
-    }
-    let mut peak = 0u64;
-    for (index, _) in sketch.operations.iter().enumerate() {
-        let live: u64 = sketch.operations[..=index]
-            .iter()
-            .enumerate()
-            .filter(|(value, _)| *value == index || last_reader[*value] >= index)
-            .map(|(_, op)| bytes_of(op))
-            .sum();
-        peak = peak.max(live);
-    }
-    // The request and the reply are held beside the values; the key once as read and once transformed.
-    let memory = upload + reply + 2 * key + peak + BASE_BYTES;
-    (upload, key, reply, memory)
+    (upload, key, reply)
 }

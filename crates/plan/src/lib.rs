@@ -21,6 +21,7 @@ mod primes;
 mod schedule;
 mod search;
 mod steps;
+mod units;
 mod weights;
 mod wire;
 
@@ -34,4 +35,5 @@ pub use explain::{Explanation, StepSummary};
 pub use options::{CompileOptions, Packing};
 pub use parts::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
 pub use steps::{Operation, Step, Term, last_readers};
+pub use units::{Schedule, Unit};
 pub use weights::DEFAULT_WEIGHT_ERROR;

@@ -89,7 +89,7 @@ enum Considered {
 /// Finds the cheapest plan.
 ///
 /// # Errors
-/// [`Error::Impossible`] when no candidate meets security, precision and memory, with the one that came closest.
+/// [`Error::Impossible`] when no candidate meets security and precision, with the one that came closest.
 pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winner, Error> {
     let target_bits = target_bits(network, options);
     let logits = network.nodes.last().map_or(1, |n| n.elements);
@@ -187,7 +187,7 @@ impl Candidate {
 }
 
 impl Search<'_> {
-    /// The best of the cheapest candidates that meet precision and memory.
+    /// The best of the cheapest candidates that meet the precision.
     fn cheapest(&mut self) -> Option<Winner> {
         let least = (0..self.candidates.len()).find(|&i| self.refusal(i).is_none())?;
         let limit = self.candidates[least].seconds * SAME_COST;
@@ -222,20 +222,8 @@ impl Search<'_> {
     /// What rules a candidate out, if anything.
     fn refusal(&mut self, index: usize) -> Option<String> {
         let candidate = &self.candidates[index];
-        let Some((.., memory)) = self.sizes(candidate) else {
+        if self.sizes(candidate).is_none() {
             return Some("no primes".to_owned());
-        };
-        if let Some(limit) = self.options.memory_bytes
-            && memory > limit
-        {
-            self.closest
-                .note_memory(candidate.choice.ring_degree, memory);
-            let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            return Some(format!(
-                "needs {:.2} GiB of memory, {:.2} GiB are allowed",
-                gibibytes(memory),
-                gibibytes(limit)
-            ));
         }
         if !meets(&candidate.noise, &self.gains, self.samples, self.target) {
             return Some(format!(
@@ -247,8 +235,8 @@ impl Search<'_> {
         None
     }
 
-    /// Upload, key, reply and memory.
-    fn sizes(&self, candidate: &Candidate) -> Option<(u64, u64, u64, u64)> {
+    /// Upload, key and reply.
+    fn sizes(&self, candidate: &Candidate) -> Option<(u64, u64, u64)> {
         let network = &self.networks[candidate.network];
         let choice = &candidate.choice;
         let sketch = Sketch::draw(network, choice, None);
@@ -258,10 +246,11 @@ impl Search<'_> {
     }
 
     fn estimate(&self, candidate: &Candidate) -> Option<Estimate> {
-        let (upload, key, reply, memory) = self.sizes(candidate)?;
+        let (upload, key, reply) = self.sizes(candidate)?;
         Some(Estimate {
             evaluate_seconds: candidate.seconds,
-            memory_bytes: memory,
+            // Known when there are steps.
+            memory_bytes: 0,
             upload_bytes: upload,
             key_bytes: key,
             reply_bytes: reply,

@@ -110,15 +110,35 @@ impl ResidueMatrix {
     /// Rows of a large matrix are pages apart, and where they lie a power of two apart they even compete for the same
     /// places of the cache. Side by side they do neither.
     pub fn copy_from_strip(&mut self, source: Strip<'_>) {
+        self.reshape(source.rows, source.columns, source.width);
+        self.fill_rows(source.rows, |row| source.row(row));
+    }
+
+    /// The same for rows from anywhere.
+    ///
+    /// # Shapes
+    /// `row(0..rows)` of `columns` residues of `width` bytes.
+    ///
+    /// # Panics
+    /// If a row has another length.
+    pub fn copy_from_rows<'a>(
+        &mut self,
+        (rows, columns, width): (usize, usize, usize),
+        row: impl Fn(usize) -> &'a [u8],
+    ) {
+        self.reshape(rows, columns, width);
+        self.fill_rows(rows, row);
+    }
+
+    fn fill_rows<'a>(&mut self, rows: usize, source: impl Fn(usize) -> &'a [u8]) {
         /// Rows requested ahead: at some 100 ns from memory, enough to keep a core's requests in flight.
         const AHEAD: usize = 12;
-        self.reshape(source.rows, source.columns, source.width);
         let size = self.row_bytes();
         for (row, target) in self.as_mut_bytes().chunks_exact_mut(size).enumerate() {
-            if row + AHEAD < source.rows {
-                prefetch(source.row(row + AHEAD));
+            if row + AHEAD < rows {
+                prefetch(source(row + AHEAD));
             }
-            target.copy_from_slice(source.row(row));
+            target.copy_from_slice(source(row));
         }
     }
 

@@ -7,7 +7,7 @@ use sordino_plan::{
     ChannelPlan, Diagonal, Operation, ServerPlan, SlotLayout, Step, Term, diagonals,
 };
 
-use crate::encrypted::{at, at_limbs};
+use crate::element::{at, at_limbs};
 use crate::{Engine, Error};
 
 /// The encoded weights and constants of a channel-wise plan.

@@ -1,7 +1,5 @@
 //! The interface between a plan's steps and an arithmetic.
 
-use std::ops::Range;
-
 use sordino_plan::{Operation, Step, Term};
 
 use crate::Error;
@@ -55,61 +53,14 @@ pub trait Engine {
 
     /// A second copy of a value that another step will consume.
     fn duplicate(&self, value: &Self::Value) -> Self::Value;
-
-    /// Linear steps of one product and squares, each the only reader of the one before it, as one operation. `None`
-    /// where the engine takes such steps one by one.
-    ///
-    /// # Errors
-    /// When the source does not fit the first step.
-    fn run(
-        &self,
-        _steps: &[Step],
-        _run: Range<usize>,
-        _source: &Self::Value,
-    ) -> Result<Option<Run<Self::Value>>, Error> {
-        Ok(None)
-    }
-}
-
-/// The result of several steps, and what each took.
-pub struct Run<Value> {
-    /// The last step's value.
-    pub value: Value,
-    /// Wall time of reading the source, then of each step.
-    pub seconds: Vec<f64>,
 }
 
 /// A finished step.
 pub struct Finished<'a, Value> {
     /// Index of the step.
     pub step: usize,
-    /// Its value; `None` inside a run of steps, where it only ever existed in parts.
-    pub value: Option<&'a Value>,
-    /// Wall time, where several steps ran together.
-    pub seconds: Option<f64>,
-}
-
-/// The longest run that starts with a step, empty if it starts none: what [`Engine::run`] may be asked for.
-fn run_from(steps: &[Step], last_reader: &[usize], start: usize) -> Range<usize> {
-    let mut end = start;
-    while end < steps.len() {
-        let step = &steps[end];
-        let source = match &step.operation {
-            Operation::Square { source, .. } => *source,
-            Operation::Linear { terms, .. } => match &terms[..] {
-                [Term::Product { source, .. }] => *source,
-                _ => break,
-            },
-            _ => break,
-        };
-        let joined =
-            source + 1 == end && last_reader[source] == end && steps[source].limbs == step.limbs;
-        if end > start && !joined {
-            break;
-        }
-        end += 1;
-    }
-    start..end
+    /// Its value.
+    pub value: &'a Value,
 }
 
 /// Runs all steps on one block and returns the last value; `after` hears of every finished step.
@@ -126,46 +77,12 @@ pub fn walk<E: Engine>(
 ) -> Result<E::Value, Error> {
     let last_reader = sordino_plan::last_readers(steps);
     let mut values: Vec<Option<E::Value>> = steps.iter().map(|_| None).collect();
+    after(Finished {
+        step: 0,
+        value: &input,
+    });
     values[0] = Some(input);
-    let mut index = 1;
-    while index < steps.len() {
-        let run = run_from(steps, &last_reader, index);
-        if let Some(&source) = steps[index].operation.sources().first()
-            && !run.is_empty()
-            && let Some(Run { value, seconds }) =
-                engine.run(steps, run.clone(), values[source].as_ref().expect(LIVE))?
-        {
-            if index == 1 {
-                // The only value that the first step can read is the input.
-                after(Finished {
-                    step: 0,
-                    value: None,
-                    seconds: seconds.first().copied(),
-                });
-            }
-            let last = run.end - 1;
-            for (step, seconds) in run.zip(seconds.into_iter().skip(1)) {
-                after(Finished {
-                    step,
-                    value: (step == last).then_some(&value),
-                    seconds: Some(seconds),
-                });
-            }
-            if last_reader[source] <= last {
-                values[source] = None;
-            }
-            values[last] = Some(value);
-            index = last + 1;
-            continue;
-        }
-        if index == 1 {
-            after(Finished {
-                step: 0,
-                value: values[0].as_ref(),
-                seconds: None,
-            });
-        }
-        let step = &steps[index];
+    for (index, step) in steps.iter().enumerate().skip(1) {
         // The one source of a unary step is consumed when nobody else needs it.
         let mut take = |source: usize| -> E::Value {
             let held = if last_reader[source] == index {
@@ -199,11 +116,9 @@ pub fn walk<E: Engine>(
         }
         after(Finished {
             step: index,
-            value: Some(&value),
-            seconds: None,
+            value: &value,
         });
         values[index] = Some(value);
-        index += 1;
     }
     Ok(values
         .pop()

@@ -36,6 +36,9 @@ pub enum Error {
         /// In the input.
         found: String,
     },
+    /// The plan cannot be cut into units as small as asked for.
+    #[error(transparent)]
+    Plan(#[from] sordino_plan::Error),
     /// The scheme refused an operation.
     #[error("step \"{step}\": {source}")]
     Step {

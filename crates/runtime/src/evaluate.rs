@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
-use sordino_plan::{Operation, ServerPlan, Step};
+use sordino_plan::{ServerPlan, Step};
 
 use crate::clear_product::LANES;
-use crate::encrypted::{at, check_parameters};
+use crate::element::{at, check_parameters};
+use crate::recorder::Recorder;
 use crate::{
-    ChannelEngine, ChannelWeights, ClearEngine, EncryptedEngine, Error, FeatureMap, PackedWeights,
-    StepTrace, Trace, walk,
+    ChannelEngine, ChannelWeights, ClearEngine, ElementEngine, Error, PackedWeights, Trace, walk,
 };
 
 /// How far an evaluation is.
@@ -20,10 +20,10 @@ pub struct Progress<'a> {
     pub block: usize,
     /// Blocks in all.
     pub blocks: usize,
-    /// Steps of this block finished.
-    pub step: usize,
-    /// Steps of a block.
-    pub steps: usize,
+    /// Pieces of work of this block finished.
+    pub unit: usize,
+    /// Pieces of work of a block.
+    pub units: usize,
     /// Name of the step that just ended.
     pub name: &'a str,
     /// Estimate of what is left.
@@ -33,7 +33,7 @@ pub struct Progress<'a> {
 /// What an evaluation reports while it runs.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Called after every step.
+    /// Called after every piece of work.
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     /// Filled with what every step took.
     pub trace: Option<&'a mut Trace>,
@@ -58,7 +58,7 @@ pub fn evaluate(
 ) -> Result<Vec<Ciphertexts>, Error> {
     let count = blocks.len();
     let blocks = blocks.into_iter().map(Ok::<_, Error>);
-    let weights = Weights::new(plan, context)?;
+    let weights = Weights::new(plan, context, None)?;
     evaluate_blocks(plan, &weights, context, key, blocks, count, options)
 }
 
@@ -72,15 +72,19 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// Prepares the weights of a plan.
+    /// Prepares the weights of a plan, for an evaluation in `memory_bytes` of memory.
     ///
     /// # Errors
     /// [`Error::Parameters`] when the context belongs to other parameters, [`Error::Step`] for weights that cannot be
-    /// encoded.
-    pub fn new(plan: &ServerPlan, context: &Context) -> Result<Self, Error> {
+    /// encoded, [`Error::Plan`] where an element-wise evaluation needs more memory even in the smallest pieces.
+    pub fn new(
+        plan: &ServerPlan,
+        context: &Context,
+        memory_bytes: Option<u64>,
+    ) -> Result<Self, Error> {
         check_parameters(plan, context, None)?;
         match plan.channel() {
-            None => Ok(Self::ElementWise(PackedWeights::new(plan, context))),
+            None => PackedWeights::new(plan, context, memory_bytes).map(Self::ElementWise),
             Some(channel) => ChannelWeights::new(plan, channel, context).map(Self::ChannelWise),
         }
     }
@@ -99,62 +103,30 @@ pub fn evaluate_blocks<E: From<Error>>(
     key: Option<&EvaluationKey>,
     blocks: impl IntoIterator<Item = Result<SeededCiphertexts, E>>,
     count: usize,
-    mut options: Options<'_>,
+    options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, E> {
     let engine = AnyEngine::new(plan, weights, context, key)?;
-    let steps = plan.steps();
-    let work: Vec<f64> = steps.iter().map(|step| weight(step, steps)).collect();
-    let block_work: f64 = work.iter().sum();
-    let start = Instant::now();
-    let mut done = 0.0;
+    let mut recorder = Recorder::new(plan.steps(), engine.units(), count, options);
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
         let request = request?;
         check_input(plan, context, &request)?;
-        let mut last = Instant::now();
-        let reply = engine.walk(context, steps, request, |index, seconds, result_bytes| {
-            let step = &steps[index];
-            done += work[index];
-            if let Some(trace) = options.trace.as_deref_mut() {
-                trace.steps.push(StepTrace {
-                    block,
-                    step: index,
-                    name: step.name.clone(),
-                    operation: step.operation.kind(),
-                    seconds: seconds.unwrap_or_else(|| last.elapsed().as_secs_f64()),
-                    result_bytes,
-                    level: step.limbs - 1,
-                    log2_scale: step.scale.log2(),
-                });
-            }
-            last = Instant::now();
-            if let Some(progress) = options.progress {
-                let fraction = done / (block_work * count as f64);
-                progress(&Progress {
-                    block,
-                    blocks: count,
-                    step: index + 1,
-                    steps: steps.len(),
-                    name: &step.name,
-                    seconds_left: start.elapsed().as_secs_f64() * (1.0 - fraction)
-                        / fraction.max(1e-9),
-                });
-            }
-        })?;
-        replies.push(reply);
+        recorder.begin_block(block);
+        replies.push(engine.evaluate(context, plan.steps(), request, &mut recorder)?);
+        recorder.end_block();
     }
     Ok(replies)
 }
 
 /// The engine for a plan's packing.
 enum AnyEngine<'a> {
-    ElementWise(EncryptedEngine<'a>),
+    ElementWise(ElementEngine<'a>, &'a PackedWeights),
     ChannelWise(ChannelEngine<'a>),
 }
 
 impl<'a> AnyEngine<'a> {
     fn new(
-        plan: &ServerPlan,
+        plan: &'a ServerPlan,
         weights: &'a Weights,
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
@@ -162,7 +134,8 @@ impl<'a> AnyEngine<'a> {
         check_parameters(plan, context, key)?;
         match weights {
             Weights::ElementWise(weights) => {
-                EncryptedEngine::new(plan, weights, context, key).map(Self::ElementWise)
+                let engine = ElementEngine::new(plan, weights, context, key)?;
+                Ok(Self::ElementWise(engine, weights))
             }
             Weights::ChannelWise(weights) => {
                 ChannelEngine::new(plan, weights, context, key).map(Self::ChannelWise)
@@ -170,50 +143,67 @@ impl<'a> AnyEngine<'a> {
         }
     }
 
-    /// Runs all steps on one block; `after` hears of every finished step's index, seconds if they are known, and bytes.
-    fn walk(
+    /// Pieces of work a block, if they are not the steps.
+    fn units(&self) -> Option<usize> {
+        match self {
+            Self::ElementWise(_, weights) => Some(weights.schedule().units().len()),
+            Self::ChannelWise(_) => None,
+        }
+    }
+
+    /// Runs all steps on one block.
+    fn evaluate(
         &self,
         context: &Context,
         steps: &[Step],
         block: SeededCiphertexts,
-        mut after: impl FnMut(usize, Option<f64>, usize),
+        recorder: &mut Recorder<'_>,
     ) -> Result<Ciphertexts, Error> {
-        let expand = |block: SeededCiphertexts| block.expand(context).map_err(at(&steps[0]));
+        let bytes = |step: usize, ciphertexts: usize| {
+            let (components, limbs) = (steps[step].components, steps[step].limbs);
+            let widths = (0..limbs).map(|limb| context.modulus(limb).byte_width());
+            let residue_bytes: usize = widths.sum();
+            (ciphertexts * components * residue_bytes * context.ring_degree()) as u64
+        };
         match self {
-            AnyEngine::ElementWise(engine) => {
-                let reply = walk(engine, steps, FeatureMap::Seeded(block), |finished| {
-                    let bytes = match finished.value {
-                        Some(FeatureMap::Expanded(value)) => value.size_bytes(),
-                        Some(FeatureMap::Seeded(_)) | None => 0,
-                    };
-                    after(finished.step, finished.seconds, bytes);
-                })?;
-                match reply {
-                    FeatureMap::Expanded(reply) => Ok(reply),
-                    FeatureMap::Seeded(reply) => expand(reply),
+            Self::ElementWise(engine, _) => engine.evaluate(block, |finished| {
+                let unit = finished.unit;
+                let sources = steps[unit.steps.start].operation.sources();
+                let read = sources.iter().zip(&unit.reads);
+                let read = read
+                    .map(|(&source, elements)| bytes(source, elements.len()))
+                    .sum();
+                recorder.add_bytes(unit.steps.start, read, 0);
+                recorder.add_bytes(
+                    unit.last_step(),
+                    0,
+                    bytes(unit.last_step(), unit.piece().len()),
+                );
+                if unit.steps.start == 1 {
+                    recorder.add(0, 0.0, finished.seconds[0]);
                 }
-            }
-            AnyEngine::ChannelWise(engine) => walk(engine, steps, expand(block)?, |finished| {
-                let bytes = finished.value.map_or(0, Ciphertexts::size_bytes);
-                after(finished.step, finished.seconds, bytes);
+                let of_steps = unit.steps.clone().zip(&unit.elements);
+                for ((step, elements), &seconds) in of_steps.zip(&finished.seconds[1..]) {
+                    let share = elements.len() as f64 / steps[step].elements as f64;
+                    recorder.add(step, share, seconds);
+                }
+                recorder.unit_done(unit.last_step());
             }),
-        }
-    }
-}
-
-/// A rough share of the time: byte products of linear steps against residues touched by the others.
-fn weight(step: &Step, steps: &[Step]) -> f64 {
-    let residues = (step.elements * step.components * step.limbs) as f64;
-    match &step.operation {
-        Operation::Input => 0.0,
-        Operation::Linear { .. } => {
-            0.01 * step.multiply_accumulates() as f64 * (step.components * step.limbs) as f64
-                + residues
-        }
-        Operation::Square { .. } => 4.0 * residues,
-        Operation::Relinearize { .. } => 40.0 * residues * step.limbs as f64,
-        Operation::Rescale { source, .. } => {
-            10.0 * residues * steps[*source].limbs as f64 / step.limbs as f64
+            Self::ChannelWise(engine) => {
+                let block = block.expand(context).map_err(at(&steps[0]))?;
+                let mut last = Instant::now();
+                let mut written = vec![0; steps.len()];
+                walk(engine, steps, block, |finished| {
+                    let step = finished.step;
+                    written[step] = finished.value.size_bytes() as u64;
+                    let sources = steps[step].operation.sources().into_iter();
+                    let read = sources.map(|source| written[source]).sum();
+                    recorder.add_bytes(step, read, written[step]);
+                    recorder.add(step, 1.0, last.elapsed().as_secs_f64());
+                    recorder.unit_done(step);
+                    last = Instant::now();
+                })
+            }
         }
     }
 }

@@ -7,16 +7,17 @@
 mod channel;
 mod clear;
 mod clear_product;
-mod encrypted;
+mod element;
 mod engine;
 mod error;
 mod evaluate;
+mod recorder;
 mod trace;
 
 pub use channel::{ChannelEngine, ChannelWeights};
 pub use clear::ClearEngine;
-pub use encrypted::{EncryptedEngine, FeatureMap, PackedWeights};
-pub use engine::{Engine, Finished, Run, walk};
+pub use element::{ElementEngine, PackedWeights};
+pub use engine::{Engine, Finished, walk};
 pub use error::Error;
 pub use evaluate::{Options, Progress, Weights, evaluate, evaluate_blocks, evaluate_clear};
 pub use trace::{StepTrace, Trace};

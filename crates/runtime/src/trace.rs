@@ -3,7 +3,7 @@ use serde::Serialize;
 /// What every step took, for `--trace`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
-    /// Steps in the order in which they ended, block after block.
+    /// Steps in the order of the plan, block after block.
     pub steps: Vec<StepTrace>,
 }
 
@@ -20,8 +20,12 @@ pub struct StepTrace {
     pub operation: &'static str,
     /// Wall time; of steps that ran together, its share by the time that the threads spent on it.
     pub seconds: f64,
-    /// Bytes of residues of the result; 0 where it never was in memory as a whole.
-    pub result_bytes: usize,
+    /// Pieces in which the step was computed.
+    pub pieces: usize,
+    /// Bytes of residues read from feature maps in memory; 0 inside a run of steps.
+    pub bytes_read: u64,
+    /// Bytes of residues written to feature maps in memory; 0 where the result only ever existed in strips.
+    pub bytes_written: u64,
     /// Level of the result.
     pub level: usize,
     /// log2 of the scale of the result.

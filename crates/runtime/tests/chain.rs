@@ -9,7 +9,9 @@ use sordino_graph::{Graph, Model, execute, execute_folded, fold};
 use sordino_plan::{CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
-use sordino_runtime::{Options, Progress, Trace, evaluate, evaluate_clear};
+use sordino_runtime::{
+    Options, Progress, Trace, Weights, evaluate, evaluate_blocks, evaluate_clear,
+};
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key};
 
 struct Keys {
@@ -124,7 +126,7 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
     let blocks = encrypt_images(server, &keys, &images);
     let mut trace = Trace::default();
     let seen = std::sync::Mutex::new(Vec::new());
-    let progress = |p: &Progress<'_>| seen.lock().unwrap().push((p.block, p.step));
+    let progress = |p: &Progress<'_>| seen.lock().unwrap().push((p.block, p.unit));
     let options = Options {
         progress: Some(&progress),
         trace: Some(&mut trace),
@@ -153,8 +155,51 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
         "{name}: the prediction is more than 2 bits too careful"
     );
     assert_eq!(trace.steps.len(), server.blocks() * server.steps().len());
-    assert_eq!(seen.lock().unwrap().len(), trace.steps.len());
+    let units = server.schedule(None).unwrap().units().len();
+    assert_eq!(seen.lock().unwrap().len(), server.blocks() * units);
     plan
+}
+
+/// The same reply in as little memory as the plan can do with.
+fn check_little_memory(graph: Graph) {
+    let model = model(graph);
+    let plan = compiled(&model, 100);
+    let server = &plan.server;
+    let whole = server.schedule(None).unwrap();
+    let Err(sordino_plan::Error::Memory { needed, .. }) = server.schedule(Some(1)) else {
+        panic!("nothing fits into a byte")
+    };
+    let pieces = server.schedule(Some(needed)).unwrap();
+    assert!(pieces.memory_bytes() <= needed);
+    assert!(pieces.units().len() >= whole.units().len());
+    let keys = keys(server, backend::select(None).unwrap(), 4);
+    let images = images(&model, 100, 13);
+    let blocks = encrypt_images(server, &keys, &images);
+    let replies = [None, Some(needed)].map(|memory| {
+        let weights = Weights::new(server, &keys.context, memory).unwrap();
+        let blocks = blocks
+            .clone()
+            .into_iter()
+            .map(Ok::<_, sordino_runtime::Error>);
+        let (context, key) = (&keys.context, keys.evaluation.as_ref());
+        evaluate_blocks(
+            server,
+            &weights,
+            context,
+            key,
+            blocks,
+            1,
+            Options::default(),
+        )
+        .unwrap()
+    });
+    assert!(replies[0] == replies[1]);
+}
+
+#[test]
+fn memory_does_not_change_a_reply() {
+    check_little_memory(convolutional());
+    check_little_memory(residual());
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     let encoded = clear.encode(&setup.images, plan.input().features, plan.input().scale);
     let expected = RefCell::new(vec![Vec::new(); steps.len()]);
     walk(&clear, steps, encoded, |finished| {
-        let integers: &Vec<i128> = finished.value.unwrap();
+        let integers: &Vec<i128> = finished.value;
         let scale = steps[finished.step].scale;
         expected.borrow_mut()[finished.step] = integers
             .iter()
@@ -138,7 +138,7 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     // The promise is about logits; values on the way may be off by more, a wrong weight by far more.
     let tolerance = 16.0 * (-plan.estimate().precision_bits).exp2();
     walk(&engine, steps, input, |finished| {
-        let found = setup.read(finished.step, finished.value.unwrap());
+        let found = setup.read(finished.step, finished.value);
         let expected = &expected[finished.step];
         assert_eq!(found.len(), expected.len());
         let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);

@@ -79,7 +79,7 @@ pub struct EvaluateArgs {
     /// Where to write the reply
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Refuse to start if the evaluation is expected to need more memory, such as 4G
+    /// Most memory to take, such as 4G; feature maps are computed in smaller pieces to fit [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
     /// Write what every step took, as JSON

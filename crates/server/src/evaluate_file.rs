@@ -24,7 +24,7 @@ pub struct EvaluateOptions<'a> {
     pub threads: Option<usize>,
     /// The back end.
     pub backend: &'static Backend,
-    /// Most bytes of memory; more by the plan's estimate is refused.
+    /// Most bytes of memory; by default most of what is free.
     pub memory_bytes: Option<u64>,
     /// Whether an older reply may be replaced.
     pub overwrite: Overwrite,
@@ -104,8 +104,8 @@ fn run(
         drop(AtomicFile::create(path, options.overwrite, Access::Shared)?);
     }
     let start = Instant::now();
-    let server = Server::new(ServerPlan::read(plan)?, options.backend)?;
-    server.check_memory(options.memory_bytes)?;
+    let server = Server::new(ServerPlan::read(plan)?, options.backend)?
+        .with_memory(options.memory_bytes.or_else(most_of_the_memory))?;
     let key = match keys {
         _ if !server.plan().needs_evaluation_key() => None,
         None => return Err(Error::MissingKey),
@@ -225,12 +225,19 @@ fn write_trace(path: &Path, trace: &Trace, overwrite: Overwrite) -> Result<(), E
     Ok(file.commit()?)
 }
 
+/// Nine tenths of the memory that is free now, where the system tells.
+fn most_of_the_memory() -> Option<u64> {
+    Some(kibibytes("/proc/meminfo", "MemAvailable:")? * 1024 / 10 * 9)
+}
+
 /// Largest resident memory of this process so far (`VmHWM`), where the system tells.
 pub fn peak_rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    kibibytes("/proc/self/status", "VmHWM:")?.checked_mul(1024)
+}
+
+/// A field of one of the system's tables.
+fn kibibytes(table: &str, field: &str) -> Option<u64> {
+    let table = std::fs::read_to_string(table).ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

@@ -83,7 +83,9 @@ pub fn of_ring(error: &sordino_ring::Error) -> u8 {
 fn of_plan(error: &sordino_plan::Error) -> u8 {
     use sordino_plan::Error as E;
     match error {
-        E::Impossible { .. } | E::Overflow { .. } | E::Weights { .. } => IMPOSSIBLE,
+        E::Impossible { .. } | E::Memory { .. } | E::Overflow { .. } | E::Weights { .. } => {
+            IMPOSSIBLE
+        }
         E::Batch { .. } => USAGE,
         E::File(error) => of_file(error),
         E::Scheme(error) => of_scheme(error),
@@ -103,6 +105,7 @@ pub fn of_protocol(error: &sordino_protocol::Error) -> u8 {
 fn of_runtime(error: &sordino_runtime::Error) -> u8 {
     match error {
         sordino_runtime::Error::MissingKey { .. } => USAGE,
+        sordino_runtime::Error::Plan(error) => of_plan(error),
         _ => BAD_FILE,
     }
 }

@@ -18,6 +18,8 @@ use crate::Error;
 pub struct Server {
     plan: ServerPlan,
     context: Context,
+    /// What an evaluation may take.
+    memory_bytes: Option<u64>,
     /// Prepared by the first evaluation.
     weights: OnceLock<Weights>,
 }
@@ -32,8 +34,26 @@ impl Server {
         Ok(Self {
             plan,
             context,
+            memory_bytes: None,
             weights: OnceLock::new(),
         })
+    }
+
+    /// The same for evaluations in at most so many bytes of memory, where that is less than they would take otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] for a channel-wise plan that is expected to need more; an element-wise plan is computed in smaller
+    /// pieces, and [`prepare`](Self::prepare) says where even the smallest are too large.
+    pub fn with_memory(mut self, limit: Option<u64>) -> Result<Self, Error> {
+        let estimate = self.plan.estimate().memory_bytes;
+        if let Some(limit) = limit
+            && self.plan.channel().is_some()
+            && estimate > limit
+        {
+            return Err(Error::Memory { estimate, limit });
+        }
+        self.memory_bytes = limit;
+        Ok(self)
     }
 
     /// The plan.
@@ -73,18 +93,6 @@ impl Server {
             components: output.components,
             limbs: output.limbs,
             scale: output.scale,
-        }
-    }
-
-    /// Refuses to start what the plan expects not to fit into `limit` bytes.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn check_memory(&self, limit: Option<u64>) -> Result<(), Error> {
-        let estimate = self.plan.estimate().memory_bytes;
-        match limit {
-            Some(limit) if estimate > limit => Err(Error::Memory { estimate, limit }),
-            _ => Ok(()),
         }
     }
 
@@ -144,7 +152,7 @@ impl Server {
     /// Prepares the plan's weights, which the first evaluation does otherwise.
     ///
     /// # Errors
-    /// [`Error::Runtime`] for weights that cannot be encoded.
+    /// [`Error::Runtime`] for weights that cannot be encoded, and where the memory does not do.
     pub fn prepare(&self) -> Result<(), Error> {
         self.weights().map(|_| ())
     }
@@ -154,7 +162,7 @@ impl Server {
         if let Some(weights) = self.weights.get() {
             return Ok(weights);
         }
-        let prepared = Weights::new(&self.plan, &self.context)?;
+        let prepared = Weights::new(&self.plan, &self.context, self.memory_bytes)?;
         Ok(self.weights.get_or_init(|| prepared))
     }
 

@@ -99,10 +99,10 @@ impl Bar {
 
     /// Shows the progress of an evaluation.
     pub fn evaluation(&self, progress: &Progress<'_>) {
-        let done = progress.block * progress.steps + progress.step;
+        let done = progress.block * progress.units + progress.unit;
         self.update(
             done,
-            progress.blocks * progress.steps,
+            progress.blocks * progress.units,
             progress.name,
             progress.seconds_left,
         );

@@ -41,7 +41,7 @@ impl Workflow {
 
     /// Prepares the weights for a client of the plan that has keys.
     pub(crate) fn with_keys(plan: Plan, client: Client, keys: Keys) -> Result<Self, Error> {
-        let weights = Weights::new(&plan.server, client.context())?;
+        let weights = Weights::new(&plan.server, client.context(), None)?;
         Ok(Self {
             plan,
             client,

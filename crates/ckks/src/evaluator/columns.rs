@@ -5,6 +5,7 @@
 //! and the uniform half of a fresh ciphertext is expanded right where it is read.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -35,44 +36,93 @@ pub enum ColumnOperation<'a> {
     },
 }
 
-/// What a run of column operations starts from.
+/// The ciphertexts that a run of column operations starts from.
 #[derive(Clone, Copy)]
 pub enum ColumnSource<'a> {
-    /// A fresh feature map, expanded on the way.
-    Seeded(&'a SeededCiphertexts),
-    /// Any other.
-    Expanded(&'a Ciphertexts),
+    /// Some of a fresh feature map, expanded on the way.
+    Seeded {
+        /// The feature map.
+        map: &'a SeededCiphertexts,
+        /// Which of its ciphertexts.
+        rows: &'a [u32],
+    },
+    /// Ciphertexts of one shape, wherever they are: each a row of a feature map. Limbs beyond those that the run
+    /// takes are not read.
+    Rows(&'a [(&'a Ciphertexts, u32)]),
 }
 
 impl ColumnSource<'_> {
-    fn parameters(&self) -> sordino_container::Digest {
-        match self {
-            Self::Seeded(source) => source.parameters(),
-            Self::Expanded(source) => source.parameters(),
-        }
-    }
-
-    fn limbs(&self) -> usize {
-        match self {
-            Self::Seeded(source) => source.limbs(),
-            Self::Expanded(source) => source.limbs(),
-        }
-    }
-
-    fn scale(&self) -> Scale {
-        match self {
-            Self::Seeded(source) => source.scale(),
-            Self::Expanded(source) => source.scale(),
-        }
-    }
-
-    /// Ciphertexts and components.
-    fn shape(&self) -> Shape {
-        let (rows, components) = match self {
-            Self::Seeded(source) => (source.len(), 2),
-            Self::Expanded(source) => (source.len(), source.components()),
+    /// Parameters, fewest limbs, scale and shape.
+    ///
+    /// # Errors
+    /// [`Error::Count`] for no ciphertexts or one that is not there, others where the ciphertexts differ.
+    fn check(&self, context: &Context) -> Result<(usize, Scale, Shape), Error> {
+        let none = Error::Count {
+            what: "ciphertexts of column operations (at least)",
+            expected: 1,
+            found: 0,
         };
-        Shape { rows, components }
+        let exists = |row: u32, count: usize| {
+            if (row as usize) < count {
+                return Ok(());
+            }
+            Err(Error::Count {
+                what: "index of a ciphertext of column operations (below the number there are)",
+                expected: count,
+                found: row as usize,
+            })
+        };
+        match *self {
+            Self::Seeded { map, rows } => {
+                context.check_digest("column operations", map.parameters())?;
+                if rows.is_empty() {
+                    return Err(none);
+                }
+                rows.iter().try_for_each(|&row| exists(row, map.len()))?;
+                let shape = Shape {
+                    rows: rows.len(),
+                    components: 2,
+                };
+                Ok((map.limbs(), map.scale(), shape))
+            }
+            Self::Rows(rows) => {
+                let &(first, _) = rows.first().ok_or(none)?;
+                let mut limbs = first.limbs();
+                for &(map, row) in rows {
+                    context.check_digest("column operations", map.parameters())?;
+                    check_count(
+                        "components of ciphertexts together",
+                        first.components(),
+                        map.components(),
+                    )?;
+                    exists(row, map.len())?;
+                    limbs = limbs.min(map.limbs());
+                }
+                let shape = Shape {
+                    rows: rows.len(),
+                    components: first.components(),
+                };
+                Ok((limbs, first.scale(), shape))
+            }
+        }
+    }
+}
+
+impl ColumnSource<'_> {
+    /// Consecutive indices of a fresh source's expansion, joined.
+    fn ranges(&self) -> Vec<Range<u64>> {
+        let Self::Seeded { map, rows } = self else {
+            return Vec::new();
+        };
+        let indices = rows.iter().map(|&row| map.first_index() + u64::from(row));
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for index in indices {
+            match ranges.last_mut() {
+                Some(range) if range.end == index => range.end += 1,
+                _ => ranges.push(index..index + 1),
+            }
+        }
+        ranges
     }
 }
 
@@ -133,25 +183,22 @@ impl Context {
         limbs: usize,
         operations: &[ColumnOperation<'_>],
     ) -> Result<ColumnResult, Error> {
-        if source.parameters() != self.digest() {
-            return Err(Error::ParametersMismatch {
-                what: "column operations",
-                expected: self.digest(),
-                found: source.parameters(),
-            });
-        }
-        if limbs == 0 || limbs > source.limbs() {
+        let (available, scale, shape) = source.check(self)?;
+        if limbs == 0 || limbs > available {
             return Err(Error::Count {
                 what: "limbs of column operations (at most those of the source)",
-                expected: source.limbs(),
+                expected: available,
                 found: limbs,
             });
         }
-        let (shape, scale) = check(source, operations)?;
+        let components = shape.components;
+        let (shape, scale) = check(shape, scale, operations)?;
         let mut result = Ciphertexts::zeros(self, shape.rows, shape.components, limbs, scale);
         let chain = Chain {
             context: self,
             source,
+            components,
+            ranges: source.ranges(),
             operations,
             constants: (0..limbs)
                 .map(|limb| constants(self.modulus(limb), operations))
@@ -174,7 +221,8 @@ impl Context {
 
 /// Shape and scale of the result.
 fn check(
-    source: ColumnSource<'_>,
+    mut shape: Shape,
+    mut scale: Scale,
     operations: &[ColumnOperation<'_>],
 ) -> Result<(Shape, Scale), Error> {
     if operations.is_empty() {
@@ -184,7 +232,6 @@ fn check(
             found: 0,
         });
     }
-    let (mut shape, mut scale) = (source.shape(), source.scale());
     for operation in operations {
         match operation {
             ColumnOperation::Linear {
@@ -266,6 +313,10 @@ fn tasks(result: &mut Ciphertexts) -> Vec<Task<'_>> {
 struct Chain<'a> {
     context: &'a Context,
     source: ColumnSource<'a>,
+    /// Of the source.
+    components: usize,
+    /// Of a fresh source: runs of consecutive indices of its expansion.
+    ranges: Vec<Range<u64>>,
     operations: &'a [ColumnOperation<'a>],
     /// By limb and operation.
     constants: Vec<Vec<Constants>>,
@@ -291,7 +342,7 @@ impl Chain<'_> {
         let mut present = 0;
         self.read(&task, &mut scratch[0]);
         finished(0);
-        let mut components = self.source.shape().components;
+        let mut components = self.components;
         for (index, operation) in self.operations.iter().enumerate() {
             match (operation, &self.constants[limb][index]) {
                 (ColumnOperation::Linear { map, .. }, Constants::Bias(bias)) => {
@@ -339,20 +390,26 @@ impl Chain<'_> {
         let (limb, segment) = (task.limb, task.segment);
         let n = self.context.ring_degree();
         let columns = segment * SEGMENT..n.min((segment + 1) * SEGMENT);
+        let width = self.context.modulus(limb).byte_width();
         match self.source {
-            ColumnSource::Seeded(source) => {
-                let stored = &source.parts()[limb];
+            ColumnSource::Seeded { map, rows } => {
+                let stored = map.parts()[limb].strip(columns.clone());
+                let shape = (rows.len(), columns.len(), width);
                 let [c0, c1, _] = present;
-                c1.reshape(stored.rows(), columns.len(), stored.width());
-                source
-                    .uniform(self.context, limb)
-                    .expand_strip(segment, source.first_index(), c1);
-                c0.copy_from_strip(stored.strip(columns));
+                c1.reshape(shape.0, shape.1, shape.2);
+                map.uniform(self.context, limb)
+                    .expand_strip_of(segment, &self.ranges, c1);
+                c0.copy_from_rows(shape, |at| stored.row(rows[at] as usize));
             }
-            ColumnSource::Expanded(source) => {
-                for (component, present) in present.iter_mut().enumerate().take(source.components())
-                {
-                    present.copy_from_strip(source.part(component, limb).strip(columns.clone()));
+            ColumnSource::Rows(rows) => {
+                let shape = (rows.len(), columns.len(), width);
+                for (component, present) in present.iter_mut().enumerate().take(self.components) {
+                    present.copy_from_rows(shape, |at| {
+                        let (map, row) = rows[at];
+                        map.part(component, limb)
+                            .strip(columns.clone())
+                            .row(row as usize)
+                    });
                 }
             }
         }

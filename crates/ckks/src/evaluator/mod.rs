@@ -16,21 +16,28 @@ mod vectors;
 pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
 pub use rotate::RotatedTerm;
 
+use sordino_container::Digest;
+
 use crate::error::check_count;
 use crate::{Ciphertexts, Context, Error};
 
 impl Context {
     /// The operand belongs to this context.
     fn check_parameters(&self, what: &'static str, operand: &Ciphertexts) -> Result<(), Error> {
-        if operand.parameters == self.digest() {
-            Ok(())
-        } else {
-            Err(Error::ParametersMismatch {
-                what,
-                expected: self.digest(),
-                found: operand.parameters,
-            })
+        self.check_digest(what, operand.parameters)
+    }
+
+    /// The digest is that of this context's parameters.
+    fn check_digest(&self, what: &'static str, found: Digest) -> Result<(), Error> {
+        let expected = self.digest();
+        if found == expected {
+            return Ok(());
         }
+        Err(Error::ParametersMismatch {
+            what,
+            expected,
+            found,
+        })
     }
 
     /// Two operands belong to this context and have equal shapes: ciphertexts, limbs, components.

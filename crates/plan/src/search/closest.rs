@@ -7,7 +7,6 @@ use crate::{CompileOptions, Error};
 #[derive(Default)]
 pub(super) struct Closest {
     best_rms: Option<(f64, usize)>,
-    least_memory: Option<(u64, usize)>,
     /// Fewest bits over the bound with enough precision, by ring degree and whether the first layers are rescaled.
     over_bound: Vec<(usize, bool, u32)>,
 }
@@ -16,12 +15,6 @@ impl Closest {
     pub(super) fn note_precision(&mut self, degree: usize, rms: f64) {
         if self.best_rms.is_none_or(|(best, _)| rms < best) {
             self.best_rms = Some((rms, degree));
-        }
-    }
-
-    pub(super) fn note_memory(&mut self, degree: usize, memory: u64) {
-        if self.least_memory.is_none_or(|(best, _)| memory < best) {
-            self.least_memory = Some((memory, degree));
         }
     }
 
@@ -47,21 +40,10 @@ impl Closest {
         shortest: f64,
     ) -> Error {
         let mut constraints = format!(", precision of {target_bits:.1} bits");
-        if let Some(limit) = options.memory_bytes {
-            constraints += &format!(", memory of {:.2} GiB", limit as f64 / f64::from(1 << 30));
-        }
         if let Some(degree) = options.ring_degree {
             constraints += &format!(", ring degree {degree}");
         }
-        let (closest, hint) = if let Some((memory, degree)) = self.least_memory {
-            (
-                format!(
-                    "N = {degree} needs {:.2} GiB",
-                    memory as f64 / f64::from(1 << 30)
-                ),
-                "more --memory, or a smaller --batch".to_owned(),
-            )
-        } else if let Some((rms, degree)) = self.best_rms {
+        let (closest, hint) = if let Some((rms, degree)) = self.best_rms {
             (
                 format!("N = {degree} with an rms logit error of 2^{:.1}", rms.log2()),
                 "a lower --precision-bits, fewer --weight-bits, another --ring-degree, or fewer activations".to_owned(),

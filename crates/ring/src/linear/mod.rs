@@ -12,6 +12,7 @@
 mod group;
 mod map;
 pub(crate) mod portable;
+mod sums;
 
 pub(crate) use group::Group;
 pub use map::{LinearMap, Tile, WeightWidth};
@@ -65,7 +66,7 @@ impl LinearMap {
                 .zip(written)
                 .filter_map(|(row, written)| (!written).then_some(row))
                 .collect(),
-            kernel: (backend.linear)(self),
+            kernel: sums::prepare(self, backend).unwrap_or_else(|| (backend.linear)(self)),
             backend: backend.name,
         }
     }

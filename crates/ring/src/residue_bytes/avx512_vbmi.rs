@@ -6,25 +6,56 @@ use super::portable;
 
 const LANES: usize = 8;
 
-/// The low `8 · width` bytes of a register.
-fn packed_mask(width: usize) -> u64 {
-    u64::MAX >> (64 - LANES * width)
+/// Byte positions of one width: made once, as short rows are packed and unpacked by the million.
+#[derive(Clone, Copy)]
+struct Positions {
+    /// Byte b of residue j is at j · width + b.
+    spread: [u8; 64],
+    /// The bytes of the lanes that residues fill.
+    filled: u64,
+    /// Packed byte p is byte p % width of residue p / width.
+    close: [u8; 64],
+    /// The low `8 · width` bytes of a register.
+    packed: u64,
+}
+
+impl Positions {
+    /// By width; that of 0 is not used.
+    const ALL: [Self; 9] = {
+        let mut all = [Self {
+            spread: [0; 64],
+            filled: 0,
+            close: [0; 64],
+            packed: 0,
+        }; 9];
+        let mut width = 1;
+        while width <= 8 {
+            let mut place = 0;
+            while place < LANES * width {
+                let (residue, byte) = (place / width, place % width);
+                all[width].close[place] = (residue * 8 + byte) as u8;
+                all[width].spread[residue * 8 + byte] = place as u8;
+                all[width].filled |= 1 << (residue * 8 + byte);
+                place += 1;
+            }
+            all[width].packed = u64::MAX >> (64 - LANES * width);
+            width += 1;
+        }
+        all
+    };
+
+    fn of(width: usize) -> &'static Self {
+        static ALL: [Positions; 9] = Positions::ALL;
+        &ALL[width]
+    }
 }
 
 pub(crate) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn groups(width: usize, bytes: &[u8], out: &mut [[u64; LANES]]) {
-        // Byte b of residue j comes from byte j · width + b; the other bytes are zeroed.
-        let (mut index, mut used) = ([0_u8; 64], 0_u64);
-        for (place, index) in index.iter_mut().enumerate() {
-            let (residue, byte) = (place / 8, place % 8);
-            if byte < width {
-                *index = (residue * width + byte) as u8;
-                used |= 1 << place;
-            }
-        }
+        let positions = Positions::of(width);
         // SAFETY: reads the 64 bytes of the array.
-        let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+        let index = unsafe { _mm512_loadu_si512(positions.spread.as_ptr().cast()) };
         for (group, out) in out.iter_mut().enumerate() {
             let bytes = &bytes[group * LANES * width..];
             let packed = match bytes.first_chunk::<64>() {
@@ -33,10 +64,10 @@ pub(crate) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
                 None => {
                     let exact = &bytes[..LANES * width];
                     // SAFETY: reads only the bytes of the mask, which are those of the slice.
-                    unsafe { _mm512_maskz_loadu_epi8(packed_mask(width), exact.as_ptr().cast()) }
+                    unsafe { _mm512_maskz_loadu_epi8(positions.packed, exact.as_ptr().cast()) }
                 }
             };
-            let residues = _mm512_maskz_permutexvar_epi8(used, index, packed);
+            let residues = _mm512_maskz_permutexvar_epi8(positions.filled, index, packed);
             // SAFETY: writes the 64 bytes of the array.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), residues) };
         }
@@ -51,13 +82,9 @@ pub(crate) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
 pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn groups(width: usize, residues: &[[u64; LANES]], out: &mut [u8]) {
-        // Packed byte p is byte p % width of residue p / width.
-        let mut index = [0_u8; 64];
-        for (place, index) in index.iter_mut().enumerate().take(LANES * width) {
-            *index = (place / width * 8 + place % width) as u8;
-        }
+        let positions = Positions::of(width);
         // SAFETY: reads the 64 bytes of the array.
-        let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+        let index = unsafe { _mm512_loadu_si512(positions.close.as_ptr().cast()) };
         for (group, residues) in residues.iter().enumerate() {
             // SAFETY: reads the 64 bytes of the array.
             let residues = unsafe { _mm512_loadu_si512(residues.as_ptr().cast()) };
@@ -71,11 +98,7 @@ pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
                     let exact = &mut out[..LANES * width];
                     // SAFETY: writes only the bytes of the mask, which are those of the slice.
                     unsafe {
-                        _mm512_mask_storeu_epi8(
-                            exact.as_mut_ptr().cast(),
-                            packed_mask(width),
-                            packed,
-                        )
+                        _mm512_mask_storeu_epi8(exact.as_mut_ptr().cast(), positions.packed, packed)
                     }
                 }
             }

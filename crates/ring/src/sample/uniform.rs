@@ -66,21 +66,47 @@ impl<'a> UniformStream<'a> {
     /// # Panics
     /// If the strip is wider than a segment or has residues of another width, or an index is above [`MAX_INDEX`].
     pub fn expand_strip(&self, segment: usize, first_index: u64, strip: &mut ResidueMatrix) {
-        let width = self.modulus.byte_width();
-        let (rows, columns) = (strip.rows(), strip.columns());
+        let rows = strip.rows() as u64;
+        self.expand_strip_of(segment, &[first_index..first_index + rows], strip);
+    }
+
+    /// The same for the polynomials of several ranges, range after range.
+    ///
+    /// # Panics
+    /// As [`expand_strip`](Self::expand_strip), or if the ranges have not as many indices as the strip has rows.
+    pub fn expand_strip_of(
+        &self,
+        segment: usize,
+        indices: &[Range<u64>],
+        strip: &mut ResidueMatrix,
+    ) {
+        let (width, columns) = (self.modulus.byte_width(), strip.columns());
         assert!(columns <= SEGMENT, "a strip of {columns} positions");
         assert_eq!(strip.width(), width, "width of the strip");
-        let mut stream = self.candidates(segment, first_index..first_index + rows as u64);
-        if columns == SEGMENT {
-            stream.fill(strip.as_mut_bytes());
-        } else {
-            let mut whole = [0; SEGMENT * 8];
-            for bytes in strip.as_mut_bytes().chunks_exact_mut(columns * width) {
-                stream.fill(&mut whole[..SEGMENT * width]);
-                bytes.copy_from_slice(&whole[..columns * width]);
+        let count: u64 = indices.iter().map(|range| range.end - range.start).sum();
+        assert_eq!(
+            count,
+            strip.rows() as u64,
+            "polynomials for the strip's rows"
+        );
+        let row_bytes = columns * width;
+        let mut rest = strip.as_mut_bytes();
+        for range in indices {
+            let rows = (range.end - range.start) as usize;
+            let (bytes, others) = rest.split_at_mut(rows * row_bytes);
+            rest = others;
+            let mut stream = self.candidates(segment, range.clone());
+            if columns == SEGMENT {
+                stream.fill(bytes);
+            } else {
+                let mut whole = [0; SEGMENT * 8];
+                for row in bytes.chunks_exact_mut(row_bytes) {
+                    stream.fill(&mut whole[..SEGMENT * width]);
+                    row.copy_from_slice(&whole[..row_bytes]);
+                }
             }
+            self.accept(segment, range.start, row_bytes, bytes);
         }
-        self.accept(segment, first_index, columns * width, strip.as_mut_bytes());
     }
 
     /// Fills whole rows: row r becomes polynomial `first_index` + r.

@@ -1,0 +1,121 @@
+//! What an evaluation tells while it runs, and what it remembers of every step.
+
+use std::time::Instant;
+
+use sordino_plan::{Operation, Step};
+
+use crate::{Options, Progress, StepTrace};
+
+/// Progress and trace of an evaluation, fed by its engine.
+pub(crate) struct Recorder<'a> {
+    options: Options<'a>,
+    steps: &'a [Step],
+    /// A rough share of the time, by step.
+    work: Vec<f64>,
+    /// Of a block.
+    units: usize,
+    blocks: usize,
+    start: Instant,
+    /// Of all blocks.
+    done: f64,
+    block: usize,
+    units_done: usize,
+    /// Of the present block, by step.
+    trace: Vec<StepTrace>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder for `blocks` blocks of `units` units, or of as many as there are steps.
+    pub(crate) fn new(
+        steps: &'a [Step],
+        units: Option<usize>,
+        blocks: usize,
+        options: Options<'a>,
+    ) -> Self {
+        Self {
+            options,
+            steps,
+            work: steps.iter().map(|step| work(step, steps)).collect(),
+            units: units.unwrap_or(steps.len()),
+            blocks,
+            start: Instant::now(),
+            done: 0.0,
+            block: 0,
+            units_done: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    pub(crate) fn begin_block(&mut self, block: usize) {
+        (self.block, self.units_done) = (block, 0);
+        let trace = |(index, step): (usize, &Step)| StepTrace {
+            block,
+            step: index,
+            name: step.name.clone(),
+            operation: step.operation.kind(),
+            seconds: 0.0,
+            pieces: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            level: step.limbs - 1,
+            log2_scale: step.scale.log2(),
+        };
+        self.trace = self.steps.iter().enumerate().map(trace).collect();
+    }
+
+    /// Some more of a step is done: `share` of its elements.
+    pub(crate) fn add(&mut self, step: usize, share: f64, seconds: f64) {
+        self.done += share * self.work[step];
+        self.trace[step].seconds += seconds;
+        self.trace[step].pieces += usize::from(share > 0.0);
+    }
+
+    /// A step read and wrote feature maps in memory.
+    pub(crate) fn add_bytes(&mut self, step: usize, read: u64, written: u64) {
+        self.trace[step].bytes_read += read;
+        self.trace[step].bytes_written += written;
+    }
+
+    /// A unit is done, of which this is the last step.
+    pub(crate) fn unit_done(&mut self, step: usize) {
+        self.units_done += 1;
+        let Some(progress) = self.options.progress else {
+            return;
+        };
+        let all: f64 = self.work.iter().sum::<f64>() * self.blocks as f64;
+        // Windows overlap: a little may be done twice.
+        let fraction = (self.done / all).clamp(1e-9, 1.0);
+        progress(&Progress {
+            block: self.block,
+            blocks: self.blocks,
+            unit: self.units_done,
+            units: self.units,
+            name: &self.steps[step].name,
+            seconds_left: self.start.elapsed().as_secs_f64() * (1.0 - fraction) / fraction,
+        });
+    }
+
+    pub(crate) fn end_block(&mut self) {
+        let finished = std::mem::take(&mut self.trace);
+        if let Some(trace) = self.options.trace.as_deref_mut() {
+            trace.steps.extend(finished);
+        }
+    }
+}
+
+/// A rough share of the time: byte products of linear steps against residues touched by the others.
+fn work(step: &Step, steps: &[Step]) -> f64 {
+    let residues = (step.elements * step.components * step.limbs) as f64;
+    match &step.operation {
+        Operation::Input => 0.0,
+        Operation::Linear { .. } => {
+            0.01 * step.multiply_accumulates() as f64 * (step.components * step.limbs) as f64
+                + residues
+        }
+        Operation::Square { .. } => 4.0 * residues,
+        Operation::Relinearize { .. } => 40.0 * residues * step.limbs as f64,
+        Operation::Rescale { source, .. } => {
+            10.0 * residues * steps[*source].limbs as f64 / step.limbs as f64
+        }
+    }
+}
