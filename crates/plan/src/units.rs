@@ -67,8 +67,7 @@ impl Schedule {
         let sizes = Sizes::new(parameters);
         let needs = Needs::new(steps);
         let layers = needs.layers();
-        let unit_bytes = limit.map_or(u64::MAX, |limit| limit.saturating_sub(beside) / 16);
-        let build = |whole: &[bool]| {
+        let build = |unit_bytes: u64, whole: &[bool]| {
             let units = Builder::new(steps, &needs, &sizes, unit_bytes).build(whole);
             let memory_bytes = beside + peak_bytes(&units, steps, &sizes);
             Self {
@@ -76,27 +75,42 @@ impl Schedule {
                 memory_bytes,
             }
         };
-        // Layers that are finished before the next one begins: all of them, as long as memory lasts.
-        let mut whole = vec![true; layers];
-        let mut best = build(&whole);
-        while let Some(limit) = limit.filter(|&limit| best.memory_bytes > limit) {
-            let streamed = (0..layers.saturating_sub(1))
-                .filter(|&layer| whole[layer])
-                .map(|layer| {
-                    let mut whole = whole.clone();
-                    whole[layer] = false;
-                    (build(&whole), layer)
-                });
-            let Some((schedule, layer)) =
-                streamed.min_by_key(|(schedule, _)| schedule.memory_bytes)
-            else {
-                let needed = best.memory_bytes;
-                return Err(Error::Memory { limit, needed });
-            };
-            whole[layer] = false;
-            best = schedule;
+        let Some(limit) = limit else {
+            return Ok(build(u64::MAX, &vec![true; layers]));
+        };
+        let mut needed = u64::MAX;
+        // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
+        let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
+        for unit_bytes in (0..=steps_down)
+            .rev()
+            .map(|step| 1 << (step * PIECE_STEP_BITS))
+        {
+            // Layers that are finished before the next one begins: all of them, as long as memory lasts.
+            let mut whole = vec![true; layers];
+            let mut schedule = build(unit_bytes, &whole);
+            loop {
+                if schedule.memory_bytes <= limit {
+                    return Ok(schedule);
+                }
+                needed = needed.min(schedule.memory_bytes);
+                let streamed = (0..layers.saturating_sub(1))
+                    .filter(|&layer| whole[layer])
+                    .map(|layer| {
+                        let mut whole = whole.clone();
+                        whole[layer] = false;
+                        (build(unit_bytes, &whole), layer)
+                    });
+                let least = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
+                let Some((next, layer)) = least else { break };
+                whole[layer] = false;
+                schedule = next;
+            }
+            if unit_bytes < sizes.polynomial[1] {
+                // Smaller there is nothing.
+                break;
+            }
         }
-        Ok(best)
+        Err(Error::Memory { limit, needed })
     }
 
     /// The units; each reads pieces of earlier ones only.
@@ -143,6 +157,9 @@ pub(crate) fn beside_bytes(steps: &[Step], estimate: &Estimate, blocks: usize) -
     };
     weights + 2 * estimate.key_bytes + next + estimate.reply_bytes + BASE_BYTES
 }
+
+/// Each size of pieces that is tried is 2 to this power smaller than the last.
+const PIECE_STEP_BITS: u32 = 3;
 
 /// Bytes of ciphertexts.
 struct Sizes {

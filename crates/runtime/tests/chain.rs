@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{convolutional, images, mlp, model, residual};
+use common::{activated_residual, convolutional, images, mlp, model, residual};
 use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{Graph, Model, execute, execute_folded, fold};
 use sordino_plan::{CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
@@ -200,6 +200,7 @@ fn check_little_memory(graph: Graph) {
 fn memory_does_not_change_a_reply() {
     check_little_memory(convolutional());
     check_little_memory(residual());
+    check_little_memory(activated_residual());
 }
 
 #[test]
@@ -224,6 +225,14 @@ fn convolutional_network() {
 #[test]
 fn residual_network() {
     check_chain("residual", residual());
+}
+
+#[test]
+fn a_sum_of_activated_values_costs_no_level() {
+    let plan = check_chain("activated residual", activated_residual());
+    let rescales = |step: &&sordino_plan::Step| matches!(step.operation, Operation::Rescale { .. });
+    // Four activations: one for every layer between them.
+    assert_eq!(plan.server.steps().iter().filter(rescales).count(), 3);
 }
 
 #[test]

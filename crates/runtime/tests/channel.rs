@@ -4,7 +4,7 @@ mod common;
 
 use std::cell::RefCell;
 
-use common::{convolutional, images, mlp, model, residual, strided};
+use common::{activated_residual, convolutional, images, mlp, model, residual, strided};
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Scale, SeededCiphertexts};
 use sordino_graph::Graph;
 use sordino_plan::{CompileOptions, Operation, Packing, ServerPlan, compile};
@@ -199,6 +199,7 @@ fn every_step_of_a_convolutional_network_with_pooling() {
 #[test]
 fn every_step_of_a_residual_network() {
     check_steps("residual", residual(), 3);
+    check_steps("activated residual", activated_residual(), 3);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod activation;
 mod add;
 mod linear;
 mod scale;
+mod sums;
 mod view;
 
 use crate::execute::batch_norm_affine;
@@ -186,7 +187,7 @@ impl Folder<'_> {
             self.materialize(&format!("{name}:logits"), &view)
         };
         Ok(Folded {
-            nodes: self.compact(last),
+            nodes: sums::push_sums(self.compact(last)),
         })
     }
 
@@ -201,27 +202,31 @@ impl Folder<'_> {
                 sources.into_iter().for_each(|source| needed[source] = true);
             }
         }
-        let mut position = vec![usize::MAX; needed.len()];
-        let mut nodes = Vec::new();
-        for index in 0..=last {
-            if !needed[index] {
-                continue;
-            }
-            position[index] = nodes.len();
-            let mut node = self.drafts[index].take().expect("a needed node is there");
-            match &mut node.op {
-                FoldedOp::Input => {}
-                FoldedOp::Square { source, .. } => *source = position[*source],
-                FoldedOp::Linear { terms, .. } => {
-                    for Term::Tiles { source, .. } | Term::Diagonal { source, .. } in terms {
-                        *source = position[*source];
-                    }
+        let kept = needed.iter().zip(&mut self.drafts);
+        let kept = kept.map(|(needed, draft)| draft.take().filter(|_| *needed));
+        numbered_anew(kept.collect())
+    }
+}
+
+/// The nodes that are there, numbered without gaps.
+fn numbered_anew(nodes: Vec<Option<FoldedNode>>) -> Vec<FoldedNode> {
+    let mut position = Vec::with_capacity(nodes.len());
+    let mut kept: Vec<FoldedNode> = Vec::new();
+    for node in nodes {
+        position.push(kept.len());
+        let Some(mut node) = node else { continue };
+        match &mut node.op {
+            FoldedOp::Input => {}
+            FoldedOp::Square { source, .. } => *source = position[*source],
+            FoldedOp::Linear { terms, .. } => {
+                for Term::Tiles { source, .. } | Term::Diagonal { source, .. } in terms {
+                    *source = position[*source];
                 }
             }
-            nodes.push(node);
         }
-        nodes
+        kept.push(node);
     }
+    kept
 }
 
 fn reads(node: &FoldedNode, index: usize) -> bool {

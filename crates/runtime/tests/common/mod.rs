@@ -125,6 +125,26 @@ pub(crate) fn residual() -> Graph {
     g.finish().unwrap()
 }
 
+/// Two activated values added, read by a convolution and, in the end, by the logits.
+pub(crate) fn activated_residual() -> Graph {
+    let mut r = Random::new(9);
+    let mut g = Graph::builder(Shape::map(1, 8, 8));
+    let x = g.push("input", Op::Input, &[]);
+    let x = g.push("stem", conv(&mut r, 1, 4, 1), &[x]);
+    let skip = g.push("act1", quadratic(&mut r, Granularity::Element, 256), &[x]);
+    let x = g.push("conv1", conv(&mut r, 4, 4, 1), &[skip]);
+    let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 4), &[x]);
+    let x = g.push("sum1", Op::Add, &[x, skip]);
+    let x = g.push("down", conv(&mut r, 4, 4, 2), &[x]);
+    let skip = g.push("act3", quadratic(&mut r, Granularity::Layer, 1), &[x]);
+    let x = g.push("conv2", conv(&mut r, 4, 4, 1), &[skip]);
+    let x = g.push("act4", quadratic(&mut r, Granularity::Element, 64), &[x]);
+    let x = g.push("sum2", Op::Add, &[skip, x]);
+    let x: NodeId = g.push("flatten", Op::Flatten, &[x]);
+    g.push("logits", dense(&mut r, 64, 3), &[x]);
+    g.finish().unwrap()
+}
+
 pub(crate) fn model(graph: Graph) -> Model {
     let shape = graph.input_shape();
     let (channels, height, width) = match shape {
