@@ -28,6 +28,7 @@ mod error;
 mod file;
 mod header;
 mod hexadecimal;
+pub mod memory;
 mod reader;
 
 pub use atomic::{Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, remove_unfinished};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use sordino_ckks::EvaluationKey;
-use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite, memory};
 use sordino_plan::ServerPlan;
 use sordino_protocol::{Message, ReceivedBlock, RequestReader, check_key};
 use sordino_ring::backend::Backend;
@@ -165,7 +165,7 @@ fn run(
         write_seconds: start.elapsed().as_secs_f64(),
         amortized_seconds: evaluate_seconds / header.images as f64,
         reply_bytes: size.len(),
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes: memory::peak_resident_bytes(),
         threads: rayon::current_num_threads(),
         backend: options.backend.name,
         trace: options.keep_trace.then_some(trace),
@@ -227,17 +227,5 @@ fn write_trace(path: &Path, trace: &Trace, overwrite: Overwrite) -> Result<(), E
 
 /// Nine tenths of the memory that is free now, where the system tells.
 fn most_of_the_memory() -> Option<u64> {
-    Some(kibibytes("/proc/meminfo", "MemAvailable:")? * 1024 / 10 * 9)
-}
-
-/// Largest resident memory of this process so far (`VmHWM`), where the system tells.
-pub fn peak_rss_bytes() -> Option<u64> {
-    kibibytes("/proc/self/status", "VmHWM:")?.checked_mul(1024)
-}
-
-/// A field of one of the system's tables.
-fn kibibytes(table: &str, field: &str) -> Option<u64> {
-    let table = std::fs::read_to_string(table).ok()?;
-    let line = table.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    Some(memory::available_bytes()? / 10 * 9)
 }

@@ -16,6 +16,6 @@ mod size;
 pub mod terminal;
 
 pub use error::Error;
-pub use evaluate_file::{EvaluateOptions, Evaluation, evaluate_file, peak_rss_bytes};
+pub use evaluate_file::{EvaluateOptions, Evaluation, evaluate_file};
 pub use server::Server;
 pub use size::parse_size;

@@ -1,6 +1,7 @@
 //! Both sides of a plan in one process.
 
 use sordino_client::{Client, Keys, Predictions};
+use sordino_container::memory;
 use sordino_graph::Model;
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{ReceivedRequest, Reply};
@@ -41,7 +42,11 @@ impl Workflow {
 
     /// Prepares the weights for a client of the plan that has keys.
     pub(crate) fn with_keys(plan: Plan, client: Client, keys: Keys) -> Result<Self, Error> {
-        let weights = Weights::new(&plan.server, client.context(), None)?;
+        // Of what is free the request is held twice, as bytes and as it is received.
+        let beside = 2 * plan.server.estimate().upload_bytes;
+        let memory =
+            memory::available_bytes().map(|available| (available / 10 * 9).saturating_sub(beside));
+        let weights = Weights::new(&plan.server, client.context(), memory)?;
         Ok(Self {
             plan,
             client,

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Runs whose median counts, where they fit the budget [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: Option<u16>,
-    /// Seconds for the evaluations of one measurement, which decide how many images are run [default: 150, with --quick 8]
+    /// Seconds for the evaluations of one measurement, which decide how many images are run [default: 60, with --quick 8]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     budget: Option<u32>,
     /// A look at everything in a few minutes: fewer batch sizes, runs and images
@@ -81,7 +81,7 @@ impl Settings {
             images: args.images as usize,
             batches,
             runs: usize::from(args.runs.unwrap_or(if args.quick { 3 } else { 5 })),
-            budget_seconds: f64::from(args.budget.unwrap_or(if args.quick { 8 } else { 150 })),
+            budget_seconds: f64::from(args.budget.unwrap_or(if args.quick { 8 } else { 60 })),
         }
     }
 }
