@@ -74,6 +74,11 @@ impl Reference {
         })
     }
 
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
     /// Logits of the float network.
     pub fn float(&self) -> &[f64] {
         &self.float

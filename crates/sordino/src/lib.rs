@@ -28,6 +28,7 @@
 //! ```
 
 mod accuracy;
+mod apart;
 mod calibrate;
 mod compare;
 mod digits;
@@ -41,6 +42,7 @@ mod weights;
 mod workflow;
 
 pub use accuracy::{area_under_curve, measure_accuracy};
+pub use apart::{EvaluatedApart, FilesApart, measure_apart};
 pub use calibrate::calibrate;
 pub use compare::{
     Comparison, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough,

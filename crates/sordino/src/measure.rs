@@ -5,10 +5,11 @@ use std::time::Instant;
 use sordino_client::Client;
 use sordino_graph::Model;
 use sordino_plan::{Plan, ServerPlan};
-use sordino_protocol::ReceivedRequest;
+use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_report::{Environment, Phase, Record};
 use sordino_ring::backend::{Backend, measure_int8_peak};
 use sordino_runtime::{Options, Progress, Trace};
+use sordino_secret::SecretKey;
 
 use crate::accuracy::area_under_curve;
 use crate::rates::{maps, set_rates};
@@ -149,22 +150,11 @@ pub fn measure(
     let classes = predictions.classes().to_vec();
     if let Some(reference) = reference {
         let labels = labels.map(|labels| &labels[..judged.min(labels.len())]);
-        let comparison = reference.compare(&classes[..judged], labels)?;
-        record.accuracy_plain = comparison.accuracy_plain;
-        record.accuracy_integer = comparison.accuracy_integer;
-        record.accuracy_encrypted = comparison.accuracy_encrypted;
-        record.agreement = Some(comparison.agreement);
-        record.agreement_float = Some(comparison.agreement_float);
-        if model.classes.len() == 2 {
-            record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
-        }
+        set_agreement(&mut record, &reference, &classes[..judged], labels)?;
         if judged == count {
             let (client, key) = (workflow.client(), &workflow.keys().secret);
             let parsed = client.reply_from_bytes(&reply)?;
-            record.worst_logit_error =
-                Some(client.worst_logit_error(key, &parsed, reference.integer())?);
-            record.worst_logit_error_float =
-                Some(client.worst_logit_error(key, &parsed, reference.float())?);
+            set_errors(&mut record, &reference, client, key, &parsed)?;
         }
     }
     Ok(Measurement {
@@ -174,6 +164,39 @@ pub fn measure(
         reply,
         classes,
     })
+}
+
+/// Fills in how the classes agree with both networks in the clear and with the labels.
+pub(crate) fn set_agreement(
+    record: &mut Record,
+    reference: &Reference,
+    classes: &[usize],
+    labels: Option<&[u16]>,
+) -> Result<(), Error> {
+    let comparison = reference.compare(classes, labels)?;
+    record.accuracy_plain = comparison.accuracy_plain;
+    record.accuracy_integer = comparison.accuracy_integer;
+    record.accuracy_encrypted = comparison.accuracy_encrypted;
+    record.agreement = Some(comparison.agreement);
+    record.agreement_float = Some(comparison.agreement_float);
+    if reference.classes() == 2 {
+        record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
+    }
+    Ok(())
+}
+
+/// Fills in how far the logits of a reply are from those of both networks in the clear.
+pub(crate) fn set_errors(
+    record: &mut Record,
+    reference: &Reference,
+    client: &Client,
+    key: &SecretKey,
+    reply: &Reply,
+) -> Result<(), Error> {
+    let worst = |expected: &[f64]| client.worst_logit_error(key, reply, expected);
+    record.worst_logit_error = Some(worst(reference.integer())?);
+    record.worst_logit_error_float = Some(worst(reference.float())?);
+    Ok(())
 }
 
 /// Seconds and traces of several evaluations of one request.
@@ -217,7 +240,12 @@ impl Evaluation {
     pub(crate) fn describe(&self, record: &mut Record, plan: &ServerPlan) {
         record.set_seconds(Phase::Read, &self.reading);
         record.set_seconds(Phase::Evaluate, &self.evaluating);
-        set_rates(record, plan, &self.traces);
+        let executed = |trace: &Trace| {
+            let steps = trace.steps.iter().map(|step| (step.step, step.seconds));
+            steps.collect()
+        };
+        let executed: Vec<Vec<(usize, f64)>> = self.traces.iter().map(executed).collect();
+        set_rates(record, plan, &executed);
     }
 }
 

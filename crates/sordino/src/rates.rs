@@ -3,7 +3,6 @@
 use sordino_plan::{Operation, ServerPlan, Step, Term};
 use sordino_report::{Layer, Record, Statistics};
 use sordino_ring::linear::LinearMap;
-use sordino_runtime::Trace;
 
 /// What a step is, as far as its products go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +60,20 @@ fn step_seconds(steps: usize, executed: impl Iterator<Item = (usize, f64)>) -> V
     seconds
 }
 
-/// Fills in `layers` and the rates, from the traces of all runs; `blocks`, the peak and the seconds are set before.
+/// Fills in `layers` and the rates, from the steps and their seconds in all runs; `blocks`, the peak and the seconds are set before.
 ///
-/// Steps that a trace does not have take no part in the rates of the layers: neither their products nor their time,
+/// Steps that a run does not have take no part in the rates of the layers: neither their products nor their time,
 /// which is then with another step.
-pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, traces: &[Trace]) {
+pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, executed: &[Vec<(usize, f64)>]) {
     let steps = plan.steps();
     // Channel-wise steps multiply by encoded diagonals, not by bytes.
     let of_bytes = plan.channel().is_none();
     let peak = record
         .int8_peak_gmacs
         .filter(|&peak| of_bytes && peak > 0.0);
-    let runs: Vec<Vec<Option<f64>>> = traces
+    let runs: Vec<Vec<Option<f64>>> = executed
         .iter()
-        .map(|trace| {
-            let executed = trace.steps.iter().map(|step| (step.step, step.seconds));
-            step_seconds(steps.len(), executed)
-        })
+        .map(|run| step_seconds(steps.len(), run.iter().copied()))
         .collect();
     let giga_products: Vec<f64> = steps
         .iter()

@@ -4,6 +4,7 @@ mod ablation;
 mod accuracy;
 mod apart;
 mod calibrate;
+mod cifar10;
 mod kernels;
 mod mnist;
 mod paper;
@@ -29,6 +30,8 @@ enum Suite {
     Mnist(mnist::Args),
     /// The committed models on the test images of their data sets
     Accuracy(accuracy::Args),
+    /// A deep network on CIFAR-10's test images, encrypted, in bounded memory
+    Cifar10(cifar10::Args),
     /// Train networks with quadratics per layer, channel and element, with and without distillation
     Ablation(ablation::Args),
     /// Channel-wise packing beside element-wise, over batch sizes, with a report
@@ -42,6 +45,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         Suite::Kernels(args) => kernels::run(args, global, output),
         Suite::Mnist(args) => mnist::run(args, global, output),
         Suite::Accuracy(args) => accuracy::run(args, global, output),
+        Suite::Cifar10(args) => cifar10::run(args, global, output),
         Suite::Ablation(args) => ablation::run(args, global, output),
         Suite::Paper(args) => paper::run(args, global, output),
         Suite::Calibrate(args) => calibrate::run(args, global, output),
