@@ -60,8 +60,8 @@ pub enum Error {
     },
     /// The plan cannot be evaluated in so little memory.
     #[error(
-        "evaluating needs {:.2} GiB of memory even in the smallest pieces and may use {:.2} GiB: give more with --memory, or compile for a smaller --batch",
-        gibibytes(*.needed), gibibytes(*.limit)
+        "evaluating needs {} MiB of memory even in the smallest pieces and may use {} MiB: give more with --memory, or compile for a smaller --batch",
+        needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
     )]
     Memory {
         /// Bytes allowed.
@@ -108,10 +108,6 @@ pub enum Error {
         /// Why.
         detail: String,
     },
-}
-
-fn gibibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
 }
 
 impl Error {

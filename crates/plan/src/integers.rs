@@ -119,7 +119,7 @@ impl Rounding<'_> {
         else {
             unreachable!("the quantizing pass keeps the kinds of nodes")
         };
-        // Products come first, as in the sketch: the first of them sets the scale.
+        // Products come first, as in the sketch: that of the value with the smallest scale sets the scale.
         let is_product = |term: &&QuantizedTerm| matches!(term, QuantizedTerm::Tiles { .. });
         let products = terms.iter().filter(is_product);
         let branches = terms.iter().filter(|term| !is_product(term));
@@ -128,13 +128,15 @@ impl Rounding<'_> {
             FoldedTerm::Diagonal { .. } => None,
         });
         let exact_products: Vec<_> = exact_products.collect();
+        let scale_of = |position: &usize| self.steps[self.op.sources[*position]].scale;
+        let setting = (0..exact_products.len()).min_by(|a, b| scale_of(a).total_cmp(&scale_of(b)));
         let mut planned = Vec::with_capacity(terms.len());
         for (position, (term, &source)) in
             products.chain(branches).zip(&self.op.sources).enumerate()
         {
             let ratio = self.op.scale / self.steps[source].scale;
             planned.push(match term {
-                QuantizedTerm::Tiles { tiles, .. } if position == 0 => {
+                QuantizedTerm::Tiles { tiles, .. } if Some(position) == setting => {
                     let tiles = tiles.iter().map(|tile| Tile {
                         outputs: tile.outputs.clone(),
                         inputs: tile.inputs.clone(),
@@ -148,7 +150,7 @@ impl Rounding<'_> {
                     )?
                 }
                 QuantizedTerm::Tiles { .. } => {
-                    // A second product has to meet the scale that the first one set.
+                    // The others have to meet the scale that this one sets.
                     let ratio = ratio / self.plaintext_factor;
                     let tiles = exact_products[position];
                     let weights = |tile: &sordino_graph::FoldedTile| {

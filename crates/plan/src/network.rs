@@ -11,6 +11,8 @@ pub(crate) enum NodeKind {
     Linear {
         /// Node read by each term, products first.
         sources: Vec<usize>,
+        /// How many of the terms are products.
+        products: usize,
         /// All weights are ±1: a pooling sum, which costs no scale.
         exact: bool,
     },
@@ -206,5 +208,10 @@ fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration
     } else {
         energy / info.elements as f64
     };
-    info.kind = NodeKind::Linear { sources, exact };
+    let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
+    info.kind = NodeKind::Linear {
+        sources,
+        products: terms.iter().filter(is_product).count(),
+        exact,
+    };
 }

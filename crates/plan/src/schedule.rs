@@ -172,7 +172,10 @@ impl Draft<'_> {
 
     fn linear(&mut self, node: usize, sources: &[usize]) -> usize {
         let info = &self.network.nodes[node];
-        let NodeKind::Linear { exact, .. } = info.kind else {
+        let NodeKind::Linear {
+            exact, products, ..
+        } = info.kind
+        else {
             unreachable!("called for linear nodes only")
         };
         let mut read: Vec<usize> = sources.iter().map(|&s| self.value[s]).collect();
@@ -194,8 +197,12 @@ impl Draft<'_> {
             .map(|&v| self.operations[v].dropped)
             .max()
             .unwrap_or(0);
-        // The first term is the product whose weights set the scale; the others are brought to it.
-        let scale = self.operations[read[0]].scale * info.weight_scale;
+        // The product of the value with the smallest scale has the integer weights; those of the others are smaller then.
+        let setting = read.iter().take(products.max(1));
+        let scale = setting
+            .map(|&value| self.operations[value].scale)
+            .fold(f64::INFINITY, f64::min)
+            * info.weight_scale;
         let mut value = self.push(Operation {
             kind: Kind::Linear,
             node,

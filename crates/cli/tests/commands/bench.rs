@@ -266,3 +266,81 @@ fn bench_mnist_measures_series_over_blocks_and_threads() {
     sordino(&folder, &format!("{bench} --blocks 1..1000"))
         .refused(2, &["1000 full ciphertext blocks", "70000"]);
 }
+
+/// A residual network on a few images in CIFAR-10's format, evaluated in a process of its own in little memory.
+#[test]
+fn bench_cifar10_measures_a_process_of_its_own() {
+    let folder = folder("bench-cifar10");
+    let set = folder.join("data/cifar-10");
+    fs::create_dir_all(&set).unwrap();
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 24
+    };
+    let files = (1..=5).map(|batch| format!("data_batch_{batch}.bin"));
+    for name in files.chain(["test_batch.bin".to_owned()]) {
+        let mut bytes = Vec::new();
+        for class in (0..10u8).cycle().take(40) {
+            bytes.push(class);
+            // The brighter the higher the class.
+            bytes.extend((0..3072).map(|_| (u32::from(class) * 20 + next() / 8) as u8));
+        }
+        fs::write(set.join(name), bytes).unwrap();
+    }
+    let layer = |text: &str| format!("[[layers]]\n{text}\n");
+    let network = [
+        "name = \"small\"\n".to_owned(),
+        layer("type = \"convolution\"\nchannels = 2\nkernel = 4\nstride = 4"),
+        layer("type = \"activation\""),
+        layer(
+            "type = \"residual\"\n[[layers.layers]]\ntype = \"convolution\"\nchannels = 2\nkernel = 3\npadding = 1\n[[layers.layers]]\ntype = \"activation\"",
+        ),
+        layer("type = \"dense\"\noutputs = 10"),
+    ];
+    fs::write(folder.join("small.toml"), network.concat()).unwrap();
+    sordino(
+        &folder,
+        "train --data data/cifar-10 --arch small.toml --activation element --epochs 12 --out models/small-cifar-10.safetensors --quiet",
+    )
+    .refused(5, &["models"]);
+    fs::create_dir(folder.join("models")).unwrap();
+    sordino(
+        &folder,
+        "train --data data/cifar-10 --arch small.toml --activation element --epochs 12 --out models/small-cifar-10.safetensors --quiet",
+    )
+    .good();
+    let bench = "bench cifar10 --data data --network small --folder .";
+    let run = sordino(
+        &folder,
+        &format!("{bench} --images 30 --memory 2GiB --json"),
+    )
+    .good();
+    let record = &run.json()[0];
+    for (field, expected) in [("images", 30), ("batch", 30), ("blocks", 1), ("runs", 1)] {
+        assert_eq!(record[field], expected, "{field}: {record}");
+    }
+    assert!(record["peak_rss_bytes"].as_u64().unwrap() < 2 << 30);
+    for field in [
+        "keygen_seconds",
+        "encrypt_seconds",
+        "read_seconds",
+        "evaluate_seconds",
+    ] {
+        assert!(record[field].as_f64().unwrap() > 0.0, "{field}: {record}");
+    }
+    assert!(record["upload_bytes"].as_u64().unwrap() > 3072 * 4096);
+    assert!(record["agreement"].as_f64().unwrap() > 0.96);
+    assert_eq!(record["accuracy_integer"], record["accuracy_encrypted"]);
+    let layers = record["layers"].as_array().unwrap();
+    assert!(
+        layers.iter().all(|layer| layer["seconds"].is_f64()),
+        "{record}"
+    );
+    assert_eq!(listing(&folder.join("bench/results")).len(), 1);
+    // Nothing is left of plan, keys and request.
+    assert_eq!(listing(&folder), ["bench", "data", "models", "small.toml"]);
+
+    sordino(&folder, &format!("{bench} --memory 1M")).refused(4, &["MiB", "--memory"]);
+    sordino(&folder, "bench cifar10 --data data --network none").refused(2, &["none-cifar-10"]);
+}
