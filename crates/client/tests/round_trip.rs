@@ -369,7 +369,7 @@ fn keys_requests_and_replies_as_files() {
         .unwrap();
     let rows: Vec<Value> = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!(rows.len(), 20);
-    assert_eq!(rows[7]["name"], "a,b \"7\"");
+    assert_eq!(rows[7]["name"], "a,b \"patient 7\"");
     assert_eq!(rows[7]["label"], predictions.label(7));
 }
 

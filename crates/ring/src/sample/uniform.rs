@@ -67,7 +67,8 @@ impl<'a> UniformStream<'a> {
     /// If the strip is wider than a segment or has residues of another width, or an index is above [`MAX_INDEX`].
     pub fn expand_strip(&self, segment: usize, first_index: u64, strip: &mut ResidueMatrix) {
         let rows = strip.rows() as u64;
-        self.expand_strip_of(segment, &[first_index..first_index + rows], strip);
+        let all = first_index..first_index + rows;
+        self.expand_strip_of(segment, std::slice::from_ref(&all), strip);
     }
 
     /// The same for the polynomials of several ranges, range after range.
