@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     images: Option<u32>,
     /// The network
-    #[arg(long, value_name = "NAME", default_value = "resnet9")]
+    #[arg(long, value_name = "NAME", default_value = "cnn6")]
     network: String,
     /// Folder of the model file, NETWORK-cifar-10.safetensors
     #[arg(long, value_name = "DIR", default_value = "models")]
