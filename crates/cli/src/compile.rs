@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// How images lie in ciphertexts: auto takes what is expected to be faster for the batch
     #[arg(long, value_enum, default_value = "auto")]
     packing: PackingName,
-    /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit]
+    /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit of usual images]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     precision_bits: Option<f64>,
     /// Most memory of the evaluator, such as 4G

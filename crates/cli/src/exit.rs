@@ -152,7 +152,10 @@ fn of_sordino(error: &sordino::Error) -> u8 {
         E::Scheme(error) => of_scheme(error),
         E::Ring(error) => of_ring(error),
         E::File(error) => of_file(error),
-        E::ShiftedImages { .. } | E::TooFewImages { .. } | E::Threads { .. } => USAGE,
+        E::ShiftedImages { .. }
+        | E::TooFewImages { .. }
+        | E::Threads { .. }
+        | E::ElementWiseOnly => USAGE,
         _ => BAD_FILE,
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn inspect(path: &Path) -> anyhow::Result<Value> {
         Kind::EvaluationKey => evaluation_key(path, &header)?,
         Kind::Request => request(path, &header)?,
         Kind::Reply => reply(path, &header)?,
+        Kind::Piece | Kind::Checkpoint => json!({ "state": header.metadata }),
         kind => {
             return Err(Mismatch(format!(
                 "{}: this is a {kind}, which this version does not know: use a newer one",

@@ -31,7 +31,7 @@ pub enum Access {
     OwnerOnly,
 }
 
-// The temporary files of running writers. The lock is held while one is created, named or removed, so that
+// The temporary files of running writers, and temporary folders. The lock is held while one is created, named or removed, so that
 // `remove_unfinished` sees each of them either in the list or not on the disk.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
@@ -40,14 +40,18 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Deletes the temporary files of all writers of this process, for an interrupt handler that exits next.
+/// Deletes the temporary files of all writers of this process, and its temporary folders, for an interrupt handler that exits next.
 ///
 /// A writer that is still running keeps its open file and fails at its commit.
 pub fn remove_unfinished() {
     let mut paths = unfinished();
     for path in paths.iter() {
-        // Nobody is left to tell, and the suffix tells what it is.
-        let _ = fs::remove_file(path);
+        // Nobody is left to tell, and the name tells what it is.
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
     }
     paths.clear();
 }
@@ -174,6 +178,72 @@ impl AtomicFile {
                 Err(Error::Exists { path: target })
             }
             Err(error) => Err(Error::io(target, "rename the finished file", error)),
+        }
+    }
+}
+
+/// A folder that goes with everything in it when it is dropped, and when the process is interrupted.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl TemporaryFolder {
+    /// A new folder in another, or where the system has its temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unique(folder: Option<&Path>) -> Result<Self, Error> {
+        let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let mut paths = unfinished();
+        let made = tempfile::Builder::new()
+            .prefix("sordino-")
+            .tempdir_in(&folder);
+        let path = made
+            .map_err(|error| Error::io(&folder, "make a folder in", error))?
+            .keep();
+        paths.insert(path.clone());
+        Ok(Self { path, kept: false })
+    }
+
+    /// The folder `path`, which may be there already; an interrupt removes it unless it `survives_interrupts`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(path: impl Into<PathBuf>, survives_interrupts: bool) -> Result<Self, Error> {
+        let path = path.into();
+        let mut paths = unfinished();
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(&path, "create", error));
+            }
+            _ => {}
+        }
+        if !survives_interrupts {
+            paths.insert(path.clone());
+        }
+        Ok(Self { path, kept: false })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves it there.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let mut paths = unfinished();
+        paths.remove(&self.path);
+        if !self.kept {
+            // Nothing can be done about what cannot be removed.
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }

@@ -38,17 +38,23 @@ pub enum Kind {
     Request = 5,
     /// Encrypted scores.
     Reply = 6,
+    /// Part of a feature map that waits outside of memory while a request is evaluated.
+    Piece = 7,
+    /// Where an evaluation can go on that was ended.
+    Checkpoint = 8,
 }
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ServerPlan,
         Self::ClientPlan,
         Self::SecretKey,
         Self::EvaluationKey,
         Self::Request,
         Self::Reply,
+        Self::Piece,
+        Self::Checkpoint,
     ];
 
     /// The code in the header.
@@ -70,6 +76,9 @@ impl Kind {
             Self::EvaluationKey => "the evaluation.key that `sordino keygen` writes",
             Self::Request => "a request that `sordino encrypt` writes",
             Self::Reply => "a reply that `sordino evaluate` writes",
+            Self::Piece | Self::Checkpoint => {
+                "what `sordino evaluate` writes into its scratch folder"
+            }
         }
     }
 }
@@ -83,6 +92,8 @@ impl fmt::Display for Kind {
             Self::EvaluationKey => "evaluation key",
             Self::Request => "request",
             Self::Reply => "reply",
+            Self::Piece => "piece of a feature map",
+            Self::Checkpoint => "checkpoint",
         })
     }
 }

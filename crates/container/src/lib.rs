@@ -31,7 +31,9 @@ mod hexadecimal;
 pub mod memory;
 mod reader;
 
-pub use atomic::{Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, remove_unfinished};
+pub use atomic::{
+    Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, remove_unfinished,
+};
 pub use cursor::{Builder, Reader};
 pub use digest::Digest;
 pub use error::{Error, Fault};

@@ -138,6 +138,11 @@ impl<R: Read, M> StreamReader<R, M> {
         &self.header
     }
 
+    /// The digest that the header names; whether the content has it shows at the end.
+    pub fn claimed_digest(&self) -> Digest {
+        self.header.digest
+    }
+
     /// Bytes of payload that were not read yet.
     pub fn left(&self) -> u64 {
         self.left

@@ -102,6 +102,8 @@ pub fn calibrate(
 struct Totals {
     ranges: Vec<RangeTotal>,
     folded: Vec<FoldedTotal>,
+    /// Largest magnitude of a logit, image by image.
+    logits: Vec<f64>,
 }
 
 impl Totals {
@@ -113,6 +115,7 @@ impl Totals {
                 .flat_map(|folded| &folded.nodes)
                 .map(|node| FoldedTotal::new(node.elements))
                 .collect(),
+            logits: Vec::new(),
         }
     }
 
@@ -140,6 +143,10 @@ impl Totals {
                 let values = transpose_out(value, count);
                 for image in values.chunks_exact(folded.elements(index)) {
                     self.folded[index].add(image);
+                    if index + 1 == folded.nodes.len() {
+                        let largest = image.iter().map(|value| value.abs()).fold(0.0, larger);
+                        self.logits.push(largest);
+                    }
                 }
             });
         }
@@ -152,10 +159,18 @@ impl Totals {
         for (total, other) in self.folded.iter_mut().zip(&other.folded) {
             total.merge(other);
         }
+        self.logits.extend(&other.logits);
+    }
+
+    /// What the largest logit of an image exceeds on a hundredth of the images, if there are logits.
+    fn usual_logit(&mut self) -> Option<f64> {
+        self.logits.sort_by(f64::total_cmp);
+        let ignored = self.logits.len() / 100;
+        self.logits.iter().rev().nth(ignored).copied()
     }
 
     fn finish(
-        self,
+        mut self,
         graph: &Graph,
         folded: Option<&Folded>,
         images: &[f32],
@@ -168,6 +183,7 @@ impl Totals {
                 ),
             })
         };
+        let usual_logit = self.usual_logit();
         let mut nodes = std::collections::BTreeMap::new();
         for (node, total) in graph.nodes().iter().zip(self.ranges) {
             let range = total.finish();
@@ -205,6 +221,7 @@ impl Totals {
             nodes,
             margin_bits: MARGIN_BITS,
             weight_error: None,
+            usual_logit,
             folded: statistics,
         })
     }

@@ -24,9 +24,12 @@ pub struct Calibration {
     pub nodes: BTreeMap<String, Range>,
     /// Bits to leave above the ranges.
     pub margin_bits: f64,
-    /// Tolerated rms error of a logit from rounding weights to integers, as a share of the largest logit; the planner's
+    /// Tolerated rms error of a logit from rounding weights to integers, as a share of the usual logit; the planner's
     /// own value if none has been found too coarse for this network.
     pub weight_error: Option<f64>,
+    /// Largest magnitude of a logit but for the hundredth of the images where it is largest: errors are measured by it, so that one
+    /// image on which a network explodes does not allow all others more. `None` in files that do not have it.
+    pub usual_logit: Option<f64>,
     /// Statistics of every folded node, in order; empty for a network that cannot be folded (ReLU).
     pub folded: Vec<FoldedStatistics>,
 }

@@ -169,6 +169,11 @@ impl Calibration {
         {
             return wrong(format!("the tolerated error of weights is {error}"));
         }
+        if let Some(logit) = self.usual_logit
+            && !(logit.is_finite() && logit >= 0.0)
+        {
+            return wrong(format!("the usual size of a logit is {logit}"));
+        }
         for node in &self.folded {
             let pairs = node
                 .sensitivity

@@ -88,6 +88,8 @@ struct CalibrationDescription {
     margin_bits: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weight_error: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    usual_logit: Option<f64>,
     nodes: BTreeMap<String, Range>,
     folded: Vec<FoldedDescription>,
 }
@@ -204,6 +206,7 @@ fn describe_model(model: &Model) -> Description {
                 images: calibration.images,
                 margin_bits: calibration.margin_bits,
                 weight_error: calibration.weight_error,
+                usual_logit: calibration.usual_logit,
                 nodes: calibration.nodes.clone(),
                 folded: calibration
                     .folded
@@ -406,6 +409,7 @@ fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Er
                 nodes: calibration.nodes,
                 margin_bits: calibration.margin_bits,
                 weight_error: calibration.weight_error,
+                usual_logit: calibration.usual_logit,
                 folded,
             })
         }

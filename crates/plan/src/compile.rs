@@ -15,8 +15,8 @@ use crate::primes::{self, Chain};
 use crate::schedule::{Choice, Sketch};
 use crate::search::{Winner, search};
 use crate::{
-    ClientPlan, CompileOptions, Error, Estimate, InputLayout, OutputLayout, Packing, Schedule,
-    ServerPlan, Step, integers, noise, parts, units, weights, wire,
+    Budget, ClientPlan, CompileOptions, Error, Estimate, InputLayout, OutputLayout, Packing,
+    Schedule, ServerPlan, Step, integers, noise, parts, units, weights, wire,
 };
 
 /// Both halves of a compiled plan.
@@ -213,14 +213,20 @@ fn realize(
     if let Some(gadget) = gadget {
         noise::add_gadget(&mut noise, &choice, sketch, gadget, limbs);
     }
-    let steps = integers::steps(network, folded, quantized, sketch, chain, limbs, 1.0)?;
+    let mut steps = integers::steps(network, folded, quantized, sketch, chain, limbs, 1.0)?;
+    noise::set_rms_noise(&mut steps, network, &choice, sketch, gadget, limbs);
     set_precision(&mut estimate, network, &noise, options);
     let (upload, key, reply) = sizes(network, &choice, sketch, limbs, gadget, blocks);
     (estimate.upload_bytes, estimate.key_bytes) = (upload, key);
     estimate.reply_bytes = reply;
     let beside = units::beside_bytes(&steps, &estimate, blocks);
-    let schedule = Schedule::new(&steps, &drawn.parameters, beside, options.memory_bytes)?;
+    let budget = Budget {
+        memory_bytes: options.memory_bytes,
+        scratch_bytes: Budget::USUAL_SCRATCH_BYTES,
+    };
+    let schedule = Schedule::new(&steps, &drawn.parameters, beside, budget)?;
     estimate.memory_bytes = schedule.memory_bytes();
+    estimate.scratch_bytes = schedule.scratch_bytes();
     let mut record = record(model, options, drawn.parameters, blocks, estimate, &steps)?;
     record.alternatives = alternatives;
     Ok((record, steps))

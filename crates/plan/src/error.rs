@@ -69,6 +69,19 @@ pub enum Error {
         /// Bytes that the schedule with the smallest peak needs.
         needed: u64,
     },
+    /// What has to leave memory does not fit the scratch.
+    #[error(
+        "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory, or compile with a smaller --batch",
+        memory.div_ceil(1 << 20), needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
+    )]
+    Scratch {
+        /// Memory allowed.
+        memory: u64,
+        /// Scratch allowed.
+        limit: u64,
+        /// Scratch that the schedule with the least needs.
+        needed: u64,
+    },
     /// A plan file holds something a plan cannot hold.
     #[error(
         "{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again"

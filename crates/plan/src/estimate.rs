@@ -17,6 +17,9 @@ pub struct Estimate {
     pub evaluate_seconds: f64,
     /// Peak memory of the evaluator, within the limit that the plan was compiled for.
     pub memory_bytes: u64,
+    /// Most that the evaluator keeps outside of memory to stay within that limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scratch_bytes: u64,
     /// Request file.
     pub upload_bytes: u64,
     /// Evaluation key file; 0 where the plan needs none.
@@ -29,6 +32,10 @@ pub struct Estimate {
     pub rms_noise: f64,
     /// rms difference of a logit between the integer network and the float network.
     pub rms_weight_rounding: f64,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl Estimate {

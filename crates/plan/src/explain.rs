@@ -245,7 +245,11 @@ impl fmt::Display for Explanation {
             e.evaluate_seconds,
             e.evaluate_seconds * 1e6 / self.batch as f64
         )?;
-        writeln!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
+        write!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
+        match e.scratch_bytes {
+            0 => writeln!(f)?,
+            bytes => writeln!(f, ", and {:.0} MiB of scratch", mib(bytes))?,
+        }
         writeln!(
             f,
             "  upload               {:.1} MiB, {:.0} bytes an image",

@@ -61,6 +61,7 @@ pub(crate) fn steps(
             components: op.components,
             limbs: limbs.left[op.dropped],
             scale: op.scale,
+            rms_noise: None,
         });
     }
     Ok(steps)

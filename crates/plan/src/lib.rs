@@ -35,5 +35,5 @@ pub use explain::{Explanation, StepSummary};
 pub use options::{CompileOptions, Packing};
 pub use parts::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
 pub use steps::{Operation, Step, Term, last_readers};
-pub use units::{Schedule, Unit};
+pub use units::{Budget, Schedule, Transfers, Unit};
 pub use weights::DEFAULT_WEIGHT_ERROR;

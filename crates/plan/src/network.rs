@@ -37,6 +37,8 @@ pub(crate) struct NodeInfo {
     pub weight_scale: f64,
     /// Largest |weight| of the product terms (of the diagonal terms where there is no product).
     pub max_weight: f64,
+    /// Mean over elements of E[x²].
+    pub mean_square: f64,
     /// Whether weights take two passes of the kernel.
     pub wide: bool,
     /// Mean over elements of the sum over inputs of E[x²]: what uniform weight rounding is multiplied by.
@@ -51,7 +53,9 @@ pub(crate) struct Network {
     pub nodes: Vec<NodeInfo>,
     readers: Vec<Vec<usize>>,
     follows_square: Vec<bool>,
-    /// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit.
+    /// What errors of logits are measured by: the largest calibrated logit, but for a hundredth of the images if that is known.
+    pub usual_logit: f64,
+    /// Tolerated rms logit error of weight rounding, relative to it.
     pub weight_error: f64,
 }
 
@@ -71,6 +75,7 @@ impl Network {
                 max_shift: 0.0,
                 weight_scale: 1.0,
                 max_weight: 0.0,
+                mean_square: mean(&statistics.mean_square),
                 wide: false,
                 input_energy: 0.0,
                 gains: statistics.sensitivity.clone(),
@@ -98,7 +103,10 @@ impl Network {
             }
             nodes.push(info);
         }
+        let largest = nodes.last().map_or(1.0, |node| node.max_abs);
+        let usual = calibration.usual_logit.filter(|&logit| logit > 0.0);
         Ok(Network {
+            usual_logit: usual.unwrap_or(largest),
             nodes,
             readers,
             follows_square,
@@ -130,6 +138,10 @@ impl Network {
             matches!(node.kind, NodeKind::Linear { exact: false, .. }).then_some(index)
         })
     }
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len().max(1) as f64
 }
 
 fn statistics_of<'a>(

@@ -35,7 +35,7 @@ pub struct CompileOptions {
     /// Packing; [`Packing::Auto`] chooses.
     pub packing: Packing,
     /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/1500 of the
-    /// largest calibrated logit.
+    /// usual size of a logit.
     pub precision_bits: Option<f64>,
     /// Upper limit of the evaluator's memory in bytes.
     pub memory_bytes: Option<u64>,

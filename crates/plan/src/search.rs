@@ -23,7 +23,7 @@ use crate::{CompileOptions, Error, primes, weights};
 
 use closest::Closest;
 
-/// Worst error relative to the largest calibrated logit, unless asked otherwise: see docs/decisions/planner.md for how
+/// Worst error relative to the usual size of a logit, unless asked otherwise: see docs/decisions/planner.md for how
 /// many predictions it moves.
 const DEFAULT_RELATIVE_ERROR: f64 = 1.0 / 300.0;
 /// Step of the grid of the input's scale, in bits.
@@ -126,10 +126,9 @@ pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winn
 
 /// −log2 of the largest tolerated error of a logit.
 pub(crate) fn target_bits(network: &Network, options: &CompileOptions) -> f64 {
-    let largest_logit = network.nodes.last().map_or(1.0, |n| n.max_abs);
     options
         .precision_bits
-        .unwrap_or_else(|| -(DEFAULT_RELATIVE_ERROR * largest_logit).log2())
+        .unwrap_or_else(|| -(DEFAULT_RELATIVE_ERROR * network.usual_logit).log2())
 }
 
 /// The network with the scales of integer weights that are worth trying, the finest ones last.
@@ -251,6 +250,7 @@ impl Search<'_> {
             evaluate_seconds: candidate.seconds,
             // Known when there are steps.
             memory_bytes: 0,
+            scratch_bytes: 0,
             upload_bytes: upload,
             key_bytes: key,
             reply_bytes: reply,

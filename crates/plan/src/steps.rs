@@ -17,6 +17,9 @@ pub struct Step {
     pub limbs: usize,
     /// Scale of the result.
     pub scale: f64,
+    /// How far noise is expected to move a value from that of the clear engine, rms over elements and images, in the value's
+    /// own units; element-wise only.
+    pub rms_noise: Option<f64>,
 }
 
 /// What a step computes. `source` is always the index of an earlier step.

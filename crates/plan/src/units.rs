@@ -7,15 +7,20 @@
 
 mod build;
 mod needs;
+mod residency;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use sordino_ckks::Parameters;
+use sordino_container::Digest;
 
 use crate::estimate::BASE_BYTES;
 use crate::{Error, Estimate, Operation, ServerPlan, Step, Term};
 use build::Builder;
 use needs::Needs;
+pub use residency::Transfers;
+use residency::{Residency, residency};
 
 /// Some elements of one step's value, or of that of a run of steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub struct Unit {
     pub elements: Vec<Vec<u32>>,
     /// For each source of the first step, in the order of [`Operation::sources`], the elements read, ascending.
     pub reads: Vec<Vec<u32>>,
+    /// Units that made what is read, ascending.
+    pub from: Vec<usize>,
     /// Units whose pieces nobody reads after this one.
     pub frees: Vec<usize>,
 }
@@ -43,42 +50,71 @@ impl Unit {
     }
 }
 
+/// What an evaluation may take; by default any memory, and nothing outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of memory, if there is a limit.
+    pub memory_bytes: Option<u64>,
+    /// Bytes of scratch.
+    pub scratch_bytes: u64,
+}
+
+impl Budget {
+    /// Scratch that an evaluation may take where nobody says otherwise.
+    pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
+
+    /// So many bytes of memory and no scratch.
+    pub fn of_memory(bytes: u64) -> Self {
+        Self {
+            memory_bytes: Some(bytes),
+            scratch_bytes: 0,
+        }
+    }
+}
+
 /// The units of a plan in the order in which they are computed, for one block.
 ///
 /// The first unit is the input. Every element of every value that is read is computed exactly once, but for those inside a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     units: Vec<Unit>,
+    /// By unit; empty where nothing leaves memory.
+    transfers: Vec<Transfers>,
+    /// By unit.
+    live_bytes: Vec<u64>,
     memory_bytes: u64,
+    scratch_bytes: u64,
 }
 
 impl Schedule {
     /// The schedule of an element-wise plan's steps with the fewest and largest pieces that takes, with `beside` bytes beside
-    /// feature maps, no more memory than `limit`.
+    /// feature maps, no more memory than the budget has.
+    ///
+    /// Where no order of pieces does that, some of them wait on scratch: the schedule is then the one that moves the fewest bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] where even the smallest pieces do not fit, with what they need.
+    /// [`Error::Memory`] where even the smallest pieces do not fit, with what they need; [`Error::Scratch`] where they do, but
+    /// what has to leave memory does not fit the scratch.
     pub fn new(
         steps: &[Step],
         parameters: &Parameters,
         beside: u64,
-        limit: Option<u64>,
+        budget: Budget,
     ) -> Result<Self, Error> {
         let sizes = Sizes::new(parameters);
         let needs = Needs::new(steps);
         let layers = needs.layers();
         let build = |unit_bytes: u64, whole: &[bool]| {
             let units = Builder::new(steps, &needs, &sizes, unit_bytes).build(whole);
-            let memory_bytes = beside + peak_bytes(&units, steps, &sizes);
-            Self {
-                units,
-                memory_bytes,
-            }
+            let residency = residency(&units, steps, &sizes, None);
+            let residency =
+                residency.unwrap_or_else(|_| unreachable!("there is room for everything"));
+            Self::of(units, residency, beside)
         };
-        let Some(limit) = limit else {
+        let Some(limit) = budget.memory_bytes else {
             return Ok(build(u64::MAX, &vec![true; layers]));
         };
-        let mut needed = u64::MAX;
+        let mut least = LeastMoved::new(limit, budget.scratch_bytes, beside);
         // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
         let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
         for unit_bytes in (0..=steps_down)
@@ -92,7 +128,6 @@ impl Schedule {
                 if schedule.memory_bytes <= limit {
                     return Ok(schedule);
                 }
-                needed = needed.min(schedule.memory_bytes);
                 let streamed = (0..layers.saturating_sub(1))
                     .filter(|&layer| whole[layer])
                     .map(|layer| {
@@ -100,8 +135,9 @@ impl Schedule {
                         whole[layer] = false;
                         (build(unit_bytes, &whole), layer)
                     });
-                let least = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
-                let Some((next, layer)) = least else { break };
+                let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
+                least.consider(schedule, steps, &sizes);
+                let Some((next, layer)) = next else { break };
                 whole[layer] = false;
                 schedule = next;
             }
@@ -110,7 +146,17 @@ impl Schedule {
                 break;
             }
         }
-        Err(Error::Memory { limit, needed })
+        least.result()
+    }
+
+    fn of(units: Vec<Unit>, residency: Residency, beside: u64) -> Self {
+        Self {
+            units,
+            memory_bytes: beside + residency.peak_bytes(),
+            live_bytes: residency.live,
+            transfers: residency.transfers,
+            scratch_bytes: residency.scratch_bytes,
+        }
     }
 
     /// The units; each reads pieces of earlier ones only.
@@ -118,20 +164,129 @@ impl Schedule {
         &self.units
     }
 
+    /// What moves between memory and scratch before a unit is computed, in a process that computes all of them.
+    pub fn transfers(&self, unit: usize) -> Option<&Transfers> {
+        self.transfers.get(unit)
+    }
+
+    /// The units of which pieces are in memory when so many units are done.
+    pub fn in_memory(&self, done: usize) -> BTreeSet<usize> {
+        let mut there = BTreeSet::new();
+        for (index, unit) in self.units.iter().enumerate().take(done) {
+            if let Some(transfers) = self.transfers(index) {
+                there.retain(|unit| !transfers.evict.contains(unit));
+                there.extend(&transfers.load);
+            }
+            there.insert(index);
+            there.retain(|index| !unit.frees.contains(index));
+        }
+        there
+    }
+
+    /// Names the units and their order: equal for equal schedules of one plan.
+    pub fn digest(&self) -> Digest {
+        let mut bytes = Vec::new();
+        let mut put = |list: &mut dyn Iterator<Item = u64>| {
+            let numbers: Vec<u64> = list.collect();
+            bytes.extend((numbers.len() as u64).to_le_bytes());
+            bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        };
+        for (index, unit) in self.units.iter().enumerate() {
+            put(&mut unit.steps.clone().map(|step| step as u64));
+            put(&mut unit.piece().iter().map(|&element| element.into()));
+            if let Some(Transfers { evict, load }) = self.transfers(index) {
+                put(&mut evict.iter().map(|&unit| unit as u64));
+                put(&mut load.iter().map(|&unit| unit as u64));
+            }
+        }
+        Digest::of("sordino schedule v1", &bytes)
+    }
+
+    /// Bytes of pieces in memory while a unit is computed, its own and what it reads among them.
+    pub fn live_bytes(&self, unit: usize) -> u64 {
+        self.live_bytes[unit]
+    }
+
     /// Most bytes that an evaluation takes by this schedule: pieces, the fresh input among them, and what is beside them.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
+
+    /// Most bytes that are on scratch by it; 0 where nothing has to leave memory.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch_bytes
+    }
+}
+
+/// The best schedule so far of those that need scratch.
+struct LeastMoved {
+    limit: u64,
+    scratch: u64,
+    beside: u64,
+    best: Option<(u64, Schedule)>,
+    /// Least memory and least scratch of any.
+    needed: u64,
+    scratch_needed: Option<u64>,
+}
+
+impl LeastMoved {
+    fn new(limit: u64, scratch: u64, beside: u64) -> Self {
+        Self {
+            limit,
+            scratch,
+            beside,
+            best: None,
+            needed: u64::MAX,
+            scratch_needed: None,
+        }
+    }
+
+    fn consider(&mut self, schedule: Schedule, steps: &[Step], sizes: &Sizes) {
+        if self.scratch == 0 {
+            self.needed = self.needed.min(schedule.memory_bytes);
+            return;
+        }
+        let room = self.limit.saturating_sub(self.beside);
+        match residency(&schedule.units, steps, sizes, Some(room)) {
+            Err(least) => self.needed = self.needed.min(self.beside + least),
+            Ok(residency) if residency.scratch_bytes > self.scratch => {
+                let needed = self.scratch_needed.unwrap_or(u64::MAX);
+                self.scratch_needed = Some(needed.min(residency.scratch_bytes));
+            }
+            Ok(residency) => {
+                let moved = residency.moved_bytes;
+                if self.best.as_ref().is_none_or(|(least, _)| moved < *least) {
+                    let schedule = Schedule::of(schedule.units, residency, self.beside);
+                    self.best = Some((moved, schedule));
+                }
+            }
+        }
+    }
+
+    fn result(self) -> Result<Schedule, Error> {
+        match (self.best, self.scratch_needed) {
+            (Some((_, schedule)), _) => Ok(schedule),
+            (None, Some(needed)) => Err(Error::Scratch {
+                memory: self.limit,
+                limit: self.scratch,
+                needed,
+            }),
+            (None, None) => Err(Error::Memory {
+                limit: self.limit,
+                needed: self.needed,
+            }),
+        }
+    }
 }
 
 impl ServerPlan {
-    /// Cuts an element-wise plan into units that an evaluation in `memory_bytes` of memory can take one after the other.
+    /// Cuts an element-wise plan into units that an evaluation within a budget can take one after the other.
     ///
     /// # Errors
-    /// [`Error::Memory`] where even the smallest pieces do not fit, with what they need.
-    pub fn schedule(&self, memory_bytes: Option<u64>) -> Result<Schedule, Error> {
+    /// [`Error::Memory`] where even the smallest pieces do not fit, [`Error::Scratch`] where what has to leave memory does not.
+    pub fn schedule(&self, budget: Budget) -> Result<Schedule, Error> {
         let beside = beside_bytes(self.steps(), self.estimate(), self.blocks());
-        Schedule::new(self.steps(), self.parameters(), beside, memory_bytes)
+        Schedule::new(self.steps(), self.parameters(), beside, budget)
     }
 }
 
@@ -191,22 +346,11 @@ impl Sizes {
         let components = if step == 0 { 1 } else { steps[step].components };
         elements as u64 * components as u64 * self.polynomial[steps[step].limbs]
     }
-}
 
-fn peak_bytes(units: &[Unit], steps: &[Step], sizes: &Sizes) -> u64 {
-    let bytes = |unit: &Unit| sizes.elements(steps, unit.last_step(), unit.piece().len());
-    let (mut live, mut peak) = (0, 0);
-    for unit in units {
-        let freed: u64 = unit.frees.iter().map(|&unit| bytes(&units[unit])).sum();
-        if !unit.takes_over(units, steps) {
-            live += bytes(unit);
-            peak = peak.max(live);
-            live -= freed;
-        } else {
-            live = live - freed + bytes(unit);
-        }
+    /// Of a unit's piece.
+    fn piece(&self, steps: &[Step], unit: &Unit) -> u64 {
+        self.elements(steps, unit.last_step(), unit.piece().len())
     }
-    peak
 }
 
 impl Unit {

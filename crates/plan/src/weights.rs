@@ -12,7 +12,7 @@ use crate::network::{Network, NodeKind};
 pub(crate) const NARROW_BITS: u8 = 8;
 /// Most bits of a weight.
 pub(crate) const WIDE_BITS: u8 = 16;
-/// Tolerated rms logit error of weight rounding, relative to the largest calibrated logit, for models that do not say
+/// Tolerated rms logit error of weight rounding, relative to the usual size of a logit, for models that do not say
 /// their own: see docs/decisions/planner.md for how many predictions it moves.
 pub const DEFAULT_WEIGHT_ERROR: f64 = 1.0 / 100.0;
 /// Shares of the tolerated error that the search tries.
@@ -84,8 +84,7 @@ pub(crate) fn options(
     if fixed.is_some() {
         return vec![finest];
     }
-    let logits = network.nodes.last().map_or(1.0, |node| node.max_abs);
-    let tolerated = network.weight_error * logits;
+    let tolerated = network.weight_error * network.usual_logit;
     while rounding_error(&finest) > tolerated {
         let variances = variances(&finest);
         // A wide layer costs the second pass whatever its bits: widen the worst one, by two bits at a time.

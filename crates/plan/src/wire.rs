@@ -22,6 +22,8 @@ pub(crate) struct StepRecord {
     pub components: usize,
     pub limbs: usize,
     pub scale: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rms_noise: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +85,7 @@ pub(crate) fn describe(steps: &[Step]) -> Vec<StepRecord> {
             components: step.components,
             limbs: step.limbs,
             scale: step.scale,
+            rms_noise: step.rms_noise,
         })
         .collect()
 }
@@ -176,6 +179,7 @@ pub(crate) fn decode_steps(
             components: record.components,
             limbs: record.limbs,
             scale: record.scale,
+            rms_noise: record.rms_noise,
         });
     }
     Ok(steps)

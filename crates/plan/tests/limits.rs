@@ -232,6 +232,23 @@ fn more_precision_costs_more_modulus() {
 }
 
 #[test]
+fn precision_is_measured_by_usual_images() {
+    let bits = |usual: Option<f64>| {
+        let mut model = model(2);
+        let calibration = model.calibration.as_mut().unwrap();
+        let largest = calibration.folded.last().unwrap().max_abs;
+        calibration.usual_logit = usual.map(|share| share * largest);
+        let plan = planned(&model, &CompileOptions::new(64));
+        plan.server.estimate().precision_bits
+    };
+    // As before files had it.
+    assert!((bits(None) - bits(Some(1.0))).abs() < 0.05);
+    // One image in a hundred that explodes does not loosen what the others get.
+    let found = bits(Some(1.0 / 64.0)) - bits(None);
+    assert!((4.5..=8.0).contains(&found), "{found} bits more");
+}
+
+#[test]
 fn the_client_half_holds_no_weights() {
     let plan = planned(&model(2), &CompileOptions::new(10));
     let bytes = plan.client.to_bytes().unwrap();

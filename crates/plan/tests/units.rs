@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use sordino_ckks::{Gadget, Parameters};
-use sordino_plan::{Operation, Schedule, Step, Term, Unit};
+use sordino_plan::{Budget, Operation, Schedule, Step, Term, Unit};
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 
 /// A 3 × 3 convolution of `stride` over maps of `size` × `size`, all weights 1, a tile a position.
@@ -55,6 +55,7 @@ impl Steps {
             components,
             limbs,
             scale: 2f64.powi(30),
+            rms_noise: None,
         });
         self.0.len() - 1
     }
@@ -205,13 +206,13 @@ fn walk(steps: &[Step], units: &[Unit]) -> u64 {
 fn less_memory_takes_smaller_pieces_and_more_of_them() {
     let steps = residual();
     let parameters = parameters();
-    let whole = Schedule::new(&steps, &parameters, 1000, None).unwrap();
+    let whole = Schedule::new(&steps, &parameters, 1000, Budget::default()).unwrap();
     assert_eq!(whole.memory_bytes(), 1000 + walk(&steps, whole.units()));
     let mut last = whole.memory_bytes();
     let mut count = whole.units().len();
     for share in [0.8, 0.6] {
         let limit = (whole.memory_bytes() as f64 * share) as u64;
-        let schedule = Schedule::new(&steps, &parameters, 1000, Some(limit)).unwrap();
+        let schedule = Schedule::new(&steps, &parameters, 1000, Budget::of_memory(limit)).unwrap();
         assert_eq!(
             schedule.memory_bytes(),
             1000 + walk(&steps, schedule.units())
@@ -220,13 +221,110 @@ fn less_memory_takes_smaller_pieces_and_more_of_them() {
         assert!(schedule.units().len() >= count);
         (last, count) = (schedule.memory_bytes(), schedule.units().len());
     }
-    let refused = Schedule::new(&steps, &parameters, 1000, Some(whole.memory_bytes() / 10));
+    let refused = Schedule::new(
+        &steps,
+        &parameters,
+        1000,
+        Budget::of_memory(whole.memory_bytes() / 10),
+    );
     let Err(sordino_plan::Error::Memory { limit, needed }) = refused else {
         panic!("a tenth of the memory is too little")
     };
     // What it says is needed is enough.
     assert!(needed > limit);
-    assert!(Schedule::new(&steps, &parameters, 1000, Some(needed)).is_ok());
+    assert!(Schedule::new(&steps, &parameters, 1000, Budget::of_memory(needed)).is_ok());
+}
+
+/// Walks through a schedule that uses scratch: everything read is in memory, what comes back left before. Returns the most bytes in
+/// memory and on scratch.
+fn walk_with_scratch(steps: &[Step], schedule: &Schedule) -> (u64, u64) {
+    let units = schedule.units();
+    let bytes = |unit: usize| {
+        let step = &steps[units[unit].last_step()];
+        let components = if unit == 0 { 1 } else { step.components };
+        (units[unit].piece().len() * components * step.limbs * 8192 * 4) as u64
+    };
+    let sum = |set: &BTreeSet<usize>| set.iter().map(|&unit| bytes(unit)).sum::<u64>();
+    let (mut memory, mut scratch) = (BTreeSet::new(), BTreeSet::new());
+    let (mut peak, mut scratch_peak) = (0, 0);
+    for (number, unit) in units.iter().enumerate() {
+        let transfers = schedule.transfers(number).unwrap();
+        for evicted in &transfers.evict {
+            assert!(memory.remove(evicted), "{evicted} is not in memory");
+            scratch.insert(*evicted);
+        }
+        scratch_peak = scratch_peak.max(sum(&scratch));
+        for loaded in &transfers.load {
+            assert!(scratch.contains(loaded), "{loaded} was never written");
+            assert!(memory.insert(*loaded), "{loaded} is in memory already");
+        }
+        assert!(unit.from.iter().all(|from| memory.contains(from)));
+        let during = if unit.takes_over(units, steps) {
+            sum(&memory)
+        } else {
+            sum(&memory) + bytes(number)
+        };
+        assert_eq!(during, schedule.live_bytes(number));
+        peak = peak.max(during);
+        memory.insert(number);
+        for freed in &unit.frees {
+            memory.remove(freed);
+            scratch.remove(freed);
+        }
+    }
+    // The logits.
+    assert!(scratch.is_empty());
+    assert!(
+        memory
+            .iter()
+            .all(|&unit| units[unit].last_step() + 1 == steps.len())
+    );
+    (peak, scratch_peak)
+}
+
+#[test]
+fn what_does_not_fit_the_memory_waits_on_scratch() {
+    let steps = residual();
+    let parameters = parameters();
+    let with = |limit: u64, scratch: u64| {
+        Schedule::new(
+            &steps,
+            &parameters,
+            1000,
+            Budget {
+                memory_bytes: Some(limit),
+                scratch_bytes: scratch,
+            },
+        )
+    };
+    let Err(sordino_plan::Error::Memory { needed, .. }) = with(1, 0) else {
+        panic!("nothing fits into a byte")
+    };
+    // Where memory does, scratch stays empty.
+    let schedule = with(needed, u64::MAX).unwrap();
+    assert_eq!((schedule.scratch_bytes(), schedule.transfers(0)), (0, None));
+    let mut last = 0;
+    for share in [0.95, 0.8] {
+        let limit = (needed as f64 * share) as u64;
+        let schedule = with(limit, u64::MAX).unwrap();
+        walk(&steps, schedule.units());
+        let (memory, scratch) = walk_with_scratch(&steps, &schedule);
+        assert_eq!(schedule.memory_bytes(), 1000 + memory);
+        assert_eq!(schedule.scratch_bytes(), scratch);
+        assert!(schedule.memory_bytes() <= limit && scratch > last);
+        last = scratch;
+        // What it says of the scratch that is needed is enough.
+        let Err(sordino_plan::Error::Scratch { needed, .. }) = with(limit, 1) else {
+            panic!("a byte of scratch is too little")
+        };
+        assert!(with(limit, needed).unwrap().scratch_bytes() <= needed);
+    }
+    // As is what it says of memory.
+    let Err(sordino_plan::Error::Memory { needed: least, .. }) = with(1, u64::MAX) else {
+        panic!("nothing fits into a byte")
+    };
+    assert!(least < needed);
+    assert!(with(least, u64::MAX).unwrap().memory_bytes() <= least);
 }
 
 #[test]
@@ -250,7 +348,7 @@ fn a_run_computes_what_its_last_step_needs() {
     });
     let pool = LinearMap::new(8 * 256, 8 * 64, WeightWidth::Eight, pool.collect()).unwrap();
     steps.linear(&[x], vec![pool]);
-    let schedule = Schedule::new(&steps.0, &parameters(), 0, None).unwrap();
+    let schedule = Schedule::new(&steps.0, &parameters(), 0, Budget::default()).unwrap();
     walk(&steps.0, schedule.units());
     let units = &schedule.units()[1..];
     assert!(

@@ -98,6 +98,10 @@ impl<R: Read, H: Header> MessageReader<R, H> {
         self.stream.metadata()
     }
 
+    pub(crate) fn claimed_digest(&self) -> Digest {
+        self.stream.claimed_digest()
+    }
+
     /// The next block, `None` after the last.
     pub(crate) fn next_block(&mut self) -> Result<Option<RawBlock>, Error> {
         if self.read == self.layout.blocks() {

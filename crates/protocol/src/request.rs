@@ -320,6 +320,11 @@ impl RequestReader {
         self.reader.header()
     }
 
+    /// The digest that the file says it has; whether that is so shows in [`finish`](Self::finish).
+    pub fn claimed_digest(&self) -> Digest {
+        self.reader.claimed_digest()
+    }
+
     /// Reads the next block, `None` after the last.
     ///
     /// # Errors

@@ -62,6 +62,10 @@ pub struct Layer {
     pub int8_gmacs: Option<f64>,
     /// Share of the peak; `None` for a step without products.
     pub share_of_peak: Option<f64>,
+    /// −log2 of the rms error that noise is expected to cause in the step's values, in their own units.
+    pub predicted_bits: Option<f64>,
+    /// −log2 of the one that was found by decrypting some of them; `None` where that was not done.
+    pub measured_bits: Option<f64>,
 }
 
 /// One row of a benchmark; what was not measured is `None`, and `null` in JSON.

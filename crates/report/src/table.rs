@@ -57,7 +57,7 @@ pub fn table(records: &[Record]) -> String {
     columns(&COLUMNS, records)
 }
 
-const LAYER_COLUMNS: [Column<(Layer, Option<f64>)>; 6] = [
+const LAYER_COLUMNS: [Column<(Layer, Option<f64>)>; 8] = [
     ("step", Left, |(layer, _)| Some(layer.name.clone())),
     ("operation", Left, |(layer, _)| {
         Some(layer.operation.clone())
@@ -71,6 +71,12 @@ const LAYER_COLUMNS: [Column<(Layer, Option<f64>)>; 6] = [
     }),
     ("share of peak", Right, |(layer, _)| {
         percent(layer.share_of_peak)
+    }),
+    ("bits predicted", Right, |(layer, _)| {
+        layer.predicted_bits.map(|bits| format!("{bits:.1}"))
+    }),
+    ("measured", Right, |(layer, _)| {
+        layer.measured_bits.map(|bits| format!("{bits:.1}"))
     }),
 ];
 

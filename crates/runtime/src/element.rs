@@ -5,10 +5,10 @@ use std::time::Instant;
 use sordino_ckks::{
     Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Scale, SeededCiphertexts,
 };
-use sordino_plan::{Operation, Schedule, ServerPlan, Step, Term, Unit};
+use sordino_plan::{Budget, Operation, Schedule, ServerPlan, Step, Term, Unit};
 use sordino_ring::linear::{LinearMap, PreparedLinearMap};
 
-use crate::Error;
+use crate::{Error, Scratch};
 
 /// An element-wise plan cut into units, with the weights of each packed for the matrix kernels.
 #[derive(Debug)]
@@ -19,18 +19,13 @@ pub struct PackedWeights {
 }
 
 impl PackedWeights {
-    /// Cuts a plan into units that an evaluation in `memory_bytes` of memory can take, and packs its weights for the context's
-    /// backend.
+    /// Cuts a plan into units that an evaluation within a budget can take, and packs its weights for the context's backend.
     ///
     /// # Errors
     /// [`Error::Plan`] where so little memory does not do.
-    pub fn new(
-        plan: &ServerPlan,
-        context: &Context,
-        memory_bytes: Option<u64>,
-    ) -> Result<Self, Error> {
+    pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         let steps = plan.steps();
-        let schedule = plan.schedule(memory_bytes)?;
+        let schedule = plan.schedule(budget)?;
         let maps = schedule
             .units()
             .iter()
@@ -107,12 +102,14 @@ enum Piece {
 /// What is in memory of a block.
 struct Pieces {
     of_unit: Vec<Option<Piece>>,
-    /// By step and element: the unit that made it, and where it is in that unit's piece.
+    /// By step and element: the unit that makes it, and where it is in that unit's piece.
     places: Vec<Vec<(u32, u32)>>,
 }
 
 /// A unit that was computed.
 pub(crate) struct Finished<'u> {
+    /// Its place in the schedule.
+    pub index: usize,
     pub unit: &'u Unit,
     /// Wall time of reading the source, then of each of the unit's steps.
     pub seconds: Vec<f64>,
@@ -143,30 +140,57 @@ impl<'a> ElementEngine<'a> {
         }
     }
 
-    /// Runs all units on one block; `after` hears of each.
+    /// Runs the units of one block that come after the first `done`; `after` hears of each.
     pub(crate) fn evaluate(
         &self,
         block: SeededCiphertexts,
+        done: usize,
+        mut scratch: Option<&mut dyn Scratch>,
         mut after: impl FnMut(Finished<'_>),
     ) -> Result<Ciphertexts, Error> {
-        let units = self.weights.schedule.units();
-        let mut pieces = Pieces {
-            of_unit: Vec::with_capacity(units.len()),
-            places: vec![Vec::new(); self.steps.len()],
-        };
-        let start = Instant::now();
-        pieces.insert(self.steps, &units[0], self.input(block)?);
-        after(Finished {
-            unit: &units[0],
-            seconds: vec![0.0, start.elapsed().as_secs_f64()],
-        });
-        for (index, unit) in units.iter().enumerate().skip(1) {
+        let schedule = &self.weights.schedule;
+        let units = schedule.units();
+        let mut pieces = Pieces::new(self.steps, units);
+        if done == 0 {
+            let start = Instant::now();
+            pieces.of_unit[0] = Some(self.input(block)?);
+            after(Finished {
+                index: 0,
+                unit: &units[0],
+                seconds: vec![0.0, start.elapsed().as_secs_f64()],
+            });
+        } else {
+            let mut there = schedule.in_memory(done);
+            if there.remove(&0) {
+                pieces.of_unit[0] = Some(self.input(block)?);
+            }
+            self.load(there, &mut pieces, &mut scratch)?;
+        }
+        for (index, unit) in units.iter().enumerate().skip(done.max(1)) {
+            if let Some(transfers) = schedule.transfers(index) {
+                for &evicted in &transfers.evict {
+                    let piece = pieces.of_unit[evicted].take();
+                    if let (Some(Piece::Expanded(piece)), Some(scratch)) = (&piece, &mut scratch) {
+                        scratch.store(evicted, piece)?;
+                    }
+                }
+                let load = transfers.load.iter().copied();
+                self.load(load, &mut pieces, &mut scratch)?;
+            }
             let (piece, seconds) = self.compute(index, unit, &mut pieces)?;
-            pieces.insert(self.steps, unit, Piece::Expanded(piece));
+            pieces.of_unit[index] = Some(Piece::Expanded(piece));
             for &unit in &unit.frees {
                 pieces.of_unit[unit] = None;
             }
-            after(Finished { unit, seconds });
+            after(Finished {
+                index,
+                unit,
+                seconds,
+            });
+            if let Some(scratch) = &mut scratch {
+                scratch.free(&unit.frees)?;
+                scratch.units_done(index + 1, &pieces.expanded())?;
+            }
         }
         let last = self.steps.len() - 1;
         let step = &self.steps[last];
@@ -175,6 +199,22 @@ impl<'a> ElementEngine<'a> {
         pieces
             .take(last, &all, step.limbs, &[unit as usize])
             .map_err(at(step))
+    }
+
+    /// Brings pieces back.
+    fn load(
+        &self,
+        units: impl IntoIterator<Item = usize>,
+        pieces: &mut Pieces,
+        scratch: &mut Option<&mut dyn Scratch>,
+    ) -> Result<(), Error> {
+        for unit in units {
+            if let Some(scratch) = scratch {
+                let piece = scratch.load(self.context, unit)?;
+                pieces.of_unit[unit] = Some(Piece::Expanded(piece));
+            }
+        }
+        Ok(())
     }
 
     /// The input as the units read it: expanded where one of them cannot do that on the way.
@@ -365,14 +405,30 @@ impl<'a> ElementEngine<'a> {
 }
 
 impl Pieces {
-    fn insert(&mut self, steps: &[Step], unit: &Unit, piece: Piece) {
-        let number = self.of_unit.len() as u32;
-        let places = &mut self.places[unit.last_step()];
-        places.resize(steps[unit.last_step()].elements, (0, 0));
-        for (row, &element) in (0..).zip(unit.piece()) {
-            places[element as usize] = (number, row);
+    fn new(steps: &[Step], units: &[Unit]) -> Self {
+        let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); steps.len()];
+        for (number, unit) in (0..).zip(units) {
+            let places = &mut places[unit.last_step()];
+            places.resize(steps[unit.last_step()].elements, (0, 0));
+            for (row, &element) in (0..).zip(unit.piece()) {
+                places[element as usize] = (number, row);
+            }
         }
-        self.of_unit.push(Some(piece));
+        Self {
+            of_unit: units.iter().map(|_| None).collect(),
+            places,
+        }
+    }
+
+    /// What is in memory, but for a fresh input.
+    fn expanded(&self) -> Vec<(usize, &Ciphertexts)> {
+        let pieces = self.of_unit.iter().enumerate().skip(1);
+        pieces
+            .filter_map(|(unit, piece)| match piece {
+                Some(Piece::Expanded(map)) => Some((unit, map)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Where some elements of a step's value are.

@@ -39,6 +39,21 @@ pub enum Error {
     /// The plan cannot be cut into units as small as asked for.
     #[error(transparent)]
     Plan(#[from] sordino_plan::Error),
+    /// Pieces have to leave memory, and there is nowhere to put them.
+    #[error(
+        "the evaluation keeps {} MiB outside of memory and was given no scratch: give it some, or more memory",
+        needed.div_ceil(1 << 20)
+    )]
+    NoScratch {
+        /// Bytes by the schedule.
+        needed: u64,
+    },
+    /// Scratch failed.
+    #[error(transparent)]
+    Scratch(#[from] sordino_container::Error),
+    /// What watches the evaluation failed.
+    #[error("looking at a value of the evaluation: {0}")]
+    Watched(Box<dyn std::error::Error + Send + Sync>),
     /// The scheme refused an operation.
     #[error("step \"{step}\": {source}")]
     Step {

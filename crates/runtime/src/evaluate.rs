@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
-use sordino_plan::{ServerPlan, Step};
+use sordino_plan::{Budget, ServerPlan, Step, last_readers};
 
 use crate::clear_product::LANES;
 use crate::element::{at, check_parameters};
 use crate::recorder::Recorder;
 use crate::{
-    ChannelEngine, ChannelWeights, ClearEngine, ElementEngine, Error, PackedWeights, Trace, walk,
+    BlockState, ChannelEngine, ChannelWeights, ClearEngine, ElementEngine, Error, PackedWeights,
+    Scratch, Trace, walk,
 };
 
 /// How far an evaluation is.
@@ -37,6 +38,8 @@ pub struct Options<'a> {
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     /// Filled with what every step took.
     pub trace: Option<&'a mut Trace>,
+    /// Where pieces go that memory has no room for, and where a run that was ended is gone on with.
+    pub scratch: Option<&'a mut dyn Scratch>,
 }
 
 /// Evaluates a plan on encrypted blocks and returns one map of logits a block.
@@ -58,7 +61,7 @@ pub fn evaluate(
 ) -> Result<Vec<Ciphertexts>, Error> {
     let count = blocks.len();
     let blocks = blocks.into_iter().map(Ok::<_, Error>);
-    let weights = Weights::new(plan, context, None)?;
+    let weights = Weights::new(plan, context, Budget::default())?;
     evaluate_blocks(plan, &weights, context, key, blocks, count, options)
 }
 
@@ -72,19 +75,15 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// Prepares the weights of a plan, for an evaluation in `memory_bytes` of memory.
+    /// Prepares the weights of a plan, for an evaluation within a budget.
     ///
     /// # Errors
     /// [`Error::Parameters`] when the context belongs to other parameters, [`Error::Step`] for weights that cannot be
     /// encoded, [`Error::Plan`] where an element-wise evaluation needs more memory even in the smallest pieces.
-    pub fn new(
-        plan: &ServerPlan,
-        context: &Context,
-        memory_bytes: Option<u64>,
-    ) -> Result<Self, Error> {
+    pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         check_parameters(plan, context, None)?;
         match plan.channel() {
-            None => PackedWeights::new(plan, context, memory_bytes).map(Self::ElementWise),
+            None => PackedWeights::new(plan, context, budget).map(Self::ElementWise),
             Some(channel) => ChannelWeights::new(plan, channel, context).map(Self::ChannelWise),
         }
     }
@@ -106,16 +105,64 @@ pub fn evaluate_blocks<E: From<Error>>(
     options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, E> {
     let engine = AnyEngine::new(plan, weights, context, key)?;
-    let mut recorder = Recorder::new(plan.steps(), engine.units(), count, options);
+    let Options {
+        progress,
+        trace,
+        mut scratch,
+    } = options;
+    match weights.scratch_bytes() {
+        needed if needed > 0 && scratch.is_none() => Err(Error::NoScratch { needed })?,
+        _ => {}
+    }
+    let mut recorder = Recorder::new(plan.steps(), engine.units(), count, progress, trace);
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
         let request = request?;
         check_input(plan, context, &request)?;
+        let state = match &mut scratch {
+            Some(scratch) => scratch.begin_block(context, block)?,
+            None => BlockState::New,
+        };
+        let done = match state {
+            BlockState::New => 0,
+            BlockState::Units(done) => done,
+            BlockState::Finished(reply) => {
+                recorder.skip_block();
+                replies.push(reply);
+                continue;
+            }
+        };
         recorder.begin_block(block);
-        replies.push(engine.evaluate(context, plan.steps(), request, &mut recorder)?);
+        let at = At {
+            done,
+            // Lent out for the block.
+            scratch: scratch.as_deref_mut().map(|scratch| scratch as _),
+        };
+        let reply = engine.evaluate(context, plan.steps(), request, at, &mut recorder)?;
         recorder.end_block();
+        if let Some(scratch) = &mut scratch {
+            scratch.end_block(&reply)?;
+        }
+        replies.push(reply);
     }
     Ok(replies)
+}
+
+/// Where the evaluation of a block begins, and what it may use.
+struct At<'a> {
+    /// Units that are done already.
+    done: usize,
+    scratch: Option<&'a mut dyn Scratch>,
+}
+
+impl Weights {
+    /// What an evaluation with them keeps on scratch.
+    fn scratch_bytes(&self) -> u64 {
+        match self {
+            Self::ElementWise(weights) => weights.schedule().scratch_bytes(),
+            Self::ChannelWise(_) => 0,
+        }
+    }
 }
 
 /// The engine for a plan's packing.
@@ -157,6 +204,7 @@ impl<'a> AnyEngine<'a> {
         context: &Context,
         steps: &[Step],
         block: SeededCiphertexts,
+        at_unit: At<'_>,
         recorder: &mut Recorder<'_>,
     ) -> Result<Ciphertexts, Error> {
         let bytes = |step: usize, ciphertexts: usize| {
@@ -166,43 +214,58 @@ impl<'a> AnyEngine<'a> {
             (ciphertexts * components * residue_bytes * context.ring_degree()) as u64
         };
         match self {
-            Self::ElementWise(engine, _) => engine.evaluate(block, |finished| {
-                let unit = finished.unit;
-                let sources = steps[unit.steps.start].operation.sources();
-                let read = sources.iter().zip(&unit.reads);
-                let read = read
-                    .map(|(&source, elements)| bytes(source, elements.len()))
-                    .sum();
-                recorder.add_bytes(unit.steps.start, read, 0);
-                recorder.add_bytes(
-                    unit.last_step(),
-                    0,
-                    bytes(unit.last_step(), unit.piece().len()),
-                );
-                if unit.steps.start == 1 {
-                    recorder.add(0, 0.0, finished.seconds[0]);
-                }
-                let of_steps = unit.steps.clone().zip(&unit.elements);
-                for ((step, elements), &seconds) in of_steps.zip(&finished.seconds[1..]) {
-                    let share = elements.len() as f64 / steps[step].elements as f64;
-                    recorder.add(step, share, seconds);
-                }
-                recorder.unit_done(unit.last_step());
-            }),
+            Self::ElementWise(engine, weights) => {
+                let schedule = weights.schedule();
+                let live = |unit: usize| schedule.live_bytes(unit) as f64;
+                let peak = (0..schedule.units().len()).map(live).fold(1.0, f64::max);
+                let At { done, scratch } = at_unit;
+                recorder.skip_units(&schedule.units()[..done]);
+                engine.evaluate(block, done, scratch, |finished| {
+                    let unit = finished.unit;
+                    let sources = steps[unit.steps.start].operation.sources();
+                    let read = sources.iter().zip(&unit.reads);
+                    let read = read
+                        .map(|(&source, elements)| bytes(source, elements.len()))
+                        .sum();
+                    let written = bytes(unit.last_step(), unit.piece().len());
+                    recorder.add_bytes(unit.steps.start, read, 0);
+                    recorder.add_bytes(unit.last_step(), 0, written);
+                    if unit.steps.start == 1 {
+                        recorder.add(0, 0.0, finished.seconds[0]);
+                    }
+                    let of_steps = unit.steps.clone().zip(&unit.elements);
+                    for ((step, elements), &seconds) in of_steps.zip(&finished.seconds[1..]) {
+                        let share = elements.len() as f64 / steps[step].elements as f64;
+                        recorder.add(step, share, seconds);
+                        recorder.set_share_of_peak(step, live(finished.index) / peak);
+                    }
+                    recorder.unit_done(unit.last_step());
+                })
+            }
             Self::ChannelWise(engine) => {
                 let block = block.expand(context).map_err(at(&steps[0]))?;
                 let mut last = Instant::now();
                 let mut written = vec![0; steps.len()];
-                walk(engine, steps, block, |finished| {
+                let last_reader = last_readers(steps);
+                let mut live = vec![0; steps.len()];
+                let result = walk(engine, steps, block, |finished| {
                     let step = finished.step;
                     written[step] = finished.value.size_bytes() as u64;
                     let sources = steps[step].operation.sources().into_iter();
                     let read = sources.map(|source| written[source]).sum();
                     recorder.add_bytes(step, read, written[step]);
+                    // Values that are read now or later.
+                    let there = (0..=step).filter(|&value| last_reader[value] >= step);
+                    live[step] = there.map(|value| written[value]).sum();
                     recorder.add(step, 1.0, last.elapsed().as_secs_f64());
                     recorder.unit_done(step);
                     last = Instant::now();
-                })
+                })?;
+                let peak = live.iter().copied().max().unwrap_or(0).max(1) as f64;
+                for (step, &live) in live.iter().enumerate() {
+                    recorder.set_share_of_peak(step, live as f64 / peak);
+                }
+                Ok(result)
             }
         }
     }

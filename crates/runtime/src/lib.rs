@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod evaluate;
 mod recorder;
+mod scratch;
 mod trace;
 
 pub use channel::{ChannelEngine, ChannelWeights};
@@ -20,4 +21,5 @@ pub use element::{ElementEngine, PackedWeights};
 pub use engine::{Engine, Finished, walk};
 pub use error::Error;
 pub use evaluate::{Options, Progress, Weights, evaluate, evaluate_blocks, evaluate_clear};
+pub use scratch::{BlockState, Scratch};
 pub use trace::{StepTrace, Trace};

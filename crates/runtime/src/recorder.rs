@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use sordino_plan::{Operation, Step};
+use sordino_plan::{Operation, Step, Unit};
 
-use crate::{Options, Progress, StepTrace};
+use crate::{Progress, StepTrace, Trace};
 
 /// Progress and trace of an evaluation, fed by its engine.
 pub(crate) struct Recorder<'a> {
-    options: Options<'a>,
+    progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    into: Option<&'a mut Trace>,
     steps: &'a [Step],
     /// A rough share of the time, by step.
     work: Vec<f64>,
@@ -18,6 +19,8 @@ pub(crate) struct Recorder<'a> {
     start: Instant,
     /// Of all blocks.
     done: f64,
+    /// What was done before.
+    skipped: f64,
     block: usize,
     units_done: usize,
     /// Of the present block, by step.
@@ -30,16 +33,19 @@ impl<'a> Recorder<'a> {
         steps: &'a [Step],
         units: Option<usize>,
         blocks: usize,
-        options: Options<'a>,
+        progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+        into: Option<&'a mut Trace>,
     ) -> Self {
         Self {
-            options,
+            progress,
+            into,
             steps,
             work: steps.iter().map(|step| work(step, steps)).collect(),
             units: units.unwrap_or(steps.len()),
             blocks,
             start: Instant::now(),
             done: 0.0,
+            skipped: 0.0,
             block: 0,
             units_done: 0,
             trace: Vec::new(),
@@ -57,8 +63,10 @@ impl<'a> Recorder<'a> {
             pieces: 0,
             bytes_read: 0,
             bytes_written: 0,
+            share_of_peak: 0.0,
             level: step.limbs - 1,
             log2_scale: step.scale.log2(),
+            predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
         };
         self.trace = self.steps.iter().enumerate().map(trace).collect();
     }
@@ -76,13 +84,36 @@ impl<'a> Recorder<'a> {
         self.trace[step].bytes_written += written;
     }
 
+    /// A part of the step was computed while pieces took this share of the most that they ever take.
+    pub(crate) fn set_share_of_peak(&mut self, step: usize, share: f64) {
+        let known = &mut self.trace[step].share_of_peak;
+        *known = known.max(share);
+    }
+
+    /// Units that a run before this one has done.
+    pub(crate) fn skip_units(&mut self, units: &[Unit]) {
+        let elements = |unit: &Unit| {
+            let elements: Vec<usize> = unit.elements.iter().map(Vec::len).collect();
+            unit.steps.clone().zip(elements)
+        };
+        for (step, elements) in units.iter().flat_map(elements) {
+            self.skipped += self.work[step] * elements as f64 / self.steps[step].elements as f64;
+        }
+        self.units_done += units.len();
+    }
+
+    /// A block that a run before this one has done.
+    pub(crate) fn skip_block(&mut self) {
+        self.skipped += self.work.iter().sum::<f64>();
+    }
+
     /// A unit is done, of which this is the last step.
     pub(crate) fn unit_done(&mut self, step: usize) {
         self.units_done += 1;
-        let Some(progress) = self.options.progress else {
+        let Some(progress) = self.progress else {
             return;
         };
-        let all: f64 = self.work.iter().sum::<f64>() * self.blocks as f64;
+        let all: f64 = self.work.iter().sum::<f64>() * self.blocks as f64 - self.skipped;
         // Windows overlap: a little may be done twice.
         let fraction = (self.done / all).clamp(1e-9, 1.0);
         progress(&Progress {
@@ -97,7 +128,7 @@ impl<'a> Recorder<'a> {
 
     pub(crate) fn end_block(&mut self) {
         let finished = std::mem::take(&mut self.trace);
-        if let Some(trace) = self.options.trace.as_deref_mut() {
+        if let Some(trace) = self.into.as_deref_mut() {
             trace.steps.extend(finished);
         }
     }

@@ -3,14 +3,17 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{activated_residual, convolutional, images, mlp, model, residual};
-use sordino_ckks::{Context, EvaluationKey, Scale, SeededCiphertexts};
+use sordino_ckks::{Ciphertexts, Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{Graph, Model, execute, execute_folded, fold};
-use sordino_plan::{CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
+use sordino_plan::{Budget, CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
 use sordino_runtime::{
-    Options, Progress, Trace, Weights, evaluate, evaluate_blocks, evaluate_clear,
+    BlockState, Options, Progress, Scratch, Trace, Weights, evaluate, evaluate_blocks,
+    evaluate_clear,
 };
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key};
 
@@ -130,6 +133,7 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
     let options = Options {
         progress: Some(&progress),
         trace: Some(&mut trace),
+        scratch: None,
     };
     let replies = evaluate(
         server,
@@ -155,45 +159,146 @@ fn check_chain(name: &str, graph: Graph) -> Plan {
         "{name}: the prediction is more than 2 bits too careful"
     );
     assert_eq!(trace.steps.len(), server.blocks() * server.steps().len());
-    let units = server.schedule(None).unwrap().units().len();
+    let units = server.schedule(Budget::default()).unwrap().units().len();
     assert_eq!(seen.lock().unwrap().len(), server.blocks() * units);
     plan
 }
 
-/// The same reply in as little memory as the plan can do with.
+/// Scratch in memory, that remembers what there was after a unit as a run would find it that is started again.
+#[derive(Default)]
+struct Shelf {
+    pieces: BTreeMap<usize, Ciphertexts>,
+    /// The unit after which the run ends, as if killed.
+    ends_after: Option<usize>,
+    /// What is left of such a run.
+    left: Option<(usize, BTreeMap<usize, Ciphertexts>)>,
+    stored: usize,
+    loaded: usize,
+}
+
+impl Scratch for Shelf {
+    fn begin_block(&mut self, _: &Context, _: usize) -> Result<BlockState, sordino_runtime::Error> {
+        Ok(match self.left.take() {
+            Some((units, pieces)) => {
+                self.pieces = pieces;
+                BlockState::Units(units)
+            }
+            None => BlockState::New,
+        })
+    }
+
+    fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), sordino_runtime::Error> {
+        self.stored += 1;
+        self.pieces.insert(unit, piece.clone());
+        Ok(())
+    }
+
+    fn load(&mut self, _: &Context, unit: usize) -> Result<Ciphertexts, sordino_runtime::Error> {
+        self.loaded += 1;
+        Ok(self.pieces[&unit].clone())
+    }
+
+    fn free(&mut self, units: &[usize]) -> Result<(), sordino_runtime::Error> {
+        units.iter().for_each(|unit| drop(self.pieces.remove(unit)));
+        Ok(())
+    }
+
+    fn units_done(
+        &mut self,
+        units: usize,
+        in_memory: &[(usize, &Ciphertexts)],
+    ) -> Result<(), sordino_runtime::Error> {
+        if self.ends_after != Some(units) {
+            return Ok(());
+        }
+        let mut pieces = self.pieces.clone();
+        pieces.extend(in_memory.iter().map(|&(unit, piece)| (unit, piece.clone())));
+        self.left = Some((units, pieces));
+        Err(sordino_runtime::Error::NoScratch { needed: 0 })
+    }
+
+    fn end_block(&mut self, _: &Ciphertexts) -> Result<(), sordino_runtime::Error> {
+        Ok(())
+    }
+}
+
+/// The same reply in as little memory as the plan can do with, with and without scratch, and by runs that end and are gone on
+/// with.
 fn check_little_memory(graph: Graph) {
     let model = model(graph);
     let plan = compiled(&model, 100);
     let server = &plan.server;
-    let whole = server.schedule(None).unwrap();
-    let Err(sordino_plan::Error::Memory { needed, .. }) = server.schedule(Some(1)) else {
-        panic!("nothing fits into a byte")
-    };
-    let pieces = server.schedule(Some(needed)).unwrap();
-    assert!(pieces.memory_bytes() <= needed);
-    assert!(pieces.units().len() >= whole.units().len());
     let keys = keys(server, backend::select(None).unwrap(), 4);
     let images = images(&model, 100, 13);
     let blocks = encrypt_images(server, &keys, &images);
-    let replies = [None, Some(needed)].map(|memory| {
-        let weights = Weights::new(server, &keys.context, memory).unwrap();
+    let run = |budget: Budget, shelf: &mut Shelf| {
+        let weights = Weights::new(server, &keys.context, budget).unwrap();
         let blocks = blocks
             .clone()
             .into_iter()
             .map(Ok::<_, sordino_runtime::Error>);
         let (context, key) = (&keys.context, keys.evaluation.as_ref());
-        evaluate_blocks(
-            server,
-            &weights,
-            context,
-            key,
-            blocks,
-            1,
-            Options::default(),
-        )
-        .unwrap()
-    });
-    assert!(replies[0] == replies[1]);
+        let options = Options {
+            scratch: Some(shelf),
+            ..Options::default()
+        };
+        evaluate_blocks(server, &weights, context, key, blocks, 1, options)
+    };
+    let least = |scratch_bytes: u64| {
+        let budget = |memory: u64| Budget {
+            memory_bytes: Some(memory),
+            scratch_bytes,
+        };
+        match server.schedule(budget(1)) {
+            Err(sordino_plan::Error::Memory { needed, .. }) => budget(needed),
+            other => panic!("nothing fits into a byte: {other:?}"),
+        }
+    };
+    let whole = server.schedule(Budget::default()).unwrap();
+    let expected = run(Budget::default(), &mut Shelf::default()).unwrap();
+    let (pieces, spilling) = (least(0), least(u64::MAX));
+    assert!(spilling.memory_bytes < pieces.memory_bytes);
+    for budget in [pieces, spilling] {
+        let schedule = server.schedule(budget).unwrap();
+        assert!(Some(schedule.memory_bytes()) <= budget.memory_bytes);
+        let count = schedule.units().len();
+        assert!(count >= whole.units().len());
+        let mut shelf = Shelf::default();
+        assert!(run(budget, &mut shelf).unwrap() == expected);
+        let spills = budget == spilling;
+        assert_eq!((shelf.stored > 0, shelf.loaded > 0), (spills, spills));
+        assert!(shelf.pieces.is_empty());
+        for ends_after in [2, count / 3, count / 2, count - 1, count] {
+            let mut shelf = Shelf {
+                ends_after: Some(ends_after),
+                ..Shelf::default()
+            };
+            assert!(run(budget, &mut shelf).is_err());
+            assert_eq!(
+                shelf.left.as_ref().map(|(units, _)| *units),
+                Some(ends_after)
+            );
+            shelf.ends_after = None;
+            assert!(
+                run(budget, &mut shelf).unwrap() == expected,
+                "after {ends_after}"
+            );
+        }
+    }
+    // A schedule that needs scratch does not begin without.
+    let weights = Weights::new(server, &keys.context, spilling).unwrap();
+    let one = blocks.into_iter().map(Ok::<_, sordino_runtime::Error>);
+    let key = keys.evaluation.as_ref();
+    let refused = evaluate_blocks(
+        server,
+        &weights,
+        &keys.context,
+        key,
+        one,
+        1,
+        Options::default(),
+    );
+    assert!(matches!(refused, Err(sordino_runtime::Error::NoScratch { needed }) if needed > 0));
 }
 
 #[test]

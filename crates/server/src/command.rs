@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::Args;
 use sordino_container::Overwrite;
@@ -82,6 +83,19 @@ pub struct EvaluateArgs {
     /// Most memory to take, such as 4G; feature maps are computed in smaller pieces to fit [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
+    /// Where feature maps go that have no room in memory, and checkpoints; kept if the evaluation is interrupted [default: beside the
+    /// reply]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Most to keep there [default: 30GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub scratch_limit: Option<u64>,
+    /// Go on with an evaluation that was ended, from its last checkpoint
+    #[arg(long)]
+    pub resume: bool,
+    /// Write a checkpoint every so many seconds [default: when it takes less than 5 % of the time]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub checkpoint: Option<Duration>,
     /// Write what every step took, as JSON
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -103,10 +117,16 @@ impl EvaluateArgs {
     pub fn run_with(&self, global: &GlobalArgs, keep_trace: bool) -> Result<Evaluation, Error> {
         let bar = Bar::new("evaluate", global.quiet);
         let progress = |progress: &sordino_runtime::Progress<'_>| bar.evaluation(progress);
+        let note = |text: &str| bar.line(text);
         let options = EvaluateOptions {
             threads: None,
             backend: global.backend()?,
             memory_bytes: self.memory,
+            scratch: self.scratch.as_deref(),
+            scratch_bytes: self.scratch_limit,
+            resume: self.resume,
+            checkpoint_interval: self.checkpoint,
+            note: Some(&note),
             overwrite: global.overwrite(),
             progress: Some(&progress),
             trace: self.trace.as_deref(),
@@ -120,6 +140,12 @@ impl EvaluateArgs {
             &options,
         )
     }
+}
+
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Evaluation {

@@ -1,5 +1,7 @@
 //! What can go wrong on the evaluating side.
 
+use std::path::PathBuf;
+
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,49 @@ pub enum Error {
         estimate: u64,
         /// Bytes allowed.
         limit: u64,
+    },
+    /// Another process evaluates the same request with the same scratch.
+    #[error(
+        "{}: another process evaluates this request here: wait for it, or give another --scratch",
+        path.display()
+    )]
+    Busy {
+        /// The scratch folder.
+        path: PathBuf,
+    },
+    /// A checkpoint that does not belong to the evaluation.
+    #[error(
+        "{}: expected a checkpoint of this evaluation, found one of another {differs}: start anew without --resume",
+        path.display()
+    )]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is another one.
+        differs: &'static str,
+    },
+    /// The disk has less room than the schedule needs.
+    #[error(
+        "{}: the evaluation keeps {} MiB outside of memory and the disk has {} MiB free: raise --memory, or give a --scratch on another disk",
+        path.display(), mebibytes(*needed), mebibytes(*free)
+    )]
+    Space {
+        /// The scratch folder.
+        path: PathBuf,
+        /// Bytes by the schedule.
+        needed: u64,
+        /// Bytes there are.
+        free: u64,
+    },
+    /// Less memory than the evaluation was begun with.
+    #[error(
+        "this evaluation was begun with --memory {begun}, and goes on with --memory {given}: give as much, or start anew without --resume"
+    )]
+    LessMemory {
+        /// Bytes at the beginning.
+        begun: u64,
+        /// Bytes now.
+        given: u64,
     },
     /// A thread pool of the size asked for cannot be had.
     #[error("cannot start {threads} threads: {detail}: give a smaller --threads")]

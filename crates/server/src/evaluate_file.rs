@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sordino_ckks::EvaluationKey;
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite, memory};
-use sordino_plan::ServerPlan;
+use sordino_plan::{Budget, Schedule, ServerPlan};
 use sordino_protocol::{Message, ReceivedBlock, RequestReader, check_key};
 use sordino_ring::backend::Backend;
 use sordino_runtime::{Options, Progress, Trace};
 
-use crate::{Error, Server};
+use crate::{Error, Identity, ScratchFolder, ScratchOptions, Server};
 
 /// A request up to this size is read before it is evaluated, a larger one while it is.
 const READ_FIRST_BYTES: u64 = 1 << 29;
@@ -26,10 +26,21 @@ pub struct EvaluateOptions<'a> {
     pub backend: &'static Backend,
     /// Most bytes of memory; by default most of what is free.
     pub memory_bytes: Option<u64>,
+    /// Where pieces go that have no room in memory, and checkpoints; by default beside the reply, and removed if the evaluation is
+    /// interrupted.
+    pub scratch: Option<&'a Path>,
+    /// Most bytes there; [`Budget::USUAL_SCRATCH_BYTES`] by default.
+    pub scratch_bytes: Option<u64>,
+    /// Whether to go on from a checkpoint that is there.
+    pub resume: bool,
+    /// How often to write checkpoints; by default when they take little of the time.
+    pub checkpoint_interval: Option<Duration>,
     /// Whether an older reply may be replaced.
     pub overwrite: Overwrite,
     /// Called after every step.
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    /// Told what people may want to know meanwhile.
+    pub note: Option<&'a (dyn Fn(&str) + Sync)>,
     /// Where to write what every step took, as JSON.
     pub trace: Option<&'a Path>,
     /// Whether to keep what every step took in [`Evaluation::trace`].
@@ -49,6 +60,12 @@ pub struct Evaluation {
     pub images: u64,
     /// Blocks of N images.
     pub blocks: u32,
+    /// Most memory by the schedule.
+    pub memory_bytes: u64,
+    /// Most scratch by it.
+    pub scratch_bytes: u64,
+    /// Whether an evaluation that was ended was gone on with.
+    pub resumed: bool,
     /// Reading plan, key and request and checking their digests.
     pub read_seconds: f64,
     /// From the request's bytes in memory to the reply's.
@@ -104,8 +121,7 @@ fn run(
         drop(AtomicFile::create(path, options.overwrite, Access::Shared)?);
     }
     let start = Instant::now();
-    let server = Server::new(ServerPlan::read(plan)?, options.backend)?
-        .with_memory(options.memory_bytes.or_else(most_of_the_memory))?;
+    let server = Server::new(ServerPlan::read(plan)?, options.backend)?;
     let key = match keys {
         _ if !server.plan().needs_evaluation_key() => None,
         None => return Err(Error::MissingKey),
@@ -123,19 +139,33 @@ fn run(
         )?;
     }
     let payload_bytes = shape.layout(header.images as usize)?.payload_bytes();
+    let mut scratch = open_scratch(&server, &reader, reply, options)?;
+    let server = server.with_budget(scratch.budget())?;
+    let schedule = server.prepare()?;
+    let estimate = server.plan().estimate();
+    let (memory_bytes, scratch_bytes) = schedule.map_or((estimate.memory_bytes, 0), |schedule| {
+        (schedule.memory_bytes(), schedule.scratch_bytes())
+    });
+    scratch.set_schedule(schedule.map(Schedule::digest), scratch_bytes)?;
+    let note = |text: &str| options.note.into_iter().for_each(|note| note(text));
+    note(&needs(memory_bytes, scratch_bytes));
+    if options.resume {
+        note(&goes_on(scratch.done_before(), schedule));
+    }
     let source = if payload_bytes > READ_FIRST_BYTES || options.memory_bytes.is_some() {
         Source::Ahead(Box::new(reader))
     } else {
         Source::read(reader)?
     };
-    server.prepare()?;
     let read_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
+    let resumed = scratch.done_before().is_some();
     let mut trace = Trace::default();
     let runtime_options = Options {
         progress: options.progress,
         trace: (options.keep_trace || options.trace.is_some()).then_some(&mut trace),
+        scratch: Some(&mut scratch),
     };
     let key = key.as_ref();
     let evaluate = |blocks: &mut dyn Iterator<Item = ReceivedBlock>| {
@@ -153,6 +183,10 @@ fn run(
     if let Some(path) = options.trace {
         write_trace(path, &trace, options.overwrite)?;
     }
+    if let Some(why) = scratch.given_up() {
+        note(&format!("no checkpoints were written: {why}"));
+    }
+    scratch.finish();
     let size = std::fs::metadata(reply).map_err(|error| FileError::io(reply, "look up", error))?;
     Ok(Evaluation {
         reply: digest,
@@ -160,6 +194,9 @@ fn run(
         plan: server.plan().digest(),
         images: header.images,
         blocks: header.blocks,
+        memory_bytes,
+        scratch_bytes,
+        resumed,
         read_seconds,
         evaluate_seconds,
         write_seconds: start.elapsed().as_secs_f64(),
@@ -170,6 +207,66 @@ fn run(
         backend: options.backend.name,
         trace: options.keep_trace.then_some(trace),
     })
+}
+
+/// The scratch folder of an evaluation, with the budget that it is done within.
+fn open_scratch(
+    server: &Server,
+    reader: &RequestReader,
+    reply: &Path,
+    options: &EvaluateOptions<'_>,
+) -> Result<ScratchFolder, Error> {
+    let beside = reply
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = options.scratch.or(beside).unwrap_or(Path::new("."));
+    let identity = Identity {
+        plan: server.plan().digest(),
+        request: reader.claimed_digest(),
+    };
+    let budget = Budget {
+        memory_bytes: options.memory_bytes.or_else(most_of_the_memory),
+        scratch_bytes: options.scratch_bytes.unwrap_or(Budget::USUAL_SCRATCH_BYTES),
+    };
+    let scratch = ScratchFolder::new(
+        folder,
+        identity,
+        budget,
+        ScratchOptions {
+            resume: options.resume,
+            keep: options.resume || options.scratch.is_some(),
+            interval: options.checkpoint_interval,
+        },
+    )?;
+    match (scratch.budget().memory_bytes, options.memory_bytes) {
+        (Some(begun), Some(given)) if given < begun => Err(Error::LessMemory { begun, given }),
+        _ => Ok(scratch),
+    }
+}
+
+/// What an evaluation will take, before it begins.
+fn needs(memory_bytes: u64, scratch_bytes: u64) -> String {
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let memory = format!("needs at most {} MiB of memory", mebibytes(memory_bytes));
+    match scratch_bytes {
+        0 => memory,
+        bytes => format!("{memory} and {} MiB of scratch", mebibytes(bytes)),
+    }
+}
+
+/// Where an evaluation goes on.
+fn goes_on(done: Option<(usize, usize)>, schedule: Option<&Schedule>) -> String {
+    let of = schedule.map_or(0, |schedule| schedule.units().len());
+    match done {
+        None => "no checkpoint of this evaluation: begins anew".to_owned(),
+        Some((blocks, 0)) => format!("goes on after block {blocks}"),
+        Some((blocks, units)) => {
+            format!(
+                "goes on in block {}, {units} of {of} pieces done",
+                blocks + 1
+            )
+        }
+    }
 }
 
 /// Where the blocks of a request come from.

@@ -83,9 +83,11 @@ pub fn of_ring(error: &sordino_ring::Error) -> u8 {
 fn of_plan(error: &sordino_plan::Error) -> u8 {
     use sordino_plan::Error as E;
     match error {
-        E::Impossible { .. } | E::Memory { .. } | E::Overflow { .. } | E::Weights { .. } => {
-            IMPOSSIBLE
-        }
+        E::Impossible { .. }
+        | E::Memory { .. }
+        | E::Scratch { .. }
+        | E::Overflow { .. }
+        | E::Weights { .. } => IMPOSSIBLE,
         E::Batch { .. } => USAGE,
         E::File(error) => of_file(error),
         E::Scheme(error) => of_scheme(error),
@@ -106,14 +108,18 @@ fn of_runtime(error: &sordino_runtime::Error) -> u8 {
     match error {
         sordino_runtime::Error::MissingKey { .. } => USAGE,
         sordino_runtime::Error::Plan(error) => of_plan(error),
+        sordino_runtime::Error::NoScratch { .. } => IMPOSSIBLE,
+        sordino_runtime::Error::Scratch(error) => of_file(error),
         _ => BAD_FILE,
     }
 }
 
 fn of_server(error: &Error) -> u8 {
     match error {
-        Error::MissingKey | Error::Threads { .. } => USAGE,
+        Error::MissingKey | Error::Threads { .. } | Error::LessMemory { .. } => USAGE,
         Error::Memory { .. } => IMPOSSIBLE,
+        Error::Busy { .. } | Error::Space { .. } => IO,
+        Error::Checkpoint { .. } => BAD_FILE,
         Error::Output(_) => IO,
         Error::Protocol(error) => of_protocol(error),
         Error::Runtime(error) => of_runtime(error),

@@ -11,11 +11,13 @@ pub mod command;
 mod error;
 mod evaluate_file;
 pub mod exit;
+mod scratch;
 mod server;
 mod size;
 pub mod terminal;
 
 pub use error::Error;
 pub use evaluate_file::{EvaluateOptions, Evaluation, evaluate_file};
+pub use scratch::{Identity, ScratchFolder, ScratchOptions};
 pub use server::Server;
 pub use size::parse_size;

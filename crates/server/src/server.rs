@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey};
 use sordino_container::Digest;
-use sordino_plan::ServerPlan;
+use sordino_plan::{Budget, Schedule, ServerPlan};
 use sordino_protocol::{
     Message, MessageShape, ReceivedBlock, ReceivedRequest, Reply, RequestHeader, check_key,
 };
@@ -19,7 +19,7 @@ pub struct Server {
     plan: ServerPlan,
     context: Context,
     /// What an evaluation may take.
-    memory_bytes: Option<u64>,
+    budget: Budget,
     /// Prepared by the first evaluation.
     weights: OnceLock<Weights>,
 }
@@ -34,25 +34,25 @@ impl Server {
         Ok(Self {
             plan,
             context,
-            memory_bytes: None,
+            budget: Budget::default(),
             weights: OnceLock::new(),
         })
     }
 
-    /// The same for evaluations in at most so many bytes of memory, where that is less than they would take otherwise.
+    /// The same for evaluations within a budget, where that is less than they would take otherwise.
     ///
     /// # Errors
     /// [`Error::Memory`] for a channel-wise plan that is expected to need more; an element-wise plan is computed in smaller
     /// pieces, and [`prepare`](Self::prepare) says where even the smallest are too large.
-    pub fn with_memory(mut self, limit: Option<u64>) -> Result<Self, Error> {
+    pub fn with_budget(mut self, budget: Budget) -> Result<Self, Error> {
         let estimate = self.plan.estimate().memory_bytes;
-        if let Some(limit) = limit
+        if let Some(limit) = budget.memory_bytes
             && self.plan.channel().is_some()
             && estimate > limit
         {
             return Err(Error::Memory { estimate, limit });
         }
-        self.memory_bytes = limit;
+        self.budget = budget;
         Ok(self)
     }
 
@@ -149,12 +149,15 @@ impl Server {
         )
     }
 
-    /// Prepares the plan's weights, which the first evaluation does otherwise.
+    /// Prepares the plan's weights, which the first evaluation does otherwise, and returns the schedule of an element-wise plan.
     ///
     /// # Errors
-    /// [`Error::Runtime`] for weights that cannot be encoded, and where the memory does not do.
-    pub fn prepare(&self) -> Result<(), Error> {
-        self.weights().map(|_| ())
+    /// [`Error::Runtime`] for weights that cannot be encoded, and where memory and scratch do not do.
+    pub fn prepare(&self) -> Result<Option<&Schedule>, Error> {
+        Ok(match self.weights()? {
+            Weights::ElementWise(weights) => Some(weights.schedule()),
+            Weights::ChannelWise(_) => None,
+        })
     }
 
     /// The plan's weights, prepared once.
@@ -162,7 +165,7 @@ impl Server {
         if let Some(weights) = self.weights.get() {
             return Ok(weights);
         }
-        let prepared = Weights::new(&self.plan, &self.context, self.memory_bytes)?;
+        let prepared = Weights::new(&self.plan, &self.context, self.budget)?;
         Ok(self.weights.get_or_init(|| prepared))
     }
 

@@ -53,6 +53,7 @@ pub fn measure_accuracy(
         let evaluation = Options {
             progress: options.progress,
             trace: None,
+            scratch: None,
         };
         let start = Instant::now();
         let reply = workflow.evaluate_with(&request, evaluation)?;

@@ -80,6 +80,11 @@ pub enum Error {
         /// Images that there are.
         found: usize,
     },
+    /// Values of a channel-wise plan cannot be compared element by element.
+    #[error(
+        "values of layers are compared for element-wise plans only: compile with --packing element-wise"
+    )]
+    ElementWiseOnly,
     /// The system gives no more threads.
     #[error("cannot start {threads} threads: {detail}: ask for fewer")]
     Threads {

@@ -34,6 +34,7 @@ mod compare;
 mod digits;
 mod error;
 mod kernels;
+mod layers;
 mod measure;
 mod plan_folder;
 mod rates;
@@ -51,6 +52,7 @@ pub use compare::{
 pub use digits::{shifted_digits, train_digits};
 pub use error::Error;
 pub use kernels::{KernelOptions, measure_kernels};
+pub use layers::LayerPrecision;
 pub use measure::{MeasureOptions, Measurement, measure};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use scaling::{BlockSeries, measure_block_scaling, measure_thread_scaling};

@@ -223,6 +223,7 @@ impl Evaluation {
         let options = Options {
             progress,
             trace: Some(&mut trace),
+            scratch: None,
         };
         let reply = timed(&mut self.evaluating, || workflow.answer(received, options))?;
         self.traces.push(trace);

@@ -104,6 +104,8 @@ pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, executed: &[Vec<
                 seconds,
                 int8_gmacs: gmacs,
                 share_of_peak: gmacs.zip(peak).map(|(gmacs, peak)| gmacs / peak),
+                predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
+                measured_bits: None,
             }
         })
         .collect();
@@ -165,6 +167,7 @@ mod tests {
             components: 2,
             limbs: 1,
             scale: 1.0,
+            rms_noise: None,
         }
     }
 

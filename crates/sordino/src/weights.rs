@@ -21,7 +21,7 @@ const LEAST_IMAGES: usize = 500;
 /// What integer weights of one tolerance made of the images. Shares are from 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightTrial {
-    /// Tolerated rms error of a logit from rounding weights, as a share of the largest logit.
+    /// Tolerated rms error of a logit from rounding weights, as a share of the usual size of a logit.
     pub weight_error: f64,
     /// Most bits of a weight.
     pub weight_bits: u8,

@@ -3,7 +3,7 @@
 use sordino_client::{Client, Keys, Predictions};
 use sordino_container::memory;
 use sordino_graph::Model;
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{Budget, CompileOptions, Plan, compile};
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend::{Backend, process_default};
 use sordino_runtime::{Options, Weights, evaluate_blocks, evaluate_clear};
@@ -46,7 +46,11 @@ impl Workflow {
         let beside = 2 * plan.server.estimate().upload_bytes;
         let memory =
             memory::available_bytes().map(|available| (available / 10 * 9).saturating_sub(beside));
-        let weights = Weights::new(&plan.server, client.context(), memory)?;
+        let budget = Budget {
+            memory_bytes: memory,
+            scratch_bytes: 0,
+        };
+        let weights = Weights::new(&plan.server, client.context(), budget)?;
         Ok(Self {
             plan,
             client,
@@ -63,6 +67,11 @@ impl Workflow {
     /// The data owner's side.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The weights, ready for the evaluation.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// The keys.

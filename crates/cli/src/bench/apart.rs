@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use serde_json::Value;
-use sordino::container::Overwrite;
+use sordino::container::{Overwrite, TemporaryFolder};
 use sordino::report::Phase;
 use sordino::{MeasureOptions, Measurement};
 
@@ -27,7 +27,7 @@ fn evaluate_apart(
     measurement: &Measurement,
     options: &MeasureOptions<'_>,
 ) -> anyhow::Result<Value> {
-    let folder = tempfile::tempdir().context("a folder for the separate evaluation")?;
+    let folder = TemporaryFolder::unique(None)?;
     let at = |name: &str| folder.path().join(name);
     let workflow = &measurement.workflow;
     workflow

@@ -5,19 +5,23 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use serde_json::Value;
+use sordino::container::TemporaryFolder;
 use sordino::data::{SetName, open_named, prepare};
 use sordino::graph::Model;
 use sordino::plan::{CompileOptions, Packing, compile};
 use sordino::report::{layer_table, table, write_records};
 use sordino::{
-    EvaluatedApart, FilesApart, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, MeasureOptions, is_enough,
-    measure_apart,
+    EvaluatedApart, FilesApart, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, MeasureOptions, Workflow,
+    is_enough, measure_apart,
 };
 use sordino_server::command::GlobalArgs;
 use sordino_server::parse_size;
 
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};
+
+/// Images that the values of layers are compared on.
+const LAYER_IMAGES: usize = 32;
 
 /// Arguments of `bench cifar10`.
 #[derive(clap::Args)]
@@ -37,13 +41,17 @@ pub(crate) struct Args {
     /// Most memory that the evaluation may take [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// Folder for plan, request and reply while it runs [default: the system's for temporary files]
+    /// Most scratch that the evaluation may take [default: 30GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    scratch_limit: Option<u64>,
+    /// Folder for plan, request, reply and scratch while it runs [default: the system's for temporary files]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Folder for the record
     #[arg(long, value_name = "DIR", default_value = "bench/results")]
     results: PathBuf,
-    /// Print where the time goes, step by step (the record has it either way)
+    /// Print where the time goes, step by step (the record has it either way), and evaluate once more to measure how exact the values of
+    /// every layer are
     #[arg(long)]
     layers: bool,
 }
@@ -72,17 +80,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     )?;
     output.note(plan.server.explain().to_string());
     let prepared = prepare(&images, &model.preprocess, None)?;
-    let folder = match &args.folder {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    };
-    let folder = folder.context("a folder for plan, request and reply")?;
+    let folder = TemporaryFolder::unique(args.folder.as_deref())?;
     let threads = rayon::current_num_threads();
     let options = MeasureOptions::new(global.backend()?, threads, 1);
     output.note("the networks in the clear, keys and request".to_owned());
     let labels = images.labels.as_deref();
-    let evaluate = |files: &FilesApart| evaluate(files, args.memory, &options, global);
-    let record = measure_apart(
+    let again = args.layers.then(|| plan.clone());
+    let evaluate = |files: &FilesApart| evaluate(files, args, &options, global);
+    let mut record = measure_apart(
         &model,
         plan,
         &prepared,
@@ -91,6 +96,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         &options,
         evaluate,
     )?;
+    if let Some(plan) = again {
+        output.note("once more, with a look at the values of every layer".to_owned());
+        let workflow = Workflow::new(plan, options.backend)?;
+        let few = LAYER_IMAGES * workflow.plan().server.input().features;
+        for layer in workflow.measure_layers(&prepared[..prepared.len().min(few)])? {
+            record.layers[layer.step].measured_bits = layer.measured_bits;
+        }
+    }
     let written = write_records(&args.results, "cifar10", std::slice::from_ref(&record))?;
     output.note(format!("wrote {}", written.display()));
     let enough = |share: Option<f64>, least: f64| {
@@ -115,7 +128,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
 /// Evaluates in a process of its own, which shows its progress.
 fn evaluate(
     files: &FilesApart,
-    memory: Option<u64>,
+    args: &Args,
     options: &MeasureOptions<'_>,
     global: &GlobalArgs,
 ) -> anyhow::Result<EvaluatedApart> {
@@ -133,8 +146,13 @@ fn evaluate(
     if let Some(keys) = &files.keys {
         path("--keys", keys);
     }
-    if let Some(memory) = memory {
-        command.args(["--memory", &memory.to_string()]);
+    for (flag, bytes) in [
+        ("--memory", args.memory),
+        ("--scratch-limit", args.scratch_limit),
+    ] {
+        if let Some(bytes) = bytes {
+            command.args([flag, &bytes.to_string()]);
+        }
     }
     if global.quiet {
         command.arg("--quiet");

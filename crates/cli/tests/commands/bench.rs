@@ -313,7 +313,7 @@ fn bench_cifar10_measures_a_process_of_its_own() {
     let bench = "bench cifar10 --data data --network small --folder .";
     let run = sordino(
         &folder,
-        &format!("{bench} --images 30 --memory 2GiB --json"),
+        &format!("{bench} --images 30 --memory 2GiB --layers --json"),
     )
     .good();
     let record = &run.json()[0];
@@ -337,6 +337,15 @@ fn bench_cifar10_measures_a_process_of_its_own() {
         layers.iter().all(|layer| layer["seconds"].is_f64()),
         "{record}"
     );
+    let mut compared = 0;
+    for layer in layers {
+        let predicted = layer["predicted_bits"].as_f64().unwrap();
+        if let Some(measured) = layer["measured_bits"].as_f64() {
+            assert!((predicted - measured).abs() < 2.0, "{layer}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 6, "{record}");
     assert_eq!(listing(&folder.join("bench/results")).len(), 1);
     // Nothing is left of plan, keys and request.
     assert_eq!(listing(&folder), ["bench", "data", "models", "small.toml"]);

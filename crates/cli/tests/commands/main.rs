@@ -10,5 +10,6 @@ mod packings;
 mod paper;
 mod refusals;
 mod report;
+mod resume;
 mod show;
 mod training;

@@ -120,6 +120,7 @@ pub(crate) fn search(
         estimate: Estimate {
             evaluate_seconds: best.seconds,
             memory_bytes: best.sizes.memory,
+            scratch_bytes: 0,
             upload_bytes: best.sizes.upload,
             key_bytes: best.sizes.key,
             reply_bytes: best.sizes.reply,

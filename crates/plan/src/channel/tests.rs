@@ -223,6 +223,7 @@ fn plan() -> (Vec<Step>, ChannelPlan) {
         components: 2,
         limbs: 1,
         scale: 1.0,
+        rms_noise: None,
     };
     let linear = Operation::Linear {
         terms: vec![product(4, 16, &[1; 64])],

@@ -1,6 +1,6 @@
 //! Units in an order in which each finds what it reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::needs::{Needed, Needs};
@@ -98,6 +98,7 @@ impl<'a> Builder<'a> {
                 steps: range.clone(),
                 elements,
                 reads,
+                from: Vec::new(),
                 frees: Vec::new(),
             });
         }
@@ -173,17 +174,20 @@ impl<'a> Builder<'a> {
         cut
     }
 
-    /// Every piece is freed by its last reader, but for that of the logits.
+    /// Who made what a unit reads; every piece is freed by its last reader, but for that of the logits.
     fn set_frees(&mut self) {
         let mut last_reader = vec![None; self.units.len()];
-        for (index, unit) in self.units.iter().enumerate() {
+        for index in 0..self.units.len() {
+            let unit = &self.units[index];
             let sources = self.steps[unit.steps.start].operation.sources();
+            let mut from = BTreeSet::new();
             for (source, read) in sources.into_iter().zip(&unit.reads) {
                 let made_by = &self.made_by[self.needs.run_of[source]];
-                for unit in read.iter().filter_map(|&element| made_by[element as usize]) {
-                    last_reader[unit] = Some(index);
-                }
+                from.extend(read.iter().filter_map(|&element| made_by[element as usize]));
             }
+            from.iter()
+                .for_each(|&unit| last_reader[unit] = Some(index));
+            self.units[index].from = from.into_iter().collect();
         }
         for (unit, reader) in last_reader.into_iter().enumerate() {
             if let Some(reader) = reader {

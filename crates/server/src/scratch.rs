@@ -1,0 +1,629 @@
+//! A folder for what has no room in memory, and for what a later run goes on from.
+//!
+//! ```text
+//! DIR/sordino-scratch-<plan and request>/
+//!   lock          held while an evaluation works here
+//!   b0-u17        the piece that unit 17 of block 0 made
+//!   b0-reply      the result of a finished block
+//!   checkpoint    which units are done, and the digests of the pieces that the rest reads
+//! ```
+//!
+//! Every file is complete under its name or not there, and names a digest. What a checkpoint names is only removed after the
+//! next one is there, so that the process may end at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sordino_ckks::{Ciphertexts, Context, Scale};
+use sordino_container::{
+    self as container, Access, Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite,
+    TemporaryFolder,
+};
+use sordino_plan::Budget;
+use sordino_ring::ResidueMatrix;
+use sordino_runtime::{BlockState, Error as RuntimeError, Scratch};
+
+use crate::Error;
+
+/// Share of the time that checkpoints may take where nobody says how often they are wanted.
+const CHECKPOINT_SHARE: f64 = 0.05;
+/// However fast they are.
+const LEAST_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes a second that are expected of a disk before any was measured.
+const ASSUMED_RATE: f64 = 200e6;
+
+const LOCK: &str = "lock";
+const CHECKPOINT: &str = "checkpoint";
+
+/// What an evaluation is of; two with the same identity give the same reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Digest of the plan.
+    pub plan: Digest,
+    /// Digest of the request, as its header claims it.
+    pub request: Digest,
+}
+
+impl Identity {
+    /// The name of the scratch folder.
+    fn folder_name(&self) -> String {
+        let both = [*self.plan.as_bytes(), *self.request.as_bytes()].concat();
+        let digest = Digest::of("sordino scratch folder v1", &both).to_string();
+        format!("sordino-scratch-{}", &digest[..16])
+    }
+}
+
+/// How a scratch folder is used.
+#[derive(Clone, Copy, Debug)]
+pub struct ScratchOptions {
+    /// Goes on from a checkpoint, if there is one.
+    pub resume: bool,
+    /// Leaves a checkpoint behind when the evaluation fails or is interrupted.
+    pub keep: bool,
+    /// Writes checkpoints this often, whatever that takes.
+    pub interval: Option<Duration>,
+}
+
+/// What a later run goes on from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    identity: Identity,
+    /// Of the schedule that units count in.
+    schedule: Option<Digest>,
+    /// What the schedule was made for.
+    memory_bytes: Option<u64>,
+    scratch_bytes: u64,
+    /// Results of finished blocks.
+    finished: Vec<Digest>,
+    /// Units done of the block after them.
+    units: usize,
+    /// Their pieces that are still read, by unit.
+    pieces: BTreeMap<usize, Digest>,
+}
+
+/// The shape of a piece.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PieceShape {
+    parameters: Digest,
+    ciphertexts: usize,
+    components: usize,
+    limbs: usize,
+    scale: f64,
+}
+
+/// A scratch folder that belongs to this process.
+pub struct ScratchFolder {
+    path: PathBuf,
+    options: ScratchOptions,
+    identity: Identity,
+    budget: Budget,
+    schedule: Option<Digest>,
+    /// Bytes of pieces that the schedule keeps here at most.
+    reserved: u64,
+    /// There from the first file on.
+    open: Option<(TemporaryFolder, File)>,
+    block: usize,
+    /// Of the present block, by unit.
+    pieces: BTreeMap<usize, Stored>,
+    finished: Vec<Digest>,
+    /// Pieces that the checkpoint on the disk names.
+    named: BTreeSet<PathBuf>,
+    /// Files of which only the checkpoint on the disk has need.
+    superseded: Vec<(PathBuf, u64)>,
+    used: u64,
+    last_checkpoint: Instant,
+    /// Bytes written, and the time that took.
+    written: (u64, Duration),
+    /// What a run before this one left.
+    left: Option<Checkpoint>,
+    /// Why there are no checkpoints any more.
+    given_up: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Stored {
+    digest: Digest,
+    bytes: u64,
+}
+
+impl ScratchFolder {
+    /// A scratch folder in `folder` for an evaluation. Nothing is written yet.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another process evaluates the same request there, [`Error::File`] where a checkpoint that is to be
+    /// gone on from cannot be read, [`Error::Checkpoint`] where it is of another evaluation.
+    pub fn new(
+        folder: &Path,
+        identity: Identity,
+        budget: Budget,
+        options: ScratchOptions,
+    ) -> Result<Self, Error> {
+        let mut scratch = Self {
+            path: folder.join(identity.folder_name()),
+            options,
+            identity,
+            budget,
+            schedule: None,
+            reserved: 0,
+            open: None,
+            block: 0,
+            pieces: BTreeMap::new(),
+            finished: Vec::new(),
+            named: BTreeSet::new(),
+            superseded: Vec::new(),
+            used: 0,
+            last_checkpoint: Instant::now(),
+            written: (0, Duration::ZERO),
+            left: None,
+            given_up: None,
+        };
+        if scratch.path.exists() {
+            scratch.open()?;
+            let checkpoint = scratch.path.join(CHECKPOINT);
+            if options.resume && checkpoint.exists() {
+                let found = read_checkpoint(&checkpoint)?;
+                if found.identity != identity {
+                    return Err(Error::Checkpoint {
+                        path: checkpoint,
+                        differs: "plan or request",
+                    });
+                }
+                scratch.budget.memory_bytes = found.memory_bytes;
+                scratch.budget.scratch_bytes = found.scratch_bytes;
+                scratch.left = Some(found);
+            } else {
+                scratch.remove_files(|_| true)?;
+            }
+        }
+        Ok(scratch)
+    }
+
+    /// What the schedule is to be made for: what was asked for, or what the evaluation was begun with that is gone on with.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Says which schedule units belong to and what it keeps here at most.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the one to go on from is of another schedule; [`Error::Space`] where the disk has no room, and
+    /// [`Error::File`] where the folder cannot be written to, if the schedule needs it.
+    pub fn set_schedule(&mut self, schedule: Option<Digest>, reserved: u64) -> Result<(), Error> {
+        if self
+            .left
+            .as_ref()
+            .is_some_and(|left| left.schedule != schedule)
+        {
+            return Err(Error::Checkpoint {
+                path: self.path.join(CHECKPOINT),
+                differs: "schedule (it is of another version of this program)",
+            });
+        }
+        (self.schedule, self.reserved) = (schedule, reserved);
+        if reserved > 0 {
+            self.open()?;
+            if let Some(free) = free_bytes(&self.path)
+                && free + self.used_before() < reserved
+            {
+                return Err(Error::Space {
+                    path: self.path.clone(),
+                    needed: reserved,
+                    free,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What files here take already.
+    fn used_before(&self) -> u64 {
+        let files = self.files().unwrap_or_default();
+        let sizes = files.iter().filter_map(|file| fs::metadata(file).ok());
+        sizes.map(|found| found.len()).sum()
+    }
+
+    /// How much was done by the run before: blocks, and units of the next one.
+    pub fn done_before(&self) -> Option<(usize, usize)> {
+        let left = self.left.as_ref()?;
+        Some((left.finished.len(), left.units))
+    }
+
+    /// Why there are no checkpoints any more, if so.
+    pub fn given_up(&self) -> Option<&str> {
+        self.given_up.as_deref()
+    }
+
+    /// Removes the folder: the evaluation is done.
+    pub fn finish(mut self) {
+        self.options.keep = false;
+    }
+
+    fn open(&mut self) -> Result<(), Error> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let folder = TemporaryFolder::create(&self.path, self.options.keep)?;
+        let path = self.path.join(LOCK);
+        let failed = |action, error| FileError::io(&path, action, error);
+        let lock = File::create(&path).map_err(|error| failed("create", error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                folder.keep();
+                return Err(Error::Busy {
+                    path: self.path.clone(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error).into()),
+        }
+        self.open = Some((folder, lock));
+        Ok(())
+    }
+
+    /// Our files in the folder.
+    fn files(&self) -> Result<Vec<PathBuf>, FileError> {
+        let failed = |error| FileError::io(&self.path, "list", error);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let block = name.strip_prefix('b');
+            let piece = block.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            if piece || name == CHECKPOINT || name.ends_with(container::TEMPORARY_SUFFIX) {
+                files.push(path);
+            }
+        }
+        Ok(files)
+    }
+
+    fn remove_files(&self, unwanted: impl Fn(&Path) -> bool) -> Result<(), FileError> {
+        self.files()?
+            .iter()
+            .filter(|path| unwanted(path))
+            .try_for_each(|path| remove(path))
+    }
+
+    fn piece_path(&self, block: usize, unit: usize) -> PathBuf {
+        self.path.join(format!("b{block}-u{unit}"))
+    }
+
+    /// The pieces that are here now.
+    fn named_paths(&self) -> BTreeSet<PathBuf> {
+        let units = self.pieces.keys();
+        units
+            .map(|&unit| self.piece_path(self.block, unit))
+            .collect()
+    }
+
+    fn reply_path(&self, block: usize) -> PathBuf {
+        self.path.join(format!("b{block}-reply"))
+    }
+
+    fn write(&mut self, path: &Path, map: &Ciphertexts) -> Result<Digest, RuntimeError> {
+        let start = Instant::now();
+        let shape = PieceShape {
+            parameters: map.parameters(),
+            ciphertexts: map.len(),
+            components: map.components(),
+            limbs: map.limbs(),
+            scale: map.scale().value(),
+        };
+        let parts = map.parts().iter().flatten();
+        let parts: Vec<&[u8]> = parts.map(ResidueMatrix::as_bytes).collect();
+        let digest = container::write_file_parts(
+            path,
+            Kind::Piece,
+            &shape,
+            &parts,
+            Overwrite::Replace,
+            Access::Shared,
+        )?;
+        self.written.0 += map.size_bytes() as u64;
+        self.written.1 += start.elapsed();
+        Ok(digest)
+    }
+
+    /// Makes room for a piece that has to be kept, if need be at the price of the checkpoint.
+    fn make_room(&mut self, bytes: u64) -> Result<(), FileError> {
+        if self.used + bytes > self.budget.scratch_bytes && !self.superseded.is_empty() {
+            remove(&self.path.join(CHECKPOINT))?;
+            self.named.clear();
+            self.remove_superseded()?;
+        }
+        Ok(())
+    }
+
+    fn remove_superseded(&mut self) -> Result<(), FileError> {
+        for (path, bytes) in std::mem::take(&mut self.superseded) {
+            remove(&path)?;
+            self.used -= bytes;
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint that writes so many bytes is due.
+    fn is_due(&self, bytes: u64) -> bool {
+        let since = self.last_checkpoint.elapsed();
+        if let Some(interval) = self.options.interval {
+            return since >= interval;
+        }
+        let (written, time) = self.written;
+        let rate = if written > 0 {
+            written as f64 / time.as_secs_f64()
+        } else {
+            ASSUMED_RATE
+        };
+        since >= LEAST_INTERVAL && bytes as f64 / rate < CHECKPOINT_SHARE * since.as_secs_f64()
+    }
+
+    /// Writes down where the evaluation is; everything named is on the disk.
+    fn write_checkpoint(&mut self, units: usize) -> Result<(), FileError> {
+        let digests = self
+            .pieces
+            .iter()
+            .map(|(&unit, stored)| (unit, stored.digest));
+        let checkpoint = Checkpoint {
+            identity: self.identity,
+            schedule: self.schedule,
+            memory_bytes: self.budget.memory_bytes,
+            scratch_bytes: self.budget.scratch_bytes,
+            finished: self.finished.clone(),
+            units,
+            pieces: digests.collect(),
+        };
+        container::write_file(
+            self.path.join(CHECKPOINT),
+            Kind::Checkpoint,
+            &checkpoint,
+            &[],
+            Overwrite::Replace,
+            Access::Shared,
+        )?;
+        self.named = self.named_paths();
+        self.remove_superseded()?;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    fn try_checkpoint(
+        &mut self,
+        units: usize,
+        in_memory: &[(usize, &Ciphertexts)],
+    ) -> Result<(), RuntimeError> {
+        // The folder may not be there yet.
+        if let Err(error) = self.open() {
+            return Err(match error {
+                Error::File(error) => error.into(),
+                other => FileError::io(&self.path, "use", std::io::Error::other(other)).into(),
+            });
+        }
+        for &(unit, piece) in in_memory {
+            self.keep_piece(unit, piece)?;
+        }
+        Ok(self.write_checkpoint(units)?)
+    }
+
+    fn keep_piece(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), RuntimeError> {
+        if self.pieces.contains_key(&unit) {
+            return Ok(());
+        }
+        let bytes = piece.size_bytes() as u64;
+        let digest = self.write(&self.piece_path(self.block, unit), piece)?;
+        self.pieces.insert(unit, Stored { digest, bytes });
+        self.used += bytes;
+        Ok(())
+    }
+
+    /// A checkpoint is a service: where it cannot be written, there is none, and the evaluation goes on.
+    fn checkpoint(&mut self, units: usize, in_memory: &[(usize, &Ciphertexts)]) {
+        if let Err(error) = self.try_checkpoint(units, in_memory) {
+            self.given_up = Some(error.to_string());
+        }
+    }
+}
+
+impl Scratch for ScratchFolder {
+    fn begin_block(&mut self, context: &Context, block: usize) -> Result<BlockState, RuntimeError> {
+        self.block = block;
+        let Some(left) = &mut self.left else {
+            return Ok(BlockState::New);
+        };
+        if let Some(&digest) = left.finished.get(block) {
+            let reply = read_piece(&self.reply_path(block), context, digest)?;
+            self.finished.push(digest);
+            return Ok(BlockState::Finished(reply));
+        }
+        let (units, pieces) = (left.units, std::mem::take(&mut left.pieces));
+        let finished = left.finished.len();
+        self.left = None;
+        self.last_checkpoint = Instant::now();
+        for (&unit, &digest) in &pieces {
+            let path = self.piece_path(block, unit);
+            let found =
+                fs::metadata(&path).map_err(|error| FileError::io(&path, "look up", error))?;
+            let bytes = found.len();
+            self.used += bytes;
+            self.pieces.insert(unit, Stored { digest, bytes });
+        }
+        self.named = self.named_paths();
+        let mut wanted: BTreeSet<PathBuf> = (0..finished).map(|b| self.reply_path(b)).collect();
+        wanted.extend(self.named.iter().cloned());
+        wanted.insert(self.path.join(CHECKPOINT));
+        // What was written after the checkpoint.
+        self.remove_files(|path| !wanted.contains(path))?;
+        Ok(match units {
+            0 => BlockState::New,
+            units => BlockState::Units(units),
+        })
+    }
+
+    fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), RuntimeError> {
+        self.make_room(piece.size_bytes() as u64)?;
+        self.keep_piece(unit, piece)
+    }
+
+    fn load(&mut self, context: &Context, unit: usize) -> Result<Ciphertexts, RuntimeError> {
+        let path = self.piece_path(self.block, unit);
+        let missing = || FileError::io(&path, "find", std::io::ErrorKind::NotFound.into());
+        let stored = self.pieces.get(&unit).ok_or_else(missing)?;
+        read_piece(&path, context, stored.digest)
+    }
+
+    fn free(&mut self, units: &[usize]) -> Result<(), RuntimeError> {
+        for unit in units {
+            if let Some(Stored { bytes, .. }) = self.pieces.remove(unit) {
+                let path = self.piece_path(self.block, *unit);
+                if self.named.contains(&path) {
+                    self.superseded.push((path, bytes));
+                } else {
+                    remove(&path)?;
+                    self.used -= bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn units_done(
+        &mut self,
+        units: usize,
+        in_memory: &[(usize, &Ciphertexts)],
+    ) -> Result<(), RuntimeError> {
+        if self.given_up.is_some() {
+            return Ok(());
+        }
+        let new = in_memory
+            .iter()
+            .filter(|(unit, _)| !self.pieces.contains_key(unit));
+        let bytes: u64 = new.map(|(_, piece)| piece.size_bytes() as u64).sum();
+        // Whatever is written until the next one, there is room for what the schedule keeps here.
+        let fits = self.used + bytes + self.reserved <= self.budget.scratch_bytes;
+        if fits && self.is_due(bytes) {
+            self.checkpoint(units, in_memory);
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self, result: &Ciphertexts) -> Result<(), RuntimeError> {
+        // What a checkpoint before the last unit had stored.
+        let pieces: Vec<usize> = self.pieces.keys().copied().collect();
+        self.free(&pieces)?;
+        let due = self.open.is_some() || self.is_due(result.size_bytes() as u64);
+        if due && self.given_up.is_none() {
+            let digest = self
+                .open()
+                .map_err(|error| FileError::io(&self.path, "use", std::io::Error::other(error)))
+                .map_err(RuntimeError::from)
+                .and_then(|()| self.write(&self.reply_path(self.block), result));
+            match digest {
+                Ok(digest) if self.finished.len() == self.block => {
+                    self.finished.push(digest);
+                    self.checkpoint(0, &[]);
+                }
+                // A block before it was not kept.
+                Ok(_) => {}
+                Err(error) => self.given_up = Some(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ScratchFolder {
+    fn drop(&mut self) {
+        if let Some((folder, _)) = self.open.take()
+            && self.options.keep
+            && self.path.join(CHECKPOINT).exists()
+        {
+            folder.keep();
+        }
+    }
+}
+
+fn read_checkpoint(path: &Path) -> Result<Checkpoint, FileError> {
+    let limits = Limits {
+        metadata_bytes: METADATA_LIMIT,
+        payload_bytes: 0,
+    };
+    Ok(container::read_file(path, Kind::Checkpoint, limits)?.metadata)
+}
+
+/// Reads a piece that must have a digest, and checks its residues.
+fn read_piece(
+    path: &Path,
+    context: &Context,
+    expected: Digest,
+) -> Result<Ciphertexts, RuntimeError> {
+    let limits = Limits {
+        metadata_bytes: 1 << 12,
+        payload_bytes: u64::MAX,
+    };
+    let bad = |expected: &'static str| FileError::BadField {
+        location: path.display().to_string(),
+        expected,
+        offset: 0,
+    };
+    let mut reader = container::StreamReader::<_, PieceShape>::open(path, Kind::Piece, limits)?;
+    let shape = reader.metadata();
+    let (rows, components) = (shape.ciphertexts, shape.components);
+    let (limbs, scale) = (shape.limbs, Scale::new(shape.scale));
+    let widths = (0..limbs.min(context.limbs())).map(|limb| context.modulus(limb).byte_width());
+    let row_bytes: usize = widths.map(|width| width * context.ring_degree()).sum();
+    let bytes = [rows, components]
+        .iter()
+        .try_fold(row_bytes as u64, |bytes, &count| {
+            bytes.checked_mul(count as u64)
+        });
+    if shape.parameters != context.digest()
+        || limbs > context.limbs()
+        || bytes != Some(reader.left())
+    {
+        return Err(bad("a piece of this evaluation").into());
+    }
+    let mut parts = Vec::with_capacity(components);
+    for _ in 0..components {
+        let mut component = Vec::with_capacity(limbs);
+        for limb in 0..limbs {
+            let width = context.modulus(limb).byte_width();
+            let bytes = reader.read_part((rows * context.ring_degree() * width) as u64)?;
+            let matrix = ResidueMatrix::from_bytes(rows, context.ring_degree(), width, bytes);
+            component.push(matrix.map_err(|_| bad("residues of the shape that is named"))?);
+        }
+        parts.push(component);
+    }
+    let (digest, _) = reader.finish()?;
+    if digest != expected {
+        return Err(bad("the piece that the checkpoint names").into());
+    }
+    let scale = scale.map_err(|_| bad("a scale"))?;
+    let piece = Ciphertexts::from_parts(context, parts, scale);
+    Ok(piece.map_err(|_| bad("residues below their primes"))?)
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(FileError::io(path, "remove", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that the file system of a folder has left, where the system tells.
+fn free_bytes(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let found = rustix::fs::statvfs(path).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}

@@ -1,0 +1,148 @@
+//! How far noise moves the values of every layer: what only the owner of the key can measure.
+
+use sordino_ckks::{Ciphertexts, Context};
+use sordino_plan::{Schedule, Step};
+use sordino_protocol::ReceivedRequest;
+use sordino_runtime::{
+    BlockState, ClearEngine, Error as RuntimeError, Options, Scratch, Weights, walk,
+};
+use sordino_secret::{SecretKey, decrypt};
+
+use crate::{Error, Workflow};
+
+/// Ciphertexts of a piece that are decrypted.
+const SAMPLED: usize = 16;
+
+/// Predicted and measured precision of one step's values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerPrecision {
+    /// Index of the step.
+    pub step: usize,
+    /// −log2 of the rms error that the plan expects.
+    pub predicted_bits: Option<f64>,
+    /// −log2 of the rms error that there is, in the value's own units; `None` for steps whose values never are in memory.
+    pub measured_bits: Option<f64>,
+}
+
+impl Workflow {
+    /// Evaluates a few images once more and compares values of every step with those of the clear engine.
+    ///
+    /// # Shapes
+    /// `images` is `[count, C, H, W]`, at most a block.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate) and [`evaluate_clear`](Self::evaluate_clear); [`Error::Runtime`] for a channel-wise plan, of
+    /// which values are spread over slots, and where memory alone does not do.
+    pub fn measure_layers(&self, images: &[f32]) -> Result<Vec<LayerPrecision>, Error> {
+        let plan = &self.plan().server;
+        let Weights::ElementWise(weights) = self.weights() else {
+            return Err(Error::ElementWiseOnly);
+        };
+        let (steps, input) = (plan.steps(), plan.input());
+        let count = images.len() / input.features.max(1);
+        let clear = ClearEngine::new(plan, count);
+        let mut values = vec![Vec::new(); steps.len()];
+        let encoded = clear.encode(images, input.features, input.scale);
+        walk(&clear, steps, encoded, |finished| {
+            values[finished.step] = finished.value.clone();
+        })?;
+        let mut probe = Probe {
+            schedule: weights.schedule(),
+            steps,
+            context: self.client().context(),
+            secret: &self.keys().secret,
+            images: count,
+            values,
+            squares: vec![(0.0, 0); steps.len()],
+        };
+        let request = self.encrypt(images)?;
+        let received = ReceivedRequest::from_bytes(&request, &self.client().request_shape())?;
+        drop(request);
+        let options = Options {
+            scratch: Some(&mut probe),
+            ..Options::default()
+        };
+        self.answer(received, options)?;
+        let layers = steps.iter().zip(&probe.squares).enumerate();
+        Ok(layers
+            .map(|(index, (step, &(sum, count)))| LayerPrecision {
+                step: index,
+                predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
+                measured_bits: (count > 0).then(|| -0.5 * (sum / count as f64).log2()),
+            })
+            .collect())
+    }
+}
+
+/// Looks at every piece when it is made; keeps none.
+struct Probe<'a> {
+    schedule: &'a Schedule,
+    steps: &'a [Step],
+    context: &'a Context,
+    secret: &'a SecretKey,
+    images: usize,
+    /// By step: elements × images.
+    values: Vec<Vec<i128>>,
+    /// By step: sum of the squared errors, and how many there are.
+    squares: Vec<(f64, usize)>,
+}
+
+impl Probe<'_> {
+    /// Adds the errors of some ciphertexts of a unit's piece.
+    fn compare(
+        &mut self,
+        unit: usize,
+        piece: &Ciphertexts,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let unit = &self.schedule.units()[unit];
+        let step = unit.last_step();
+        let stride = piece.len().div_ceil(SAMPLED);
+        let rows: Vec<usize> = (0..piece.len()).step_by(stride).collect();
+        let slots = decrypt(self.context, self.secret, &piece.select(&rows)?)?;
+        let scale = self.steps[step].scale;
+        let (sum, count) = &mut self.squares[step];
+        for (&row, slots) in rows.iter().zip(&slots) {
+            let element = unit.piece()[row] as usize;
+            let values = &self.values[step][element * self.images..][..self.images];
+            for (&value, slot) in values.iter().zip(slots) {
+                *sum += (slot - value as f64 / scale).powi(2);
+                *count += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scratch for Probe<'_> {
+    fn begin_block(&mut self, _: &Context, _: usize) -> Result<BlockState, RuntimeError> {
+        Ok(BlockState::New)
+    }
+
+    fn store(&mut self, _: usize, _: &Ciphertexts) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: &Context, _: usize) -> Result<Ciphertexts, RuntimeError> {
+        let needed = self.schedule.scratch_bytes();
+        Err(RuntimeError::NoScratch { needed })
+    }
+
+    fn free(&mut self, _: &[usize]) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn units_done(
+        &mut self,
+        units: usize,
+        in_memory: &[(usize, &Ciphertexts)],
+    ) -> Result<(), RuntimeError> {
+        match in_memory.iter().find(|(unit, _)| unit + 1 == units) {
+            Some(&(unit, piece)) => self.compare(unit, piece).map_err(RuntimeError::Watched),
+            None => Ok(()),
+        }
+    }
+
+    fn end_block(&mut self, _: &Ciphertexts) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
