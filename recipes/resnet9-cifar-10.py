@@ -20,8 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# The least-squares fit of GELU by a quadratic under a normal distribution.
-CURVATURE, SLOPE, OFFSET = 0.21157109, 0.5, 0.07052370
 HELD_OUT = 1000
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -52,16 +50,14 @@ class Quadratic(nn.Module):
 
     def __init__(self, shape):
         super().__init__()
-        self.a = nn.Parameter(torch.full((1, *shape), CURVATURE))
-        self.b = nn.Parameter(torch.full((1, *shape), SLOPE))
-        self.c = nn.Parameter(torch.full((1, *shape), OFFSET))
+        self.a, self.b, self.c = (nn.Parameter(torch.zeros(1, *shape)) for _ in range(3))
         self.blend, self.limit, self.penalty = 1.0, None, 0.0
 
     def forward(self, x):
         if self.limit is not None:
-            # An image that leaves the range anywhere is seen, however few there are; the logarithm keeps it from drowning the others.
+            # Image by image, so that one that leaves the range counts, however few of its elements do.
             beyond = F.relu(x.abs() - self.limit).square().flatten(1).sum(1, dtype=torch.float32)
-            self.penalty = beyond.log1p().mean()
+            self.penalty = ((1 + beyond).sqrt() - 1).mean()
             # Else the squares of few images would make up the statistics of the batch.
             x = x.clamp(-2 * self.limit, 2 * self.limit)
         a, b, c = (p.to(x.dtype) for p in (self.a, self.b, self.c))
@@ -70,7 +66,7 @@ class Quadratic(nn.Module):
 
     def project(self):
         with torch.no_grad():
-            self.a.clamp_(0.02, 1.0)
+            self.a.clamp_(0.01, 1.0)
             self.b.clamp_(-1.0, 1.5)
 
 
@@ -161,6 +157,23 @@ def orthogonal(matrix, iterations=4):
     return x.float()
 
 
+def fit(student, teacher, images, device):
+    """Sets every quadratic to the least-squares fit of GELU on what the teacher's activation of that channel gets."""
+    gelus = [m for m in teacher.modules() if isinstance(m, nn.GELU)]
+    for gelu, quadratic in zip(gelus, quadratics(student)):
+        seen = []
+        hook = gelu.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
+        logits_of(teacher, images, device)
+        hook.remove()
+        x = torch.cat(seen).transpose(0, 1).flatten(1).double()
+        powers = torch.stack((x.square(), x, torch.ones_like(x)), 2)
+        solution = torch.linalg.solve(powers.mT @ powers, powers.mT @ F.gelu(x)[:, :, None])[:, :, 0].float()
+        with torch.no_grad():
+            for p, values in zip((quadratic.a, quadratic.b, quadratic.c), solution.T):
+                p.copy_(values.view(1, -1, 1, 1).expand_as(p))
+        quadratic.project()
+
+
 def quadratics(net):
     return [m for m in net.modules() if isinstance(m, Quadratic)]
 
@@ -212,6 +225,8 @@ def train(options, net, teacher):
     generator = torch.Generator().manual_seed(options.seed)
     if teacher is None:
         whiten(net[0], images[kept[:5000]])
+    else:
+        fit(net, teacher, images[kept[:200]], device)
     net = net.to(device, memory_format=torch.channels_last)
     coefficients = [p for q in quadratics(net) for p in q.parameters()]
     filters = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d) and m.weight.requires_grad]
@@ -299,6 +314,17 @@ def loaded(path):
     return net.eval()
 
 
+def fused(net):
+    """The network with every batch normalization taken into the convolution before it."""
+    for module in net.modules():
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                if isinstance(module[i + 1], nn.BatchNorm2d):
+                    module[i] = nn.utils.fusion.fuse_conv_bn_eval(module[i], module[i + 1])
+                    module[i + 1] = nn.Identity()
+    return net
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -331,7 +357,10 @@ def main():
     options = parser.parse_args()
 
     if options.verb == "export":
-        net = loaded(options.checkpoint)
+        net = fused(loaded(options.checkpoint))
+        for p in net.parameters():
+            # Half precision loses nothing that integer weights keep, and halves the model file.
+            p.data = p.data.half().float()
         torch.onnx.export(net, torch.zeros(1, 3, 32, 32), options.out, dynamo=False)
     elif options.verb == "teacher":
         torch.manual_seed(options.seed)

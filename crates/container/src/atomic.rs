@@ -148,16 +148,29 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] where that fails, such as for a full disk, [`Error::Exists`] where the name was taken
     /// meanwhile and may not be replaced. In both cases nothing is left behind.
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(self) -> Result<(), Error> {
+        self.commit_with(true)
+    }
+
+    /// [`commit`](Self::commit) that leaves it to the system when the content reaches the disk: if the process ends, nothing is lost; after a
+    /// power cut the file may be there with another content.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_unsynced(self) -> Result<(), Error> {
+        self.commit_with(false)
+    }
+
+    fn commit_with(mut self, sync: bool) -> Result<(), Error> {
         let target = self.target.clone();
         self.writer()
             .flush()
             .map_err(|error| Error::io(&target, "write", error))?;
-        self.writer()
-            .get_ref()
-            .as_file()
-            .sync_all()
-            .map_err(|error| Error::io(&target, "write", error))?;
+        if sync {
+            let file = self.writer().get_ref().as_file();
+            file.sync_all()
+                .map_err(|error| Error::io(&target, "write", error))?;
+        }
         let file = self.writer.take().expect("commit runs once").into_parts().0;
         let temporary = file.path().to_path_buf();
         let mut paths = unfinished();
@@ -171,7 +184,9 @@ impl AtomicFile {
         drop(paths);
         match outcome {
             Ok(()) => {
-                sync_folder(&target);
+                if sync {
+                    sync_folder(&target);
+                }
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

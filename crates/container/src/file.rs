@@ -264,7 +264,22 @@ impl StreamWriter {
     ///
     /// # Errors
     /// Those of [`AtomicFile::commit`], and [`Error::PayloadCount`] for fewer bytes than were announced.
-    pub fn commit(mut self) -> Result<Digest, Error> {
+    pub fn commit(self) -> Result<Digest, Error> {
+        self.commit_with(AtomicFile::commit)
+    }
+
+    /// [`commit`](Self::commit) as [`AtomicFile::commit_unsynced`].
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_unsynced(self) -> Result<Digest, Error> {
+        self.commit_with(AtomicFile::commit_unsynced)
+    }
+
+    fn commit_with(
+        mut self,
+        commit: impl FnOnce(AtomicFile) -> Result<(), Error>,
+    ) -> Result<Digest, Error> {
         if self.written != self.header.payload_bytes {
             return Err(self.count_error());
         }
@@ -273,7 +288,7 @@ impl StreamWriter {
             .seek(SeekFrom::Start(0))
             .map_err(|error| self.write_error(error))?;
         self.put(&self.header.encode())?;
-        self.file.commit()?;
+        commit(self.file)?;
         Ok(self.header.digest)
     }
 }

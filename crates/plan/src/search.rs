@@ -190,12 +190,15 @@ impl Search<'_> {
     fn cheapest(&mut self) -> Option<Winner> {
         let least = (0..self.candidates.len()).find(|&i| self.refusal(i).is_none())?;
         let limit = self.candidates[least].seconds * SAME_COST;
+        // Those with the fewest bytes of ciphertexts first, then those with the smallest error.
         let mut equal: Vec<usize> = (least..self.candidates.len())
             .take_while(|&i| self.candidates[i].seconds <= limit)
             .collect();
         equal.sort_by(|&a, &b| {
             let error = |i: usize| self.candidates[i].rms_error;
-            error(a).total_cmp(&error(b))
+            let bytes = |i: usize| self.bytes_a_feature(&self.candidates[i]);
+            let errors = error(a).total_cmp(&error(b));
+            bytes(a).cmp(&bytes(b)).then(errors)
         });
         let chosen = equal.into_iter().find(|&i| self.refusal(i).is_none())?;
         let candidate = &self.candidates[chosen];
@@ -212,6 +215,12 @@ impl Search<'_> {
             alternatives: self.runners_up(chosen),
             ..winner
         })
+    }
+
+    /// Bytes of an upload for every feature of the input.
+    fn bytes_a_feature(&self, candidate: &Candidate) -> usize {
+        let choice = &candidate.choice;
+        candidate.bytes * choice.ring_degree * self.blocks(choice)
     }
 
     fn blocks(&self, choice: &Choice) -> usize {

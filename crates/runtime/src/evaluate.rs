@@ -208,7 +208,9 @@ impl<'a> AnyEngine<'a> {
         recorder: &mut Recorder<'_>,
     ) -> Result<Ciphertexts, Error> {
         let bytes = |step: usize, ciphertexts: usize| {
-            let (components, limbs) = (steps[step].components, steps[step].limbs);
+            // Half of a fresh ciphertext is a seed.
+            let components = if step == 0 { 1 } else { steps[step].components };
+            let limbs = steps[step].limbs;
             let widths = (0..limbs).map(|limb| context.modulus(limb).byte_width());
             let residue_bytes: usize = widths.sum();
             (ciphertexts * components * residue_bytes * context.ring_degree()) as u64

@@ -93,9 +93,9 @@ pub struct EvaluateArgs {
     /// Go on with an evaluation that was ended, from its last checkpoint
     #[arg(long)]
     pub resume: bool,
-    /// Write a checkpoint every so many seconds [default: when it takes less than 5 % of the time]
+    /// Write a checkpoint every so many seconds [default: when it takes less than 3 % of the time]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub checkpoint: Option<Duration>,
+    pub checkpoint_every: Option<Duration>,
     /// Write what every step took, as JSON
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -125,7 +125,7 @@ impl EvaluateArgs {
             scratch: self.scratch.as_deref(),
             scratch_bytes: self.scratch_limit,
             resume: self.resume,
-            checkpoint_interval: self.checkpoint,
+            checkpoint_interval: self.checkpoint_every,
             note: Some(&note),
             overwrite: global.overwrite(),
             progress: Some(&progress),

@@ -247,7 +247,10 @@ fn open_scratch(
 /// What an evaluation will take, before it begins.
 fn needs(memory_bytes: u64, scratch_bytes: u64) -> String {
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let memory = format!("needs at most {} MiB of memory", mebibytes(memory_bytes));
+    let memory = format!(
+        "this evaluation needs at most {} MiB of memory",
+        mebibytes(memory_bytes)
+    );
     match scratch_bytes {
         0 => memory,
         bytes => format!("{memory} and {} MiB of scratch", mebibytes(bytes)),

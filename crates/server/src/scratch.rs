@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sordino_ckks::{Ciphertexts, Context, Scale};
 use sordino_container::{
     self as container, Access, Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite,
-    TemporaryFolder,
+    StreamWriter, TemporaryFolder,
 };
 use sordino_plan::Budget;
 use sordino_ring::ResidueMatrix;
@@ -29,7 +29,7 @@ use sordino_runtime::{BlockState, Error as RuntimeError, Scratch};
 use crate::Error;
 
 /// Share of the time that checkpoints may take where nobody says how often they are wanted.
-const CHECKPOINT_SHARE: f64 = 0.05;
+const CHECKPOINT_SHARE: f64 = 0.03;
 /// However fast they are.
 const LEAST_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes a second that are expected of a disk before any was measured.
@@ -313,16 +313,18 @@ impl ScratchFolder {
             limbs: map.limbs(),
             scale: map.scale().value(),
         };
-        let parts = map.parts().iter().flatten();
-        let parts: Vec<&[u8]> = parts.map(ResidueMatrix::as_bytes).collect();
-        let digest = container::write_file_parts(
+        let mut writer = StreamWriter::create(
             path,
             Kind::Piece,
             &shape,
-            &parts,
+            map.size_bytes() as u64,
             Overwrite::Replace,
             Access::Shared,
         )?;
+        for matrix in map.parts().iter().flatten() {
+            writer.write(matrix.as_bytes())?;
+        }
+        let digest = writer.commit_unsynced()?;
         self.written.0 += map.size_bytes() as u64;
         self.written.1 += start.elapsed();
         Ok(digest)
@@ -363,6 +365,13 @@ impl ScratchFolder {
 
     /// Writes down where the evaluation is; everything named is on the disk.
     fn write_checkpoint(&mut self, units: usize) -> Result<(), FileError> {
+        let start = Instant::now();
+        let last_reply = (units == 0).then(|| self.reply_path(self.block));
+        for path in self.named_paths().difference(&self.named).chain(&last_reply) {
+            let file = File::open(path).and_then(|file| file.sync_all());
+            file.map_err(|error| FileError::io(path, "write", error))?;
+        }
+        self.written.1 += start.elapsed();
         let digests = self
             .pieces
             .iter()

@@ -1,31 +1,95 @@
 //! Evaluations in little memory, on scratch, killed at any moment and gone on with.
 
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use sordino::container::TEMPORARY_SUFFIX;
 
-use crate::fixture::{Run, bash, evaluate_flags, folder, listing, shared, sordino};
+use crate::fixture::{Run, bash, folder, listing, sordino, test_digits, write_pngs};
 use crate::interruption::{ended, interrupt, start};
 
-/// An evaluation of the shared request in a folder, slow enough to be killed, with a checkpoint after every piece.
-fn slow(out: &str, more: &str) -> String {
-    let flags = evaluate_flags(shared());
-    format!("evaluate {flags} --backend portable --threads 1 --checkpoint 0 --out {out} {more}")
+/// Plan, key and request of three convolutions on digits, and the reply that is expected: deep enough to be streamed and to be killed
+/// on the way.
+fn deep() -> &'static Path {
+    static DEEP: OnceLock<PathBuf> = OnceLock::new();
+    DEEP.get_or_init(|| {
+        let deep = folder("deep");
+        let layer = |text: &str| format!("[[layers]]\n{text}\n");
+        let convolution = |stride: usize| {
+            layer(&format!(
+                "type = \"convolution\"\nchannels = 4\nkernel = 3\npadding = 1\nstride = {stride}"
+            )) + &layer("type = \"activation\"")
+        };
+        let network = [
+            "name = \"deep\"\n".to_owned(),
+            convolution(1),
+            convolution(1),
+            convolution(2),
+            layer("type = \"dense\"\noutputs = 10"),
+        ];
+        fs::write(deep.join("deep.toml"), network.concat()).expect("a network");
+        write_pngs(&test_digits(), &deep.join("images"));
+        for line in [
+            "train --data digits --arch deep.toml --epochs 2 --out model.safetensors",
+            "compile model.safetensors --packing element-wise --batch 300 --out .",
+            "keygen --plan client.plan --out .",
+            "encrypt --plan client.plan --key secret.key --images images --out request",
+            "evaluate --plan server.plan --keys evaluation.key --request request --out reply",
+        ] {
+            sordino(&deep, line).good();
+        }
+        deep
+    })
 }
 
+const FLAGS: &str = "evaluate --plan server.plan --keys evaluation.key --request request";
+
+/// An evaluation slow enough to be killed, with a checkpoint after every piece.
+fn slow(out: &Path, more: &str) -> String {
+    let slow = "--backend portable --threads 1 --checkpoint-every 0";
+    format!("{FLAGS} {slow} --out {} {more}", out.display())
+}
+
+/// An evaluation into a folder.
 fn evaluate(folder: &Path, more: &str) -> Run {
-    let flags = evaluate_flags(shared());
     let out = folder.join("reply");
-    sordino(
-        &shared().join("server"),
-        &format!("evaluate {flags} --out {} {more}", out.display()),
-    )
+    sordino(deep(), &format!("{FLAGS} --out {} {more}", out.display()))
 }
 
-fn expected() -> Vec<u8> {
-    fs::read(shared().join("server/reply")).unwrap()
+/// The folder's reply is the one that is expected.
+fn assert_expected(folder: &Path) {
+    let replies = [deep(), folder].map(|folder| fs::read(folder.join("reply")).expect("a reply"));
+    assert!(replies[0] == replies[1]);
+}
+
+/// Starts a slow evaluation into a folder, and kills it once it has written `enough`.
+fn killed(folder: &Path, enough: impl Fn(&Path) -> bool) -> PathBuf {
+    let mut child = start(deep(), &slow(&folder.join("reply"), ""));
+    let scratch = loop {
+        let mut names = listing(folder).into_iter();
+        if let Some(name) = names.find(|name| name.starts_with("sordino-scratch"))
+            && enough(&folder.join(&name))
+        {
+            break folder.join(name);
+        }
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    child.kill().expect("kill -9");
+    child.wait().expect("it has ended");
+    scratch
+}
+
+fn has_checkpoint(scratch: &Path) -> bool {
+    scratch.join("checkpoint").exists()
+}
+
+/// Names of the pieces in a scratch folder.
+fn pieces(scratch: &Path) -> Vec<String> {
+    let names = listing(scratch).into_iter();
+    names.filter(|name| name.starts_with("b0-u")).collect()
 }
 
 /// The mebibytes that a message says are needed.
@@ -39,52 +103,68 @@ fn needed_mebibytes(message: &str) -> u64 {
 
 #[test]
 fn a_killed_evaluation_goes_on_to_the_same_reply() {
-    let expected = expected();
+    let start_of = |out: &Path, more: &str| start(deep(), &slow(out, more));
+    // How long one takes.
+    let folder = crate::fixture::folder("not-killed");
+    let begun = Instant::now();
+    assert!(ended(start_of(&folder.join("reply"), "")).status.success());
+    let whole = begun.elapsed();
+    assert_expected(&folder);
+    assert_eq!(listing(&folder), ["reply"]);
     let mut resumed = 0;
-    for delay in [60, 150, 250, 350, 450, 600] {
-        let folder = folder("killed");
-        let out = folder.join("reply").display().to_string();
-        let at = shared().join("server");
-        let mut child = start(&at, &slow(&out, ""));
-        std::thread::sleep(Duration::from_millis(delay));
+    for twelfth in [1, 3, 5, 6, 7, 8, 9, 11] {
+        let folder = crate::fixture::folder("killed");
+        let out = folder.join("reply");
+        let mut child = start_of(&out, "");
+        std::thread::sleep(whole * twelfth / 12);
         child.kill().expect("kill -9");
         child.wait().expect("it has ended");
-        if listing(&folder).contains(&"reply".to_owned()) {
+        if out.exists() {
             // It was too fast.
-            assert!(fs::read(&out).unwrap() == expected);
+            assert_expected(&folder);
             continue;
         }
-        let run = sordino(&at, &format!("{} --json", slow(&out, "--resume"))).good();
+        let run = sordino(deep(), &slow(&out, "--resume --json")).good();
         resumed += usize::from(run.json()["resumed"] == true);
         // A reply that was being written may be there under its temporary name.
         let mut left = listing(&folder);
         left.retain(|name| !name.ends_with(TEMPORARY_SUFFIX));
         assert_eq!(left, ["reply"], "{run:?}");
-        assert!(
-            fs::read(&out).unwrap() == expected,
-            "killed after {delay} ms"
-        );
+        assert_expected(&folder);
     }
     assert!(
-        resumed > 0,
-        "no evaluation was killed between its first checkpoint and its end"
+        resumed >= 3,
+        "{resumed} evaluations were killed between their first checkpoint and their end"
     );
+}
+
+#[test]
+fn an_evaluation_killed_while_it_spills_goes_on_to_the_same_reply() {
+    let needed = needed_mebibytes(&evaluate(&folder("needed"), "--memory 1").stderr);
+    let folder = folder("killed-while-spilling");
+    let out = folder.join("reply");
+    let more = format!("--memory {needed}MiB");
+    for _ in 0..4 {
+        let mut child = start(deep(), &slow(&out, &format!("{more} --resume")));
+        std::thread::sleep(Duration::from_millis(400));
+        child.kill().expect("kill -9");
+        child.wait().expect("it has ended");
+    }
+    let less = format!("--memory {}MiB", needed - 1);
+    if !out.exists() {
+        sordino(deep(), &slow(&out, &format!("{less} --resume"))).refused(2, &["--memory"]);
+        sordino(deep(), &slow(&out, &format!("{more} --resume"))).good();
+    }
+    assert_expected(&folder);
 }
 
 #[test]
 fn an_evaluation_that_begins_anew_removes_what_a_killed_one_left() {
     let folder = folder("anew");
-    let out = folder.join("reply").display().to_string();
-    let at = shared().join("server");
-    let mut child = start(&at, &slow(&out, ""));
-    while listing(&folder).is_empty() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().expect("kill -9");
-    child.wait().expect("it has ended");
+    killed(&folder, has_checkpoint);
     evaluate(&folder, "").good();
     assert_eq!(listing(&folder), ["reply"]);
-    assert!(fs::read(&out).unwrap() == expected());
+    assert_expected(&folder);
 }
 
 #[test]
@@ -92,10 +172,8 @@ fn an_interrupted_evaluation_keeps_its_checkpoint_where_scratch_was_asked_for() 
     let folder = folder("interrupted-with-scratch");
     let (out, scratch) = (folder.join("reply"), folder.join("scratch"));
     fs::create_dir(&scratch).unwrap();
-    let at = shared().join("server");
     let more = format!("--scratch {}", scratch.display());
-    let out = out.display().to_string();
-    let child = start(&at, &slow(&out, &more));
+    let child = start(deep(), &slow(&out, &more));
     let checkpoint = || {
         let inside = listing(&scratch).pop()?;
         let path = scratch.join(inside).join("checkpoint");
@@ -110,57 +188,56 @@ fn an_interrupted_evaluation_keeps_its_checkpoint_where_scratch_was_asked_for() 
     let checkpoint = checkpoint().expect("the checkpoint is still there");
     let shown = sordino(&folder, &format!("inspect {} --json", checkpoint.display())).good();
     assert_eq!(shown.json()["kind"], "checkpoint");
-    let run = sordino(
-        &at,
-        &format!("{} --json", slow(&out, &format!("{more} --resume"))),
-    )
-    .good();
+    let run = sordino(deep(), &slow(&out, &format!("{more} --resume --json"))).good();
     assert_eq!(run.json()["resumed"], true);
-    assert!(fs::read(&out).unwrap() == expected());
+    assert_expected(&folder);
     assert!(listing(&scratch).is_empty());
 }
 
 #[test]
-fn a_damaged_checkpoint_or_piece_is_said_to_be_damaged() {
-    let folder = folder("damaged-scratch");
-    let out = folder.join("reply").display().to_string();
-    let at = shared().join("server");
-    let mut child = start(&at, &slow(&out, ""));
-    let inside = || {
-        listing(&folder)
-            .into_iter()
-            .find(|name| name.starts_with("sordino-scratch"))
-    };
-    let pieces = |folder: &Path| -> Vec<String> {
-        let names = listing(folder).into_iter();
-        names.filter(|name| name.starts_with("b0-u")).collect()
-    };
-    let scratch = loop {
-        if let Some(inside) = inside()
-            && folder.join(&inside).join("checkpoint").exists()
-            && !pieces(&folder.join(&inside)).is_empty()
-        {
-            break folder.join(inside);
-        }
+fn one_process_at_a_time_works_in_a_scratch_folder() {
+    let folder = folder("busy");
+    let out = folder.join("reply");
+    let mut child = start(deep(), &slow(&out, ""));
+    while !listing(&folder)
+        .iter()
+        .any(|name| name.starts_with("sordino-scratch"))
+    {
         std::thread::sleep(Duration::from_millis(1));
-    };
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    evaluate(&folder, "--resume").refused(5, &["another process"]);
     child.kill().expect("kill -9");
     child.wait().expect("it has ended");
-    for name in pieces(&scratch)
-        .into_iter()
-        .chain(["checkpoint".to_owned()])
-    {
-        let path = scratch.join(&name);
-        let mut bytes = fs::read(&path).unwrap();
+    evaluate(&folder, "--resume").good();
+    assert_expected(&folder);
+}
+
+#[test]
+fn a_damaged_checkpoint_or_piece_is_said_to_be_damaged() {
+    let damage = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        fs::write(&path, &bytes).unwrap();
+        fs::write(path, &bytes).unwrap();
+    };
+    for what in ["pieces", "checkpoint"] {
+        let folder = folder("damaged-scratch");
+        let scratch = killed(&folder, |scratch| {
+            has_checkpoint(scratch) && !pieces(scratch).is_empty()
+        });
+        let names = match what {
+            "pieces" => pieces(&scratch),
+            _ => vec![what.to_owned()],
+        };
+        names.iter().for_each(|name| damage(&scratch.join(name)));
+        evaluate(&folder, "--resume").refused(3, &["digest"]);
+        assert!(!folder.join("reply").exists());
+        // It is still possible without.
+        evaluate(&folder, "").good();
+        assert_expected(&folder);
+        assert_eq!(listing(&folder), ["reply"]);
     }
-    sordino(&at, &slow(&out, "--resume")).refused(3, &["digest"]);
-    assert!(!listing(&folder).contains(&"reply".to_owned()));
-    // It is still possible without.
-    evaluate(&folder, "").good();
-    assert!(fs::read(&out).unwrap() == expected());
 }
 
 #[test]
@@ -187,7 +264,7 @@ fn little_memory_takes_scratch_and_says_how_much() {
     let scratch = spilled["scratch_bytes"].as_u64().unwrap();
     assert!(scratch > 0);
     assert!(run.stderr.contains("MiB of scratch"), "{run:?}");
-    assert!(fs::read(folder.join("reply")).unwrap() == expected());
+    assert_expected(&folder);
     assert_eq!(listing(&folder), ["reply"]);
     let little = format!("--force --memory {needed}MiB --scratch-limit 1");
     evaluate(&folder, &little).refused(4, &["scratch", "--scratch-limit"]);
@@ -198,18 +275,96 @@ fn little_memory_takes_scratch_and_says_how_much() {
 fn scratch_that_cannot_be_written_is_an_error_before_anything_is_computed() {
     let folder = folder("no-scratch");
     let needed = needed_mebibytes(&evaluate(&folder, "--memory 1").stderr);
-    let missing = format!(
-        "--memory {needed}MiB --scratch {}",
-        folder.join("no").display()
+    let memory = format!("--memory {needed}MiB");
+    let missing = folder.join("no");
+    let run = evaluate(
+        &folder,
+        &format!("{memory} --scratch {}", missing.display()),
     );
-    evaluate(&folder, &missing).refused(5, &["folder exists"]);
+    run.refused(5, &["folder exists"]);
     assert!(listing(&folder).is_empty());
     // A limit of 16 KiB on files stands for the full disk.
     let line = format!(
-        "trap '' XFSZ; ulimit -f 16; exec \"$SORDINO\" evaluate {} --out {} --memory {needed}MiB",
-        evaluate_flags(shared()),
+        "trap '' XFSZ; ulimit -f 16; exec \"$SORDINO\" {FLAGS} {memory} --out {}",
         folder.join("reply").display()
     );
-    bash(&shared().join("server"), &line).refused(5, &["cannot write"]);
+    bash(deep(), &line).refused(5, &["cannot write"]);
     assert!(listing(&folder).is_empty(), "{:?}", listing(&folder));
+}
+
+/// What is asked of long plans, which takes longer than a test may: `docs/guide/testing.md` has the command.
+///
+/// `SORDINO_RESUME_MODEL` names a model file for CIFAR-10, `SORDINO_RESUME_KILLS` how often an evaluation is killed,
+/// `SORDINO_RESUME_FLAGS` what `evaluate` gets beside.
+#[test]
+#[ignore = "minutes to hours: evaluates 10,000 images again and again"]
+fn long_evaluations_killed_at_random_moments_go_on_to_the_same_reply() {
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let model = root.join(variable(
+        "SORDINO_RESUME_MODEL",
+        "models/cnn6-cifar-10.safetensors",
+    ));
+    let kills: u32 = variable("SORDINO_RESUME_KILLS", "20")
+        .parse()
+        .expect("a number");
+    let more = variable("SORDINO_RESUME_FLAGS", "");
+    let data = std::env::var("SORDINO_DATA").map_or(root.join("../shared/data"), PathBuf::from);
+    let images = data.join("cifar-10/test_batch.bin");
+    let folder = folder("long");
+    for line in [
+        format!(
+            "compile {} --packing element-wise --batch 10000 --out .",
+            model.display()
+        ),
+        "keygen --plan client.plan --out .".to_owned(),
+        format!(
+            "encrypt --plan client.plan --key secret.key --images {} --out request",
+            images.display()
+        ),
+    ] {
+        sordino(&folder, &line).good();
+    }
+    let start_of = |out: &str| {
+        start(
+            &folder,
+            &format!("{FLAGS} {more} --resume --json --out {out}"),
+        )
+    };
+    let finished = |out: &str| {
+        let output = start_of(out).wait_with_output().expect("its output");
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    let begun = Instant::now();
+    finished("expected");
+    let whole = begun.elapsed();
+    println!("a whole evaluation takes {whole:.1?}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut state = now.expect("after 1970").as_nanos() as u32 | 1;
+    println!("seed {state}");
+    for kill in 1..=kills {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let moment = whole.mul_f64(f64::from(state) / f64::from(u32::MAX));
+        let mut child = start_of("reply");
+        std::thread::sleep(moment);
+        child.kill().expect("kill -9");
+        child.wait().expect("it has ended");
+        let mut resumed = false.into();
+        let begun = Instant::now();
+        if !folder.join("reply").exists() {
+            resumed = finished("reply")["resumed"].clone();
+        }
+        let took = begun.elapsed();
+        println!("{kill}: killed after {moment:.1?}, resumed: {resumed}, another {took:.1?}");
+        let replies =
+            ["expected", "reply"].map(|name| fs::read(folder.join(name)).expect("a reply"));
+        assert!(replies[0] == replies[1], "another reply");
+        fs::remove_file(folder.join("reply")).expect("the reply goes");
+        let left = listing(&folder);
+        assert!(
+            !left.iter().any(|name| name.starts_with("sordino-scratch")),
+            "{left:?}"
+        );
+    }
 }

@@ -80,8 +80,11 @@ impl Search<'_> {
         let (candidate, winner) = (&self.candidates[index], &self.candidates[chosen]);
         let ratio = candidate.seconds / winner.seconds;
         let reason = refusal.unwrap_or_else(|| {
+            let [bytes, least] = [candidate, winner].map(|c| self.bytes_a_feature(c) as f64);
             if ratio > SAME_COST {
                 format!("{ratio:.2} times the time")
+            } else if bytes > least {
+                format!("as fast, but {:.2} times the upload", bytes / least)
             } else {
                 format!(
                     "as fast, but an error of noise and weight rounding of {:.4} instead of {:.4} rms",

@@ -125,6 +125,26 @@ pub(crate) fn residual() -> Graph {
     g.finish().unwrap()
 }
 
+/// Three convolutions that end in few values: lines of several layers are in memory where it is streamed.
+pub(crate) fn streamable() -> Graph {
+    let mut r = Random::new(10);
+    let mut g = Graph::builder(Shape::map(1, 8, 8));
+    let mut x = g.push("input", Op::Input, &[]);
+    let layers = [(1, 1), (4, 1), (4, 2)];
+    for (index, (channels, stride)) in layers.into_iter().enumerate() {
+        x = g.push(
+            format!("conv{index}"),
+            conv(&mut r, channels, 4, stride),
+            &[x],
+        );
+        let quadratic = quadratic(&mut r, Granularity::Channel, 4);
+        x = g.push(format!("act{index}"), quadratic, &[x]);
+    }
+    let x = g.push("flatten", Op::Flatten, &[x]);
+    g.push("logits", dense(&mut r, 64, 3), &[x]);
+    g.finish().unwrap()
+}
+
 /// Two activated values added, read by a convolution and, in the end, by the logits.
 pub(crate) fn activated_residual() -> Graph {
     let mut r = Random::new(9);
