@@ -120,7 +120,7 @@ impl Rounding<'_> {
         else {
             unreachable!("the quantizing pass keeps the kinds of nodes")
         };
-        // Products come first, as in the sketch: that of the value with the smallest scale sets the scale.
+        // Products come first, as in the sketch: that of the value with the largest scale sets the scale.
         let is_product = |term: &&QuantizedTerm| matches!(term, QuantizedTerm::Tiles { .. });
         let products = terms.iter().filter(is_product);
         let branches = terms.iter().filter(|term| !is_product(term));
@@ -130,7 +130,7 @@ impl Rounding<'_> {
         });
         let exact_products: Vec<_> = exact_products.collect();
         let scale_of = |position: &usize| self.steps[self.op.sources[*position]].scale;
-        let setting = (0..exact_products.len()).min_by(|a, b| scale_of(a).total_cmp(&scale_of(b)));
+        let setting = (0..exact_products.len()).max_by(|a, b| scale_of(a).total_cmp(&scale_of(b)));
         let mut planned = Vec::with_capacity(terms.len());
         for (position, (term, &source)) in
             products.chain(branches).zip(&self.op.sources).enumerate()

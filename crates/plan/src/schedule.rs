@@ -5,6 +5,7 @@
 //! the steps.
 
 use crate::network::{Network, NodeKind};
+use crate::weights;
 
 /// Bits above the calibrated ranges that every value keeps.
 pub(crate) const RANGE_MARGIN_BITS: f64 = 2.0;
@@ -65,6 +66,25 @@ pub(crate) struct Sketch {
 }
 
 impl Sketch {
+    /// Whether the weights of all products of a sum are integers of 16 bits: those of a value whose scale is far below that of the
+    /// others have to make up for it.
+    pub(crate) fn branches_fit(&self, network: &Network) -> bool {
+        self.operations.iter().all(|operation| {
+            let info = &network.nodes[operation.node];
+            let NodeKind::Linear { products, .. } = info.kind else {
+                return true;
+            };
+            let scales = operation.sources.iter().take(products);
+            let smallest = scales
+                .map(|&source| self.operations[source].scale)
+                .fold(f64::INFINITY, f64::min);
+            operation.kind != Kind::Linear
+                || products < 2
+                || info.max_weight * operation.scale / smallest
+                    <= weights::largest(weights::WIDE_BITS)
+        })
+    }
+
     /// Draws the candidate; `divisors` are the real ones once primes are chosen, else the ideal ones are used.
     pub(crate) fn draw(network: &Network, choice: &Choice, divisors: Option<&[f64]>) -> Sketch {
         let mut draft = Draft {
@@ -197,11 +217,11 @@ impl Draft<'_> {
             .map(|&v| self.operations[v].dropped)
             .max()
             .unwrap_or(0);
-        // The product of the value with the smallest scale has the integer weights; those of the others are smaller then.
+        // The product of the value with the largest scale has the planned integer weights; those of the others are finer.
         let setting = read.iter().take(products.max(1));
         let scale = setting
             .map(|&value| self.operations[value].scale)
-            .fold(f64::INFINITY, f64::min)
+            .fold(0.0, f64::max)
             * info.weight_scale;
         let mut value = self.push(Operation {
             kind: Kind::Linear,

@@ -330,6 +330,9 @@ impl Search<'_> {
             // A rescale by too few bits: the input's scale is too small.
             return drawn;
         };
+        if !sketch.branches_fit(network) {
+            return drawn;
+        }
         let bare = without_gadget(network, &choice, &sketch);
         let (precise, rms) = self.quick_look.may_meet(&bare, &self.gains);
         let spare = f64::from(bound) - f64::from(limbs.log2_q());

@@ -367,7 +367,11 @@ impl ScratchFolder {
     fn write_checkpoint(&mut self, units: usize) -> Result<(), FileError> {
         let start = Instant::now();
         let last_reply = (units == 0).then(|| self.reply_path(self.block));
-        for path in self.named_paths().difference(&self.named).chain(&last_reply) {
+        for path in self
+            .named_paths()
+            .difference(&self.named)
+            .chain(&last_reply)
+        {
             let file = File::open(path).and_then(|file| file.sync_all());
             file.map_err(|error| FileError::io(path, "write", error))?;
         }

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     images: Option<u32>,
     /// The network
-    #[arg(long, value_name = "NAME", default_value = "cnn6")]
+    #[arg(long, value_name = "NAME", default_value = "resnet9")]
     network: String,
     /// Folder of the model file, NETWORK-cifar-10.safetensors
     #[arg(long, value_name = "DIR", default_value = "models")]
@@ -96,6 +96,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         &options,
         evaluate,
     )?;
+    // An imported network is called after its file, and knows no data set.
+    (record.network, record.dataset) = (args.network.clone(), SetName::Cifar10.to_string());
     if let Some(plan) = again {
         output.note("once more, with a look at the values of every layer".to_owned());
         let workflow = Workflow::new(plan, options.backend)?;
