@@ -336,7 +336,7 @@ def main():
         p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
         teacher = verb == "teacher"
         p.add_argument("--batch", type=int, default=500 if teacher else 250)
-        p.add_argument("--epochs", type=int, default=12)
+        p.add_argument("--epochs", type=int, default=10 if teacher else 15)
         p.add_argument("--rate", type=float, default=0.12 if teacher else 0.05, help="of filters; others follow it")
         p.add_argument("--warmup", type=float, default=0.5 if teacher else 1.0)
         p.add_argument("--smoothing", type=float, default=0.2 if teacher else 0.1)
@@ -350,7 +350,7 @@ def main():
             p.add_argument("--activation", choices=("channel", "element"), default="element")
             p.add_argument("--distill", type=float, default=0.7, help="weight of the teacher against the labels")
             p.add_argument("--temperature", type=float, default=2.0)
-            p.add_argument("--range-penalty", type=float, default=0.02)
+            p.add_argument("--range-penalty", type=float, default=0.1)
     p = verbs.add_parser("export")
     p.add_argument("--checkpoint", type=pathlib.Path, required=True)
     p.add_argument("--out", type=pathlib.Path, required=True)

@@ -10,6 +10,11 @@ pub fn peak_resident_bytes() -> Option<u64> {
     field("/proc/self/status", "VmHWM:")
 }
 
+/// Resident memory of this process now.
+pub fn resident_bytes() -> Option<u64> {
+    field("/proc/self/status", "VmRSS:")
+}
+
 /// A field in kibibytes of one of the system's tables.
 fn field(table: &str, name: &str) -> Option<u64> {
     let table = std::fs::read_to_string(table).ok()?;

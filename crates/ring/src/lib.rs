@@ -5,6 +5,7 @@
 //! with `unsafe` code (SIMD intrinsics); [`backend::portable`] is complete without any of it and defines every
 //! result. The other backends return the same bytes.
 
+pub mod allocator;
 mod automorphism;
 pub mod backend;
 mod error;

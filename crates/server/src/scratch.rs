@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sordino_ckks::{Ciphertexts, Context, Scale};
 use sordino_container::{
     self as container, Access, Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite,
-    StreamWriter, TemporaryFolder,
+    StreamWriter, TemporaryFolder, memory,
 };
 use sordino_plan::Budget;
 use sordino_ring::ResidueMatrix;
@@ -116,9 +116,10 @@ pub struct ScratchFolder {
     /// Files of which only the checkpoint on the disk has need.
     superseded: Vec<(PathBuf, u64)>,
     used: u64,
+    begun: Instant,
     last_checkpoint: Instant,
-    /// Bytes written, and the time that took.
-    written: (u64, Duration),
+    /// Bytes that checkpoints made durable, and the time that took.
+    checkpoints: (u64, Duration),
     /// What a run before this one left.
     left: Option<Checkpoint>,
     /// Why there are no checkpoints any more.
@@ -157,8 +158,9 @@ impl ScratchFolder {
             named: BTreeSet::new(),
             superseded: Vec::new(),
             used: 0,
+            begun: Instant::now(),
             last_checkpoint: Instant::now(),
-            written: (0, Duration::ZERO),
+            checkpoints: (0, Duration::ZERO),
             left: None,
             given_up: None,
         };
@@ -305,7 +307,6 @@ impl ScratchFolder {
     }
 
     fn write(&mut self, path: &Path, map: &Ciphertexts) -> Result<Digest, RuntimeError> {
-        let start = Instant::now();
         let shape = PieceShape {
             parameters: map.parameters(),
             ciphertexts: map.len(),
@@ -324,10 +325,7 @@ impl ScratchFolder {
         for matrix in map.parts().iter().flatten() {
             writer.write(matrix.as_bytes())?;
         }
-        let digest = writer.commit_unsynced()?;
-        self.written.0 += map.size_bytes() as u64;
-        self.written.1 += start.elapsed();
-        Ok(digest)
+        Ok(writer.commit_unsynced()?)
     }
 
     /// Makes room for a piece that has to be kept, if need be at the price of the checkpoint.
@@ -348,24 +346,33 @@ impl ScratchFolder {
         Ok(())
     }
 
-    /// Whether a checkpoint that writes so many bytes is due.
+    /// Whether a checkpoint is due that makes so many more bytes durable.
     fn is_due(&self, bytes: u64) -> bool {
         let since = self.last_checkpoint.elapsed();
         if let Some(interval) = self.options.interval {
             return since >= interval;
         }
-        let (written, time) = self.written;
+        let (written, time) = self.checkpoints;
         let rate = if written > 0 {
             written as f64 / time.as_secs_f64()
         } else {
             ASSUMED_RATE
         };
-        since >= LEAST_INTERVAL && bytes as f64 / rate < CHECKPOINT_SHARE * since.as_secs_f64()
+        // All of them together stay within their share, however wrong the expectation is once.
+        let spent = time.as_secs_f64() + bytes as f64 / rate;
+        since >= LEAST_INTERVAL && spent < CHECKPOINT_SHARE * self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Bytes of pieces here that no checkpoint has made durable.
+    fn volatile_bytes(&self) -> u64 {
+        let pieces = self.pieces.iter();
+        let volatile =
+            pieces.filter(|&(&unit, _)| !self.named.contains(&self.piece_path(self.block, unit)));
+        volatile.map(|(_, stored)| stored.bytes).sum()
     }
 
     /// Writes down where the evaluation is; everything named is on the disk.
     fn write_checkpoint(&mut self, units: usize) -> Result<(), FileError> {
-        let start = Instant::now();
         let last_reply = (units == 0).then(|| self.reply_path(self.block));
         for path in self
             .named_paths()
@@ -375,7 +382,6 @@ impl ScratchFolder {
             let file = File::open(path).and_then(|file| file.sync_all());
             file.map_err(|error| FileError::io(path, "write", error))?;
         }
-        self.written.1 += start.elapsed();
         let digests = self
             .pieces
             .iter()
@@ -434,8 +440,29 @@ impl ScratchFolder {
 
     /// A checkpoint is a service: where it cannot be written, there is none, and the evaluation goes on.
     fn checkpoint(&mut self, units: usize, in_memory: &[(usize, &Ciphertexts)]) {
+        let start = Instant::now();
+        let bytes = self.volatile_bytes() + self.new_bytes(in_memory);
         if let Err(error) = self.try_checkpoint(units, in_memory) {
             self.given_up = Some(error.to_string());
+        }
+        self.checkpoints.0 += bytes;
+        self.checkpoints.1 += start.elapsed();
+    }
+
+    /// Bytes of pieces in memory that are not here.
+    fn new_bytes(&self, in_memory: &[(usize, &Ciphertexts)]) -> u64 {
+        let new = in_memory
+            .iter()
+            .filter(|(unit, _)| !self.pieces.contains_key(unit));
+        new.map(|(_, piece)| piece.size_bytes() as u64).sum()
+    }
+
+    /// Gives memory back where what is lost between pieces would pass the limit.
+    fn stay_within_memory(&self) {
+        if let Some(limit) = self.budget.memory_bytes
+            && memory::resident_bytes().is_some_and(|resident| resident > limit / 100 * 97)
+        {
+            sordino_ring::allocator::give_back();
         }
     }
 }
@@ -507,16 +534,14 @@ impl Scratch for ScratchFolder {
         units: usize,
         in_memory: &[(usize, &Ciphertexts)],
     ) -> Result<(), RuntimeError> {
+        self.stay_within_memory();
         if self.given_up.is_some() {
             return Ok(());
         }
-        let new = in_memory
-            .iter()
-            .filter(|(unit, _)| !self.pieces.contains_key(unit));
-        let bytes: u64 = new.map(|(_, piece)| piece.size_bytes() as u64).sum();
+        let bytes = self.new_bytes(in_memory);
         // Whatever is written until the next one, there is room for what the schedule keeps here.
         let fits = self.used + bytes + self.reserved <= self.budget.scratch_bytes;
-        if fits && self.is_due(bytes) {
+        if fits && self.is_due(bytes + self.volatile_bytes()) {
             self.checkpoint(units, in_memory);
         }
         Ok(())

@@ -292,10 +292,10 @@ fn scratch_that_cannot_be_written_is_an_error_before_anything_is_computed() {
     assert!(listing(&folder).is_empty(), "{:?}", listing(&folder));
 }
 
-/// What is asked of long plans, which takes longer than a test may: `docs/guide/testing.md` has the command.
+/// What is asked of long plans, which takes longer than a test may: `docs/notes/deep-networks.md` has the commands.
 ///
-/// `SORDINO_RESUME_MODEL` names a model file for CIFAR-10, `SORDINO_RESUME_KILLS` how often an evaluation is killed,
-/// `SORDINO_RESUME_FLAGS` what `evaluate` gets beside.
+/// `SORDINO_RESUME_MODEL` and `SORDINO_RESUME_IMAGES` name a model file and 10,000 images for it, `SORDINO_RESUME_KILLS` says how often
+/// an evaluation is killed, `SORDINO_RESUME_FLAGS` what `evaluate` gets beside.
 #[test]
 #[ignore = "minutes to hours: evaluates 10,000 images again and again"]
 fn long_evaluations_killed_at_random_moments_go_on_to_the_same_reply() {
@@ -303,14 +303,16 @@ fn long_evaluations_killed_at_random_moments_go_on_to_the_same_reply() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let model = root.join(variable(
         "SORDINO_RESUME_MODEL",
-        "models/cnn6-cifar-10.safetensors",
+        "models/lenet-fashion-mnist.safetensors",
     ));
     let kills: u32 = variable("SORDINO_RESUME_KILLS", "20")
         .parse()
         .expect("a number");
-    let more = variable("SORDINO_RESUME_FLAGS", "");
+    // Slow enough to take about half a minute.
+    let more = variable("SORDINO_RESUME_FLAGS", "--backend avx2");
     let data = std::env::var("SORDINO_DATA").map_or(root.join("../shared/data"), PathBuf::from);
-    let images = data.join("cifar-10/test_batch.bin");
+    let images = variable("SORDINO_RESUME_IMAGES", "mnist/t10k-images-idx3-ubyte.gz");
+    let images = data.join(images);
     let folder = folder("long");
     for line in [
         format!(
