@@ -11,22 +11,23 @@
 //! Every file is complete under its name or not there, and names a digest. What a checkpoint names is only removed after the
 //! next one is there, so that the process may end at any moment.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sordino_ckks::{Ciphertexts, Context, Scale};
+use sordino_ckks::{Ciphertexts, Context};
 use sordino_container::{
-    self as container, Access, Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite,
-    StreamWriter, TemporaryFolder, memory,
+    self as container, Access, Digest, Error as FileError, Kind, Overwrite, TemporaryFolder, memory,
 };
 use sordino_plan::Budget;
-use sordino_ring::ResidueMatrix;
 use sordino_runtime::{BlockState, Error as RuntimeError, Scratch};
 
 use crate::Error;
+use files::{Checkpoint, free_bytes, read_checkpoint, read_piece, remove, write_piece};
 
 /// Share of the time that checkpoints may take where nobody says how often they are wanted.
 const CHECKPOINT_SHARE: f64 = 0.03;
@@ -65,35 +66,6 @@ pub struct ScratchOptions {
     pub keep: bool,
     /// Writes checkpoints this often, whatever that takes.
     pub interval: Option<Duration>,
-}
-
-/// What a later run goes on from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checkpoint {
-    identity: Identity,
-    /// Of the schedule that units count in.
-    schedule: Option<Digest>,
-    /// What the schedule was made for.
-    memory_bytes: Option<u64>,
-    scratch_bytes: u64,
-    /// Results of finished blocks.
-    finished: Vec<Digest>,
-    /// Units done of the block after them.
-    units: usize,
-    /// Their pieces that are still read, by unit.
-    pieces: BTreeMap<usize, Digest>,
-}
-
-/// The shape of a piece.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PieceShape {
-    parameters: Digest,
-    ciphertexts: usize,
-    components: usize,
-    limbs: usize,
-    scale: f64,
 }
 
 /// A scratch folder that belongs to this process.
@@ -306,28 +278,6 @@ impl ScratchFolder {
         self.path.join(format!("b{block}-reply"))
     }
 
-    fn write(&mut self, path: &Path, map: &Ciphertexts) -> Result<Digest, RuntimeError> {
-        let shape = PieceShape {
-            parameters: map.parameters(),
-            ciphertexts: map.len(),
-            components: map.components(),
-            limbs: map.limbs(),
-            scale: map.scale().value(),
-        };
-        let mut writer = StreamWriter::create(
-            path,
-            Kind::Piece,
-            &shape,
-            map.size_bytes() as u64,
-            Overwrite::Replace,
-            Access::Shared,
-        )?;
-        for matrix in map.parts().iter().flatten() {
-            writer.write(matrix.as_bytes())?;
-        }
-        Ok(writer.commit_unsynced()?)
-    }
-
     /// Makes room for a piece that has to be kept, if need be at the price of the checkpoint.
     fn make_room(&mut self, bytes: u64) -> Result<(), FileError> {
         if self.used + bytes > self.budget.scratch_bytes && !self.superseded.is_empty() {
@@ -432,7 +382,7 @@ impl ScratchFolder {
             return Ok(());
         }
         let bytes = piece.size_bytes() as u64;
-        let digest = self.write(&self.piece_path(self.block, unit), piece)?;
+        let digest = write_piece(&self.piece_path(self.block, unit), piece)?;
         self.pieces.insert(unit, Stored { digest, bytes });
         self.used += bytes;
         Ok(())
@@ -557,7 +507,7 @@ impl Scratch for ScratchFolder {
                 .open()
                 .map_err(|error| FileError::io(&self.path, "use", std::io::Error::other(error)))
                 .map_err(RuntimeError::from)
-                .and_then(|()| self.write(&self.reply_path(self.block), result));
+                .and_then(|()| Ok(write_piece(&self.reply_path(self.block), result)?));
             match digest {
                 Ok(digest) if self.finished.len() == self.block => {
                     self.finished.push(digest);
@@ -580,88 +530,5 @@ impl Drop for ScratchFolder {
         {
             folder.keep();
         }
-    }
-}
-
-fn read_checkpoint(path: &Path) -> Result<Checkpoint, FileError> {
-    let limits = Limits {
-        metadata_bytes: METADATA_LIMIT,
-        payload_bytes: 0,
-    };
-    Ok(container::read_file(path, Kind::Checkpoint, limits)?.metadata)
-}
-
-/// Reads a piece that must have a digest, and checks its residues.
-fn read_piece(
-    path: &Path,
-    context: &Context,
-    expected: Digest,
-) -> Result<Ciphertexts, RuntimeError> {
-    let limits = Limits {
-        metadata_bytes: 1 << 12,
-        payload_bytes: u64::MAX,
-    };
-    let bad = |expected: &'static str| FileError::BadField {
-        location: path.display().to_string(),
-        expected,
-        offset: 0,
-    };
-    let mut reader = container::StreamReader::<_, PieceShape>::open(path, Kind::Piece, limits)?;
-    let shape = reader.metadata();
-    let (rows, components) = (shape.ciphertexts, shape.components);
-    let (limbs, scale) = (shape.limbs, Scale::new(shape.scale));
-    let widths = (0..limbs.min(context.limbs())).map(|limb| context.modulus(limb).byte_width());
-    let row_bytes: usize = widths.map(|width| width * context.ring_degree()).sum();
-    let bytes = [rows, components]
-        .iter()
-        .try_fold(row_bytes as u64, |bytes, &count| {
-            bytes.checked_mul(count as u64)
-        });
-    if shape.parameters != context.digest()
-        || limbs > context.limbs()
-        || bytes != Some(reader.left())
-    {
-        return Err(bad("a piece of this evaluation").into());
-    }
-    let mut parts = Vec::with_capacity(components);
-    for _ in 0..components {
-        let mut component = Vec::with_capacity(limbs);
-        for limb in 0..limbs {
-            let width = context.modulus(limb).byte_width();
-            let bytes = reader.read_part((rows * context.ring_degree() * width) as u64)?;
-            let matrix = ResidueMatrix::from_bytes(rows, context.ring_degree(), width, bytes);
-            component.push(matrix.map_err(|_| bad("residues of the shape that is named"))?);
-        }
-        parts.push(component);
-    }
-    let (digest, _) = reader.finish()?;
-    if digest != expected {
-        return Err(bad("the piece that the checkpoint names").into());
-    }
-    let scale = scale.map_err(|_| bad("a scale"))?;
-    let piece = Ciphertexts::from_parts(context, parts, scale);
-    Ok(piece.map_err(|_| bad("residues below their primes"))?)
-}
-
-fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(FileError::io(path, "remove", error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Bytes that the file system of a folder has left, where the system tells.
-fn free_bytes(path: &Path) -> Option<u64> {
-    #[cfg(unix)]
-    {
-        let found = rustix::fs::statvfs(path).ok()?;
-        found.f_bavail.checked_mul(found.f_frsize)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        None
     }
 }
