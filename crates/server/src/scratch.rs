@@ -36,6 +36,9 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes a second that are expected of a disk before any was measured.
 const ASSUMED_RATE: f64 = 200e6;
 
+/// How long to wait for the process before this one: one that was killed takes a while to give gigabytes back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 const LOCK: &str = "lock";
 const CHECKPOINT: &str = "checkpoint";
 
@@ -225,15 +228,21 @@ impl ScratchFolder {
         let path = self.path.join(LOCK);
         let failed = |action, error| FileError::io(&path, action, error);
         let lock = File::create(&path).map_err(|error| failed("create", error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                folder.keep();
-                return Err(Error::Busy {
-                    path: self.path.clone(),
-                });
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(PATIENCE / 50);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    folder.keep();
+                    return Err(Error::Busy {
+                        path: self.path.clone(),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", error).into()),
             }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", error).into()),
         }
         self.open = Some((folder, lock));
         Ok(())

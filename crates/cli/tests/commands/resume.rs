@@ -82,6 +82,14 @@ fn killed(folder: &Path, enough: impl Fn(&Path) -> bool) -> PathBuf {
     scratch
 }
 
+fn signal(child: &std::process::Child, signal: &str) -> bool {
+    let id = child.id().to_string();
+    let status = std::process::Command::new("kill")
+        .args([signal, &id])
+        .status();
+    status.expect("kill runs").success()
+}
+
 fn has_checkpoint(scratch: &Path) -> bool {
     scratch.join("checkpoint").exists()
 }
@@ -104,7 +112,8 @@ fn needed_mebibytes(message: &str) -> u64 {
 #[test]
 fn a_killed_evaluation_goes_on_to_the_same_reply() {
     let start_of = |out: &Path, more: &str| start(deep(), &slow(out, more));
-    // How long one takes.
+    // How long one takes, without making what it needs.
+    deep();
     let folder = crate::fixture::folder("not-killed");
     let begun = Instant::now();
     assert!(ended(start_of(&folder.join("reply"), "")).status.success());
@@ -205,7 +214,9 @@ fn one_process_at_a_time_works_in_a_scratch_folder() {
     {
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::thread::sleep(Duration::from_millis(20));
+    // It takes longer than the other one waits.
+    let stopped = signal(&child, "-STOP");
+    assert!(stopped);
     evaluate(&folder, "--resume").refused(5, &["another process"]);
     child.kill().expect("kill -9");
     child.wait().expect("it has ended");
