@@ -92,8 +92,9 @@ def network(activation):
     def unit(inputs, outputs, size, halve=False):
         # Four by four at stride two holds every three by three convolution that is followed by average pooling.
         convolution = nn.Conv2d(inputs, outputs, 4 if halve else 3, 2 if halve else 1, 1, bias=False)
-        nn.init.dirac_(convolution.weight[:inputs])
-        if halve:
+        if not halve:
+            nn.init.dirac_(convolution.weight[:inputs])
+        else:
             with torch.no_grad():
                 convolution.weight.zero_()
                 convolution.weight[torch.arange(inputs), torch.arange(inputs), 1:3, 1:3] = 0.25
@@ -184,7 +185,7 @@ def read(folder, names):
 
 
 def augmented(images, flip, options, generator):
-    """Reflection where asked, random shifts, a square cut out, and for some images contrast beyond the camera's; pixels in [0, 1]."""
+    """Reflection where asked, random shifts, and for some images contrast beyond the camera's; pixels in [0, 1]."""
     count, reach = len(images), options.shift
     rows = torch.randint(0, 2 * reach + 1, (count, 1), generator=generator) + torch.arange(32)
     columns = torch.randint(0, 2 * reach + 1, (count, 1), generator=generator) + torch.arange(32)
@@ -197,11 +198,6 @@ def augmented(images, flip, options, generator):
         gain = (1.2 * torch.rand((count, 1, 1, 1), generator=generator)).exp()
         shift = 0.4 * torch.rand((count, 1, 1, 1), generator=generator) - 0.2
         x[chosen] = ((x - 0.5) * gain + 0.5 + shift)[chosen].clamp(0, 1)
-    if options.cutout:
-        centre = torch.randint(0, 32, (count, 2, 1), generator=generator)
-        inside = (torch.arange(32) - centre).abs() < options.cutout // 2
-        hole = inside[:, 0, :, None] & inside[:, 1, None, :]
-        x = torch.where(hole[:, None], torch.tensor(MEAN).view(1, 3, 1, 1), x)
     return x
 
 
@@ -283,13 +279,11 @@ def train(options, net, teacher):
                 q.project()
             losses, penalties = losses + loss.item(), penalties + penalty.item()
             right += (logits.argmax(1) == y).sum().item()
-            if options.steps and step + 1 >= options.steps:
-                break
         for q in quadratics(net):
             q.blend, q.limit = min(1.0, (epoch + 1) / options.blend), None
         print(
-            f"epoch {epoch + 1}/{options.epochs}: loss {losses / (step + 1):.4f}, range penalty {penalties / (step + 1):.3f}, "
-            f"training {right / (step + 1) / options.batch:.4f}, "
+            f"epoch {epoch + 1}/{options.epochs}: loss {losses / steps:.4f}, range penalty {penalties / steps:.3f}, "
+            f"training {right / steps / options.batch:.4f}, "
             f"{report('held out', logits_of(net, images[held], device), labels[held])}, {time.time() - began:.0f} s",
             flush=True,
         )
@@ -341,9 +335,7 @@ def main():
         p.add_argument("--warmup", type=float, default=0.5 if teacher else 1.0)
         p.add_argument("--smoothing", type=float, default=0.2 if teacher else 0.1)
         p.add_argument("--shift", type=int, default=3)
-        p.add_argument("--cutout", type=int, default=0)
         p.add_argument("--stretch", type=float, default=0.0 if teacher else 0.05, help="share of images with contrast stretched")
-        p.add_argument("--steps", type=int, default=0, help="stop an epoch after so many steps, to try something")
         p.set_defaults(activation="gelu", blend=1.0, range_limit=4.0, range_penalty=0.0)
         if not teacher:
             p.add_argument("--teacher", type=pathlib.Path, required=True)

@@ -110,6 +110,11 @@ impl Operation {
 }
 
 impl Step {
+    /// −log2 of [`rms_noise`](Self::rms_noise).
+    pub fn predicted_bits(&self) -> Option<f64> {
+        self.rms_noise.map(|noise| -noise.log2())
+    }
+
     /// Multiply-accumulates that one slot costs: weights of all terms.
     pub fn multiply_accumulates(&self) -> u64 {
         match &self.operation {

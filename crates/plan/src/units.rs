@@ -115,46 +115,53 @@ impl Schedule {
         let Some(limit) = budget.memory_bytes else {
             return Ok(whole);
         };
-        let half = whole.memory_bytes / 2;
-        if whole.memory_bytes > WHOLE_BYTES && half < limit && budget.memory_bytes != Some(half) {
-            let budget = Budget::of_memory(half);
-            if let Ok(schedule) = Self::new(steps, parameters, beside, budget) {
-                return Ok(schedule);
+        // The first schedule that fits a limit; `passed` sees those that do not.
+        let fitting = |limit: u64, passed: &mut dyn FnMut(Self)| {
+            // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
+            let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
+            for unit_bytes in (0..=steps_down)
+                .rev()
+                .map(|step| 1 << (step * PIECE_STEP_BITS))
+            {
+                // Layers that are finished before the next one begins: all of them, as long as memory lasts.
+                let mut whole = vec![true; layers];
+                let mut schedule = build(unit_bytes, &whole);
+                loop {
+                    if schedule.memory_bytes <= limit {
+                        return Some(schedule);
+                    }
+                    let streamed = (0..layers.saturating_sub(1))
+                        .filter(|&layer| whole[layer])
+                        .map(|layer| {
+                            let mut whole = whole.clone();
+                            whole[layer] = false;
+                            (build(unit_bytes, &whole), layer)
+                        });
+                    let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
+                    passed(schedule);
+                    let Some((next, layer)) = next else { break };
+                    whole[layer] = false;
+                    schedule = next;
+                }
+                if unit_bytes < sizes.polynomial[1] {
+                    // Smaller there is nothing.
+                    break;
+                }
             }
+            None
+        };
+        let half = whole.memory_bytes / 2;
+        if whole.memory_bytes > WHOLE_BYTES
+            && half < limit
+            && let Some(schedule) = fitting(half, &mut drop)
+        {
+            return Ok(schedule);
         }
         let mut least = LeastMoved::new(limit, budget.scratch_bytes, beside);
-        // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
-        let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
-        for unit_bytes in (0..=steps_down)
-            .rev()
-            .map(|step| 1 << (step * PIECE_STEP_BITS))
-        {
-            // Layers that are finished before the next one begins: all of them, as long as memory lasts.
-            let mut whole = vec![true; layers];
-            let mut schedule = build(unit_bytes, &whole);
-            loop {
-                if schedule.memory_bytes <= limit {
-                    return Ok(schedule);
-                }
-                let streamed = (0..layers.saturating_sub(1))
-                    .filter(|&layer| whole[layer])
-                    .map(|layer| {
-                        let mut whole = whole.clone();
-                        whole[layer] = false;
-                        (build(unit_bytes, &whole), layer)
-                    });
-                let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
-                least.consider(schedule, steps, &sizes);
-                let Some((next, layer)) = next else { break };
-                whole[layer] = false;
-                schedule = next;
-            }
-            if unit_bytes < sizes.polynomial[1] {
-                // Smaller there is nothing.
-                break;
-            }
-        }
-        least.result()
+        fitting(limit, &mut |schedule| {
+            least.consider(schedule, steps, &sizes)
+        })
+        .map_or_else(|| least.result(), Ok)
     }
 
     fn of(units: Vec<Unit>, residency: Residency, beside: u64) -> Self {
@@ -182,11 +189,15 @@ impl Schedule {
         let mut there = BTreeSet::new();
         for (index, unit) in self.units.iter().enumerate().take(done) {
             if let Some(transfers) = self.transfers(index) {
-                there.retain(|unit| !transfers.evict.contains(unit));
+                for evicted in &transfers.evict {
+                    there.remove(evicted);
+                }
                 there.extend(&transfers.load);
             }
             there.insert(index);
-            there.retain(|index| !unit.frees.contains(index));
+            for freed in &unit.frees {
+                there.remove(freed);
+            }
         }
         there
     }

@@ -66,7 +66,7 @@ impl<'a> Recorder<'a> {
             share_of_peak: 0.0,
             level: step.limbs - 1,
             log2_scale: step.scale.log2(),
-            predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
+            predicted_bits: step.predicted_bits(),
         };
         self.trace = self.steps.iter().enumerate().map(trace).collect();
     }

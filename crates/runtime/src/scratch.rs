@@ -14,13 +14,16 @@ pub enum BlockState {
 
 /// Where pieces of feature maps wait outside of memory, and where an evaluation that was ended can go on.
 ///
-/// A piece is named by the unit that made it, within the block that was begun last. It never changes.
+/// A piece is named by the unit that made it, within the block that was begun last. It never changes. What has a default is for
+/// stores that outlast the process, or that care how much they hold.
 pub trait Scratch {
     /// Begins a block; says what a run before this one left of it.
     ///
     /// # Errors
     /// When that cannot be read.
-    fn begin_block(&mut self, context: &Context, block: usize) -> Result<BlockState, Error>;
+    fn begin_block(&mut self, _context: &Context, _block: usize) -> Result<BlockState, Error> {
+        Ok(BlockState::New)
+    }
 
     /// Keeps a piece until it is freed; nothing to do where it was stored before.
     ///
@@ -38,7 +41,9 @@ pub trait Scratch {
     ///
     /// # Errors
     /// When they cannot be removed.
-    fn free(&mut self, units: &[usize]) -> Result<(), Error>;
+    fn free(&mut self, _units: &[usize]) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// So many units of the block are done, and these pieces are in memory: the place to write what a later run can go on from.
     ///
@@ -54,5 +59,7 @@ pub trait Scratch {
     ///
     /// # Errors
     /// As [`units_done`](Self::units_done).
-    fn end_block(&mut self, result: &Ciphertexts) -> Result<(), Error>;
+    fn end_block(&mut self, _result: &Ciphertexts) -> Result<(), Error> {
+        Ok(())
+    }
 }

@@ -86,8 +86,6 @@ pub struct ScratchFolder {
     /// Of the present block, by unit.
     pieces: BTreeMap<usize, Stored>,
     finished: Vec<Digest>,
-    /// Pieces that the checkpoint on the disk names.
-    named: BTreeSet<PathBuf>,
     /// Files of which only the checkpoint on the disk has need.
     superseded: Vec<(PathBuf, u64)>,
     used: u64,
@@ -105,10 +103,13 @@ pub struct ScratchFolder {
 struct Stored {
     digest: Digest,
     bytes: u64,
+    /// Whether the checkpoint on the disk names it; it is durable then.
+    named: bool,
 }
 
 impl ScratchFolder {
-    /// A scratch folder in `folder` for an evaluation. Nothing is written yet.
+    /// A scratch folder in `folder` for an evaluation, made when something is written. One that is there is taken over: its checkpoint
+    /// is read if it is to be gone on from, else its files are removed.
     ///
     /// # Errors
     /// [`Error::Busy`] while another process evaluates the same request there, [`Error::File`] where a checkpoint that is to be
@@ -130,7 +131,6 @@ impl ScratchFolder {
             block: 0,
             pieces: BTreeMap::new(),
             finished: Vec::new(),
-            named: BTreeSet::new(),
             superseded: Vec::new(),
             used: 0,
             begun: Instant::now(),
@@ -275,14 +275,6 @@ impl ScratchFolder {
         self.path.join(format!("b{block}-u{unit}"))
     }
 
-    /// The pieces that are here now.
-    fn named_paths(&self) -> BTreeSet<PathBuf> {
-        let units = self.pieces.keys();
-        units
-            .map(|&unit| self.piece_path(self.block, unit))
-            .collect()
-    }
-
     fn reply_path(&self, block: usize) -> PathBuf {
         self.path.join(format!("b{block}-reply"))
     }
@@ -291,7 +283,9 @@ impl ScratchFolder {
     fn make_room(&mut self, bytes: u64) -> Result<(), FileError> {
         if self.used + bytes > self.budget.scratch_bytes && !self.superseded.is_empty() {
             remove(&self.path.join(CHECKPOINT))?;
-            self.named.clear();
+            self.pieces
+                .values_mut()
+                .for_each(|piece| piece.named = false);
             self.remove_superseded()?;
         }
         Ok(())
@@ -324,22 +318,18 @@ impl ScratchFolder {
 
     /// Bytes of pieces here that no checkpoint has made durable.
     fn volatile_bytes(&self) -> u64 {
-        let pieces = self.pieces.iter();
-        let volatile =
-            pieces.filter(|&(&unit, _)| !self.named.contains(&self.piece_path(self.block, unit)));
-        volatile.map(|(_, stored)| stored.bytes).sum()
+        let volatile = self.pieces.values().filter(|piece| !piece.named);
+        volatile.map(|piece| piece.bytes).sum()
     }
 
     /// Writes down where the evaluation is; everything named is on the disk.
     fn write_checkpoint(&mut self, units: usize) -> Result<(), FileError> {
         let last_reply = (units == 0).then(|| self.reply_path(self.block));
-        for path in self
-            .named_paths()
-            .difference(&self.named)
-            .chain(&last_reply)
-        {
-            let file = File::open(path).and_then(|file| file.sync_all());
-            file.map_err(|error| FileError::io(path, "write", error))?;
+        let volatile = self.pieces.iter().filter(|(_, piece)| !piece.named);
+        let volatile = volatile.map(|(&unit, _)| self.piece_path(self.block, unit));
+        for path in volatile.chain(last_reply) {
+            let file = File::open(&path).and_then(|file| file.sync_all());
+            file.map_err(|error| FileError::io(&path, "write", error))?;
         }
         let digests = self
             .pieces
@@ -362,10 +352,20 @@ impl ScratchFolder {
             Overwrite::Replace,
             Access::Shared,
         )?;
-        self.named = self.named_paths();
+        self.pieces
+            .values_mut()
+            .for_each(|piece| piece.named = true);
         self.remove_superseded()?;
         self.last_checkpoint = Instant::now();
         Ok(())
+    }
+
+    /// [`open`](Self::open) while the evaluation runs: the folder may not be there yet.
+    fn open_for_checkpoint(&mut self) -> Result<(), FileError> {
+        self.open().map_err(|error| match error {
+            Error::File(error) => error,
+            other => FileError::io(&self.path, "use", std::io::Error::other(other)),
+        })
     }
 
     fn try_checkpoint(
@@ -373,13 +373,7 @@ impl ScratchFolder {
         units: usize,
         in_memory: &[(usize, &Ciphertexts)],
     ) -> Result<(), RuntimeError> {
-        // The folder may not be there yet.
-        if let Err(error) = self.open() {
-            return Err(match error {
-                Error::File(error) => error.into(),
-                other => FileError::io(&self.path, "use", std::io::Error::other(other)).into(),
-            });
-        }
+        self.open_for_checkpoint()?;
         for &(unit, piece) in in_memory {
             self.keep_piece(unit, piece)?;
         }
@@ -392,7 +386,15 @@ impl ScratchFolder {
         }
         let bytes = piece.size_bytes() as u64;
         let digest = write_piece(&self.piece_path(self.block, unit), piece)?;
-        self.pieces.insert(unit, Stored { digest, bytes });
+        let named = false;
+        self.pieces.insert(
+            unit,
+            Stored {
+                digest,
+                bytes,
+                named,
+            },
+        );
         self.used += bytes;
         Ok(())
     }
@@ -441,18 +443,25 @@ impl Scratch for ScratchFolder {
         let finished = left.finished.len();
         self.left = None;
         self.last_checkpoint = Instant::now();
-        for (&unit, &digest) in &pieces {
+        let mut wanted: BTreeSet<PathBuf> = (0..finished).map(|b| self.reply_path(b)).collect();
+        wanted.insert(self.path.join(CHECKPOINT));
+        for (unit, digest) in pieces {
             let path = self.piece_path(block, unit);
             let found =
                 fs::metadata(&path).map_err(|error| FileError::io(&path, "look up", error))?;
             let bytes = found.len();
             self.used += bytes;
-            self.pieces.insert(unit, Stored { digest, bytes });
+            let named = true;
+            self.pieces.insert(
+                unit,
+                Stored {
+                    digest,
+                    bytes,
+                    named,
+                },
+            );
+            wanted.insert(path);
         }
-        self.named = self.named_paths();
-        let mut wanted: BTreeSet<PathBuf> = (0..finished).map(|b| self.reply_path(b)).collect();
-        wanted.extend(self.named.iter().cloned());
-        wanted.insert(self.path.join(CHECKPOINT));
         // What was written after the checkpoint.
         self.remove_files(|path| !wanted.contains(path))?;
         Ok(match units {
@@ -475,9 +484,9 @@ impl Scratch for ScratchFolder {
 
     fn free(&mut self, units: &[usize]) -> Result<(), RuntimeError> {
         for unit in units {
-            if let Some(Stored { bytes, .. }) = self.pieces.remove(unit) {
+            if let Some(Stored { bytes, named, .. }) = self.pieces.remove(unit) {
                 let path = self.piece_path(self.block, *unit);
-                if self.named.contains(&path) {
+                if named {
                     self.superseded.push((path, bytes));
                 } else {
                     remove(&path)?;
@@ -513,10 +522,8 @@ impl Scratch for ScratchFolder {
         let due = self.open.is_some() || self.is_due(result.size_bytes() as u64);
         if due && self.given_up.is_none() {
             let digest = self
-                .open()
-                .map_err(|error| FileError::io(&self.path, "use", std::io::Error::other(error)))
-                .map_err(RuntimeError::from)
-                .and_then(|()| Ok(write_piece(&self.reply_path(self.block), result)?));
+                .open_for_checkpoint()
+                .and_then(|()| write_piece(&self.reply_path(self.block), result));
             match digest {
                 Ok(digest) if self.finished.len() == self.block => {
                     self.finished.push(digest);

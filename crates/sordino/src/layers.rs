@@ -3,9 +3,7 @@
 use sordino_ckks::{Ciphertexts, Context};
 use sordino_plan::{Schedule, Step};
 use sordino_protocol::ReceivedRequest;
-use sordino_runtime::{
-    BlockState, ClearEngine, Error as RuntimeError, Options, Scratch, Weights, walk,
-};
+use sordino_runtime::{ClearEngine, Error as RuntimeError, Options, Scratch, Weights, walk};
 use sordino_secret::{SecretKey, decrypt};
 
 use crate::{Error, Workflow};
@@ -13,27 +11,17 @@ use crate::{Error, Workflow};
 /// Ciphertexts of a piece that are decrypted.
 const SAMPLED: usize = 16;
 
-/// Predicted and measured precision of one step's values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerPrecision {
-    /// Index of the step.
-    pub step: usize,
-    /// −log2 of the rms error that the plan expects.
-    pub predicted_bits: Option<f64>,
-    /// −log2 of the rms error that there is, in the value's own units; `None` for steps whose values never are in memory.
-    pub measured_bits: Option<f64>,
-}
-
 impl Workflow {
-    /// Evaluates a few images once more and compares values of every step with those of the clear engine.
+    /// Evaluates a few images and compares values of every step with those of the clear engine: by step −log2 of the rms error, in the
+    /// value's own units, and `None` for steps whose values never are in memory. [`Step::predicted_bits`] is what the plan expects.
     ///
     /// # Shapes
     /// `images` is `[count, C, H, W]`, at most a block.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate) and [`evaluate_clear`](Self::evaluate_clear); [`Error::Runtime`] for a channel-wise plan, of
-    /// which values are spread over slots, and where memory alone does not do.
-    pub fn measure_layers(&self, images: &[f32]) -> Result<Vec<LayerPrecision>, Error> {
+    /// As [`evaluate`](Self::evaluate) and [`evaluate_clear`](Self::evaluate_clear); [`Error::ElementWiseOnly`] for a
+    /// channel-wise plan, of which values are spread over slots.
+    pub fn measure_layers(&self, images: &[f32]) -> Result<Vec<Option<f64>>, Error> {
         let plan = &self.plan().server;
         let Weights::ElementWise(weights) = self.weights() else {
             return Err(Error::ElementWiseOnly);
@@ -63,14 +51,9 @@ impl Workflow {
             ..Options::default()
         };
         self.answer(received, options)?;
-        let layers = steps.iter().zip(&probe.squares).enumerate();
-        Ok(layers
-            .map(|(index, (step, &(sum, count)))| LayerPrecision {
-                step: index,
-                predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
-                measured_bits: (count > 0).then(|| -0.5 * (sum / count as f64).log2()),
-            })
-            .collect())
+        let bits =
+            |&(sum, count): &(f64, usize)| (count > 0).then(|| -0.5 * (sum / count as f64).log2());
+        Ok(probe.squares.iter().map(bits).collect())
     }
 }
 
@@ -114,10 +97,6 @@ impl Probe<'_> {
 }
 
 impl Scratch for Probe<'_> {
-    fn begin_block(&mut self, _: &Context, _: usize) -> Result<BlockState, RuntimeError> {
-        Ok(BlockState::New)
-    }
-
     fn store(&mut self, _: usize, _: &Ciphertexts) -> Result<(), RuntimeError> {
         Ok(())
     }
@@ -125,10 +104,6 @@ impl Scratch for Probe<'_> {
     fn load(&mut self, _: &Context, _: usize) -> Result<Ciphertexts, RuntimeError> {
         let needed = self.schedule.scratch_bytes();
         Err(RuntimeError::NoScratch { needed })
-    }
-
-    fn free(&mut self, _: &[usize]) -> Result<(), RuntimeError> {
-        Ok(())
     }
 
     fn units_done(
@@ -140,9 +115,5 @@ impl Scratch for Probe<'_> {
             Some(&(unit, piece)) => self.compare(unit, piece).map_err(RuntimeError::Watched),
             None => Ok(()),
         }
-    }
-
-    fn end_block(&mut self, _: &Ciphertexts) -> Result<(), RuntimeError> {
-        Ok(())
     }
 }

@@ -52,7 +52,6 @@ pub use compare::{
 pub use digits::{shifted_digits, train_digits};
 pub use error::Error;
 pub use kernels::{KernelOptions, measure_kernels};
-pub use layers::LayerPrecision;
 pub use measure::{MeasureOptions, Measurement, measure};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use scaling::{BlockSeries, measure_block_scaling, measure_thread_scaling};

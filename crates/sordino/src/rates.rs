@@ -104,7 +104,7 @@ pub(crate) fn set_rates(record: &mut Record, plan: &ServerPlan, executed: &[Vec<
                 seconds,
                 int8_gmacs: gmacs,
                 share_of_peak: gmacs.zip(peak).map(|(gmacs, peak)| gmacs / peak),
-                predicted_bits: step.rms_noise.map(|noise| -noise.log2()),
+                predicted_bits: step.predicted_bits(),
                 measured_bits: None,
             }
         })

@@ -102,8 +102,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         output.note("once more, with a look at the values of every layer".to_owned());
         let workflow = Workflow::new(plan, options.backend)?;
         let few = LAYER_IMAGES * workflow.plan().server.input().features;
-        for layer in workflow.measure_layers(&prepared[..prepared.len().min(few)])? {
-            record.layers[layer.step].measured_bits = layer.measured_bits;
+        let measured = workflow.measure_layers(&prepared[..prepared.len().min(few)])?;
+        for (layer, bits) in record.layers.iter_mut().zip(measured) {
+            layer.measured_bits = bits;
         }
     }
     let written = write_records(&args.results, "cifar10", std::slice::from_ref(&record))?;
