@@ -8,7 +8,7 @@ const IDLE_MS = 5000; // and while none is
 const LONGEST_MS = 30000; // most, while the server does not answer
 const PATIENCE_MS = 15000; // for one answer
 const STORAGE = "sordino-token";
-const SHOWN = 25; // jobs that are over, unless more are asked for
+const SHOWN = 10; // jobs that are over, unless more are asked for
 const FINAL = ["done", "failed", "cancelled"];
 
 const at = (id) => document.getElementById(id);
@@ -199,7 +199,8 @@ function showJobs(jobs) {
   const states = new Map(jobs.map((job) => [job.id, job.state]));
   if (known.states) {
     const changed = jobs.filter((job) => known.states.get(job.id) !== job.state);
-    if (changed.length > 0) announce(changed.map((job) => `${job.id}: ${job.state}`).join(". "));
+    if (changed.length > 3) announce(`${count(changed.length)} jobs have changed`);
+    else if (changed.length > 0) announce(changed.map((job) => `${job.id}: ${job.state}`).join(". "));
   }
   known.states = states;
   const open = jobs.length - over.length;
@@ -308,11 +309,14 @@ async function round(session) {
 
 function away(error, wait) {
   const since = known.answered ? `What is shown is of ${clock(known.answered)}.` : "";
-  put(at("away-why"), error.message);
+  const silent = !error.status;
+  const what = silent ? "The server does not answer." : "The server answers with an error.";
+  put(at("away-what"), what);
+  put(at("away-why"), error instanceof Refusal ? error.message : "Its answer is not understood.");
   put(at("away-next"), `${since} It is asked again at ${clock(new Date(Date.now() + wait))}.`);
-  if (known.failures === 1) announce("The server does not answer. It is asked again by itself.");
+  if (known.failures === 1) announce(`${what} It is asked again by itself.`);
   at("away").hidden = false;
-  serverState("bad", "No answer");
+  serverState("bad", silent ? "No answer" : "Error");
 }
 
 function back() {
@@ -381,6 +385,7 @@ function forget(why = "") {
   remember("", false);
   Object.assign(known, { token: null, session: known.session + 1, models: null, states: null, all: false });
   if (at("confirm").open) at("confirm").close();
+  announce("");
   at("job-rows").replaceChildren();
   at("model-rows").replaceChildren();
   at("status").hidden = true;
