@@ -5,7 +5,7 @@
 
 const BUSY_MS = 2000; // between two questions while a job of ours is open
 const IDLE_MS = 5000; // and while none is
-const LONGEST_MS = 30000; // most, while the server does not answer
+const LONGEST_MS = 30000; // most, for long lists and while the server does not answer
 const PATIENCE_MS = 15000; // for one answer
 const STORAGE = "sordino-token";
 const SHOWN = 10; // jobs that are over, unless more are asked for
@@ -291,7 +291,7 @@ async function round(session) {
   // After an upgrade the models may be others.
   if (ready.version !== known.version) known.models = null;
   known.version = ready.version;
-  let busy = false;
+  let wait = IDLE_MS;
   if (known.token !== null) {
     const [jobs, queue, account, models] = await Promise.all([ask("v1/jobs"), ask("v1/queue"), ask("v1/account"), known.models ?? ask("v1/models")]);
     if (session !== known.session) return null;
@@ -299,12 +299,13 @@ async function round(session) {
     known.models = models;
     showAccount(account, queue);
     showJobs(jobs.jobs);
-    busy = account.open_jobs > 0;
+    // A list of thousands is not sent every other second.
+    wait = (account.open_jobs > 0 ? BUSY_MS : IDLE_MS) * (1 + jobs.jobs.length / 500);
     at("status").hidden = false;
   }
   if (ready.status === "ok") serverState("good", "Ready");
   else serverState("bad", "Stopping, takes no new work");
-  return busy ? BUSY_MS : IDLE_MS;
+  return Math.min(LONGEST_MS, wait);
 }
 
 function away(error, wait) {
@@ -439,7 +440,7 @@ function confirmAction(job) {
   put(
     at("confirm-text"),
     job.state === "done"
-      ? "The request and its reply are removed from the server. A reply that nobody has fetched is lost."
+      ? "It is removed from the server with its reply. A reply that nobody has fetched is lost."
       : over
         ? "What is left of the job is removed from the server."
         : "It is not evaluated any further, and there will be no reply. The job stays in the list until it is deleted.",
