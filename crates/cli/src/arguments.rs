@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Encrypt(encrypt::Args),
     /// Evaluate a request into a reply, without the secret key
     Evaluate(evaluate::Args),
+    /// Serve models to clients over HTTP, as the binary sordino-server does
+    Serve(sordino_server::ServeArgs),
+    /// Make a client's token for a server
+    Token(sordino_server::TokenArgs),
     /// Decrypt a reply into predictions
     Decrypt(decrypt::Args),
     /// Compare predictions with the network in the clear
