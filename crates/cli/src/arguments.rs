@@ -5,7 +5,7 @@ use sordino_server::command::{GlobalArgs, version};
 
 use crate::{
     bench, compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
-    keygen, ranges, train, verify,
+    keygen, ranges, submit, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Token(sordino_server::TokenArgs),
     /// Decrypt a reply into predictions
     Decrypt(decrypt::Args),
+    /// Classify images on a server that never sees them: encrypt, upload, wait, decrypt
+    Submit(submit::Args),
     /// Compare predictions with the network in the clear
     Verify(verify::Args),
     /// Explain a plan: parameters, steps, expected costs and precision

@@ -19,6 +19,7 @@ mod output;
 mod ranges;
 mod report;
 mod settle;
+mod submit;
 mod train;
 mod training;
 mod verify;
@@ -77,6 +78,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Ok(Outcome::Good)
         }
         Command::Decrypt(arguments) => decrypt::run(arguments, global, &output),
+        Command::Submit(arguments) => submit::run(arguments, global, &output),
         Command::Verify(arguments) => verify::run(arguments, global, &output),
         Command::Explain(arguments) => explain::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(arguments, &output),
