@@ -253,7 +253,7 @@ pub enum Error {
         /// The server.
         server: String,
         /// Why.
-        reason: sordino_plan::Error,
+        reason: Box<sordino_plan::Error>,
     },
     /// The server could not evaluate the job.
     #[cfg(feature = "http")]

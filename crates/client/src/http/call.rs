@@ -165,7 +165,7 @@ impl RemoteServer {
             .read_body(&call.what, &mut response, PROBLEM_LIMIT)
             .await;
         Err(Failure {
-            error: self.refused(&call.what, status, &body.unwrap_or_default()),
+            error: Box::new(self.refused(&call.what, status, &body.unwrap_or_default())),
             passes,
             retry_after,
         })

@@ -114,7 +114,7 @@ impl RemoteServer {
                 // What is here does not belong to what is there.
                 if failure.error.status() == Some(416) && done > 0 {
                     partial.remove()?;
-                    return Err(Failure::passing(failure.error));
+                    return Err(Failure::passing(*failure.error));
                 }
                 return Err(failure);
             }

@@ -43,7 +43,7 @@ impl RemoteServer {
         let response = tokio::time::timeout(MESSAGE_TIME, self.send(&call)).await;
         let response = response
             .unwrap_or_else(|_| Err(self.too_slow(&call.what, MESSAGE_TIME)))
-            .map_err(|failure| failure.error)?;
+            .map_err(|failure| *failure.error)?;
         let media_type = response.headers().get(CONTENT_TYPE);
         let media_type = media_type
             .and_then(|value| value.to_str().ok())
@@ -76,7 +76,7 @@ impl JobEvents {
             let part = tokio::time::timeout(SILENCE, part)
                 .await
                 .unwrap_or_else(|_| Err(self.server.too_slow(WHAT, SILENCE)))
-                .map_err(|failure: Failure| failure.error)?;
+                .map_err(|failure: Failure| *failure.error)?;
             let Some(part) = part else { return Ok(None) };
             self.server.heard();
             let odd = |found: String| self.server.odd(WHAT, "events with jobs", printable(&found));

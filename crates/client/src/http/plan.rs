@@ -28,7 +28,7 @@ impl RemoteServer {
         let plan = ClientPlan::from_bytes(&bytes).map_err(|reason| Error::RefusedPlan {
             model: name.to_owned(),
             server: self.address().to_owned(),
-            reason,
+            reason: Box::new(reason),
         })?;
         check(&model, &plan)?;
         Ok((model, Client::new(plan, backend)?))

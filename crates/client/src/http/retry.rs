@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// One try that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub error: Error,
+    pub error: Box<Error>,
     /// Whether the next one may go better.
     pub passes: bool,
     /// What the server asks to wait.
@@ -31,7 +31,7 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn passing(error: Error) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             passes: true,
             retry_after: None,
         }
@@ -39,7 +39,7 @@ impl Failure {
 
     fn lasting(error: Error) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             passes: false,
             retry_after: None,
         }
@@ -80,7 +80,7 @@ impl<'a> Tries<'a> {
     /// The failure's own if it does not pass, [`Error::GaveUp`] when there is no patience left.
     pub(super) async fn pause(&mut self, failure: Failure) -> Result<(), Error> {
         if !failure.passes {
-            return Err(failure.error);
+            return Err(*failure.error);
         }
         let waited = self.began.max(self.server.last_heard()).elapsed();
         let left = self.server.patience().saturating_sub(waited);
@@ -88,7 +88,7 @@ impl<'a> Tries<'a> {
         if left.is_zero() || asked > left {
             return Err(Error::GaveUp {
                 seconds: waited.as_secs_f64(),
-                last: Box::new(failure.error),
+                last: failure.error,
             });
         }
         let pause = pause_after(self.failures, random_fraction())

@@ -53,7 +53,7 @@ impl Chunks {
         let mut ranges = self.received.iter().peekable();
         (0..self.of).filter(move |&number| {
             while ranges.next_if(|[_, last]| *last < number).is_some() {}
-            !ranges.peek().is_some_and(|[first, _]| *first <= number)
+            ranges.peek().is_none_or(|[first, _]| *first > number)
         })
     }
 
