@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use sordino_ckks::{EvaluationKey, EvaluationKeyMetadata, KeySet};
 use sordino_container::{
     Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite, StreamReader,
+    TEMPORARY_SUFFIX,
 };
 use sordino_protocol::shorten;
 use sordino_secret::{SecretKey, SecretKeyMetadata};
@@ -85,6 +86,7 @@ impl Client {
         let [secret, evaluation, pending] =
             [SECRET_KEY_FILE, EVALUATION_KEY_FILE, PENDING_FILE].map(|name| folder.join(name));
         let make = !is_there(&secret)?;
+        remove_unfinished(folder);
         if make {
             if is_there(&evaluation)? {
                 return Err(folder_error(
@@ -188,6 +190,21 @@ impl Client {
             return Err(folder_error(folder, found, advice));
         }
         Ok(file)
+    }
+}
+
+/// Removes what processes left that were killed while they wrote a key; the folder is locked.
+fn remove_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = [PENDING_FILE, SECRET_KEY_FILE]
+            .iter()
+            .any(|key| name.starts_with(&format!(".{key}.")));
+        if ours && name.ends_with(TEMPORARY_SUFFIX) {
+            // One more or less is no reason to fail.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

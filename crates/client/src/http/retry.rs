@@ -150,22 +150,17 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 /// Whether the connection failed over TLS: a certificate that is not trusted will not be in a second.
 pub(super) fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // What an I/O error wraps is not its source, but that one's.
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io
-                .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-        {
-            return true;
-        }
-        next = error.source();
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    // What an I/O error wraps is not its source, but that one's.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(inner) => is_about_tls(inner),
+        None => error.source().is_some_and(is_about_tls),
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +183,18 @@ mod tests {
         );
         let mean = fractions.iter().sum::<f64>() / 100.0;
         assert!((0.25..0.75).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn trouble_with_tls_is_found_however_deep() {
+        let tls = rustls::Error::HandshakeNotComplete;
+        let once = std::io::Error::other(tls);
+        assert!(is_about_tls(&once));
+        let twice = std::io::Error::other(once);
+        assert!(is_about_tls(&twice));
+        let above = Error::File(sordino_container::Error::io("x", "read", twice));
+        assert!(is_about_tls(&above));
+        assert!(!is_about_tls(&std::io::Error::other("reset")));
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl Submission {
         self.reply_path().is_file()
     }
 
+    /// Whether nothing was done yet.
+    pub(super) fn is_empty(&self) -> bool {
+        !(self.has_reply() || self.request_path().exists() || self.record_path().exists())
+    }
+
     fn request_path(&self) -> PathBuf {
         self.folder.join("request")
     }
@@ -267,6 +272,9 @@ impl Submission {
 
     /// Removes everything, in one step as others see it.
     pub(super) fn finish(&self) {
+        // The large file first, so that the folder is not there half for long: if the process is killed before the folder is gone, what is
+        // left of it tells the next one that the predictions are good.
+        let _ = fs::remove_file(self.request_path());
         let parent = self.parent();
         let name = self
             .folder

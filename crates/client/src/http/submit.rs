@@ -179,6 +179,9 @@ pub async fn submit(
     let went_on = submission.record().is_some();
     flow.drop_outdated(&submission).await;
     if written.is_some() && !submission.has_reply() {
+        if submission.is_empty() {
+            submission.finish();
+        }
         let path = options.out.clone();
         return Err(FileError::Exists { path }.into());
     }

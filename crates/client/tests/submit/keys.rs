@@ -113,9 +113,11 @@ fn what_a_killed_process_leaves_is_completed() {
     fs::rename(&evaluation, &pending).unwrap();
     assert!(!client.open_key_folder(folder.path()).unwrap().made);
     assert!(evaluation.exists() && !pending.exists());
-    // Killed before the secret key.
+    // Killed before the secret key, and while another was written.
     fs::rename(&evaluation, &pending).unwrap();
+    let half = folder.path().join(".secret.key.abc.tmp-sordino");
+    fs::write(&half, "half").unwrap();
     fs::remove_file(folder.path().join(SECRET_KEY_FILE)).unwrap();
     assert!(client.open_key_folder(folder.path()).unwrap().made);
-    assert!(evaluation.exists() && !pending.exists());
+    assert!(evaluation.exists() && !pending.exists() && !half.exists());
 }
