@@ -8,6 +8,7 @@ use serde_json::json;
 use sordino_client::Error;
 use sordino_client::http::RemoteServer;
 use sordino_protocol::api::{PROBLEM_MEDIA_TYPE, Problem, ProblemKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::http::{Asked, Given, Server, Then};
 use crate::{Heard, connect};
@@ -182,12 +183,21 @@ async fn answers_are_bounded_and_have_to_make_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_tls_is_told_apart() {
-    let server = Server::start(|_: Asked| models()).await;
-    let address = server.address.replace("http://", "https://");
-    let (remote, _) = connect(&address, Duration::from_secs(1));
+async fn a_server_without_tls_is_told_apart_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // What a server without TLS says to the beginning of TLS.
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let (remote, heard) = connect(&address, SOON);
     let error = remote.models().await.unwrap_err();
     assert!(matches!(error, Error::Certificate { .. }), "{error}");
+    assert_eq!(heard.count("Retry"), 0);
 }
 
 /// The clock is moved on whenever nothing else happens, so no minute is waited for.
