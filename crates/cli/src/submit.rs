@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sordino::container::remove_unfinished;
 use sordino::data::open_images;
 use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
 };
 use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::{Bar, say};
+use sordino_server::exit::INTERRUPTED;
+use sordino_server::terminal::{Bar, on_first_interrupt, say};
 
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;
@@ -81,6 +83,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         backend: global.backend()?,
         ..SubmitOptions::new(&args.keys, &args.out)
     };
+    on_first_interrupt(|| {
+        remove_unfinished();
+        say("interrupted: the same command goes on from here");
+        std::process::exit(INTERRUPTED.into());
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
