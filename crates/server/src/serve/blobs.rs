@@ -107,8 +107,10 @@ impl Blobs {
         file: i64,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let mut options = GetOptions::default();
-        options.range = Some(GetRange::Bounded(range));
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
         let found = self.store.get_opts(&reply_path(file), options).await?;
         Ok(found.into_stream())
     }

@@ -1,0 +1,150 @@
+//! Stopping in order, and what is refused at the start.
+
+use std::time::{Duration, Instant};
+
+use crate::files::{deep, folder, plain, sordino};
+use crate::server::{Server, Setup};
+use crate::service::Service;
+use crate::wire::{Request, once};
+
+const SLOW: &str = "--backend portable --threads 1";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_stopping_server_finishes_what_it_is_at() {
+    let setup = Setup::new(&[deep()], &["a"])
+        .flags(SLOW)
+        .with("shutdown = \"60s\"");
+    let mut server = Server::start(&folder("finishes"), setup);
+    let mut service = Service::new(&server, "a");
+    service.register("key", deep());
+    service.begin("one", deep(), Some("key"));
+    service.begin("two", deep(), Some("key"));
+    service.wait_for("one", |state| state == "running");
+    server.signal("-TERM");
+    let ready = once(&server.address, &Request::new("GET", "/ready"));
+    // It may be gone already; if it answers, then that it stops.
+    if let Ok(answer) = ready {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(answer.json()["status"], "stopping");
+    }
+    assert!(server.ended(PATIENCE).success());
+    server.restart();
+    let mut service = Service::new(&server, "a");
+    assert_eq!(service.get("/v1/jobs/one").is(200).json()["state"], "done");
+    service.check_reply("one", deep());
+    // The next one was not begun, and is now.
+    assert_eq!(service.wait("two")["state"], "done");
+    service.check_reply("two", deep());
+}
+
+#[test]
+fn a_stopping_server_with_little_patience_stops_at_a_checkpoint() {
+    let setup = Setup::new(&[deep()], &["a"])
+        .flags(SLOW)
+        .with("shutdown = \"1s\"");
+    let mut server = Server::start(&folder("checkpoint"), setup);
+    let mut service = Service::new(&server, "a");
+    service.register("key", deep());
+    for id in ["one", "two"] {
+        service.begin(id, deep(), Some("key"));
+    }
+    service.wait_for("one", |state| state == "running");
+    let begun = Instant::now();
+    server.signal("-INT");
+    assert!(server.ended(PATIENCE).success());
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
+    server.restart();
+    let mut service = Service::new(&server, "a");
+    for id in ["one", "two"] {
+        assert_eq!(service.wait(id)["state"], "done");
+        service.check_reply(id, deep());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let setup = Setup::new(&[deep()], &["a"])
+        .flags(SLOW)
+        .with("shutdown = \"1h\"");
+    let mut server = Server::start(&folder("second-signal"), setup);
+    let mut service = Service::new(&server, "a");
+    service.register("key", deep());
+    for id in ["one", "two", "three"] {
+        service.begin(id, deep(), Some("key"));
+    }
+    service.wait_for("one", |state| state == "running");
+    server.signal("-TERM");
+    std::thread::sleep(Duration::from_millis(200));
+    server.signal("-TERM");
+    server.ended(Duration::from_secs(3));
+    server.restart();
+    let mut service = Service::new(&server, "a");
+    for id in ["one", "two", "three"] {
+        assert_eq!(service.wait(id)["state"], "done");
+        service.check_reply(id, deep());
+    }
+}
+
+#[test]
+fn one_server_at_a_time_uses_a_state_folder() {
+    let folder = folder("twice");
+    let server = Server::start(&folder, Setup::new(&[plain()], &["a"]));
+    let other = std::fs::read_to_string(folder.join("server.toml")).expect("a configuration");
+    std::fs::write(folder.join("other.toml"), other).expect("a configuration");
+    let run = sordino(&folder, "serve --config other.toml");
+    assert_ne!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("another server"), "{run:?}");
+    Service::new(&server, "a").run("job", plain(), None);
+}
+
+#[test]
+fn without_a_configuration_one_client_is_served() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let folder = folder("without-configuration");
+    let line = format!(
+        "serve --model digits={} --state state --token-file token --listen 127.0.0.1:0 --json",
+        plain().folder.display()
+    );
+    let mut child = crate::files::command(&folder)
+        .args(line.split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
+    let mut first = String::new();
+    stdout.read_line(&mut first).expect("a line");
+    let first: serde_json::Value = serde_json::from_str(&first).expect("JSON");
+    let url = first["listening"].as_str().expect("a URL").to_owned();
+    let submit = format!(
+        "submit --server {url} --model digits --token-file token --keys keys --images {} --out out.csv",
+        plain().path("images").display()
+    );
+    let run = sordino(&folder, &submit);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.join("token"))
+            .expect("a token")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let stopped = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(stopped.expect("kill runs").success());
+    assert!(child.wait().expect("it ends").success());
+    run.good();
+    crate::files::assert_same_predictions(
+        &folder.join("out.csv"),
+        &plain().path("predictions.csv"),
+    );
+}
