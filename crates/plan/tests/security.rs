@@ -238,7 +238,7 @@ fn check_plan(plan: &Plan) -> Result<(), TestCaseError> {
 /// Cases of the property; more with `SORDINO_CASES=N` in the environment.
 fn cases() -> u32 {
     let asked = std::env::var("SORDINO_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(64)
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(48)
 }
 
 #[test]
