@@ -128,16 +128,19 @@ impl Suite {
     }
 }
 
-/// The classes that the integers of a plan give without encryption.
-fn clear_labels(size: Size, images: &[f32]) -> Vec<usize> {
+/// Fails unless every label is the class that the integers of the plan give without encryption, or one that is as good but for the
+/// noise: a logit's error is below 0.05 by the plans' estimates.
+fn check_against_clear(size: Size, images: &[f32], labels: &[usize]) {
     let plan = server_plan(size).unwrap();
     let logits = evaluate_clear(&plan, images, images.len() / PIXELS).unwrap();
-    let largest = |row: &[f64]| {
-        (0..row.len())
-            .max_by(|&a, &b| row[a].total_cmp(&row[b]))
-            .unwrap()
-    };
-    logits.chunks_exact(10).map(largest).collect()
+    for (image, (row, &label)) in logits.chunks_exact(10).zip(labels).enumerate() {
+        let largest = row.iter().copied().fold(f64::MIN, f64::max);
+        assert!(
+            row[label] > largest - 0.2,
+            "{}: image {image}: label {label} of {row:?}",
+            size.name()
+        );
+    }
 }
 
 /// Images of the built-in set, enlarged to 28x28 by repeating pixels: near enough to what the network was made for.
@@ -147,7 +150,8 @@ fn enlarged_digits(count: usize) -> Vec<f32> {
     for image in 0..count {
         for at in 0..PIXELS {
             let (row, column) = (at / 28 * 8 / 28, at % 28 * 8 / 28);
-            out.push((images.pixels.value(image * 64 + row * 8 + column) / 16.0) as f32);
+            let first = image % images.len() * 64;
+            out.push((images.pixels.value(first + row * 8 + column) / 16.0) as f32);
         }
     }
     out
@@ -183,15 +187,20 @@ fn accuracy(images: &Images, labels: &[usize]) -> f64 {
 #[test]
 fn sizes_without_any_data_set_agree_with_the_integer_network() {
     // The older suite's small instance has 15 images.
-    for (size, count) in [(Size::Single, 1), (Size::Small, 15), (Size::Small, 100)] {
+    for (size, count) in [
+        (Size::Single, 1),
+        (Size::Small, 15),
+        (Size::Small, 100),
+        (Size::Medium, 1000),
+    ] {
         let suite = Suite::new(size);
         suite.set_up();
         let images = enlarged_digits(count);
-        assert_eq!(suite.run(&images), clear_labels(size, &images), "{count}");
+        check_against_clear(size, &images, &suite.run(&images));
         suite.check_reported_steps();
         // Another run with the same keys, as with --num_runs 2: every file is replaced.
         let images: Vec<f32> = images.iter().map(|value| 0.9 * value).collect();
-        assert_eq!(suite.run(&images), clear_labels(size, &images), "{count}");
+        check_against_clear(size, &images, &suite.run(&images));
     }
 }
 
