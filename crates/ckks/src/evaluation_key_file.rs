@@ -90,6 +90,21 @@ impl EvaluationKey {
         Self::read(context, reader, &path.display().to_string())
     }
 
+    /// Reads a key of `length` bytes that come from `source` and are not trusted; messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_source(
+        context: &Context,
+        source: impl Read,
+        length: u64,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let limits = Self::limits(context)?;
+        let reader = StreamReader::from_source(source, length, Kind::EvaluationKey, limits, name)?;
+        Self::read(context, reader, name)
+    }
+
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self.seed().as_slice())
             .chain(self.bodies.iter().map(ResidueMatrix::as_bytes))

@@ -5,7 +5,7 @@ use sordino_server::command::{GlobalArgs, version};
 
 use crate::{
     bench, compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
-    keygen, ranges, train, verify,
+    keygen, ranges, submit, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -44,8 +44,14 @@ pub(crate) enum Command {
     Encrypt(encrypt::Args),
     /// Evaluate a request into a reply, without the secret key
     Evaluate(evaluate::Args),
+    /// Serve models to clients over HTTP, as the binary sordino-server does
+    Serve(sordino_server::ServeArgs),
+    /// Make a client's token for a server
+    Token(sordino_server::TokenArgs),
     /// Decrypt a reply into predictions
     Decrypt(decrypt::Args),
+    /// Classify images on a server that never sees them: encrypt, upload, wait, decrypt
+    Submit(submit::Args),
     /// Compare predictions with the network in the clear
     Verify(verify::Args),
     /// Explain a plan: parameters, steps, expected costs and precision

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use sordino::Client;
 use sordino::client::{PredictionFormat, read_names};
 use sordino::container::{Access, AtomicFile};
 use sordino::plan::ClientPlan;
+use sordino::{Client, Predictions};
 use sordino_server::command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
@@ -54,27 +54,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         global.overwrite(),
     )?;
 
-    let flagged: Vec<usize> = (0..predictions.len())
-        .filter(|&image| predictions.out_of_range()[image])
-        .collect();
-    if !flagged.is_empty() {
-        let first: Vec<String> = flagged.iter().take(NAMED).map(usize::to_string).collect();
-        let more = if flagged.len() > NAMED { ", …" } else { "" };
-        output.warn(format!(
-            "{} of {} images have scores outside the range {:.2}..{:.2} that was seen in calibration (index {}{more}): do not rely on them; they are marked in column out_of_range",
-            flagged.len(),
-            predictions.len(),
-            client.plan().logit_range.0,
-            client.plan().logit_range.1,
-            first.join(", "),
-        ));
-    }
+    let flagged = warn_of_range(&predictions, client.plan().logit_range, output);
     let result = json!({
         "images": predictions.len(),
         "out": args.out,
         "request": request,
         "released_bits": predictions.released_bits(),
-        "out_of_range": flagged.len(),
+        "out_of_range": flagged,
     });
     output.result(&result, || {
         format!(
@@ -85,4 +71,26 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// Says which images have scores that calibration did not see, and gives their number.
+pub(crate) fn warn_of_range(
+    predictions: &Predictions,
+    (low, high): (f64, f64),
+    output: &Output,
+) -> usize {
+    let flagged: Vec<usize> = (0..predictions.len())
+        .filter(|&image| predictions.out_of_range()[image])
+        .collect();
+    if !flagged.is_empty() {
+        let first: Vec<String> = flagged.iter().take(NAMED).map(usize::to_string).collect();
+        let more = if flagged.len() > NAMED { ", …" } else { "" };
+        output.warn(format!(
+            "{} of {} images have scores outside the range {low:.2}..{high:.2} that was seen in calibration (index {}{more}): do not rely on them; they are marked in column out_of_range",
+            flagged.len(),
+            predictions.len(),
+            first.join(", "),
+        ));
+    }
+    flagged.len()
 }

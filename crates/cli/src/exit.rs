@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 
 use sordino_server::exit::{
-    BAD_FILE, BUG, IMPOSSIBLE, IO, USAGE, code_of, of_fault, of_file, of_protocol, of_ring,
-    of_scheme,
+    BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_fault, of_file, of_protocol,
+    of_ring, of_scheme,
 };
 
 /// A command line that clap cannot tell to be wrong.
@@ -127,6 +127,24 @@ fn of_client(error: &sordino_client::Error) -> u8 {
         E::File(error) => of_file(error),
         E::PlanFile(error) => of_plan(error),
         E::Data(error) => of_data(error),
+        E::Address { .. } | E::PlainHttp { .. } | E::Token { .. } => USAGE,
+        E::Connection { .. } | E::Certificate { .. } | E::Busy { .. } => IO,
+        E::GaveUp { last, .. } => of_client(last),
+        E::Refused { status, .. } | E::JobFailed { status, .. } => of_status(*status),
+        E::RefusedPlan { reason, .. } => of_plan(reason),
+        E::JobCancelled { .. } => INTERRUPTED,
+        E::Thread { .. } => BUG,
+        _ => BAD_FILE,
+    }
+}
+
+/// What a server refuses, by what the user can do about it.
+fn of_status(status: u16) -> u8 {
+    match status {
+        // A wrong token, or the name of a model that is not there.
+        401 | 403 | 404 => USAGE,
+        408 | 500.. => IO,
+        413 | 429 => IMPOSSIBLE,
         _ => BAD_FILE,
     }
 }
@@ -177,6 +195,28 @@ mod tests {
         assert_eq!(code(&Usage("x".into()).into()), USAGE);
         assert_eq!(code(&Mismatch("x".into()).into()), BAD_FILE);
         assert_eq!(code(&anyhow::anyhow!("nobody knows")), BUG);
+        let refused = |status| sordino_client::Error::Refused {
+            what: "x".into(),
+            server: "y".into(),
+            status,
+            kind: None,
+            detail: "z".into(),
+        };
+        let codes = [
+            (401, USAGE),
+            (404, USAGE),
+            (422, BAD_FILE),
+            (429, IMPOSSIBLE),
+            (503, IO),
+        ];
+        for (status, expected) in codes {
+            assert_eq!(code(&refused(status).into()), expected, "{status}");
+            let gave_up = sordino_client::Error::GaveUp {
+                seconds: 1.0,
+                last: Box::new(refused(status)),
+            };
+            assert_eq!(code(&gave_up.into()), expected, "{status}");
+        }
         let relu = sordino_graph::Error::Relu { node: "x".into() };
         assert_eq!(code(&sordino_plan::Error::Graph(relu).into()), BAD_FILE);
     }

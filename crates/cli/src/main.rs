@@ -19,6 +19,7 @@ mod output;
 mod ranges;
 mod report;
 mod settle;
+mod submit;
 mod train;
 mod training;
 mod verify;
@@ -68,7 +69,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Keygen(arguments) => keygen::run(arguments, global, &output),
         Command::Encrypt(arguments) => encrypt::run(arguments, global, &output),
         Command::Evaluate(arguments) => evaluate::run(arguments, global, &output),
+        Command::Serve(arguments) => {
+            arguments.run(global)?;
+            Ok(Outcome::Good)
+        }
+        Command::Token(arguments) => {
+            terminal::print_line(arguments.run(global)?)?;
+            Ok(Outcome::Good)
+        }
         Command::Decrypt(arguments) => decrypt::run(arguments, global, &output),
+        Command::Submit(arguments) => submit::run(arguments, global, &output),
         Command::Verify(arguments) => verify::run(arguments, global, &output),
         Command::Explain(arguments) => explain::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(arguments, &output),

@@ -1,5 +1,11 @@
 //! What can go wrong on the data owner's side; no message holds anything secret.
 
+#[cfg(feature = "files")]
+use std::path::PathBuf;
+
+#[cfg(feature = "http")]
+use sordino_protocol::api::{Id, ProblemKind};
+
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,4 +109,184 @@ pub enum Error {
     #[cfg(feature = "files")]
     #[error(transparent)]
     Data(#[from] sordino_data::Error),
+    /// A key folder that cannot be used with a plan.
+    #[cfg(feature = "files")]
+    #[error("key folder {}: {found}: {advice}", folder.display())]
+    KeyFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it.
+        found: String,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// A text that is no address of a server.
+    #[cfg(feature = "http")]
+    #[error(
+        "{address:?} is no address of a server: {what}: give one such as https://example.org or http://127.0.0.1:8080"
+    )]
+    Address {
+        /// The text.
+        address: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Plain HTTP to another machine.
+    #[cfg(feature = "http")]
+    #[error(
+        "http://{host} is not encrypted, so that anybody on the way could read the token and use it: give an https:// address, or allow plain HTTP (--plain) where the network itself is protected"
+    )]
+    PlainHttp {
+        /// The host.
+        host: String,
+    },
+    /// A token that cannot be one.
+    #[cfg(feature = "http")]
+    #[error("{location}: {what}: give the file that `sordino-server token` wrote")]
+    Token {
+        /// The file, or where else it comes from.
+        location: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Certificates that cannot be used.
+    #[cfg(feature = "http")]
+    #[error(
+        "{location}: {what}: give a PEM file with the certificate that the server's is signed with"
+    )]
+    Certificates {
+        /// The file, or what stands for the system's.
+        location: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// No connection, or one that broke.
+    #[cfg(feature = "http")]
+    #[error(
+        "cannot {what} at {server}: {detail}: check the address, and that the server runs and can be reached"
+    )]
+    Connection {
+        /// What was asked for.
+        what: String,
+        /// The server.
+        server: String,
+        /// The reason.
+        detail: String,
+    },
+    /// The server's certificate is not trusted.
+    #[cfg(feature = "http")]
+    #[error(
+        "cannot {what} at {server}: {detail}: check the address, or give the certificate that it is signed with (--ca FILE)"
+    )]
+    Certificate {
+        /// What was asked for.
+        what: String,
+        /// The server.
+        server: String,
+        /// The reason.
+        detail: String,
+    },
+    /// The server refused.
+    #[cfg(feature = "http")]
+    #[error("cannot {what} at {server}: {detail} (status {status})")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The server.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+        /// The sort of problem, if the server named one that is known here.
+        kind: Option<ProblemKind>,
+        /// What the server said.
+        detail: String,
+    },
+    /// Tried for as long as was allowed.
+    #[cfg(feature = "http")]
+    #[error(
+        "{last}; tried for {seconds:.0} s: run the same command again, which goes on from here"
+    )]
+    GaveUp {
+        /// Seconds since the last answer.
+        seconds: f64,
+        /// What went wrong last.
+        last: Box<Error>,
+    },
+    /// An answer that does not belong to the protocol.
+    #[cfg(feature = "http")]
+    #[error(
+        "cannot {what} at {server}: expected {expected}, found {found}: check that this is a Sordino server of this version"
+    )]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// The server.
+        server: String,
+        /// What should have come.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// The client plan that the server hands out is not that of the model that it offers.
+    #[cfg(feature = "http")]
+    #[error(
+        "the client plan of model {model:?} does not fit: the server says {what} {expected}, the plan has {found}: do not use this server before its owner has mended it"
+    )]
+    ServedPlan {
+        /// The model.
+        model: String,
+        /// What differs.
+        what: &'static str,
+        /// What the server says of the model.
+        expected: String,
+        /// What the plan has.
+        found: String,
+    },
+    /// The client plan that the server hands out is refused: damaged, or below 128 bits of security.
+    #[cfg(feature = "http")]
+    #[error(
+        "the client plan of model {model:?} at {server} is refused, and nothing was encrypted: {reason}"
+    )]
+    RefusedPlan {
+        /// The model.
+        model: String,
+        /// The server.
+        server: String,
+        /// Why.
+        reason: Box<sordino_plan::Error>,
+    },
+    /// The server could not evaluate the job.
+    #[cfg(feature = "http")]
+    #[error("job {job} failed at {server}: {detail} (status {status})")]
+    JobFailed {
+        /// The job.
+        job: Id,
+        /// The server.
+        server: String,
+        /// The HTTP status that goes with the reason.
+        status: u16,
+        /// What the server said.
+        detail: String,
+    },
+    /// Somebody cancelled the job.
+    #[cfg(feature = "http")]
+    #[error("job {job} was cancelled at the server: run the command again for a new one")]
+    JobCancelled {
+        /// The job.
+        job: Id,
+    },
+    /// Another process submits the same images.
+    #[cfg(feature = "http")]
+    #[error("{}: another process is submitting the same images with these keys: wait for it", folder.display())]
+    Busy {
+        /// The folder that it works in.
+        folder: PathBuf,
+    },
+    /// Work that was given to another thread ended in a panic.
+    #[cfg(feature = "http")]
+    #[error("{what} ended early: this is a bug, report it")]
+    Thread {
+        /// What was done.
+        what: &'static str,
+    },
 }

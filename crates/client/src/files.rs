@@ -124,6 +124,18 @@ impl Client {
         images: &Images,
         range: Option<(f64, f64)>,
     ) -> Result<Request, Error> {
+        self.encrypt(key, &self.prepare_images(images, range)?)
+    }
+
+    /// Prepares images as the plan says; the result is what [`encrypt`](Self::encrypt) takes.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] for none or too many, [`Error::Data`] for images that do not fit the network.
+    pub fn prepare_images(
+        &self,
+        images: &Images,
+        range: Option<(f64, f64)>,
+    ) -> Result<Vec<f32>, Error> {
         let limit = self.plan().batch;
         if images.is_empty() || images.len() > limit {
             return Err(Error::Batch {
@@ -131,7 +143,7 @@ impl Client {
                 found: images.len(),
             });
         }
-        self.encrypt(key, &prepare(images, &self.plan().preprocess, range)?)
+        Ok(prepare(images, &self.plan().preprocess, range)?)
     }
 
     /// Reads a reply, decrypts it and gives the digest of the request that it answers.
@@ -164,17 +176,31 @@ impl Predictions {
         logits: bool,
         overwrite: Overwrite,
     ) -> Result<(), Error> {
+        let bytes = self.to_bytes(format, names, logits)?;
+        // Scores are what the encryption protects: as private as the key.
+        write_atomic(path, &bytes, overwrite, Access::OwnerOnly)
+    }
+
+    /// The content of [`write_file`](Self::write_file).
+    ///
+    /// # Errors
+    /// [`Error::ListLength`].
+    pub fn to_bytes(
+        &self,
+        format: PredictionFormat,
+        names: Option<&[String]>,
+        logits: bool,
+    ) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         match format {
             PredictionFormat::Csv => self.write_csv(&mut bytes, names, logits)?,
             PredictionFormat::Json => self.write_json(&mut bytes, names, logits)?,
         }
-        // Scores are what the encryption protects: as private as the key.
-        write_atomic(path, &bytes, overwrite, Access::OwnerOnly)
+        Ok(bytes)
     }
 }
 
-fn write_atomic(
+pub(crate) fn write_atomic(
     path: &Path,
     bytes: &[u8],
     overwrite: Overwrite,

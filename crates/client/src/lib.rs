@@ -2,7 +2,7 @@
 //!
 //! [`Client`] works on buffers and uses neither files nor threads of its own, so that it can be built for places
 //! that have neither. The feature `files` adds key folders and files of images, requests, replies and predictions,
-//! the feature `parallel` all cores; both are on by default.
+//! the feature `parallel` all cores; both are on by default. The feature `http` adds [`http`], which talks to a server.
 //!
 //! Decrypted scores carry noise that depends on the secret key. They leave this crate only as [`Predictions`],
 //! rounded to the precision that the plan guarantees less two bits, and everything else is derived from the
@@ -12,6 +12,10 @@ mod client;
 mod error;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "files")]
+mod key_folder;
 mod predictions;
 mod read_table;
 mod slots;
@@ -23,5 +27,7 @@ pub use error::Error;
 pub use files::{
     EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE, read_names, write_names,
 };
+#[cfg(feature = "files")]
+pub use key_folder::{EvaluationKeyFile, KeyFolder};
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;

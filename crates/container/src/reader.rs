@@ -73,6 +73,20 @@ impl<'a, M: DeserializeOwned> StreamReader<&'a [u8], M> {
 }
 
 impl<R: Read, M: DeserializeOwned> StreamReader<R, M> {
+    /// Reads header and metadata of `length` bytes that come from somewhere else, within the limits; messages call them `name`.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](crate::from_bytes), and [`Error::Io`].
+    pub fn from_source(
+        source: R,
+        length: u64,
+        expected: Kind,
+        limits: Limits,
+        name: &str,
+    ) -> Result<Self, Error> {
+        Self::start(source, length, Some(expected), limits, Path::new(name))
+    }
+
     fn start(
         mut source: R,
         length: u64,

@@ -10,8 +10,9 @@
 //! reply payload:   block, component, limb  : logits × N residues
 //! ```
 //!
-//! This crate knows no secret key, no images and no network.
+//! [`api`] has the messages of the HTTP service. This crate knows no secret key, no images and no network.
 
+pub mod api;
 mod error;
 mod layout;
 pub mod limits;

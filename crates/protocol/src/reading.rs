@@ -66,6 +66,17 @@ impl<'b, H: Header> MessageReader<&'b [u8], H> {
 }
 
 impl<R: Read, H: Header> MessageReader<R, H> {
+    /// Of `length` bytes that messages call `name`.
+    pub(crate) fn from_source(
+        source: R,
+        length: u64,
+        name: &str,
+        shape: &MessageShape<'_>,
+    ) -> Result<Self, Error> {
+        let stream = StreamReader::from_source(source, length, H::KIND, shape.limits()?, name)?;
+        Self::start(stream, shape)
+    }
+
     fn start(stream: StreamReader<R, H>, shape: &MessageShape<'_>) -> Result<Self, Error> {
         let header = stream.metadata();
         let common = header.common();

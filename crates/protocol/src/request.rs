@@ -118,10 +118,10 @@ pub struct ReceivedRequest {
     blocks: Vec<RawBlock>,
 }
 
-/// A request file of which the header was read and fits the plan, to be read block by block.
+/// A request, by default a file, of which the header was read and fits the plan, to be read block by block.
 #[derive(Debug)]
-pub struct RequestReader {
-    reader: MessageReader<File, RequestHeader>,
+pub struct RequestReader<R = File> {
+    reader: MessageReader<R, RequestHeader>,
     /// Blocks read so far.
     read: usize,
 }
@@ -311,6 +311,24 @@ impl RequestReader {
     pub fn open(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
         Ok(Self {
             reader: MessageReader::open(path.as_ref(), shape)?,
+            read: 0,
+        })
+    }
+}
+
+impl<R: Read> RequestReader<R> {
+    /// Reads the header of a request of `length` bytes that come from `source`, and checks it; messages call the request `name`.
+    ///
+    /// # Errors
+    /// As [`ReceivedRequest::from_bytes`]; damage further on shows in [`finish`](Self::finish).
+    pub fn from_source(
+        source: R,
+        length: u64,
+        name: &str,
+        shape: &MessageShape<'_>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            reader: MessageReader::from_source(source, length, name, shape)?,
             read: 0,
         })
     }

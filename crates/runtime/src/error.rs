@@ -51,6 +51,9 @@ pub enum Error {
     /// Scratch failed.
     #[error(transparent)]
     Scratch(#[from] sordino_container::Error),
+    /// The evaluation is not wanted any more.
+    #[error("the evaluation was stopped")]
+    Stopped,
     /// What watches the evaluation failed.
     #[error("looking at a value of the evaluation: {0}")]
     Watched(Box<dyn std::error::Error + Send + Sync>),

@@ -125,6 +125,7 @@ impl EvaluateArgs {
             scratch: self.scratch.as_deref(),
             scratch_bytes: self.scratch_limit,
             resume: self.resume,
+            stop: None,
             checkpoint_interval: self.checkpoint_every,
             note: Some(&note),
             overwrite: global.overwrite(),

@@ -88,6 +88,36 @@ pub enum Error {
     /// The back end cannot be used.
     #[error(transparent)]
     Ring(#[from] sordino_ring::Error),
+    /// A configuration that cannot be used.
+    #[error("{location}: {detail}")]
+    Config {
+        /// The file.
+        location: String,
+        /// What is wrong, and what to write.
+        detail: String,
+    },
+    /// A model of the service cannot be used.
+    #[error("model {name:?}: {source}")]
+    Model {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The service cannot run.
+    #[error("the {what} cannot be used: {detail}")]
+    Service {
+        /// What it needs.
+        what: String,
+        /// Why that cannot be had.
+        detail: String,
+    },
+    /// The system has no randomness.
+    #[error("the system gives no randomness: {detail}")]
+    Entropy {
+        /// The system's reason.
+        detail: String,
+    },
     /// The result could not be printed.
     #[error("cannot write to standard output: {0}: check where it is redirected to")]
     Output(#[source] std::io::Error),

@@ -1,8 +1,9 @@
 //! The command `evaluate`: from a request file to a reply file.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use sordino_protocol::{Message, ReceivedBlock, RequestReader, check_key};
 use sordino_ring::backend::Backend;
 use sordino_runtime::{Options, Progress, Trace};
 
-use crate::{Error, Identity, ScratchFolder, ScratchOptions, Server};
+use crate::{Error, Identity, ScratchFolder, ScratchOptions, Server, Stop};
 
 /// A request up to this size is read before it is evaluated, a larger one while it is.
 const READ_FIRST_BYTES: u64 = 1 << 29;
@@ -33,6 +34,8 @@ pub struct EvaluateOptions<'a> {
     pub scratch_bytes: Option<u64>,
     /// Whether to go on from a checkpoint that is there.
     pub resume: bool,
+    /// Ends the evaluation with an error once it says so.
+    pub stop: Option<Arc<Stop>>,
     /// How often to write checkpoints; by default when they take little of the time.
     pub checkpoint_interval: Option<Duration>,
     /// Whether an older reply may be replaced.
@@ -127,10 +130,72 @@ fn run(
         None => return Err(Error::MissingKey),
         Some(path) => Some(EvaluationKey::read_file(server.context(), path)?),
     };
-    let shape = server.request_shape();
-    let reader = RequestReader::open(request, &shape)?;
+    let reader = RequestReader::open(request, &server.request_shape())?;
+    evaluate(
+        Evaluator::Fresh(Box::new(server)),
+        key.as_ref(),
+        reader,
+        reply,
+        options,
+        start,
+    )
+}
+
+/// Evaluates a request that was opened, on a server that stays, and writes the reply file.
+///
+/// # Errors
+/// As [`evaluate_file`].
+pub fn evaluate_request<R: Read + Send>(
+    server: &Server,
+    key: Option<&EvaluationKey>,
+    request: RequestReader<R>,
+    reply: &Path,
+    options: &EvaluateOptions<'_>,
+) -> Result<Evaluation, Error> {
+    let server = Evaluator::Prepared(server);
+    evaluate(server, key, request, reply, options, Instant::now())
+}
+
+/// A server for one evaluation, or one that stays.
+enum Evaluator<'a> {
+    Fresh(Box<Server>),
+    Prepared(&'a Server),
+}
+
+impl Deref for Evaluator<'_> {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        match self {
+            Self::Fresh(server) => server,
+            Self::Prepared(server) => server,
+        }
+    }
+}
+
+impl Evaluator<'_> {
+    /// One that evaluates within the budget.
+    fn within(self, budget: Budget, backend: &'static Backend) -> Result<Self, Error> {
+        let server = match self {
+            Self::Prepared(server) if server.budget() == budget => return Ok(self),
+            // What is gone on with was begun with another budget.
+            Self::Prepared(server) => Server::new(server.plan().clone(), backend)?,
+            Self::Fresh(server) => *server,
+        };
+        Ok(Self::Fresh(Box::new(server.with_budget(budget)?)))
+    }
+}
+
+fn evaluate<R: Read + Send>(
+    server: Evaluator<'_>,
+    key: Option<&EvaluationKey>,
+    reader: RequestReader<R>,
+    reply: &Path,
+    options: &EvaluateOptions<'_>,
+    start: Instant,
+) -> Result<Evaluation, Error> {
     let header = reader.header().clone();
-    if let Some(key) = &key {
+    if let Some(key) = key {
         check_key(
             Message::Request,
             "evaluation key",
@@ -138,9 +203,10 @@ fn run(
             header.key_id,
         )?;
     }
-    let payload_bytes = shape.layout(header.images as usize)?.payload_bytes();
+    let layout = server.request_shape().layout(header.images as usize)?;
+    let payload_bytes = layout.payload_bytes();
     let mut scratch = open_scratch(&server, &reader, reply, options)?;
-    let server = server.with_budget(scratch.budget())?;
+    let server = server.within(scratch.budget(), options.backend)?;
     let schedule = server.prepare()?;
     let estimate = server.plan().estimate();
     let (memory_bytes, scratch_bytes) = schedule.map_or((estimate.memory_bytes, 0), |schedule| {
@@ -167,7 +233,6 @@ fn run(
         trace: (options.keep_trace || options.trace.is_some()).then_some(&mut trace),
         scratch: Some(&mut scratch),
     };
-    let key = key.as_ref();
     let evaluate = |blocks: &mut dyn Iterator<Item = ReceivedBlock>| {
         server.evaluate_blocks(key, &header, blocks, runtime_options)
     };
@@ -210,9 +275,9 @@ fn run(
 }
 
 /// The scratch folder of an evaluation, with the budget that it is done within.
-fn open_scratch(
+fn open_scratch<R: Read>(
     server: &Server,
-    reader: &RequestReader,
+    reader: &RequestReader<R>,
     reply: &Path,
     options: &EvaluateOptions<'_>,
 ) -> Result<ScratchFolder, Error> {
@@ -228,7 +293,7 @@ fn open_scratch(
         memory_bytes: options.memory_bytes.or_else(most_of_the_memory),
         scratch_bytes: options.scratch_bytes.unwrap_or(Budget::USUAL_SCRATCH_BYTES),
     };
-    let scratch = ScratchFolder::new(
+    let mut scratch = ScratchFolder::new(
         folder,
         identity,
         budget,
@@ -238,6 +303,9 @@ fn open_scratch(
             interval: options.checkpoint_interval,
         },
     )?;
+    if let Some(stop) = &options.stop {
+        scratch.set_stop(Arc::clone(stop));
+    }
     match (scratch.budget().memory_bytes, options.memory_bytes) {
         (Some(begun), Some(given)) if given < begun => Err(Error::LessMemory { begun, given }),
         _ => Ok(scratch),
@@ -273,15 +341,15 @@ fn goes_on(done: Option<(usize, usize)>, schedule: Option<&Schedule>) -> String 
 }
 
 /// Where the blocks of a request come from.
-enum Source {
+enum Source<R> {
     /// Memory; the digest was checked.
     Read(Digest, Vec<ReceivedBlock>),
-    /// A file, while they are evaluated.
-    Ahead(Box<RequestReader>),
+    /// Where the request comes from, while they are evaluated.
+    Ahead(Box<RequestReader<R>>),
 }
 
-impl Source {
-    fn read(mut reader: RequestReader) -> Result<Self, Error> {
+impl<R: Read> Source<R> {
+    fn read(mut reader: RequestReader<R>) -> Result<Self, Error> {
         let mut blocks = Vec::new();
         while let Some(block) = reader.next_block()? {
             blocks.push(block);
@@ -293,8 +361,8 @@ impl Source {
 /// Evaluates blocks while the next one is read; returns the request's digest, checked, and the results.
 ///
 /// At most two blocks are in memory, the one that is evaluated and the next.
-fn evaluate_ahead<T>(
-    mut reader: RequestReader,
+fn evaluate_ahead<R: Read + Send, T>(
+    mut reader: RequestReader<R>,
     evaluate: impl FnOnce(&mut dyn Iterator<Item = ReceivedBlock>) -> Result<T, Error>,
 ) -> Result<(Digest, T), Error> {
     std::thread::scope(|scope| {

@@ -12,10 +12,12 @@
 //! next one is there, so that the process may end at any moment.
 
 mod files;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,10 @@ use sordino_plan::Budget;
 use sordino_runtime::{BlockState, Error as RuntimeError, Scratch};
 
 use crate::Error;
-use files::{Checkpoint, free_bytes, read_checkpoint, read_piece, remove, write_piece};
+pub use stop::Stop;
+
+pub(crate) use files::free_bytes;
+use files::{Checkpoint, read_checkpoint, read_piece, remove, write_piece};
 
 /// Share of the time that checkpoints may take where nobody says how often they are wanted.
 const CHECKPOINT_SHARE: f64 = 0.03;
@@ -97,6 +102,8 @@ pub struct ScratchFolder {
     left: Option<Checkpoint>,
     /// Why there are no checkpoints any more.
     given_up: Option<String>,
+    /// Whether the evaluation is still wanted.
+    stop: Option<Arc<Stop>>,
 }
 
 #[derive(Clone, Copy)]
@@ -138,6 +145,7 @@ impl ScratchFolder {
             checkpoints: (0, Duration::ZERO),
             left: None,
             given_up: None,
+            stop: None,
         };
         if scratch.path.exists() {
             scratch.open()?;
@@ -158,6 +166,19 @@ impl ScratchFolder {
             }
         }
         Ok(scratch)
+    }
+
+    /// Ends the evaluation with [`RuntimeError::Stopped`] once `stop` says so.
+    pub fn set_stop(&mut self, stop: Arc<Stop>) {
+        self.stop = Some(stop);
+    }
+
+    /// What to fail with, if the evaluation is to end.
+    fn stopped(&self) -> Result<(), RuntimeError> {
+        match &self.stop {
+            Some(stop) if stop.is_asked() => Err(RuntimeError::Stopped),
+            _ => Ok(()),
+        }
     }
 
     /// What the schedule is to be made for: what was asked for, or what the evaluation was begun with that is gone on with.
@@ -301,6 +322,9 @@ impl ScratchFolder {
 
     /// Whether a checkpoint is due that makes so many more bytes durable.
     fn is_due(&self, bytes: u64) -> bool {
+        if self.stop.as_ref().is_some_and(|stop| stop.is_asked()) {
+            return true;
+        }
         let since = self.last_checkpoint.elapsed();
         if let Some(interval) = self.options.interval {
             return since >= interval;
@@ -431,6 +455,7 @@ impl ScratchFolder {
 impl Scratch for ScratchFolder {
     fn begin_block(&mut self, context: &Context, block: usize) -> Result<BlockState, RuntimeError> {
         self.block = block;
+        self.stopped()?;
         let Some(left) = &mut self.left else {
             return Ok(BlockState::New);
         };
@@ -503,8 +528,8 @@ impl Scratch for ScratchFolder {
         in_memory: &[(usize, &Ciphertexts)],
     ) -> Result<(), RuntimeError> {
         self.stay_within_memory();
-        if self.given_up.is_some() {
-            return Ok(());
+        if self.given_up.is_some() || self.stop.as_ref().is_some_and(|stop| stop.is_urgent()) {
+            return self.stopped();
         }
         let bytes = self.new_bytes(in_memory);
         // Whatever is written until the next one, there is room for what the schedule keeps here.
@@ -512,7 +537,7 @@ impl Scratch for ScratchFolder {
         if fits && self.is_due(bytes + self.volatile_bytes()) {
             self.checkpoint(units, in_memory);
         }
-        Ok(())
+        self.stopped()
     }
 
     fn end_block(&mut self, result: &Ciphertexts) -> Result<(), RuntimeError> {
@@ -534,7 +559,7 @@ impl Scratch for ScratchFolder {
                 Err(error) => self.given_up = Some(error.to_string()),
             }
         }
-        Ok(())
+        self.stopped()
     }
 }
 

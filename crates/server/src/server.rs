@@ -66,6 +66,11 @@ impl Server {
         &self.context
     }
 
+    /// What an evaluation may take.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
     /// What the plan fixes about a request.
     pub fn request_shape(&self) -> MessageShape<'_> {
         let input = self.plan.input();

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,17 +11,34 @@ use sordino_runtime::Progress;
 
 use crate::exit;
 
-/// Removes unfinished files and ends the process with exit code 130 on Ctrl-C or a request to end.
+/// What is told of the first wish to end, where a command ends in its own time.
+static ON_INTERRUPT: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+
+/// Removes unfinished files and ends the process with exit code 130 on Ctrl-C or a request to end; unless the command asked to be told
+/// the first time.
 ///
 /// # Errors
 /// The system's reason, where a handler cannot be installed.
 pub fn handle_interrupts() -> Result<(), String> {
     ctrlc::set_handler(|| {
+        let told = ON_INTERRUPT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(told) = told {
+            return told();
+        }
         sordino_container::remove_unfinished();
         say("interrupted: nothing unfinished was left behind");
         std::process::exit(i32::from(exit::INTERRUPTED));
     })
     .map_err(|error| error.to_string())
+}
+
+/// Has `told` called on the first Ctrl-C or request to end, instead of ending the process; a second one ends it.
+pub fn on_first_interrupt(told: impl Fn() + Send + 'static) {
+    let mut place = ON_INTERRUPT.lock().unwrap_or_else(PoisonError::into_inner);
+    *place = Some(Box::new(told));
 }
 
 /// Makes a panic say that it is a bug and what to report; `program` is the command's name.

@@ -1,11 +1,11 @@
-//! The server binary: `evaluate`.
+//! The server binary: `serve`, `token`, `evaluate`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
-use sordino_server::{Error, exit, terminal};
+use sordino_server::{Error, ServeArgs, TokenArgs, exit, terminal};
 
 /// Evaluates neural networks on encrypted images. Holds no secret key.
 #[derive(Parser)]
@@ -19,6 +19,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve models to clients over HTTP
+    Serve(ServeArgs),
+    /// Make a client's token
+    Token(TokenArgs),
     /// Evaluate a request file and write the reply file
     Evaluate(EvaluateArgs),
 }
@@ -44,7 +48,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
     arguments.global.start_threads()?;
-    let Command::Evaluate(evaluate) = &arguments.command;
+    let evaluate = match &arguments.command {
+        Command::Serve(serve) => return serve.run(&arguments.global),
+        Command::Token(token) => {
+            let entry = token.run(&arguments.global)?;
+            return terminal::print_line(entry).map_err(Error::Output);
+        }
+        Command::Evaluate(evaluate) => evaluate,
+    };
     let evaluation = evaluate.run(&arguments.global)?;
     let text = if arguments.global.json {
         serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Output(error.into()))?

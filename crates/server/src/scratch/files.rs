@@ -137,7 +137,7 @@ pub(super) fn remove(path: &Path) -> Result<(), FileError> {
 }
 
 /// Bytes that the file system of a folder has left, where the system tells.
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let found = rustix::fs::statvfs(path).ok()?;

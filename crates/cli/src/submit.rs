@@ -1,0 +1,280 @@
+//! `sordino submit`
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sordino::container::remove_unfinished;
+use sordino::data::open_images;
+use sordino::protocol::api::{Job, JobState};
+use sordino_client::http::{
+    ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
+};
+use sordino_server::command::GlobalArgs;
+use sordino_server::exit::INTERRUPTED;
+use sordino_server::terminal::{Bar, on_first_interrupt, say};
+
+use crate::decrypt::warn_of_range;
+use crate::encrypt::parse_range;
+use crate::exit::Usage;
+use crate::output::{Outcome, Output};
+
+/// Where the token is looked for without `--token-file`.
+const TOKEN_VARIABLE: &str = "SORDINO_TOKEN";
+
+/// Arguments of `submit`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The server's address, such as https://sordino.example.org
+    #[arg(long, value_name = "URL")]
+    server: String,
+    /// The model's name there
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// The file with the token that the server knows us by [default: the token in SORDINO_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Folder with the keys, which are made if there are none; what is needed to go on after an interruption is kept there too
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
+    #[arg(long, value_name = "PATH")]
+    images: PathBuf,
+    /// Raw values of black and white, where they are not the network's own: 0..65535
+    #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
+    range: Option<(f64, f64)>,
+    /// Where to write the predictions: .csv or .json
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Also write the rounded logits
+    #[arg(long)]
+    logits: bool,
+    /// Trust the certificates of this PEM file and no others [default: those that the system trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Allow http:// to another machine: the token travels unencrypted
+    #[arg(long)]
+    plain: bool,
+    /// How long to try again after the server's last answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(..=31_536_000))]
+    retry_for: u32,
+    /// Leave job and reply on the server until they expire
+    #[arg(long)]
+    keep_job: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let display = Arc::new(Display::new(global.quiet));
+    let observer = Arc::clone(&display);
+    let options = ConnectOptions {
+        ca: args.ca.clone(),
+        plain: args.plain,
+        patience: Duration::from_secs(args.retry_for.into()),
+        observer: Some(Arc::new(move |event: &Event<'_>| observer.show(event))),
+    };
+    let server = RemoteServer::connect(&args.server, &token(args.token_file.as_deref())?, options)?;
+    let images = open_images(&args.images)?;
+    let options = SubmitOptions {
+        logits: args.logits,
+        overwrite: global.overwrite(),
+        range: args.range,
+        keep_job: args.keep_job,
+        backend: global.backend()?,
+        ..SubmitOptions::new(&args.keys, &args.out)
+    };
+    on_first_interrupt(|| {
+        remove_unfinished();
+        say("interrupted: the same command goes on from here");
+        std::process::exit(INTERRUPTED.into());
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let submitted = runtime.block_on(submit(&server, &args.model, images, &options));
+    display.clear();
+    let submitted = submitted?;
+    let predictions = &submitted.predictions;
+    let flagged = warn_of_range(predictions, submitted.logit_range, output);
+    output.result(&result(&submitted, &args.out, flagged), || {
+        format!(
+            "{} predictions in {}; {:.1} s in all, of which {:.1} s evaluated",
+            predictions.len(),
+            args.out.display(),
+            submitted.times.total,
+            submitted.times.evaluate,
+        )
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn token(file: Option<&Path>) -> anyhow::Result<Token> {
+    if let Some(path) = file {
+        return Ok(Token::read_file(path)?);
+    }
+    let Some(text) = std::env::var_os(TOKEN_VARIABLE) else {
+        let text = format!("no token: give --token-file FILE, or the token in {TOKEN_VARIABLE}");
+        return Err(Usage(text).into());
+    };
+    // What is no text is no token either.
+    Ok(Token::new(text.to_str().unwrap_or("\0"), TOKEN_VARIABLE)?)
+}
+
+fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Value {
+    let times = submitted.times;
+    json!({
+        "model": submitted.model.name,
+        "plan": submitted.model.plan,
+        "job": submitted.job,
+        "images": submitted.predictions.len(),
+        "request_bytes": submitted.request_bytes,
+        "reply_bytes": submitted.reply_bytes,
+        "made_keys": submitted.made_keys,
+        "went_on": submitted.went_on,
+        "keys_seconds": times.keys,
+        "encrypt_seconds": times.encrypt,
+        "upload_seconds": times.upload,
+        "wait_seconds": times.wait,
+        "queue_seconds": times.queue,
+        "evaluate_seconds": times.evaluate,
+        "download_seconds": times.download,
+        "decrypt_seconds": times.decrypt,
+        "total_seconds": times.total,
+        "released_bits": submitted.predictions.released_bits(),
+        "out_of_range": flagged,
+        "out": out,
+    })
+}
+
+/// What is going on, as bars and lines.
+struct Display {
+    quiet: bool,
+    stage: Mutex<Option<Stage>>,
+    /// How many jobs were before ours when that was last told.
+    ahead: Mutex<Option<u64>>,
+}
+
+/// Something with a bar.
+struct Stage {
+    name: &'static str,
+    bar: Bar,
+    began: Instant,
+    /// How much was done when it began.
+    before: u64,
+}
+
+impl Display {
+    fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            stage: Mutex::new(None),
+            ahead: Mutex::new(None),
+        }
+    }
+
+    fn show(&self, event: &Event<'_>) {
+        match event {
+            Event::KeysMade { folder } => self.line(format!(
+                "made keys in {} (keep secret.key, and never give it away)",
+                folder.display()
+            )),
+            Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
+            Event::GoingOn { job } => self.line(format!("going on with job {job}")),
+            Event::PlanChanged { model, job } => self.line(format!(
+                "the server has another plan for model {model:?} than when job {job} was made: that job is given up, and the images are encrypted again"
+            )),
+            Event::JobForgotten { job } => self.line(format!(
+                "the server does not know job {job} any more: it is made again"
+            )),
+            Event::Uploaded { what, done, of } => {
+                let name = match what {
+                    Upload::Key => "key",
+                    Upload::Request => "upload",
+                };
+                self.bytes(name, *done, *of);
+            }
+            Event::Downloaded { done, of } => self.bytes("download", *done, *of),
+            Event::Job(job) => self.job(job),
+            Event::Retry { reason, pause } => self.line(format!(
+                "{reason}; trying again in {:.1} s",
+                pause.as_secs_f64()
+            )),
+            Event::JobLeft { job, reason } => self.line(format!(
+                "job {job} stays on the server until it expires: {reason}"
+            )),
+            _ => {}
+        }
+    }
+
+    /// The bar of a stage, a new one where another stage begins; `None` as a name takes the bar away.
+    fn with(&self, name: Option<&'static str>, done: u64, show: impl FnOnce(&Stage)) {
+        // A bar is in order even if a holder panicked.
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if stage.as_ref().map(|stage| stage.name) != name {
+            *stage = name.map(|name| Stage {
+                name,
+                bar: Bar::new(name, self.quiet),
+                began: Instant::now(),
+                before: done,
+            });
+        }
+        if let Some(stage) = &*stage {
+            show(stage);
+        }
+    }
+
+    fn clear(&self) {
+        self.with(None, 0, |_| ());
+    }
+
+    fn line(&self, text: String) {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*stage {
+            Some(stage) => stage.bar.line(text),
+            None if self.quiet => {}
+            None => say(text),
+        }
+    }
+
+    fn bytes(&self, name: &'static str, done: u64, of: u64) {
+        self.with(Some(name), done, |stage| {
+            let rate = (done - stage.before.min(done)) as f64 / stage.began.elapsed().as_secs_f64();
+            let left = if rate > 0.0 {
+                of.saturating_sub(done) as f64 / rate
+            } else {
+                0.0
+            };
+            let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20) as usize;
+            stage
+                .bar
+                .update(mebibytes(done), mebibytes(of), "MiB", left);
+        });
+    }
+
+    fn job(&self, job: &Job) {
+        match (job.state, &job.progress) {
+            (JobState::Running, Some(progress)) => {
+                self.with(Some("evaluate"), progress.done, |stage| {
+                    // A server that is not trusted: its numbers are shown, and its words are not.
+                    let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+                    let left = progress.seconds_left.unwrap_or(0.0);
+                    stage
+                        .bar
+                        .update(number(progress.done), number(progress.of), "running", left);
+                });
+            }
+            (JobState::Queued, _) => {
+                self.with(None, 0, |_| ());
+                let ahead = job.jobs_ahead;
+                let mut told = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+                if *told != ahead
+                    && let Some(ahead) = ahead
+                {
+                    self.line(format!("in the queue: {ahead} jobs before this one"));
+                }
+                *told = ahead;
+            }
+            _ => {}
+        }
+    }
+}

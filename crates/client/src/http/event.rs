@@ -1,0 +1,84 @@
+//! What is told while something goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sordino_protocol::api::{Id, Job};
+
+/// Hears what happens; called from whichever task does the work, so it should be quick.
+pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// New keys were made.
+    KeysMade {
+        /// Where they are.
+        folder: &'a Path,
+    },
+    /// Images are being encrypted.
+    Encrypting {
+        /// How many.
+        images: usize,
+    },
+    /// An earlier run of the same submission is gone on with.
+    GoingOn {
+        /// Its job.
+        job: &'a Id,
+    },
+    /// The plan of the model is another one than an earlier, unfinished submission of these images was made with.
+    PlanChanged {
+        /// The model.
+        model: &'a str,
+        /// The job that was given up.
+        job: &'a Id,
+    },
+    /// The server does not know the job any more, so it is made again.
+    JobForgotten {
+        /// The job.
+        job: &'a Id,
+    },
+    /// So much has arrived at the server.
+    Uploaded {
+        /// What is sent.
+        what: Upload,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// Where the job is.
+    Job(&'a Job),
+    /// So much of the reply has arrived.
+    Downloaded {
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// Something failed and is tried again after a pause.
+    Retry {
+        /// Why, in words.
+        reason: &'a str,
+        /// How long the pause is.
+        pause: Duration,
+    },
+    /// The job could not be removed from the server, where it stays until it expires.
+    JobLeft {
+        /// The job.
+        job: &'a Id,
+        /// Why, in words.
+        reason: &'a str,
+    },
+}
+
+/// What is uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upload {
+    /// An evaluation key.
+    Key,
+    /// A request.
+    Request,
+}

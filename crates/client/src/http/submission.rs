@@ -1,0 +1,385 @@
+//! What is kept of a submission until its predictions are written, so that it can be gone on with.
+//!
+//! ```text
+//! KEYS/submissions/<16 digits>/
+//!   lock          held while a process works here
+//!   request       the encrypted images
+//!   job.json      the job's name, written before the server hears of it
+//!   reply.part    what has arrived of the reply; reply.etag says of which
+//!   reply         the reply
+//! ```
+//!
+//! The digits are a digest of server, model, plan, key and images, so that the same command finds its folder again. Every file is complete under
+//! its name or not there (the partial reply but for its end), and refers to the digest of what it was made from.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sordino_ckks::KeyId;
+use sordino_container::{Digest, Error as FileError, Overwrite, TEMPORARY_SUFFIX};
+use sordino_protocol::RequestReader;
+use sordino_protocol::api::Id;
+use sordino_ring::sample::SecretRng;
+use sordino_secret::SecretKey;
+use tokio::time::Instant;
+
+use crate::files::write_atomic;
+use crate::{Client, Error};
+
+/// The folder in a key folder.
+pub(super) const FOLDER: &str = "submissions";
+
+/// How long to wait for the process before this one, which may be about to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most bytes of a job record.
+const RECORD_LIMIT: u64 = 64 << 10;
+
+/// How the name of a folder begins that is only there to be removed.
+const FINISHED: &str = ".finished-";
+
+/// What a submission is of; the same again is the same submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    /// The server's address.
+    pub server: String,
+    /// The model's name there.
+    pub model: String,
+    /// The plan's digest.
+    pub plan: Digest,
+    /// The secret key's public name.
+    pub key: KeyId,
+    /// Digest of the prepared images and their names.
+    pub images: Digest,
+}
+
+impl Identity {
+    fn folder_name(&self) -> Result<String, Error> {
+        let text = serde_json::to_vec(self).map_err(|error| Error::Table {
+            detail: error.to_string(),
+        })?;
+        let digest = Digest::of("sordino submission v1", &text).to_string();
+        Ok(digest[..16].to_owned())
+    }
+}
+
+/// The content of `job.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobRecord {
+    /// The job's name on the server.
+    pub job: Id,
+    /// What it is of.
+    pub of: Identity,
+    /// Digest of the request.
+    pub request: Digest,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+}
+
+/// The folder of a submission, which no other process uses meanwhile.
+#[derive(Debug)]
+pub(super) struct Submission {
+    folder: PathBuf,
+    identity: Identity,
+    // Unlocked when it is closed.
+    _lock: File,
+}
+
+/// A request in the folder of a submission.
+#[derive(Clone, Debug)]
+pub(super) struct RequestFile {
+    pub path: PathBuf,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Submission {
+    /// Whether a key folder has anything that was not finished.
+    pub(super) fn any(keys: &Path) -> bool {
+        fs::read_dir(keys.join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Takes the folder, which is made if need be.
+    pub(super) async fn open(keys: &Path, identity: Identity) -> Result<Self, Error> {
+        let folder = keys.join(FOLDER).join(identity.folder_name()?);
+        let began = Instant::now();
+        loop {
+            fs::create_dir_all(&folder)
+                .map_err(|error| FileError::io(&folder, "create the folder", error))?;
+            if let Some(lock) = try_lock(&folder)? {
+                let submission = Self {
+                    folder,
+                    identity,
+                    _lock: lock,
+                };
+                submission.clean()?;
+                return Ok(submission);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Error::Busy { folder });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Removes what processes left that were killed while they wrote.
+    fn clean(&self) -> Result<(), Error> {
+        let entries = fs::read_dir(&self.folder)
+            .map_err(|error| FileError::io(&self.folder, "list", error))?;
+        for entry in entries.flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .ends_with(TEMPORARY_SUFFIX)
+            {
+                // One more or less is no reason to fail.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        if let Ok(entries) = fs::read_dir(self.parent()) {
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(FINISHED) {
+                    let _ = fs::remove_dir_all(entry.path());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of all submissions.
+    fn parent(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    pub(super) fn reply_path(&self) -> PathBuf {
+        self.folder.join("reply")
+    }
+
+    /// Whether the reply is here.
+    pub(super) fn has_reply(&self) -> bool {
+        self.reply_path().is_file()
+    }
+
+    /// Whether nothing was done yet.
+    pub(super) fn is_empty(&self) -> bool {
+        !(self.has_reply() || self.request_path().exists() || self.record_path().exists())
+    }
+
+    fn request_path(&self) -> PathBuf {
+        self.folder.join("request")
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.folder.join("job.json")
+    }
+
+    /// The request, if it is here and is one that this key and plan can have made.
+    pub(super) fn request(
+        &self,
+        client: &Client,
+        key: &SecretKey,
+        images: usize,
+    ) -> Result<Option<RequestFile>, Error> {
+        let path = self.request_path();
+        let found = match fs::metadata(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(FileError::io(&path, "look up", error).into()),
+        };
+        // The folder is ours alone and the file was complete when it got its name, so its header is enough.
+        let fits = RequestReader::open(&path, &client.request_shape()).is_ok_and(|reader| {
+            let header = reader.header();
+            header.key_id == key.key_id() && header.images == images as u64
+        });
+        if !fits {
+            self.forget_request()?;
+            return Ok(None);
+        }
+        let digest = RequestReader::open(&path, &client.request_shape())?.claimed_digest();
+        Ok(Some(RequestFile {
+            path,
+            digest,
+            bytes: found.len(),
+        }))
+    }
+
+    /// Encrypts the images into the folder.
+    pub(super) fn encrypt(
+        &self,
+        client: &Client,
+        key: &SecretKey,
+        images: &[f32],
+    ) -> Result<RequestFile, Error> {
+        let path = self.request_path();
+        let digest = client
+            .encrypt(key, images)?
+            .write_file(&path, Overwrite::Replace)?;
+        let bytes = fs::metadata(&path)
+            .map_err(|error| FileError::io(&path, "look up", error))?
+            .len();
+        Ok(RequestFile {
+            path,
+            digest,
+            bytes,
+        })
+    }
+
+    /// The record of the job, if there is one.
+    pub(super) fn record(&self) -> Option<JobRecord> {
+        read_record(&self.record_path()).filter(|record| record.of == self.identity)
+    }
+
+    /// The job of a request: the one of an earlier run, or a new one that is written down before anybody hears of it.
+    pub(super) fn job(&self, request: &RequestFile) -> Result<JobRecord, Error> {
+        let earlier = self.record();
+        if let Some(record) = earlier.filter(|record| record.request == request.digest) {
+            return Ok(record);
+        }
+        let record = JobRecord {
+            job: random_id()?,
+            of: self.identity.clone(),
+            request: request.digest,
+            request_bytes: request.bytes,
+        };
+        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| Error::Table {
+            detail: error.to_string(),
+        })?;
+        let access = sordino_container::Access::OwnerOnly;
+        write_atomic(&self.record_path(), &bytes, Overwrite::Replace, access)?;
+        Ok(record)
+    }
+
+    /// Forgets the job, so that the next run makes another one of the same request.
+    pub(super) fn forget_job(&self) -> Result<(), Error> {
+        remove(&self.record_path())
+    }
+
+    /// Forgets the request and its job.
+    pub(super) fn forget_request(&self) -> Result<(), Error> {
+        self.forget_job()?;
+        remove(&self.request_path())
+    }
+
+    /// Forgets a reply that turned out to be of no use.
+    pub(super) fn forget_reply(&self) -> Result<(), Error> {
+        remove(&self.reply_path())
+    }
+
+    /// Removes everything, in one step as others see it.
+    pub(super) fn finish(&self) {
+        // The large file first, so that the folder is not there half for long: if the process is killed before the folder is gone, what is
+        // left of it tells the next one that the predictions are good.
+        let _ = fs::remove_file(self.request_path());
+        let parent = self.parent();
+        let name = self
+            .folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let mut gone = parent.join(format!("{FINISHED}{name}"));
+        // What cannot be removed here and below is removed by the next submission.
+        let _ = fs::remove_dir_all(&gone);
+        if fs::rename(&self.folder, &gone).is_err() {
+            // Not every system renames a folder with an open file.
+            gone.clone_from(&self.folder);
+        }
+        let _ = fs::remove_dir_all(&gone);
+        // Succeeds where this was the last submission.
+        let _ = fs::remove_dir(parent);
+    }
+
+    /// Unfinished submissions of the same images with the same key to the same model, of which the plan was another one.
+    pub(super) fn outdated(&self) -> Vec<(Submission, JobRecord)> {
+        let entries = fs::read_dir(self.parent());
+        let folders = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        folders
+            .filter(|folder| *folder != self.folder)
+            .filter_map(|folder| {
+                let record = read_record(&folder.join("job.json"))?;
+                let same = Identity {
+                    plan: self.identity.plan,
+                    ..record.of.clone()
+                };
+                if same != self.identity {
+                    return None;
+                }
+                let lock = try_lock(&folder).ok().flatten()?;
+                let submission = Submission {
+                    folder,
+                    identity: record.of.clone(),
+                    _lock: lock,
+                };
+                Some((submission, record))
+            })
+            .collect()
+    }
+}
+
+/// Takes the lock of a folder, unless another process has it or has just removed the folder.
+fn try_lock(folder: &Path) -> Result<Option<File>, Error> {
+    let path = folder.join("lock");
+    let failed = |action, error| Err(FileError::io(&path, action, error).into());
+    let lock = match File::create(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return failed("create", error),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(is_still(&path, &lock).then_some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => failed("lock", error),
+    }
+}
+
+/// Whether a path still leads to an open file.
+fn is_still(path: &Path, file: &File) -> bool {
+    let (Ok(there), Ok(open)) = (fs::metadata(path), file.metadata()) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (there.dev(), there.ino()) == (open.dev(), open.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        // Open files cannot be removed there.
+        let _ = (there, open);
+        true
+    }
+}
+
+fn read_record(path: &Path) -> Option<JobRecord> {
+    let found = fs::metadata(path).ok()?;
+    if found.len() > RECORD_LIMIT {
+        return None;
+    }
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(FileError::io(path, "remove", error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A name that no other job has.
+fn random_id() -> Result<Id, Error> {
+    let mut bytes = [0; 16];
+    let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
+    rng.fill(&mut bytes);
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.parse().map_err(|detail| Error::Table { detail })
+}

@@ -1,0 +1,419 @@
+//! From images to predictions on a server that sees neither.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sordino_container::{Access, AtomicFile, Digest, Error as FileError, HEADER_BYTES};
+use sordino_data::Images;
+use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
+
+use super::connect::RemoteServer;
+use super::event::Event;
+use super::submission::{Identity, JobRecord, RequestFile, Submission};
+use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
+use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
+
+/// How often a job is made that the server forgets.
+const MAKES: usize = 3;
+
+/// How long it is tried to remove a job that is of no use any more.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Values that are digested at once.
+const DIGESTED: usize = 1 << 18;
+
+/// What all parts of a submission need.
+struct Flow<'a> {
+    server: &'a RemoteServer,
+    options: &'a SubmitOptions,
+    model: Model,
+    client: Arc<Client>,
+    keys: Arc<KeyFolder>,
+    images: usize,
+    times: SubmitTimes,
+}
+
+/// Encrypts images, has them evaluated and writes the predictions.
+///
+/// Called again with the same arguments after it was ended at any moment, it goes on where it was: there is no second job, images are not
+/// encrypted twice, and what the server has acknowledged is not sent again. When the predictions are written, the job is removed from
+/// the server.
+///
+/// # Errors
+/// [`Error::File`] for predictions that exist, before anything is done; [`Error::RefusedPlan`] and [`Error::ServedPlan`] for a plan that is not to
+/// be used; [`Error::KeyFolder`]; [`Error::JobFailed`] and [`Error::JobCancelled`]; [`Error::Busy`]; those of images, keys
+/// and decryption, and of all calls of [`RemoteServer`].
+pub async fn submit(
+    server: &RemoteServer,
+    model: &str,
+    images: Images,
+    options: &SubmitOptions,
+) -> Result<Submitted, Error> {
+    let began = Instant::now();
+    let written = check_out(options)?;
+    let (model, client) = server.open_model(model, options.backend).await?;
+    let client = Arc::new(client);
+    let range = options.range;
+    let preparing = {
+        let client = Arc::clone(&client);
+        move || {
+            let prepared = client.prepare_images(&images, range)?;
+            let digest = digest_of(&prepared, images.names.as_deref());
+            Ok((prepared, digest, images.len(), images.names))
+        }
+    };
+    let (prepared, digest, count, names) = apart("preparation", preparing).await?;
+    let started = Instant::now();
+    let (opening, folder) = (Arc::clone(&client), options.keys.clone());
+    let keys = apart("key generation", move || opening.open_key_folder(&folder)).await?;
+    if keys.made {
+        let folder = options.keys.as_path();
+        server.report(&Event::KeysMade { folder });
+    }
+    let identity = Identity {
+        server: server.address().to_owned(),
+        model: model.name.clone(),
+        plan: model.plan,
+        key: keys.secret.key_id(),
+        images: digest,
+    };
+    let mut flow = Flow {
+        server,
+        options,
+        model,
+        client,
+        keys: Arc::new(keys),
+        images: count,
+        times: SubmitTimes::default(),
+    };
+    flow.times.keys = started.elapsed().as_secs_f64();
+    let submission = Arc::new(Submission::open(&options.keys, identity).await?);
+    let went_on = submission.record().is_some();
+    flow.drop_outdated(&submission).await;
+    if written.is_some() && !submission.has_reply() {
+        if submission.is_empty() {
+            submission.finish();
+        }
+        let path = options.out.clone();
+        return Err(FileError::Exists { path }.into());
+    }
+    let record = match submission.record().filter(|_| submission.has_reply()) {
+        Some(record) => record,
+        None => flow.fetch_reply(&submission, prepared).await?,
+    };
+    let predictions = flow.decrypt(&submission, &record).await?;
+    flow.write(&predictions, names.as_deref(), written)?;
+    let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
+    if !options.keep_job {
+        flow.drop_job(&record.job).await;
+    }
+    submission.finish();
+    flow.times.total = began.elapsed().as_secs_f64();
+    Ok(Submitted {
+        logit_range: flow.client.plan().logit_range,
+        model: flow.model,
+        job: record.job,
+        predictions,
+        request_bytes: record.request_bytes,
+        reply_bytes,
+        made_keys: flow.keys.made,
+        went_on,
+        times: flow.times,
+    })
+}
+
+impl Flow<'_> {
+    /// Says that the plan of an earlier submission is not served any more, and gives that one up: nothing could decrypt its reply.
+    async fn drop_outdated(&self, submission: &Submission) {
+        for (outdated, record) in submission.outdated() {
+            self.server.report(&Event::PlanChanged {
+                model: &self.model.name,
+                job: &record.job,
+            });
+            self.drop_job(&record.job).await;
+            outdated.finish();
+        }
+    }
+
+    /// Everything up to the reply in the submission's folder.
+    async fn fetch_reply(
+        &mut self,
+        submission: &Arc<Submission>,
+        prepared: Vec<f32>,
+    ) -> Result<JobRecord, Error> {
+        let request = self.request(submission, prepared).await?;
+        let known = submission.record().is_some();
+        let record = submission.job(&request)?;
+        if known {
+            self.server.report(&Event::GoingOn { job: &record.job });
+        }
+        let mut left = MAKES;
+        loop {
+            left -= 1;
+            match self.run(submission, &record, &request).await {
+                // Expired, or removed by somebody else; a model or key that is not there says the same when asked again.
+                Err(error) if error.is_not_found() && left > 0 => {
+                    let job = &record.job;
+                    self.server.report(&Event::JobForgotten { job });
+                }
+                outcome => return outcome.map(|()| record),
+            }
+        }
+    }
+
+    async fn request(
+        &mut self,
+        submission: &Arc<Submission>,
+        prepared: Vec<f32>,
+    ) -> Result<RequestFile, Error> {
+        let images = self.images;
+        if let Some(request) = submission.request(&self.client, &self.keys.secret, images)? {
+            return Ok(request);
+        }
+        self.server.report(&Event::Encrypting { images });
+        let started = Instant::now();
+        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
+        // It keeps the folder locked even if nobody waits for it any more.
+        let submission = Arc::clone(submission);
+        let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared);
+        let request = apart("encryption", encrypting).await?;
+        self.times.encrypt = started.elapsed().as_secs_f64();
+        Ok(request)
+    }
+
+    /// Takes the job from wherever it is to the reply.
+    async fn run(
+        &mut self,
+        submission: &Submission,
+        record: &JobRecord,
+        request: &RequestFile,
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let job = self.uploaded(record, request).await?;
+        self.times.upload += started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let job = if job.state.is_final() {
+            job
+        } else {
+            self.server.wait(&record.job).await?
+        };
+        self.times.wait = started.elapsed().as_secs_f64();
+        self.times.queue = job.waited_seconds.unwrap_or(0.0);
+        self.times.evaluate = job.evaluated_seconds.unwrap_or(0.0);
+        match job.state {
+            JobState::Done => {}
+            JobState::Cancelled => {
+                submission.forget_job()?;
+                let job = record.job.clone();
+                return Err(Error::JobCancelled { job });
+            }
+            _ => return Err(self.failed(submission, job).await?),
+        }
+        let bytes = self.reply_bytes(&job)?;
+        let started = Instant::now();
+        let path = submission.reply_path();
+        self.server
+            .download_reply(&record.job, bytes, &path)
+            .await?;
+        self.times.download = started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// The job once it was started, whether now or earlier.
+    async fn uploaded(&self, record: &JobRecord, request: &RequestFile) -> Result<Job, Error> {
+        let id = &record.job;
+        match self.server.job(id).await {
+            Ok(job) if job.state != JobState::Uploading => return Ok(job),
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        let key = match &self.keys.evaluation {
+            Some(key) => Some(self.register(key).await?),
+            None => None,
+        };
+        let new = NewJob {
+            model: self.model.name.clone(),
+            plan: self.model.plan,
+            key,
+            images: self.images as u64,
+            bytes: request.bytes,
+        };
+        let job = self.server.make_job(id, &new).await?;
+        if job.state != JobState::Uploading {
+            return Ok(job);
+        }
+        self.server
+            .upload_request(id, &request.path, &job.chunks)
+            .await?;
+        self.server.start_job(id).await
+    }
+
+    /// Makes sure that the server has the evaluation key, under a name that follows from its content.
+    async fn register(&self, key: &EvaluationKeyFile) -> Result<Id, Error> {
+        let digest = key.digest.to_string();
+        let id: Id = digest[..32]
+            .parse()
+            .map_err(|detail| Error::Table { detail })?;
+        let new = NewKey {
+            parameters: self.model.parameters,
+            bytes: key.bytes,
+        };
+        let found = self.server.register_key(&id, &new).await?;
+        if found.state == KeyState::Ready {
+            return Ok(id);
+        }
+        let sent = match self.server.upload_key(&id, &key.path, &found.chunks).await {
+            Ok(()) => self.server.complete_key(&id).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match sent {
+            // Another process with the same key was faster.
+            Err(error) if error.status() == Some(409) => match self.server.key(&id).await?.state {
+                KeyState::Ready => Ok(id),
+                KeyState::Uploading => Err(error),
+            },
+            other => other.map(|()| id),
+        }
+    }
+
+    /// The length of a reply, which the plan limits.
+    fn reply_bytes(&self, job: &Job) -> Result<u64, Error> {
+        let limits = self.client.reply_shape().limits()?;
+        let most = HEADER_BYTES as u64 + limits.metadata_bytes + limits.payload_bytes;
+        match job.reply_bytes {
+            Some(bytes) if (1..=most).contains(&bytes) => Ok(bytes),
+            found => {
+                let found = found.map_or("none".to_owned(), |bytes| format!("{bytes} bytes"));
+                let expected = format!("a reply of at most {most} bytes");
+                Err(self.server.odd("wait for the job", expected, found))
+            }
+        }
+    }
+
+    /// The error of a job that failed; the next run makes another one, with another request if this one was at fault.
+    async fn failed(&self, submission: &Submission, job: Job) -> Result<Error, Error> {
+        let (status, detail) = match job.problem {
+            Some(problem) => (problem.status, super::call::printable(&problem.to_string())),
+            None => (500, "the server does not say why".to_owned()),
+        };
+        if status < 500 {
+            submission.forget_request()?;
+        } else {
+            submission.forget_job()?;
+        }
+        if !self.options.keep_job {
+            self.drop_job(&job.id).await;
+        }
+        let server = self.server.address().to_owned();
+        Ok(Error::JobFailed {
+            job: job.id,
+            server,
+            status,
+            detail,
+        })
+    }
+
+    async fn decrypt(
+        &mut self,
+        submission: &Submission,
+        record: &JobRecord,
+    ) -> Result<Predictions, Error> {
+        let started = Instant::now();
+        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
+        let path = submission.reply_path();
+        let decrypting = move || client.decrypt_file(&keys.secret, &path);
+        let outcome = apart("decryption", decrypting).await;
+        let outcome = outcome.and_then(|(predictions, answered)| {
+            if answered == record.request && predictions.len() == self.images {
+                return Ok(predictions);
+            }
+            let expected = "a reply to the request that was sent";
+            Err(self
+                .server
+                .odd("decrypt the reply", expected, "one to another request"))
+        });
+        if outcome.is_err() {
+            submission.forget_reply()?;
+        }
+        self.times.decrypt = started.elapsed().as_secs_f64();
+        outcome
+    }
+
+    /// Writes the predictions, unless a run before was ended right after it had done so.
+    fn write(
+        &self,
+        predictions: &Predictions,
+        names: Option<&[String]>,
+        written: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let SubmitOptions {
+            out,
+            format,
+            logits,
+            overwrite,
+            ..
+        } = self.options;
+        match written {
+            None => predictions.write_file(out, *format, names, *logits, *overwrite),
+            Some(found) if found == predictions.to_bytes(*format, names, *logits)? => Ok(()),
+            Some(_) => Err(FileError::Exists { path: out.clone() }.into()),
+        }
+    }
+
+    /// Removes a job; if that cannot be done, it stays until it expires.
+    async fn drop_job(&self, job: &Id) {
+        let patience = self.server.patience().min(REMOVAL_PATIENCE);
+        match self.server.with_patience(patience).delete_job(job).await {
+            Err(error) if !error.is_not_found() => self.server.report(&Event::JobLeft {
+                job,
+                reason: &error.to_string(),
+            }),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the predictions can be written. Where they exist and may not be replaced, their content: if a run before was ended right
+/// after it had written them, that is what they should be.
+fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
+    let path = &options.out;
+    match AtomicFile::create(path, options.overwrite, Access::OwnerOnly) {
+        Ok(_) => Ok(None),
+        Err(FileError::Exists { .. }) if path.is_file() && Submission::any(&options.keys) => {
+            let content = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
+            Ok(Some(content))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A digest of prepared images and their names.
+fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
+    let mut parts = Vec::new();
+    let mut bytes = Vec::with_capacity(4 * DIGESTED.min(prepared.len()));
+    for values in prepared.chunks(DIGESTED) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        parts.extend_from_slice(Digest::of("sordino submission, images v1", &bytes).as_bytes());
+    }
+    // Length first, so that no two lists read the same.
+    let name = |name: &String| {
+        let mut bytes = (name.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(name.as_bytes());
+        bytes
+    };
+    let names: Vec<u8> = names.unwrap_or_default().iter().flat_map(name).collect();
+    parts.extend_from_slice(Digest::of("sordino submission, names v1", &names).as_bytes());
+    Digest::of("sordino submission, content v1", &parts)
+}
+
+/// Does long work on a thread for it, so that connections are not left alone.
+async fn apart<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Error::Thread { what })?
+}

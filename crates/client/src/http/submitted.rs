@@ -1,0 +1,95 @@
+//! What a submission takes and gives.
+
+use std::path::PathBuf;
+
+use sordino_container::Overwrite;
+use sordino_protocol::api::{Id, Model};
+use sordino_ring::backend::{Backend, process_default};
+
+use crate::{PredictionFormat, Predictions};
+
+/// What a submission reads and writes.
+#[derive(Clone, Debug)]
+pub struct SubmitOptions {
+    /// The folder of the keys, which are made if there are none. What is needed to go on with a submission is kept there too.
+    pub keys: PathBuf,
+    /// Where to write the predictions.
+    pub out: PathBuf,
+    /// Their format.
+    pub format: PredictionFormat,
+    /// Whether to write rounded logits too.
+    pub logits: bool,
+    /// Whether predictions may be replaced.
+    pub overwrite: Overwrite,
+    /// Raw values of black and white, where they are not the network's own.
+    pub range: Option<(f64, f64)>,
+    /// Whether to leave the job on the server.
+    pub keep_job: bool,
+    /// The back end of the arithmetic.
+    pub backend: &'static Backend,
+}
+
+impl SubmitOptions {
+    /// Keys and predictions at these places, and everything else as usual.
+    pub fn new(keys: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        let out = out.into();
+        Self {
+            keys: keys.into(),
+            format: PredictionFormat::of_path(&out),
+            out,
+            logits: false,
+            overwrite: Overwrite::Refuse,
+            range: None,
+            keep_job: false,
+            backend: process_default(),
+        }
+    }
+}
+
+/// What a submission came to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Submitted {
+    /// The model.
+    pub model: Model,
+    /// The job's name on the server.
+    pub job: Id,
+    /// The predictions, as they were written.
+    pub predictions: Predictions,
+    /// Smallest and largest logit seen in calibration.
+    pub logit_range: (f64, f64),
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of the reply.
+    pub reply_bytes: u64,
+    /// Whether keys were made.
+    pub made_keys: bool,
+    /// Whether an earlier run was gone on with.
+    pub went_on: bool,
+    /// How long its parts took.
+    pub times: SubmitTimes,
+}
+
+/// Seconds that the parts of a submission took. What an earlier run did is not in them, but for the server's own numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct SubmitTimes {
+    /// Making or reading keys.
+    pub keys: f64,
+    /// Encrypting, and writing the request.
+    pub encrypt: f64,
+    /// Uploading the evaluation key, if the server did not have it, and the request.
+    pub upload: f64,
+    /// From the start of the job to its end, as seen from here.
+    pub wait: f64,
+    /// Of that in the queue, by the server's clock.
+    pub queue: f64,
+    /// Of that being evaluated, by the server's clock.
+    pub evaluate: f64,
+    /// Downloading the reply.
+    pub download: f64,
+    /// Decrypting.
+    pub decrypt: f64,
+    /// All of it.
+    pub total: f64,
+}

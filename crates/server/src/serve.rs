@@ -1,0 +1,208 @@
+//! The HTTP service: clients register keys, send requests, and fetch replies.
+//!
+//! What it knows is in a database and a store of blobs under its state folder; every answer that says something is kept comes after it
+//! is. So the process may end at any moment, and the next one goes on: with uploads where they were, with jobs in their order, with
+//! the job that was evaluated from its last checkpoint.
+//!
+//! Handlers ([`http`]) talk to database and blobs; one task a job at once ([`worker`]) evaluates what the queue gives it.
+
+mod blobs;
+mod clock;
+mod config;
+mod database;
+mod http;
+mod listener;
+mod metrics;
+mod models;
+mod queue;
+mod retention;
+mod service;
+mod token;
+mod worker;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sordino_container::{Error as FileError, memory};
+use sordino_plan::Budget;
+use sordino_protocol::api::CHUNK_BYTES;
+use sordino_ring::backend::Backend;
+use tokio::net::TcpListener;
+
+use crate::Error;
+use blobs::Blobs;
+pub use config::{ClientConfig, ModelConfig, ServeConfig, TlsConfig};
+use database::Database;
+use models::Models;
+use service::{CHUNKS_AT_ONCE, Service};
+pub use token::{TokenHash, read_token, write_token};
+
+/// Memory for connections, the database and the program itself.
+const PROGRAM_BYTES: u64 = 96 << 20;
+/// How long to wait for the process before this one to give its folder up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` is done; then running jobs get some time, and are stopped at a checkpoint if that is not enough.
+///
+/// `listening` is told the address once clients can connect.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Model`] where a plan cannot be used or does not fit the memory, [`Error::Service`] where the state folder
+/// cannot be used or the address not be listened on.
+pub fn serve(
+    config: ServeConfig,
+    backend: &'static Backend,
+    stop: impl Future<Output = ()> + Send + 'static,
+    listening: impl FnOnce(&str),
+) -> Result<(), Error> {
+    config.check().map_err(|detail| Error::Config {
+        location: "configuration".to_owned(),
+        detail,
+    })?;
+    let state = config.state.clone();
+    make_private_folder(&state)?;
+    make_private_folder(&state.join("work"))?;
+    let _lock = lock(&state)?;
+    let tls = config.tls.as_ref().map(listener::tls).transpose()?;
+    let models = Models::read(
+        &config.models,
+        backend,
+        config.memory.or_else(most_of_the_memory),
+        config.scratch_limit.unwrap_or(Budget::USUAL_SCRATCH_BYTES),
+        PROGRAM_BYTES + 2 * CHUNK_BYTES * CHUNKS_AT_ONCE as u64,
+        config.jobs_at_once,
+    )?;
+    let place = config.blobs.clone();
+    let place = place.unwrap_or_else(|| state.join("blobs").display().to_string());
+    let blobs = Blobs::open(&place).map_err(|detail| Error::Service {
+        what: format!("blobs at {place}"),
+        detail,
+    })?;
+    let path = state.join("sordino.db");
+    let database = Database::open(&path).map_err(|error| Error::Service {
+        what: format!("database {}", path.display()),
+        detail: error.to_string(),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("sordino-http")
+        .build()
+        .map_err(|error| Error::Service {
+            what: "threads".to_owned(),
+            detail: error.to_string(),
+        })?;
+    let result = runtime.block_on(async {
+        let service = Arc::new(Service::new(config, backend, models, database, blobs));
+        run(service, tls, stop, listening).await
+    });
+    // Whatever is still at a request does not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run(
+    service: Arc<Service>,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    stop: impl Future<Output = ()> + Send + 'static,
+    listening: impl FnOnce(&str),
+) -> Result<(), Error> {
+    let address = service.config.listen;
+    let failed = |error: std::io::Error| Error::Service {
+        what: format!("address {address}"),
+        detail: error.to_string(),
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    retention::recover(&service)
+        .await
+        .map_err(|refusal| Error::Service {
+            what: "state".to_owned(),
+            detail: refusal.problem.detail,
+        })?;
+    let workers: Vec<_> = (0..service.config.jobs_at_once)
+        .map(|_| tokio::spawn(worker::work(Arc::clone(&service))))
+        .collect();
+    let sweeping = tokio::spawn(retention::sweep(Arc::clone(&service)));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let router = http::router(Arc::clone(&service));
+    let answering = tokio::spawn(listener::listen(
+        Arc::clone(&service),
+        listener,
+        tls,
+        router,
+    ));
+    let models: Vec<&str> = service
+        .models
+        .all()
+        .iter()
+        .map(|model| model.name.as_str())
+        .collect();
+    tracing::info!(%address, ?models, clients = service.config.clients.len(), "serving");
+    listening(&format!("{scheme}://{address}"));
+
+    stop.await;
+    tracing::info!(
+        running = service.running_jobs(),
+        waiting = service.queue.len(),
+        "stopping"
+    );
+    service.begin_stopping();
+    let all = async {
+        for worker in workers {
+            // A panic of a worker was logged; there is nothing more to wait for.
+            let _ = worker.await;
+        }
+    };
+    tokio::pin!(all);
+    if tokio::time::timeout(service.config.shutdown, &mut all)
+        .await
+        .is_err()
+    {
+        tracing::info!("running jobs are stopped at a checkpoint");
+        service.stop_all();
+        all.await;
+    }
+    let _ = tokio::join!(sweeping, answering);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A folder that nobody else may look into.
+fn make_private_folder(path: &Path) -> Result<(), Error> {
+    let failed = |error| FileError::io(path, "create the folder", error);
+    if !path.is_dir() {
+        fs::create_dir_all(path).map_err(failed)?;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// One process at a time works in a state folder.
+fn lock(state: &Path) -> Result<File, Error> {
+    let path = state.join("lock");
+    let file = File::create(&path).map_err(|error| FileError::io(&path, "create", error))?;
+    let start = std::time::Instant::now();
+    while let Err(error) = file.try_lock() {
+        if start.elapsed() > LOCK_PATIENCE {
+            return Err(Error::Service {
+                what: format!("state folder {}", state.display()),
+                detail: format!(
+                    "another server uses it ({error}): stop that one, or give another folder"
+                ),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(file)
+}
+
+/// Four fifths of the memory that is free now, where the system tells.
+fn most_of_the_memory() -> Option<u64> {
+    Some(memory::available_bytes()? / 5 * 4)
+}

@@ -1,0 +1,404 @@
+//! What the service remembers: files that arrive in chunks, keys, jobs.
+//!
+//! One SQLite database, in which every change is on the disk before it is answered. Blobs are named by the number of their file here,
+//! which is never used again.
+
+mod jobs;
+mod keys;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use sordino_protocol::api::Id;
+
+use super::clock::now;
+pub(super) use jobs::{Fate, JobRow, Started, WaitingJob};
+pub(super) use keys::{KeyRow, NewKeyRow};
+
+/// The version of the tables.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE files (
+    file INTEGER PRIMARY KEY AUTOINCREMENT,
+    client TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    open INTEGER NOT NULL DEFAULT 1,
+    created INTEGER NOT NULL,
+    touched INTEGER NOT NULL,
+    UNIQUE (client, kind, name)
+) STRICT;
+CREATE TABLE chunks (
+    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    PRIMARY KEY (file, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keys (
+    file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE,
+    parameters TEXT NOT NULL,
+    key_id TEXT
+) STRICT;
+CREATE TABLE jobs (
+    file INTEGER PRIMARY KEY REFERENCES files ON DELETE CASCADE,
+    model TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    key_file INTEGER,
+    key_name TEXT,
+    images INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    started REAL,
+    began REAL,
+    ended REAL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    reply_bytes INTEGER,
+    reply_digest TEXT,
+    problem TEXT
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state);
+CREATE INDEX jobs_by_key ON jobs (key_file);
+";
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// An evaluation key.
+    Key = 0,
+    /// The request of a job.
+    Job = 1,
+}
+
+/// A file that arrives in chunks.
+#[derive(Clone, Debug)]
+pub(super) struct FileRow {
+    /// Its number.
+    pub file: i64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Whether chunks are still taken.
+    pub open: bool,
+}
+
+/// A chunk that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChunkRow {
+    /// Its number.
+    pub number: u64,
+    /// SHA-256 of its content.
+    pub sha256: [u8; 32],
+}
+
+/// What became of something new.
+#[derive(Debug)]
+pub(super) enum Made<T> {
+    /// It was made.
+    New(T),
+    /// It was there, and is the same.
+    Same(T),
+    /// It was there, and differs.
+    Differs,
+    /// The client has as much as it may have: what is there, and the limit.
+    OverQuota {
+        /// What is counted.
+        what: &'static str,
+        /// What there would be.
+        found: u64,
+        /// What there may be.
+        limit: u64,
+    },
+}
+
+/// What a client may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quota {
+    pub stored_bytes: u64,
+    pub open_jobs: u64,
+}
+
+/// What a client has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    pub stored_bytes: u64,
+    pub open_jobs: u64,
+}
+
+/// Files that every client may have, however small: their rows take room as well.
+pub(super) const FILES_LIMIT: u64 = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Mutex<Connection>,
+}
+
+type Result<T> = std::result::Result<T, rusqlite::Error>;
+
+impl Database {
+    /// Opens the database, making it if it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let database = Self {
+            connection: Mutex::new(connection),
+        };
+        match version {
+            0 => database.change(|change| {
+                change.execute_batch(SCHEMA)?;
+                change.pragma_update(None, "user_version", SCHEMA_VERSION)
+            })?,
+            SCHEMA_VERSION => {}
+            // Of a later version of this program.
+            _ => return Err(rusqlite::Error::InvalidQuery),
+        }
+        Ok(database)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A holder that panicked has left a transaction that was rolled back.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something, all of it or nothing.
+    fn change<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = change(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// The file of a client's key or job.
+    pub(super) fn file(&self, client: &str, kind: FileKind, id: &Id) -> Result<Option<FileRow>> {
+        let connection = self.connection();
+        connection
+            .prepare_cached(
+                "SELECT file, bytes, open FROM files WHERE client = ?1 AND kind = ?2 AND name = ?3",
+            )?
+            .query_row(params![client, kind as i64, id.as_str()], |row| {
+                Ok(FileRow {
+                    file: row.get(0)?,
+                    bytes: unsigned(row.get(1)?),
+                    open: row.get(2)?,
+                })
+            })
+            .optional()
+    }
+
+    /// The chunks of a file that are there, in order.
+    pub(super) fn chunks(&self, file: i64) -> Result<Vec<ChunkRow>> {
+        let connection = self.connection();
+        chunks(&connection, file)
+    }
+
+    /// The digest of a chunk that is there.
+    pub(super) fn chunk(&self, file: i64, number: u64) -> Result<Option<[u8; 32]>> {
+        let connection = self.connection();
+        connection
+            .prepare_cached("SELECT sha256 FROM chunks WHERE file = ?1 AND number = ?2")?
+            .query_row(params![file, signed(number)], |row| row.get(0))
+            .optional()
+    }
+
+    /// Remembers a chunk whose blob is there; says whether the file still took it.
+    pub(super) fn add_chunk(&self, file: i64, chunk: &ChunkRow) -> Result<bool> {
+        self.change(|change| {
+            let open: Option<bool> = change
+                .prepare_cached("SELECT open FROM files WHERE file = ?1")?
+                .query_row([file], |row| row.get(0))
+                .optional()?;
+            if open != Some(true) {
+                return Ok(false);
+            }
+            let added = change
+                .prepare_cached(
+                    "INSERT INTO chunks (file, number, sha256) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![file, signed(chunk.number), chunk.sha256])?;
+            touch(change, file)?;
+            // Somebody else may have sent the same one meanwhile.
+            let kept: [u8; 32] = change
+                .prepare_cached("SELECT sha256 FROM chunks WHERE file = ?1 AND number = ?2")?
+                .query_row(params![file, signed(chunk.number)], |row| row.get(0))?;
+            Ok(added > 0 || kept == chunk.sha256)
+        })
+    }
+
+    /// Forgets all chunks of a file, which takes others again.
+    pub(super) fn forget_chunks(&self, file: i64) -> Result<()> {
+        self.change(|change| {
+            change.execute("DELETE FROM chunks WHERE file = ?1", [file])?;
+            change.execute("UPDATE files SET open = 1 WHERE file = ?1", [file])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a chunk whose blob is lost.
+    pub(super) fn forget_chunk(&self, file: i64, number: u64) -> Result<()> {
+        self.change(|change| {
+            change.execute(
+                "DELETE FROM chunks WHERE file = ?1 AND number = ?2",
+                params![file, signed(number)],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a file with everything that hangs on it.
+    pub(super) fn remove_file(&self, file: i64) -> Result<()> {
+        self.change(|change| {
+            change.execute("DELETE FROM files WHERE file = ?1", [file])?;
+            Ok(())
+        })
+    }
+
+    /// Numbers of all files, and whether chunks of each are needed.
+    pub(super) fn files(&self) -> Result<Vec<(i64, bool)>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT files.file, coalesce(jobs.state NOT IN ('done', 'failed', 'cancelled'), 1)
+             FROM files LEFT JOIN jobs USING (file)",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
+    /// What a client has.
+    pub(super) fn usage(&self, client: &str) -> Result<Usage> {
+        let connection = self.connection();
+        usage(&connection, client)
+    }
+
+    /// Bytes stored for all clients.
+    pub(super) fn stored_bytes(&self) -> Result<u64> {
+        let connection = self.connection();
+        connection.query_row("SELECT coalesce(sum(stored), 0) FROM files", [], |row| {
+            row.get(0).map(unsigned)
+        })
+    }
+
+    /// Files that nobody needs after `retention` seconds: jobs that are over, uploads that nobody goes on with, unused keys.
+    pub(super) fn expired(&self, retention: u64) -> Result<Vec<i64>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT files.file FROM files LEFT JOIN jobs USING (file)
+             WHERE files.touched + ?1 <= ?2
+               AND coalesce(jobs.state NOT IN ('queued', 'running'), 1)
+               AND NOT EXISTS (SELECT 1 FROM jobs AS open WHERE open.key_file = files.file
+                               AND open.state NOT IN ('done', 'failed', 'cancelled'))",
+        )?;
+        let rows =
+            statement.query_map(params![signed(retention), signed(now())], |row| row.get(0))?;
+        rows.collect()
+    }
+}
+
+/// Makes a file, if the client may have it.
+fn make_file(
+    change: &Transaction<'_>,
+    client: &str,
+    kind: FileKind,
+    id: &Id,
+    bytes: u64,
+    stored: u64,
+    quota: Quota,
+) -> Result<Made<i64>> {
+    let has = usage(change, client)?;
+    let over = |what, found: u64, limit: u64| {
+        (found > limit).then_some(Made::OverQuota { what, found, limit })
+    };
+    let files: i64 = change.query_row(
+        "SELECT count(*) FROM files WHERE client = ?1",
+        [client],
+        |row| row.get(0),
+    )?;
+    let jobs = has.open_jobs + u64::from(kind == FileKind::Job);
+    let over = over(
+        "bytes stored",
+        has.stored_bytes.saturating_add(stored),
+        quota.stored_bytes,
+    )
+    .or_else(|| over("jobs that are not over", jobs, quota.open_jobs))
+    .or_else(|| over("keys and jobs", unsigned(files) + 1, FILES_LIMIT));
+    if let Some(over) = over {
+        return Ok(over);
+    }
+    change.execute(
+        "INSERT INTO files (client, kind, name, bytes, stored, created, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        params![
+            client,
+            kind as i64,
+            id.as_str(),
+            signed(bytes),
+            signed(stored),
+            signed(now())
+        ],
+    )?;
+    Ok(Made::New(change.last_insert_rowid()))
+}
+
+fn usage(connection: &Connection, client: &str) -> Result<Usage> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce(sum(stored), 0), coalesce(sum(jobs.state NOT IN ('done', 'failed', 'cancelled')), 0)
+             FROM files LEFT JOIN jobs USING (file) WHERE client = ?1",
+        )?
+        .query_row([client], |row| {
+            Ok(Usage {
+                stored_bytes: unsigned(row.get(0)?),
+                open_jobs: unsigned(row.get(1)?),
+            })
+        })
+}
+
+fn chunks(connection: &Connection, file: i64) -> Result<Vec<ChunkRow>> {
+    let mut statement = connection
+        .prepare_cached("SELECT number, sha256 FROM chunks WHERE file = ?1 ORDER BY number")?;
+    let rows = statement.query_map([file], |row| {
+        Ok(ChunkRow {
+            number: unsigned(row.get(0)?),
+            sha256: row.get(1)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn touch(connection: &Connection, file: i64) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE files SET touched = ?2 WHERE file = ?1")?
+        .execute(params![file, signed(now())])?;
+    Ok(())
+}
+
+/// SQLite has signed integers only; what we count stays far below their limit.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A value that was written as text.
+fn parsed<T: std::str::FromStr>(column: usize, text: &str) -> Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;
