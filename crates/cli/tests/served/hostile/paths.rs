@@ -190,7 +190,7 @@ fn assert_known(attacker: &Attacker<'_>, request: &Request, answer: &Answer) {
                 route == part || route == "{}" && plain(part) && !part.starts_with('.')
             })
     };
-    if !ROUTES[..23].iter().any(|route| fits(&route)) {
+    if !ROUTES[..23].iter().any(fits) {
         attacker.fail(
             "path",
             &request.bytes(),

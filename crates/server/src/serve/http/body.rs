@@ -15,7 +15,7 @@ use super::Refusal;
 /// What every body may take, however short.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes a second that a longer one has to come with.
-const SLOWEST: u64 = 16 << 10;
+const SLOWEST: f64 = 16384.0;
 /// How long the rest of a body that is refused is listened to, so that the answer is read.
 const DRAINING: Duration = Duration::from_secs(2);
 
@@ -91,12 +91,12 @@ fn check_media_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> 
 
 /// Reads a body of at most `limit` bytes.
 async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    let deadline = Instant::now() + PATIENCE + Duration::from_secs(limit / SLOWEST);
+    let start = Instant::now();
     let mut bytes = Vec::new();
     loop {
-        // However long the whole may take, the sender has to be there.
-        let soon = deadline.min(Instant::now() + PATIENCE);
-        let frame = match timeout_at(soon, body.frame()).await {
+        // Every byte that came bought some time.
+        let earned = Duration::from_secs_f64(bytes.len() as f64 / SLOWEST);
+        let frame = match timeout_at(start + PATIENCE + earned, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(Bytes::from(bytes)),
             Ok(Some(Err(_))) => {

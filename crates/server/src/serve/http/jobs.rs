@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -21,7 +21,9 @@ use crate::serve::database::{ChunkRow, FileKind, JobRow, Made, Started, WaitingJ
 use crate::serve::service::Client;
 
 const WHAT: &str = "job";
-/// Between two events of a stream.
+/// Between two looks of a stream for news.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two events of a stream that tell of progress only.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a stream that says nothing shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -390,6 +392,7 @@ pub(super) async fn events(
         id,
         next: Some(first),
         last: None,
+        sent: Instant::now(),
         _permit: permit,
     };
     let stream = futures_util::stream::unfold(state, Streamed::next);
@@ -406,6 +409,7 @@ struct Streamed {
     next: Option<Job>,
     /// What was sent.
     last: Option<Job>,
+    sent: Instant,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -415,19 +419,24 @@ impl Streamed {
             return None;
         }
         while self.next.is_none() {
-            tokio::time::sleep(EVENT_INTERVAL).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
                 () = self.service.stopping() => return None,
             }
             // A job that was removed has no more events.
             let job = describe(&self.service, &self.client, &self.id).await.ok()?;
-            self.next = self
-                .last
-                .as_ref()
-                .is_none_or(|last| differs(last, &job))
-                .then_some(job);
+            let (moved, news) = self.last.as_ref().map_or((true, true), |last| {
+                (last.state != job.state, differs(last, &job))
+            });
+            if moved || news && self.sent.elapsed() >= EVENT_INTERVAL {
+                self.next = Some(job);
+            } else if news {
+                // Told of at the next look, whether something more changes or not.
+                self.changes.mark_changed();
+            }
         }
+        self.sent = Instant::now();
         let job = self.next.take()?;
         let event = Event::default().event("job").json_data(&job).ok()?;
         self.last = Some(job);

@@ -104,6 +104,9 @@ impl IntoResponse for Refusal {
             ProblemKind::Unavailable | ProblemKind::Quota => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
             }
+            ProblemKind::Timeout => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             _ => {}
         }
         response
