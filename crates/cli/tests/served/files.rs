@@ -16,7 +16,6 @@ pub(crate) const IMAGES: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
-    pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
@@ -24,7 +23,6 @@ impl Run {
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }

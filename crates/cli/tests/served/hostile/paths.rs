@@ -106,10 +106,8 @@ pub(super) fn attack(attacker: &mut Attacker<'_>, times: usize) {
     for _ in 0..1500 * times {
         let target = strange_target(attacker);
         let method = *attacker.random.of(&METHODS[..6]);
-        if target
-            .bytes()
-            .any(|byte| byte <= b' ' || b"\"`<>^\\{}|".contains(&byte) || byte >= 0x7F)
-        {
+        let strange = |byte: u8| byte <= b' ' || b"\"`<>^\\{}|".contains(&byte) || byte >= 0x7F;
+        if !target.starts_with('/') || target.bytes().any(strange) {
             let request = attacker.request(method, &target);
             attacker.attack_bytes("path that is no path", &request.bytes());
             continue;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Refusal;
 
-/// What every body may take, however short.
+/// What every body may take, however short, and how long a sender may be behind.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes a second that a longer one has to come with.
 const SLOWEST: u64 = 16 << 10;
@@ -91,12 +91,11 @@ fn check_media_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> 
 
 /// Reads a body of at most `limit` bytes.
 async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    let deadline = Instant::now() + PATIENCE + Duration::from_secs(limit / SLOWEST);
+    // What comes earns time, never more than the patience: whoever slows down is not carried by what came before.
+    let mut deadline = Instant::now() + PATIENCE;
     let mut bytes = Vec::new();
     loop {
-        // However long the whole may take, the sender has to be there.
-        let soon = deadline.min(Instant::now() + PATIENCE);
-        let frame = match timeout_at(soon, body.frame()).await {
+        let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(Bytes::from(bytes)),
             Ok(Some(Err(_))) => {
@@ -122,6 +121,8 @@ async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
                 bytes.reserve_exact(limit.min(CHUNK_BYTES) as usize);
             }
             bytes.extend_from_slice(&data);
+            let earned = Duration::from_secs_f64(data.len() as f64 / SLOWEST as f64);
+            deadline = (deadline + earned).min(Instant::now() + PATIENCE);
         }
     }
 }
