@@ -107,7 +107,7 @@ fn submit_refuses_what_it_cannot_do_and_leaves_nothing() {
     }
     submit(&good, "").good();
     // A table that is there is not replaced.
-    submit(&good, "").refused(5, &["--force"]);
+    submit(&good, "").refused(2, &["--force"]);
 }
 
 /// The time of a job, from its first byte on the way until the reply is a file, beside that of the command and of copies of both files.
