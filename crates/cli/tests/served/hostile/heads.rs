@@ -40,8 +40,8 @@ pub(super) fn attack(attacker: &mut Attacker<'_>, times: usize) {
         attacker.attack_bytes("damaged head", &[head, request.body].concat());
     }
     for _ in 0..100 * times {
-        for index in 0..good.len() {
-            let request = strange_header(attacker, good[index].clone());
+        for request in &good {
+            let request = strange_header(attacker, request.clone());
             attacker.attack_bytes("strange header", &request.bytes());
         }
         let bytes = nonsense(attacker);

@@ -21,7 +21,7 @@ use crate::server::{Client, Server, Setup};
 use crate::service::{Service, new_job};
 
 /// Most memory of the server.
-const MEMORY_MIB: u64 = 1024;
+const MEMORY_MIB: u64 = 512;
 
 /// What the other client has here, which nobody else may see a byte of.
 struct Victim {

@@ -175,7 +175,7 @@ fn assert_known(attacker: &Attacker<'_>, request: &Request, answer: &Answer) {
         return;
     }
     let path = request.target.split(['?', '#']).next().unwrap_or_default();
-    let fits = |route: &&str| {
+    let fits = |route: &str| {
         let (route, path) = (route.split('/'), path.split('/'));
         let plain = |part: &str| {
             !part.is_empty()
@@ -188,7 +188,7 @@ fn assert_known(attacker: &Attacker<'_>, request: &Request, answer: &Answer) {
                 route == part || route == "{}" && plain(part) && !part.starts_with('.')
             })
     };
-    if !ROUTES[..23].iter().any(|route| fits(&route)) {
+    if !ROUTES[..23].iter().any(|route| fits(route)) {
         attacker.fail(
             "path",
             &request.bytes(),
