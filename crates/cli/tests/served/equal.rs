@@ -1,8 +1,6 @@
-//! The service answers what the command `evaluate` answers on the same files, and takes little longer.
+//! The service answers what the command `evaluate` answers on the same files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use crate::files::{
     Case, assert_same_predictions, deep, folder, plain, rotated, rows, shallow, sordino,
@@ -108,96 +106,4 @@ fn submit_refuses_what_it_cannot_do_and_leaves_nothing() {
     submit(&good, "").good();
     // A table that is there is not replaced.
     submit(&good, "").refused(2, &["--force"]);
-}
-
-/// The time of a job, from its first byte on the way until the reply is a file, beside that of the command and of copies of both files.
-///
-/// `SORDINO_OVERHEAD_MODEL` and `SORDINO_OVERHEAD_IMAGES` name a model and images for it that take ten seconds or more,
-/// `SORDINO_OVERHEAD_BATCH` how many images, `SORDINO_OVERHEAD_ROUNDS` how often both are measured.
-#[test]
-#[ignore = "minutes, and wants the machine for itself"]
-fn the_service_adds_little_to_a_long_evaluation() {
-    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let model = variable(
-        "SORDINO_OVERHEAD_MODEL",
-        "models/lenet-fashion-mnist.safetensors",
-    );
-    let data = std::env::var("SORDINO_DATA").map_or(root.join("../shared/data"), PathBuf::from);
-    let images = variable(
-        "SORDINO_OVERHEAD_IMAGES",
-        "fashion-mnist/t10k-images-idx3-ubyte.gz",
-    );
-    let images = data.join(images);
-    if !images.exists() {
-        println!("skipped: no {}", images.display());
-        return;
-    }
-    let batch = variable("SORDINO_OVERHEAD_BATCH", "10000");
-    let rounds: usize = variable("SORDINO_OVERHEAD_ROUNDS", "3")
-        .parse()
-        .expect("a number");
-    let folder = folder("overhead");
-    let compile = format!(
-        "{} --packing element-wise --batch {batch}",
-        root.join(model).display()
-    );
-    let case = Case::of_model(
-        "long",
-        folder.clone(),
-        &compile,
-        &images.display().to_string(),
-    );
-    let server = Server::start(&folder.join("."), Setup::new(&[&case], &["a"]));
-    let mut service = Service::new(&server, "a");
-    service.register("key", &case);
-    let key = case.key.as_ref().map(|_| "key");
-    let keys = key.map_or("", |_| "--keys evaluation.key");
-    let mut times = [Vec::new(), Vec::new()];
-    for round in 0..rounds {
-        let begun = Instant::now();
-        fs::copy(folder.join("request"), folder.join("copied")).expect("a copy");
-        let evaluate = "evaluate --plan server.plan --request copied --out local --force";
-        sordino(&folder, &format!("{evaluate} {keys}")).good();
-        fs::copy(folder.join("local"), folder.join("copied-back")).expect("a copy");
-        times[0].push(begun.elapsed().as_secs_f64());
-        // The request is read from its file again, as a client would.
-        let id = format!("round-{round}");
-        let begun = Instant::now();
-        let request = fs::read(folder.join("request")).expect("a request");
-        service.begin(
-            &id,
-            &Case {
-                request,
-                key: None,
-                reply: Vec::new(),
-                folder: folder.clone(),
-                ..case
-            },
-            key,
-        );
-        let job = service.wait(&id);
-        let answer = service.get(&format!("/v1/jobs/{id}/reply")).is(200);
-        fs::write(folder.join("served"), &answer.body).expect("a file");
-        times[1].push(begun.elapsed().as_secs_f64());
-        assert!(answer.body == case.reply);
-        println!(
-            "round {round}: command and copies {:.2} s, service {:.2} s, of which {} s evaluated and {} s waited",
-            times[0][round], times[1][round], job["evaluated_seconds"], job["waited_seconds"]
-        );
-        service.delete(&format!("/v1/jobs/{id}")).is(204);
-    }
-    let [local, served] = times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
-    let allowed = 1.2 * local + 0.5;
-    println!(
-        "{} images, request of {} MB: median {local:.2} s by the command, {served:.2} s by the service ({:+.1} %), allowed {allowed:.2} s",
-        case.images,
-        case.request.len() / 1_000_000,
-        (served / local - 1.0) * 100.0
-    );
-    assert!(local >= 10.0, "a job of ten seconds is asked for");
-    assert!(served <= allowed);
 }

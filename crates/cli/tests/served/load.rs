@@ -13,7 +13,7 @@ use crate::service::Service;
 const CLIENTS: usize = 32;
 
 /// Most memory of the server.
-const MEMORY_MIB: u64 = 1024;
+const MEMORY_MIB: u64 = 512;
 
 #[test]
 fn many_clients_at_once_all_get_on() {

@@ -8,6 +8,7 @@ mod kills;
 mod load;
 #[path = "../corpus/mutation.rs"]
 mod mutation;
+mod overhead;
 mod random;
 mod secrets;
 mod server;

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -29,6 +29,8 @@ const PART_BYTES: usize = 8 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Where it is in the file system.
+    folder: Option<PathBuf>,
 }
 
 type Result<T> = std::result::Result<T, object_store::Error>;
@@ -37,7 +39,8 @@ impl Blobs {
     /// A store in a folder, or at a URL such as `s3://bucket/folder` where the program was built for that; what else such a store
     /// needs is taken from the environment.
     pub(super) fn open(place: &str) -> std::result::Result<Self, String> {
-        let store: Arc<dyn ObjectStore> = if place.contains("://") {
+        let folder = (!place.contains("://")).then(|| PathBuf::from(place));
+        let store: Arc<dyn ObjectStore> = if folder.is_none() {
             let url = url::Url::parse(place).map_err(|error| error.to_string())?;
             let (store, prefix) = object_store::parse_url_opts(&url, std::env::vars())
                 .map_err(|error| error.to_string())?;
@@ -50,7 +53,7 @@ impl Blobs {
                 .with_fsync(true);
             Arc::new(store)
         };
-        Ok(Self { store })
+        Ok(Self { store, folder })
     }
 
     /// Keeps a chunk.
@@ -157,7 +160,11 @@ impl Blobs {
             removed += doomed.len() as u64;
             self.remove_all(doomed).await?;
         }
-        Ok(removed)
+        let Some(root) = self.folder.clone() else {
+            return Ok(removed);
+        };
+        let unfinished = tokio::task::spawn_blocking(move || remove_unfinished(&root)).await;
+        Ok(removed + unfinished.unwrap_or(0))
     }
 
     /// Whether the blob of a chunk is there, with a size.
@@ -168,6 +175,24 @@ impl Blobs {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Removes what the store was writing when the process ended: files that it does not list, with a `#` and a number behind their names.
+fn remove_unfinished(root: &FilePath) -> u64 {
+    let (mut removed, mut open) = (0, vec![root.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(path);
+            } else if entry.file_name().to_string_lossy().contains('#')
+                && std::fs::remove_file(path).is_ok()
+            {
+                removed += 1;
+            }
+        }
+    }
+    removed
 }
 
 fn chunk_path(file: i64, chunk: &ChunkRow) -> Path {
@@ -268,6 +293,16 @@ mod tests {
         let place = folder.path().join("blobs");
         let local = Blobs::open(&place.display().to_string()).expect("opens");
         keeps_and_removes(local, folder.path()).await;
+        // What a process left that was killed while it wrote.
+        let left = place.join("chunks/9");
+        std::fs::create_dir_all(&left).expect("made");
+        std::fs::write(left.join("0-0123456789abcdef#1"), b"half").expect("written");
+        let local = Blobs::open(&place.display().to_string()).expect("opens");
+        assert_eq!(
+            local.remove_orphans(&[(9, true)]).await.expect("cleaned"),
+            1
+        );
+        assert!(!left.join("0-0123456789abcdef#1").exists());
         let elsewhere = Blobs::open("memory:///blobs").expect("opens");
         keeps_and_removes(elsewhere, folder.path()).await;
         assert!(Blobs::open("nonsense://x").is_err());

@@ -33,6 +33,8 @@ const REPLY: &str = "reply";
 pub(super) async fn work(service: Arc<Service>) {
     loop {
         let job = tokio::select! {
+            // In this order: a server that ends begins nothing.
+            biased;
             () = service.stopping() => return,
             job = service.queue.next() => job,
         };
@@ -203,21 +205,39 @@ impl Task {
 
     /// Evaluates the job, or goes on with it; returns the reply's digest.
     fn evaluate(self, model: &Model) -> Result<Digest, Error> {
-        let service = &*self.service;
-        let folder = service.work_folder(self.row.file);
+        let folder = self.service.work_folder(self.row.file);
         let failed = |error| sordino_container::Error::io(&folder, "create", error);
         fs::create_dir_all(&folder).map_err(failed)?;
         let reply = folder.join(REPLY);
         if let Some(digest) = finished_before(&reply) {
             return Ok(digest);
         }
+        let goes_on = has_checkpoint(&folder);
+        match self.attempt(model, &folder, &reply, goes_on) {
+            // A checkpoint of a server with more memory, or one that a power cut damaged, costs time but not the job.
+            Err(error) if goes_on && !is_stop(&error) => {
+                tracing::warn!(job = self.row.file, %error, "begun anew: the checkpoint is of no use");
+                self.attempt(model, &folder, &reply, false)
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(
+        &self,
+        model: &Model,
+        folder: &Path,
+        reply: &Path,
+        resume: bool,
+    ) -> Result<Digest, Error> {
+        let service = &*self.service;
         let server = &model.server;
-        let key = self.key.map(|(file, bytes, chunks)| {
-            let source = service.blobs.reader(file, chunks);
-            EvaluationKey::from_source(server.context(), source, bytes, "the evaluation key")
+        let key = self.key.as_ref().map(|(file, bytes, chunks)| {
+            let source = service.blobs.reader(*file, chunks.clone());
+            EvaluationKey::from_source(server.context(), source, *bytes, "the evaluation key")
         });
         let key = key.transpose()?;
-        let source = service.blobs.reader(self.row.file, self.chunks);
+        let source = service.blobs.reader(self.row.file, self.chunks.clone());
         let shape = server.request_shape();
         let request = RequestReader::from_source(source, self.row.bytes, "the request", &shape)?;
         let reports = Reports::new(service, self.row.file);
@@ -227,10 +247,10 @@ impl Task {
             threads: None,
             backend: service.backend,
             memory_bytes: budget.memory_bytes,
-            scratch: Some(&folder),
+            scratch: Some(folder),
             scratch_bytes: Some(budget.scratch_bytes),
-            resume: true,
-            stop: Some(self.stop),
+            resume,
+            stop: Some(Arc::clone(&self.stop)),
             checkpoint_interval: None,
             overwrite: Overwrite::Replace,
             progress: Some(&report),
@@ -238,10 +258,23 @@ impl Task {
             trace: None,
             keep_trace: false,
         };
-        let evaluation = evaluate_request(server, key.as_ref(), request, &reply, &options);
+        let evaluation = evaluate_request(server, key.as_ref(), request, reply, &options);
         sordino_ring::allocator::give_back();
         Ok(evaluation?.reply)
     }
+}
+
+/// Whether an evaluation was ended because somebody wanted it.
+fn is_stop(error: &Error) -> bool {
+    matches!(error, Error::Runtime(sordino_runtime::Error::Stopped))
+}
+
+/// Whether a server that was ended left a checkpoint in a job's folder.
+fn has_checkpoint(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path().join("checkpoint"))
+        .any(|path| path.exists())
 }
 
 /// The digest of a reply that a server finished and did not live to tell.

@@ -21,7 +21,7 @@ use crate::server::{Client, Server, Setup};
 use crate::service::{Service, new_job};
 
 /// Most memory of the server.
-const MEMORY_MIB: u64 = 1024;
+const MEMORY_MIB: u64 = 512;
 
 /// What the other client has here, which nobody else may see a byte of.
 struct Victim {
@@ -87,7 +87,7 @@ fn attack(times: usize) {
     let mut random = Random::seeded("hostile requests");
     let mut setup = Setup::new(
         &[plain(), shallow(), deep(), rotated()],
-        &["victim", "healthy"],
+        &["victim", "healthy", "slow"],
     )
     .with(&format!("memory = \"{MEMORY_MIB}MiB\""));
     for number in 0..4 {
@@ -129,12 +129,14 @@ fn attack(times: usize) {
         });
         let attackers: Vec<_> = attackers.collect();
         let results: Vec<_> = attackers.into_iter().map(|thread| thread.join()).collect();
-        let slow = slow::finish(slow);
+        let (slow, all_cut_off) = slow::finish(slow);
+        // Whatever went wrong: nobody waits for a client that goes on for ever.
         stop.store(true, Ordering::SeqCst);
         let healthy = healthy
             .join()
             .expect("a healthy client gets what it asks for");
         println!("slow senders: {slow}");
+        assert!(all_cut_off, "a slow sender holds its connection");
         let tallies: Vec<_> = results
             .into_iter()
             .map(|tally| tally.expect("every attack is refused"))

@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Refusal;
 
-/// What every body may take, however short.
+/// What every body may take, however short, and how long a sender may be behind.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes a second that a longer one has to come with.
-const SLOWEST: f64 = 16384.0;
+const SLOWEST: u64 = 16 << 10;
 /// How long the rest of a body that is refused is listened to, so that the answer is read.
 const DRAINING: Duration = Duration::from_secs(2);
 
@@ -91,12 +91,11 @@ fn check_media_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> 
 
 /// Reads a body of at most `limit` bytes.
 async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    let start = Instant::now();
+    // What comes earns time, never more than the patience: whoever slows down is not carried by what came before.
+    let mut deadline = Instant::now() + PATIENCE;
     let mut bytes = Vec::new();
     loop {
-        // Every byte that came bought some time.
-        let earned = Duration::from_secs_f64(bytes.len() as f64 / SLOWEST);
-        let frame = match timeout_at(start + PATIENCE + earned, body.frame()).await {
+        let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(Bytes::from(bytes)),
             Ok(Some(Err(_))) => {
@@ -122,6 +121,8 @@ async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
                 bytes.reserve_exact(limit.min(CHUNK_BYTES) as usize);
             }
             bytes.extend_from_slice(&data);
+            let earned = Duration::from_secs_f64(data.len() as f64 / SLOWEST as f64);
+            deadline = (deadline + earned).min(Instant::now() + PATIENCE);
         }
     }
 }
