@@ -101,15 +101,31 @@ pub(super) enum Made<T> {
     Same(T),
     /// It was there, and differs.
     Differs,
-    /// The client has as much as it may have: what is there, and the limit.
-    OverQuota {
-        /// What is counted.
-        what: &'static str,
-        /// What there would be.
-        found: u64,
-        /// What there may be.
-        limit: u64,
-    },
+    /// The client has as much as it may have.
+    OverQuota(OverQuota),
+}
+
+/// More than a client may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OverQuota {
+    /// What is counted.
+    pub what: &'static str,
+    /// What there would be.
+    pub found: u64,
+    /// What there may be.
+    pub limit: u64,
+}
+
+impl<T> Made<T> {
+    /// The same, with what `more` adds to what is there.
+    pub(super) fn and_then<U>(self, more: impl FnOnce(T) -> Result<U>) -> Result<Made<U>> {
+        Ok(match self {
+            Self::New(made) => Made::New(more(made)?),
+            Self::Same(made) => Made::Same(more(made)?),
+            Self::Differs => Made::Differs,
+            Self::OverQuota(over) => Made::OverQuota(over),
+        })
+    }
 }
 
 /// What a client may have.
@@ -300,7 +316,32 @@ impl Database {
     }
 }
 
-/// Makes a file, if the client may have it.
+/// What a client would have too much of with one more file.
+fn over_quota(
+    change: &Transaction<'_>,
+    client: &str,
+    kind: FileKind,
+    stored: u64,
+    quota: Quota,
+) -> Result<Option<OverQuota>> {
+    let has = usage(change, client)?;
+    let files: i64 = change.query_row(
+        "SELECT count(*) FROM files WHERE client = ?1",
+        [client],
+        |row| row.get(0),
+    )?;
+    let stored = has.stored_bytes.saturating_add(stored);
+    let jobs = has.open_jobs + u64::from(kind == FileKind::Job);
+    let counts = [
+        ("bytes stored", stored, quota.stored_bytes),
+        ("jobs that are not over", jobs, quota.open_jobs),
+        ("keys and jobs", unsigned(files) + 1, FILES_LIMIT),
+    ];
+    let over = counts.into_iter().find(|&(_, found, limit)| found > limit);
+    Ok(over.map(|(what, found, limit)| OverQuota { what, found, limit }))
+}
+
+/// Makes a file and returns its number.
 fn make_file(
     change: &Transaction<'_>,
     client: &str,
@@ -308,28 +349,7 @@ fn make_file(
     id: &Id,
     bytes: u64,
     stored: u64,
-    quota: Quota,
-) -> Result<Made<i64>> {
-    let has = usage(change, client)?;
-    let over = |what, found: u64, limit: u64| {
-        (found > limit).then_some(Made::OverQuota { what, found, limit })
-    };
-    let files: i64 = change.query_row(
-        "SELECT count(*) FROM files WHERE client = ?1",
-        [client],
-        |row| row.get(0),
-    )?;
-    let jobs = has.open_jobs + u64::from(kind == FileKind::Job);
-    let over = over(
-        "bytes stored",
-        has.stored_bytes.saturating_add(stored),
-        quota.stored_bytes,
-    )
-    .or_else(|| over("jobs that are not over", jobs, quota.open_jobs))
-    .or_else(|| over("keys and jobs", unsigned(files) + 1, FILES_LIMIT));
-    if let Some(over) = over {
-        return Ok(over);
-    }
+) -> Result<i64> {
     change.execute(
         "INSERT INTO files (client, kind, name, bytes, stored, created, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
         params![
@@ -341,7 +361,7 @@ fn make_file(
             signed(now())
         ],
     )?;
-    Ok(Made::New(change.last_insert_rowid()))
+    Ok(change.last_insert_rowid())
 }
 
 fn usage(connection: &Connection, client: &str) -> Result<Usage> {

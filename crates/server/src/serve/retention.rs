@@ -52,8 +52,7 @@ pub(super) async fn recover(service: &Service) -> Result<(), Refusal> {
     let files = service.database(|database| database.files()).await?;
     let removed = service.blobs.remove_orphans(&files).await?;
     let mut lost = 0;
-    for &(file, needed) in files.iter().filter(|(_, needed)| *needed) {
-        debug_assert!(needed);
+    for &(file, _) in files.iter().filter(|(_, needed)| *needed) {
         let (bytes, chunks) = service
             .database(move |database| {
                 let bytes = database.file_bytes(file)?.unwrap_or(0);

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sordino_container::Digest;
 use sordino_protocol::api::{Id, JobState, NewJob, Problem};
 
-use super::{Database, FileKind, Made, Quota, Result, make_file, parsed, signed, touch, unsigned};
+use super::{
+    Database, FileKind, Made, Quota, Result, make_file, over_quota, parsed, signed, touch, unsigned,
+};
 use crate::serve::clock::precise_now;
 
 /// A job.
@@ -97,14 +99,10 @@ impl Database {
                 });
             }
             let stored = new.bytes.saturating_add(reply_bytes);
-            let file = match make_file(change, client, FileKind::Job, id, new.bytes, stored, quota)?
-            {
-                Made::New(file) => file,
-                Made::OverQuota { what, found, limit } => {
-                    return Ok(Made::OverQuota { what, found, limit });
-                }
-                Made::Same(_) | Made::Differs => return Ok(Made::Differs),
-            };
+            if let Some(over) = over_quota(change, client, FileKind::Job, stored, quota)? {
+                return Ok(Made::OverQuota(over));
+            }
+            let file = make_file(change, client, FileKind::Job, id, new.bytes, stored)?;
             change.execute(
                 "INSERT INTO jobs (file, model, plan, key_file, key_name, images, state)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading')",

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sordino_container::Digest;
 use sordino_protocol::api::Id;
 
-use super::{Database, FileKind, Made, Quota, Result, make_file, parsed, touch, unsigned};
+use super::{
+    Database, FileKind, Made, Quota, Result, make_file, over_quota, parsed, touch, unsigned,
+};
 
 /// A key.
 #[derive(Clone, Debug)]
@@ -53,21 +55,17 @@ impl Database {
                     Made::Differs
                 });
             }
-            let file = match make_file(
+            if let Some(over) = over_quota(change, new.client, FileKind::Key, new.bytes, quota)? {
+                return Ok(Made::OverQuota(over));
+            }
+            let file = make_file(
                 change,
                 new.client,
                 FileKind::Key,
                 new.id,
                 new.bytes,
                 new.bytes,
-                quota,
-            )? {
-                Made::New(file) => file,
-                Made::OverQuota { what, found, limit } => {
-                    return Ok(Made::OverQuota { what, found, limit });
-                }
-                Made::Same(_) | Made::Differs => return Ok(Made::Differs),
-            };
+            )?;
             change.execute(
                 "INSERT INTO keys (file, parameters) VALUES (?1, ?2)",
                 params![file, new.parameters.to_string()],

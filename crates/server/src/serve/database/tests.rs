@@ -106,22 +106,22 @@ fn quotas_count_what_is_there() {
     let _second = fixture.made("a", "2");
     assert!(matches!(
         fixture.job("a", "3", 100),
-        Made::OverQuota {
+        Made::OverQuota(OverQuota {
             what: "jobs that are not over",
             found: 3,
             limit: 2
-        }
+        })
     ));
     // Another client has its own.
     let _other = fixture.made("b", "1");
     fixture.database.cancel_job(first.file).expect("cancelled");
     assert!(matches!(
         fixture.job("a", "3", 981),
-        Made::OverQuota {
+        Made::OverQuota(OverQuota {
             what: "bytes stored",
             found: 1101,
             limit: 1000
-        }
+        })
     ));
     assert!(matches!(fixture.job("a", "3", 880), Made::New(_)));
     let usage = fixture.database.usage("a").expect("asked");

@@ -17,7 +17,7 @@ use sordino_protocol::{RequestReader, shorten};
 use super::chunks::{self, missing, stopping};
 use super::extract::{Asking, Named, not_found};
 use super::{App, Refusal, body, keys, models};
-use crate::serve::database::{ChunkRow, FileKind, JobRow, Made, Started, WaitingJob};
+use crate::serve::database::{ChunkRow, FileKind, JobRow, Made, OverQuota, Started, WaitingJob};
 use crate::serve::service::Client;
 
 const WHAT: &str = "job";
@@ -153,17 +153,8 @@ pub(super) async fn make(
     room_for(&service, new.bytes)?;
     let (name, quota, asked) = (client.name.clone(), client.quota, id.clone());
     let result = service.database(move |database| {
-        Ok(
-            match database.make_job(&name, &asked, &new, key, reply_bytes, quota)? {
-                Made::New(row) => Made::New((row, Vec::new())),
-                Made::Same(row) => {
-                    let chunks = database.chunks(row.file)?;
-                    Made::Same((row, chunks))
-                }
-                Made::Differs => Made::Differs,
-                Made::OverQuota { what, found, limit } => Made::OverQuota { what, found, limit },
-            },
-        )
+        let made = database.make_job(&name, &asked, &new, key, reply_bytes, quota)?;
+        made.and_then(|row| database.chunks(row.file).map(|chunks| (row, chunks)))
     });
     let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
     service.job_changed();
@@ -181,7 +172,7 @@ pub(super) fn made<T>(result: Made<T>, what: &str, id: &Id) -> Result<(StatusCod
                 "a {what} {id} is here that was made with another body: choose another name, or delete it first"
             ),
         )),
-        Made::OverQuota { what, found, limit } => Err(Refusal::new(
+        Made::OverQuota(OverQuota { what, found, limit }) => Err(Refusal::new(
             ProblemKind::Quota,
             format!(
                 "expected at most {limit} {what} of this client, this would make {found}: delete what is not needed"

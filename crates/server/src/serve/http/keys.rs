@@ -14,7 +14,7 @@ use super::chunks::{self, missing, stopping};
 use super::extract::{Asking, Named, not_found};
 use super::jobs::{made, room_for};
 use super::{App, Refusal, body};
-use crate::serve::database::{ChunkRow, FileKind, KeyRow, Made, NewKeyRow};
+use crate::serve::database::{ChunkRow, FileKind, KeyRow, NewKeyRow};
 use crate::serve::service::Client;
 
 const WHAT: &str = "key";
@@ -99,15 +99,8 @@ pub(super) async fn make(
             parameters: new.parameters,
             bytes: new.bytes,
         };
-        Ok(match database.make_key(&new, quota)? {
-            Made::New(row) => Made::New((row, Vec::new())),
-            Made::Same(row) => {
-                let chunks = database.chunks(row.file)?;
-                Made::Same((row, chunks))
-            }
-            Made::Differs => Made::Differs,
-            Made::OverQuota { what, found, limit } => Made::OverQuota { what, found, limit },
-        })
+        let made = database.make_key(&new, quota)?;
+        made.and_then(|row| database.chunks(row.file).map(|chunks| (row, chunks)))
     });
     let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
     Ok((status, Json(service.describe_key(&row, &chunks)?)).into_response())
