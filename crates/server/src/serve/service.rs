@@ -23,7 +23,7 @@ use crate::Stop;
 /// Chunks that are received at once, each of which is in memory.
 pub(super) const CHUNKS_AT_ONCE: usize = 16;
 /// And of one client.
-const CHUNKS_AT_ONCE_OF_CLIENT: usize = 8;
+const CHUNKS_AT_ONCE_OF_CLIENT: usize = 4;
 /// Streams of events at once of one client.
 const STREAMS_OF_CLIENT: usize = 32;
 
