@@ -39,7 +39,7 @@ fn the_service_adds_little_to_a_long_evaluation() {
         println!("skipped: no {}", images.display());
         return;
     }
-    let batch = variable("SORDINO_OVERHEAD_BATCH", "30000");
+    let batch = variable("SORDINO_OVERHEAD_BATCH", "60000");
     let rounds: usize = variable("SORDINO_OVERHEAD_ROUNDS", "3")
         .parse()
         .expect("a number");
