@@ -23,6 +23,9 @@ pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Bytes of a body that is no chunk.
 pub const MESSAGE_BYTES: u64 = 64 << 10;
 
+/// Bytes of the largest client plan that is served and taken.
+pub const CLIENT_PLAN_BYTES: u64 = (8 << 20) + (64 << 10);
+
 /// Media type of chunks, plans and replies.
 pub const BINARY_MEDIA_TYPE: &str = "application/octet-stream";
 

@@ -5,17 +5,14 @@ use std::path::Path;
 use reqwest::Method;
 use reqwest::header::HeaderName;
 use sordino_protocol::api::{
-    Account, Chunks, DIGEST_HEADER, Id, Job, Jobs, Key, Keys, Model, Models, NewJob, NewKey, Queue,
-    content_digest,
+    Account, CLIENT_PLAN_BYTES, Chunks, DIGEST_HEADER, Id, Job, Jobs, Key, Keys, Model, Models,
+    NewJob, NewKey, Queue, content_digest,
 };
 
 use super::call::{CHECK_TIME, Call};
 use super::connect::RemoteServer;
 use super::event::Upload;
 use crate::Error;
-
-/// Most bytes of a client plan, which is all metadata.
-const PLAN_LIMIT: u64 = (8 << 20) + (64 << 10);
 
 impl RemoteServer {
     fn get(&self, what: impl Into<String>, path: &[&str]) -> Call {
@@ -49,7 +46,7 @@ impl RemoteServer {
     pub async fn client_plan(&self, model: &str) -> Result<Vec<u8>, Error> {
         let what = format!("fetch the client plan of model {model:?}");
         let call = self.get(&what, &["models", model, "client.plan"]);
-        let answer = self.call(call.limit(PLAN_LIMIT)).await?;
+        let answer = self.call(call.limit(CLIENT_PLAN_BYTES)).await?;
         let digest = answer.headers.get(HeaderName::from_static(DIGEST_HEADER));
         let right = content_digest(&answer.body);
         if digest.is_some_and(|digest| digest.as_bytes() != right.as_bytes()) {

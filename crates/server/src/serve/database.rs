@@ -92,6 +92,24 @@ pub(super) struct ChunkRow {
     pub sha256: [u8; 32],
 }
 
+/// A row that has a file.
+pub(super) trait OfFile {
+    /// The number of the file.
+    fn file(&self) -> i64;
+}
+
+impl OfFile for KeyRow {
+    fn file(&self) -> i64 {
+        self.file
+    }
+}
+
+impl OfFile for JobRow {
+    fn file(&self) -> i64 {
+        self.file
+    }
+}
+
 /// What became of something new.
 #[derive(Debug)]
 pub(super) enum Made<T> {
@@ -212,6 +230,12 @@ impl Database {
     pub(super) fn chunks(&self, file: i64) -> Result<Vec<ChunkRow>> {
         let connection = self.connection();
         chunks(&connection, file)
+    }
+
+    /// A row with the chunks of its file.
+    pub(super) fn with_chunks<T: OfFile>(&self, row: T) -> Result<(T, Vec<ChunkRow>)> {
+        let chunks = self.chunks(row.file())?;
+        Ok((row, chunks))
     }
 
     /// The digest of a chunk that is there.

@@ -14,8 +14,6 @@ use sordino_ring::backend::Backend;
 use super::config::ModelConfig;
 use crate::{Error, Server};
 
-/// Most bytes of a client plan.
-const CLIENT_PLAN_BYTES: u64 = 64 << 20;
 /// Names of the two parts in a plan's folder.
 const SERVER_PLAN: &str = "server.plan";
 const CLIENT_PLAN: &str = "client.plan";
@@ -43,9 +41,10 @@ impl Model {
         let path = config.plan.join(CLIENT_PLAN);
         let found =
             fs::metadata(&path).map_err(|error| wrong(format!("{CLIENT_PLAN}: {error}")))?;
-        if found.len() > CLIENT_PLAN_BYTES {
+        if found.len() > api::CLIENT_PLAN_BYTES {
             return Err(wrong(format!(
-                "{CLIENT_PLAN} is larger than {CLIENT_PLAN_BYTES} bytes"
+                "{CLIENT_PLAN} is larger than {} bytes",
+                api::CLIENT_PLAN_BYTES
             )));
         }
         let bytes = fs::read(&path).map_err(|error| wrong(format!("{CLIENT_PLAN}: {error}")))?;

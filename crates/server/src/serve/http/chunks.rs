@@ -7,8 +7,38 @@ use sordino_protocol::api::{Chunks, DIGEST_HEADER, Id, ProblemKind, content_dige
 
 use super::extract::not_found;
 use super::{App, Refusal, body};
-use crate::serve::database::{ChunkRow, FileKind};
+use crate::serve::database::{ChunkRow, Database, FileKind, OfFile};
 use crate::serve::service::Client;
+
+/// A client's key or job, which `ask` finds, with its chunks.
+pub(super) async fn find<T: OfFile + Send + 'static>(
+    service: &App,
+    client: &Client,
+    what: &str,
+    id: &Id,
+    ask: fn(&Database, &str, &Id) -> Result<Option<T>, rusqlite::Error>,
+) -> Result<(T, Vec<ChunkRow>), Refusal> {
+    let (name, asked) = (client.name.clone(), id.clone());
+    let found = service.database(move |database| {
+        let row = ask(database, &name, &asked)?;
+        row.map(|row| database.with_chunks(row)).transpose()
+    });
+    found.await?.ok_or_else(|| not_found(what, id))
+}
+
+/// All keys or jobs of a client, which `ask` finds, with their chunks.
+pub(super) async fn list<T: OfFile + Send + 'static>(
+    service: &App,
+    client: &Client,
+    ask: fn(&Database, &str) -> Result<Vec<T>, rusqlite::Error>,
+) -> Result<Vec<(T, Vec<ChunkRow>)>, Refusal> {
+    let name = client.name.clone();
+    let found = service.database(move |database| {
+        let rows = ask(database, &name)?.into_iter();
+        rows.map(|row| database.with_chunks(row)).collect()
+    });
+    found.await
+}
 
 /// Takes a chunk; once that is answered it is kept.
 pub(super) async fn take(

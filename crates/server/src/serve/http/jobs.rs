@@ -15,9 +15,11 @@ use sordino_protocol::api::{Id, Job, JobState, Jobs, NewJob, ProblemKind};
 use sordino_protocol::{RequestReader, shorten};
 
 use super::chunks::{self, missing, stopping};
-use super::extract::{Asking, Named, not_found};
+use super::extract::{Asking, Named};
 use super::{App, Refusal, body, keys, models};
-use crate::serve::database::{ChunkRow, FileKind, JobRow, Made, OverQuota, Started, WaitingJob};
+use crate::serve::database::{
+    ChunkRow, Database, FileKind, JobRow, Made, OverQuota, Started, WaitingJob,
+};
 use crate::serve::service::Client;
 
 const WHAT: &str = "job";
@@ -34,16 +36,7 @@ pub(super) async fn all(
     Asking(client): Asking,
     State(service): State<App>,
 ) -> Result<Json<Jobs>, Refusal> {
-    let name = client.name.clone();
-    let rows = service.database(move |database| {
-        let with_chunks = |row: JobRow| database.chunks(row.file).map(|chunks| (row, chunks));
-        database
-            .jobs(&name)?
-            .into_iter()
-            .map(with_chunks)
-            .collect::<Result<Vec<_>, _>>()
-    });
-    let rows = rows.await?;
+    let rows = chunks::list(&service, &client, Database::jobs).await?;
     let jobs = rows
         .iter()
         .map(|(row, chunks)| service.describe_job(row, chunks));
@@ -54,15 +47,7 @@ pub(super) async fn all(
 
 /// A job with its chunks.
 async fn find(service: &App, client: &Client, id: &Id) -> Result<(JobRow, Vec<ChunkRow>), Refusal> {
-    let (name, asked) = (client.name.clone(), id.clone());
-    let found = service.database(move |database| {
-        let Some(row) = database.job(&name, &asked)? else {
-            return Ok(None);
-        };
-        let chunks = database.chunks(row.file)?;
-        Ok(Some((row, chunks)))
-    });
-    found.await?.ok_or_else(|| not_found(WHAT, id))
+    chunks::find(service, client, WHAT, id, Database::job).await
 }
 
 async fn describe(service: &App, client: &Client, id: &Id) -> Result<Job, Refusal> {
@@ -154,7 +139,7 @@ pub(super) async fn make(
     let (name, quota, asked) = (client.name.clone(), client.quota, id.clone());
     let result = service.database(move |database| {
         let made = database.make_job(&name, &asked, &new, key, reply_bytes, quota)?;
-        made.and_then(|row| database.chunks(row.file).map(|chunks| (row, chunks)))
+        made.and_then(|row| database.with_chunks(row))
     });
     let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
     service.job_changed();

@@ -11,10 +11,10 @@ use sordino_ckks::EvaluationKey;
 use sordino_protocol::api::{Id, Key, Keys, NewKey, ProblemKind};
 
 use super::chunks::{self, missing, stopping};
-use super::extract::{Asking, Named, not_found};
+use super::extract::{Asking, Named};
 use super::jobs::{made, room_for};
 use super::{App, Refusal, body};
-use crate::serve::database::{ChunkRow, FileKind, KeyRow, NewKeyRow};
+use crate::serve::database::{ChunkRow, Database, FileKind, KeyRow, NewKeyRow};
 use crate::serve::service::Client;
 
 const WHAT: &str = "key";
@@ -23,16 +23,7 @@ pub(super) async fn all(
     Asking(client): Asking,
     State(service): State<App>,
 ) -> Result<Json<Keys>, Refusal> {
-    let name = client.name.clone();
-    let rows = service.database(move |database| {
-        let with_chunks = |row: KeyRow| database.chunks(row.file).map(|chunks| (row, chunks));
-        database
-            .keys(&name)?
-            .into_iter()
-            .map(with_chunks)
-            .collect::<Result<Vec<_>, _>>()
-    });
-    let rows = rows.await?;
+    let rows = chunks::list(&service, &client, Database::keys).await?;
     let keys = rows
         .iter()
         .map(|(row, chunks)| service.describe_key(row, chunks));
@@ -43,15 +34,7 @@ pub(super) async fn all(
 
 /// A key with its chunks.
 async fn find(service: &App, client: &Client, id: &Id) -> Result<(KeyRow, Vec<ChunkRow>), Refusal> {
-    let (name, asked) = (client.name.clone(), id.clone());
-    let found = service.database(move |database| {
-        let Some(row) = database.key(&name, &asked)? else {
-            return Ok(None);
-        };
-        let chunks = database.chunks(row.file)?;
-        Ok(Some((row, chunks)))
-    });
-    found.await?.ok_or_else(|| not_found(WHAT, id))
+    chunks::find(service, client, WHAT, id, Database::key).await
 }
 
 pub(super) async fn one(
@@ -100,7 +83,7 @@ pub(super) async fn make(
             bytes: new.bytes,
         };
         let made = database.make_key(&new, quota)?;
-        made.and_then(|row| database.chunks(row.file).map(|chunks| (row, chunks)))
+        made.and_then(|row| database.with_chunks(row))
     });
     let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
     Ok((status, Json(service.describe_key(&row, &chunks)?)).into_response())
