@@ -1,7 +1,7 @@
 //! The HTTP service: clients register keys, send requests, and fetch replies.
 //!
-//! What it knows is in a database and a store of blobs under its state folder; every answer that says something is kept comes after it
-//! is. So the process may end at any moment, and the next one goes on: with uploads where they were, with jobs in their order, with
+//! What it knows is in a database and a store of blobs under its state folder; every answer that says something is kept comes after
+//! it was handed to the system. So the process may end at any moment, and the next one goes on: with uploads where they were, with jobs in their order, with
 //! the job that was evaluated from its last checkpoint.
 //!
 //! Handlers ([`http`]) talk to database and blobs; one task a job at once ([`worker`]) evaluates what the queue gives it.

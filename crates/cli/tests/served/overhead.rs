@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -57,12 +58,14 @@ fn the_service_adds_little_to_a_long_evaluation() {
     let keys = key.map_or("", |_| "--keys evaluation.key");
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..rounds {
+        settle();
         let begun = Instant::now();
         fs::copy(folder.join("request"), folder.join("copied")).expect("a copy");
         let evaluate = "evaluate --plan server.plan --request copied --out local --force";
         sordino(&folder, &format!("{evaluate} {keys}")).good();
         fs::copy(folder.join("local"), folder.join("copied-back")).expect("a copy");
         times[0].push(begun.elapsed().as_secs_f64());
+        settle();
         let (id, begun) = (format!("round-{round}"), Instant::now());
         let job = format!("/v1/jobs/{id}");
         service.put(&job, &new_job(&case, key)).is(201);
@@ -116,6 +119,12 @@ fn upload(server: &Server, target: &str, file: &Path) {
     thread::scope(|scope| {
         (0..AT_ONCE).for_each(|_| drop(scope.spawn(send)));
     });
+}
+
+/// Lets the disk finish what the one side wrote, so that the other does not wait for it.
+fn settle() {
+    // Where there is no such command the times are the worse for it.
+    let _ = Command::new("sync").status();
 }
 
 /// The first images of an IDX file, as a file in a folder.

@@ -29,6 +29,9 @@ const PART_BYTES: usize = 8 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// The same store, which answers when what it was given is on the disk. A chunk that a power cut takes is asked for again; a reply
+    /// would be lost.
+    durable: Arc<dyn ObjectStore>,
     /// Where it is in the file system.
     folder: Option<PathBuf>,
 }
@@ -40,23 +43,28 @@ impl Blobs {
     /// needs is taken from the environment.
     pub(super) fn open(place: &str) -> std::result::Result<Self, String> {
         let folder = (!place.contains("://")).then(|| PathBuf::from(place));
-        let store: Arc<dyn ObjectStore> = if folder.is_none() {
+        let (store, durable): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>) = if folder.is_none() {
             let url = url::Url::parse(place).map_err(|error| error.to_string())?;
             let (store, prefix) = object_store::parse_url_opts(&url, std::env::vars())
                 .map_err(|error| error.to_string())?;
-            Arc::new(PrefixStore::new(store, prefix))
+            let store = Arc::new(PrefixStore::new(store, prefix));
+            (Arc::clone(&store) as _, store)
         } else {
             std::fs::create_dir_all(place).map_err(|error| error.to_string())?;
             let store = LocalFileSystem::new_with_prefix(place)
                 .map_err(|error| error.to_string())?
-                .with_automatic_cleanup(true)
-                .with_fsync(true);
-            Arc::new(store)
+                .with_automatic_cleanup(true);
+            let durable = store.clone().with_fsync(true);
+            (Arc::new(store), Arc::new(durable))
         };
-        Ok(Self { store, folder })
+        Ok(Self {
+            store,
+            durable,
+            folder,
+        })
     }
 
-    /// Keeps a chunk.
+    /// Keeps a chunk, whatever becomes of this process.
     pub(super) async fn put_chunk(
         &self,
         file: i64,
@@ -89,7 +97,7 @@ impl Blobs {
             source: Box::new(error),
         };
         let mut source = tokio::fs::File::open(source).await.map_err(failed)?;
-        let upload = self.store.put_multipart(&reply_path(file)).await?;
+        let upload = self.durable.put_multipart(&reply_path(file)).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         loop {
             let mut part = Vec::with_capacity(PART_BYTES);

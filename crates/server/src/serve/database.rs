@@ -1,6 +1,6 @@
 //! What the service remembers: files that arrive in chunks, keys, jobs.
 //!
-//! One SQLite database, in which every change is on the disk before it is answered. Blobs are named by the number of their file here,
+//! One SQLite database, in which every change but that of a chunk is on the disk before it is answered. Blobs are named by the number of their file here,
 //! which is never used again.
 
 mod jobs;
@@ -175,7 +175,6 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let database = Self {
@@ -200,9 +199,23 @@ impl Database {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes something, all of it or nothing.
+    /// Changes something, all of it or nothing; when this returns it is on the disk.
     fn change<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.change_with("FULL", change)
+    }
+
+    /// [`change`](Self::change) that outlives the process, but is on the disk only after the next one that waits for that.
+    fn change_soon<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.change_with("NORMAL", change)
+    }
+
+    fn change_with<T>(
+        &self,
+        synchronous: &str,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut connection = self.connection();
+        connection.pragma_update(None, "synchronous", synchronous)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = change(&transaction)?;
         transaction.commit()?;
@@ -249,7 +262,7 @@ impl Database {
 
     /// Remembers a chunk whose blob is there; says whether the file still took it.
     pub(super) fn add_chunk(&self, file: i64, chunk: &ChunkRow) -> Result<bool> {
-        self.change(|change| {
+        self.change_soon(|change| {
             let open: Option<bool> = change
                 .prepare_cached("SELECT open FROM files WHERE file = ?1")?
                 .query_row([file], |row| row.get(0))
@@ -280,12 +293,18 @@ impl Database {
         })
     }
 
-    /// Forgets a chunk whose blob is lost.
+    /// Forgets a chunk whose blob is lost; its key or job, which is not over, takes it again.
     pub(super) fn forget_chunk(&self, file: i64, number: u64) -> Result<()> {
         self.change(|change| {
             change.execute(
                 "DELETE FROM chunks WHERE file = ?1 AND number = ?2",
                 params![file, signed(number)],
+            )?;
+            change.execute("UPDATE files SET open = 1 WHERE file = ?1", [file])?;
+            change.execute("UPDATE keys SET key_id = NULL WHERE file = ?1", [file])?;
+            change.execute(
+                "UPDATE jobs SET state = 'uploading', started = NULL, began = NULL WHERE file = ?1",
+                [file],
             )?;
             Ok(())
         })

@@ -61,7 +61,7 @@ pub(super) async fn recover(service: &Service) -> Result<(), Refusal> {
             .await?;
         for chunk in chunks {
             let expected = Chunks::range(bytes, chunk.number).map(|range| range.end - range.start);
-            // Only after a power cut on a disk that does not keep its word.
+            // After a power cut: the rows are on the disk before the blobs.
             if service.blobs.chunk_bytes(file, &chunk).await? != expected {
                 lost += 1;
                 service

@@ -275,6 +275,24 @@ fn what_is_used_does_not_expire() {
 }
 
 #[test]
+fn a_lost_chunk_is_taken_again() {
+    let fixture = fixture();
+    let file = fixture.made("a", "job").file;
+    let database = &fixture.database;
+    let chunk = ChunkRow {
+        number: 0,
+        sha256: [1; 32],
+    };
+    assert!(database.add_chunk(file, &chunk).expect("asked"));
+    database.start_job(file).expect("started");
+    database.forget_chunk(file, 0).expect("forgotten");
+    assert_eq!(fixture.state(file), JobState::Uploading);
+    assert!(database.waiting_jobs().expect("asked").is_empty());
+    assert!(database.add_chunk(file, &chunk).expect("asked"));
+    assert_eq!(database.start_job(file).expect("asked"), Started::Now);
+}
+
+#[test]
 fn a_database_of_a_later_version_is_refused() {
     let fixture = fixture();
     let path = fixture.folder.path().join("db");
