@@ -10,7 +10,7 @@ use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{CompileOptions, Plan, compile};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 use sordino_runtime::evaluate_clear;
 
 const FEATURES: usize = 4;
@@ -74,7 +74,7 @@ fn plan(layers: usize) -> Plan {
 /// Writes what a server gets into a folder.
 fn send(folder: &Path, layers: usize) -> (Plan, Client, Keys) {
     let plan = plan(layers);
-    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let keys = client.generate_keys().unwrap();
     plan.server
         .write(folder.join("server.plan"), Overwrite::Refuse)
