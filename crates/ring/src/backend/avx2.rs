@@ -72,7 +72,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn pack<const W: usize>(rows: [&[u8]; 4], quads: &mut [__m256i], stride: usize) {
-        pack::quad::<W>(rows, Self::PARTS, quads, stride);
+        pack::quad::<VNNI, W>(rows, quads, stride);
     }
 
     #[inline(always)]
@@ -104,7 +104,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store<const W: usize>(
+    unsafe fn store<const W: usize, const B: usize>(
         reducer: &exit::Reducer,
         sums: &[__m256i],
         _inputs: usize,
@@ -112,7 +112,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
         columns: usize,
     ) {
         // SAFETY: as required of the caller.
-        unsafe { reducer.store::<W>(sums, target, columns) };
+        unsafe { reducer.store::<W, B>(sums, target, columns) };
     }
 }
 

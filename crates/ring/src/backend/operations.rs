@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{Backend, bytes};
+use super::{bytes, table::Backend};
 use crate::{Error, Modulus, ResidueMatrix, error::check_shape};
 
 /// Panics unless the operands are equally long.

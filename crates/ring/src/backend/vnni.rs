@@ -75,20 +75,15 @@ impl Instructions for Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    unsafe fn store<const W: usize>(
+    unsafe fn store<const W: usize, const B: usize>(
         reducer: &exit::Reducer,
         sums: &[__m512i],
         inputs: usize,
         target: *mut u8,
         columns: usize,
     ) {
+        let (rows, _) = sums.as_chunks::<W>().0.as_chunks::<B>();
         // SAFETY: as required of the caller.
-        unsafe {
-            match sums.as_chunks::<W>().0 {
-                [low] => reducer.store(&[*low], inputs, target, columns),
-                [low, high] => reducer.store(&[*low, *high], inputs, target, columns),
-                _ => unreachable!("one or two rows of planes"),
-            }
-        }
+        unsafe { reducer.store(&rows[0], inputs, target, columns) };
     }
 }

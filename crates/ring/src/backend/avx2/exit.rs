@@ -40,7 +40,7 @@ impl Reducer {
     /// The processor has the features and `target` is writable for `columns` residues of W bytes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn store<const W: usize>(
+    pub(super) unsafe fn store<const W: usize, const B: usize>(
         &self,
         sums: &[__m256i],
         target: *mut u8,
@@ -49,7 +49,7 @@ impl Reducer {
         let mut bytes = [0; LANES * 8];
         for half in 0..2 {
             let mut remainder = self.remainder::<W>(&sums[..W], half);
-            if sums.len() == 2 * W {
+            if B == 2 {
                 remainder = self.combine(self.remainder::<W>(&sums[W..], half), remainder);
             }
             let mut residues = [0_u64; HALF];

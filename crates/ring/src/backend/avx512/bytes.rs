@@ -73,7 +73,7 @@ pub(super) fn unpack(width: usize, bytes: &[u8], out: &mut [u64]) {
     }
     let (whole, tail) = out.as_chunks_mut();
     let (bytes, tail_bytes) = bytes.split_at(whole.len() * LANES * width);
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     unsafe { for_width!(width, groups(bytes, whole)) };
     portable::unpack(width, tail_bytes, tail);
 }
@@ -108,7 +108,7 @@ pub(super) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
     }
     let (whole, tail) = residues.as_chunks();
     let (out, tail_out) = out.split_at_mut(whole.len() * LANES * width);
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     unsafe { for_width!(width, groups(whole, out)) };
     portable::pack(width, tail, tail_out);
 }

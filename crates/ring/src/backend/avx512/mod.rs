@@ -14,17 +14,8 @@ use super::{
 };
 use crate::Modulus;
 
-/// The operations of processors for which [`supported`] holds.
+/// The operations of processors with the instructions of the back end `avx512-vnni`.
 pub(super) struct Avx512Ifma;
-
-/// Whether the processor has the instructions of [`Avx512Ifma`].
-pub(super) fn supported() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512ifma")
-        && is_x86_feature_detected!("avx512vbmi")
-}
 
 /// Defines an operation by what it does to eight lanes; what is left over goes to the plain operation.
 ///
@@ -42,7 +33,7 @@ macro_rules! limb_operation {
                 let $prepared = $prepare;
                 limb_operation!(@loop $body, $($argument: $kind),*);
             }
-            // SAFETY: this is used only where `supported` found these instructions.
+            // SAFETY: this is used only where `backend::available` found these instructions.
             unsafe { groups($modulus, $(limb_operation!(@reborrow $argument $kind)),*) };
             $(limb_operation!(@tail $argument $kind);)*
             Portable.$name($modulus, $($argument),*);
@@ -191,7 +182,7 @@ impl LimbOperations for Avx512Ifma {
             }
         }
         let ((a, a_tail), (out, out_tail)) = (a.as_chunks(), out.as_chunks_mut());
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(modulus, a, out) };
         Portable.reduce_i64_into(modulus, a_tail, out_tail);
     }
@@ -221,7 +212,7 @@ impl LimbOperations for Avx512Ifma {
                 store(out, _mm512_permutexvar_epi64(places, block));
             }
         }
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(sources, first, a.as_chunks().0, out.as_chunks_mut().0) };
     }
 
@@ -246,7 +237,7 @@ impl LimbOperations for Avx512Ifma {
             }
         }
         let ((random, random_tail), (out, out_tail)) = (random.as_chunks(), out.as_chunks_mut());
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(thresholds, random, out) };
         Portable.cumulative_lookup(thresholds, random_tail, out_tail);
     }
@@ -308,7 +299,7 @@ fn pass<'a>(
     let (front_groups, front_rest) = front[1..].as_chunks_mut();
     let (back_rest, back_groups) = back[1..].as_rchunks_mut();
     let done = front_groups.len() * LANES;
-    // SAFETY: this is used only where `supported` found the instructions of `groups`.
+    // SAFETY: this is used only where `backend::available` found the instructions of `groups`.
     unsafe { groups(twist, front_groups, back_groups) };
     rest(twist, done, front_rest, back_rest);
     (front, back)

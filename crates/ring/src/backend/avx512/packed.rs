@@ -92,7 +92,7 @@ pub(super) fn screen(
             }
         }
     }
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     unsafe {
         for_width!(
             modulus.byte_width(),
@@ -115,7 +115,7 @@ pub(super) fn is_canonical(modulus: &Modulus, bytes: &[u8]) -> bool {
     }
     let width = modulus.byte_width();
     let (bytes, tail) = bytes.split_at(bytes.len() - bytes.len() % (LANES * width));
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     let canonical = unsafe { for_width!(width, groups(modulus, bytes)) };
     canonical && Portable.is_canonical(modulus, tail)
 }
@@ -162,7 +162,7 @@ pub(super) fn square_rows(
             limb::square_row(modulus, [bias, r], c0, c1, c2);
         }
     }
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     unsafe {
         for_width!(
             modulus.byte_width(),
@@ -213,7 +213,7 @@ pub(super) fn add_packed_products(
     let width = modulus.byte_width();
     let (whole, tail) = sum.as_chunks_mut::<LANES>();
     let done = whole.len() * LANES;
-    // SAFETY: this is used only where `supported` found these instructions.
+    // SAFETY: this is used only where `backend::available` found these instructions.
     unsafe { for_width!(width, groups(modulus, whole, products)) };
     for (a, b) in products {
         Portable.add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
