@@ -65,7 +65,7 @@ fn calls() -> MutexGuard<'static, Vec<&'static str>> {
     CALLS.lock().unwrap()
 }
 
-/// What the processor could do better is not asked: every operation runs on the back end that it was given.
+/// Every operation runs on the back end that it was given, whatever else the processor has.
 #[test]
 fn nothing_runs_on_a_back_end_that_was_not_given() {
     let ran = |work: &mut dyn FnMut(), expected: &[&str]| {

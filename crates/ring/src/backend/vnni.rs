@@ -12,7 +12,7 @@ use crate::{Modulus, linear_map::WeightWidth};
 
 pub(super) use product::int8_burst;
 
-/// Output rows of a register block: rows times planes accumulators, one vector a plane and one weight in 32 registers.
+/// Output rows of a register block: rows · planes accumulators, one vector per plane and one weight fit 32 registers.
 fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     let rows = match width {
         7 => 3,
@@ -23,7 +23,7 @@ fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     };
     match weight_width {
         WeightWidth::Eight => rows,
-        // The low and high row of an output share a block.
+        // The low and the high row of an output share a block.
         WeightWidth::Sixteen => rows & !1,
     }
 }

@@ -56,7 +56,7 @@ impl Reducer {
             // SAFETY: writes the 32 bytes of the array.
             unsafe { _mm256_storeu_si256(residues.as_mut_ptr().cast(), self.canonical(remainder)) };
             for (i, residue) in residues.into_iter().enumerate() {
-                // What is written too far is overwritten by the next.
+                // Bytes written beyond the residue are overwritten by the next.
                 let column = half * HALF + i;
                 bytes[column * W..column * W + 8].copy_from_slice(&residue.to_le_bytes());
             }

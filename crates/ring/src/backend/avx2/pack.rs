@@ -1,4 +1,4 @@
-//! Entry of the kernel: four rows of packed residues become one vector, or two, a byte plane.
+//! Entry of the kernel: four rows of packed residues become one or two vectors per byte plane.
 
 use std::arch::x86_64::*;
 
@@ -10,8 +10,8 @@ pub(super) const LANES: usize = 8;
 /// Packs four rows: the vectors of column group `g` start at `quads[g · stride]`. Columns missing in the
 /// last group count as zero.
 ///
-/// With VNNI there is one vector a plane: byte i of lane c of plane p is byte p of row i. Without it there are two, the first
-/// with rows 0 and 2 as 16-bit numbers and the second with rows 1 and 3.
+/// With VNNI there is one vector per plane: byte i of lane c of plane p is byte p of row i. Without it there are two,
+/// the first with rows 0 and 2 as 16-bit numbers and the second with rows 1 and 3.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn quad<const VNNI: bool, const W: usize>(

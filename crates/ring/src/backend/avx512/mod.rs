@@ -7,6 +7,7 @@ mod packed;
 
 use std::arch::x86_64::*;
 
+use self::bytes::for_width;
 use self::lanes::{Factor, LANES, Lanes, SHIFT, load, reverse, splat, store};
 use super::{
     limb::{self, BlockSource, LimbOperations, Portable},
@@ -243,11 +244,19 @@ impl LimbOperations for Avx512Ifma {
     }
 
     fn unpack(&self, width: usize, bytes: &[u8], out: &mut [u64]) {
-        bytes::unpack(width, bytes, out);
+        let (whole, tail) = out.as_chunks_mut();
+        let (bytes, tail_bytes) = bytes.split_at(whole.len() * LANES * width);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, bytes::unpack(bytes, whole)) };
+        Portable.unpack(width, tail_bytes, tail);
     }
 
     fn pack(&self, width: usize, residues: &[u64], out: &mut [u8]) {
-        bytes::pack(width, residues, out);
+        let (whole, tail) = residues.as_chunks();
+        let (out, tail_out) = out.split_at_mut(whole.len() * LANES * width);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, bytes::pack(whole, out)) };
+        Portable.pack(width, tail, tail_out);
     }
 
     fn screen(
@@ -257,11 +266,21 @@ impl LimbOperations for Avx512Ifma {
         rows: &mut [u8],
         rejected: &mut Vec<usize>,
     ) {
-        packed::screen(modulus, row_bytes, rows, rejected);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe {
+            for_width!(
+                modulus.byte_width(),
+                packed::screen(modulus, row_bytes, rows, rejected)
+            )
+        }
     }
 
     fn is_canonical(&self, modulus: &Modulus, bytes: &[u8]) -> bool {
-        packed::is_canonical(modulus, bytes)
+        let width = modulus.byte_width();
+        let (whole, tail) = bytes.split_at(bytes.len() - bytes.len() % (LANES * width));
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        let canonical = unsafe { for_width!(width, packed::is_canonical(modulus, whole)) };
+        canonical && Portable.is_canonical(modulus, tail)
     }
 
     fn square_rows(
@@ -271,7 +290,13 @@ impl LimbOperations for Avx512Ifma {
         constants: &[[u64; 2]],
         components: [&mut [u8]; 3],
     ) {
-        packed::square_rows(modulus, row_bytes, constants, components);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe {
+            for_width!(
+                modulus.byte_width(),
+                packed::square_rows(modulus, row_bytes, constants, components)
+            )
+        }
     }
 
     fn add_packed_products(
@@ -280,15 +305,22 @@ impl LimbOperations for Avx512Ifma {
         sum: &mut [u64],
         products: &[(&[u64], &[u8])],
     ) {
-        packed::add_packed_products(modulus, sum, products);
+        let width = modulus.byte_width();
+        let (whole, tail) = sum.as_chunks_mut::<LANES>();
+        let done = whole.len() * LANES;
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, packed::add_packed_products(modulus, whole, products)) };
+        for (a, b) in products {
+            Portable.add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
+        }
     }
 }
 
 /// Whole registers of a half of a limb.
 type Groups<'a> = &'a mut [[u64; LANES]];
 
-/// One pass of the conjugate-invariant transform over the two halves of a limb, which it returns: whole groups of pairs by
-/// `groups`, the pairs from a position on by `rest`.
+/// One pass of the conjugate-invariant transform over the two halves of a limb, which it returns: whole groups of pairs
+/// by `groups`, the pairs from a position on by `rest`.
 fn pass<'a>(
     twist: &Twist,
     a: &'a mut [u64],

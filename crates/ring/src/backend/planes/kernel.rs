@@ -1,9 +1,9 @@
 //! The product over byte planes, for the vectors of any processor.
 //!
-//! The columns are cut into groups of as many as a vector has 32-bit lanes, and the residues of a group into byte planes.
-//! Four input rows make a quad: one vector a plane, or a few, that hold the four rows' bytes of each column. The quads of a
-//! strip are packed once and read by every output that needs them. A register block is all planes of a column group times
-//! some output rows, so the sums that recombine into one residue leave the registers together.
+//! The columns are cut into groups of as many as a vector has 32-bit lanes, and the residues of a group into byte
+//! planes. Four input rows make a quad: one or two vectors per plane, which hold the four rows' bytes of each column.
+//! The quads of a strip are packed once and read by every output that needs them. A register block is all planes of a
+//! column group times some output rows, so the sums that recombine into one residue leave the registers together.
 
 use std::{cell::RefCell, marker::PhantomData};
 
@@ -32,7 +32,7 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
     /// Bytes of quads that one column group may take between two passes over the outputs: what stays in the first level
     /// of the cache besides weights and sums.
     const FIRST_LEVEL: usize;
-    /// Bytes of quads a thread works on at a time: a good part of the second level.
+    /// Bytes of quads that a thread works on at a time: a good part of the second level.
     const SECOND_LEVEL: usize;
 
     fn reducer(modulus: &Modulus) -> Self::Reducer;
@@ -40,8 +40,8 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
     /// Calls [`Job::run`] from a function that has the instructions enabled.
     unsafe fn run(job: &Job<'_>, work: &PanelWork, scratch: &mut Scratch);
 
-    /// Packs four equally long rows of residues of W bytes: the vectors of column group `g` start at `quads[g · stride]`.
-    /// Columns missing in the last group count as zero.
+    /// Packs four equally long rows of residues of W bytes: the vectors of column group `g` start at `quads[g ·
+    /// stride]`. Columns missing in the last group count as zero.
     unsafe fn pack<const W: usize>(rows: [&[u8]; 4], quads: &mut [Self::Vector], stride: usize);
 
     /// Adds the product of a block of weights \[read, rows, parts\] and the quads at the positions `read` to the sums
@@ -54,8 +54,8 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
         continues: bool,
     );
 
-    /// Reduces the sums of one output over `inputs` inputs, W planes of the low row and for 16-bit weights (B = 2) W of the
-    /// high one, and stores its first `columns` residues of W bytes, for which there is room.
+    /// Reduces the sums of one output over `inputs` inputs, W planes of the low row and for 16-bit weights (B = 2) W of
+    /// the high one, and stores its first `columns` residues of W bytes, for which there is room.
     unsafe fn store<const W: usize, const B: usize>(
         reducer: &Self::Reducer,
         sums: &[Self::Vector],
@@ -126,8 +126,8 @@ impl<I: Instructions> LinearKernel for Kernel<I> {
     }
 }
 
-/// What all panels of one call share. Rows and columns named by the groups are inside both strips, whose shapes
-/// `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably meanwhile.
+/// The operands of one call. Rows and columns named by the groups are inside both strips, whose shapes
+/// `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably.
 pub(in crate::backend) struct Job<'a> {
     modulus: &'a Modulus,
     input: Strip<'a>,
