@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use sordino_ckks::{EvaluationKey, EvaluationKeyMetadata, KeySet};
 use sordino_container::{
     Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite, StreamReader,
-    TEMPORARY_SUFFIX,
+    TEMPORARY_SUFFIX, file_bytes,
 };
 use sordino_protocol::shorten;
 use sordino_secret::{SecretKey, SecretKeyMetadata};
@@ -173,9 +173,7 @@ impl Client {
         let file = EvaluationKeyFile {
             path: path.to_path_buf(),
             digest: reader.claimed_digest(),
-            bytes: fs::metadata(path)
-                .map_err(|error| FileError::io(path, "look up", error))?
-                .len(),
+            bytes: file_bytes(path)?.unwrap_or(0),
         };
         let advice =
             "give the folder that `sordino keygen` made for this plan, or another for new keys";

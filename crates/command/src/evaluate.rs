@@ -64,19 +64,17 @@ impl EvaluateArgs {
         let progress = |progress: &Progress<'_>| bar.evaluation(progress);
         let note = |text: &str| bar.line(text);
         let options = EvaluateOptions {
-            threads: None,
-            backend: global.backend()?,
             memory_bytes: self.memory,
             scratch: self.scratch.as_deref(),
             scratch_bytes: self.scratch_limit,
             resume: self.resume,
-            stop: None,
             checkpoint_interval: self.checkpoint_every,
             note: Some(&note),
             overwrite: global.overwrite(),
             progress: Some(&progress),
             trace: self.trace.as_deref(),
             keep_trace,
+            ..EvaluateOptions::new(global.backend()?)
         };
         Ok(evaluate_file(
             &self.plan,

@@ -130,7 +130,7 @@ fn of_command(error: &Error) -> u8 {
 pub fn of_evaluator(error: &sordino_evaluator::Error) -> u8 {
     use sordino_evaluator::Error as E;
     match error {
-        E::MissingKey | E::Threads { .. } | E::LessMemory { .. } => USAGE,
+        E::MissingKey | E::LessMemory { .. } => USAGE,
         E::Memory { .. } => IMPOSSIBLE,
         E::Busy { .. } | E::Space { .. } => IO,
         E::Protocol(error) => of_protocol(error),

@@ -30,6 +30,7 @@ mod header;
 mod hexadecimal;
 mod locked_folder;
 pub mod memory;
+mod plain_file;
 mod reader;
 
 pub use atomic::{
@@ -45,4 +46,5 @@ pub use file::{
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use hexadecimal::bytes_from_hex;
 pub use locked_folder::LockedFolder;
+pub use plain_file::{file_bytes, remove_file};
 pub use reader::StreamReader;

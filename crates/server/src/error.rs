@@ -1,5 +1,7 @@
 //! What can go wrong in the service.
 
+use std::path::Path;
+
 /// Everything that keeps the service from running, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,4 +51,22 @@ pub enum Error {
     /// The file layer refused.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
+}
+
+impl Error {
+    /// A configuration that cannot be used: where, and why.
+    pub(crate) fn config(location: impl AsRef<Path>, detail: impl ToString) -> Self {
+        Self::Config {
+            location: location.as_ref().display().to_string(),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// Something that the service needs and cannot have.
+    pub(crate) fn service(what: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Service {
+            what: what.into(),
+            detail: detail.to_string(),
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod listener;
 mod metrics;
 mod models;
 mod queue;
+mod refusal;
 mod retention;
 mod serve;
 mod serve_command;

@@ -37,17 +37,16 @@ pub(super) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, Error> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-    let wrong = |path: &std::path::Path, detail: String| Error::Config {
-        location: path.display().to_string(),
-        detail,
-    };
     let path = &config.certificate;
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(path, format!("expected certificates in PEM form: {error}")))?;
+        .map_err(|error| {
+            Error::config(path, format!("expected certificates in PEM form: {error}"))
+        })?;
     let path = &config.key;
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| wrong(path, format!("expected a private key in PEM form: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        Error::config(path, format!("expected a private key in PEM form: {error}"))
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,7 +56,7 @@ pub(super) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, Error> {
                 .with_single_cert(certificates, key)
         })
         .map_err(|error| {
-            wrong(
+            Error::config(
                 &config.certificate,
                 format!("cannot be used with the key: {error}"),
             )

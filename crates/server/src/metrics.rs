@@ -9,10 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use sordino_container::memory;
-
-use super::service::Service;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Answer {
@@ -63,69 +61,42 @@ fn of_evaluations() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("sordino");
-        let metrics = Self {
-            answers: Family::default(),
-            answer_seconds: Family::new_with_constructor(of_answers),
-            received_bytes: Counter::default(),
-            jobs: Family::default(),
-            images: Family::default(),
-            evaluation_seconds: Family::new_with_constructor(of_evaluations),
-            waiting: Gauge::default(),
-            running: Gauge::default(),
-            stored: Gauge::default(),
-            resident: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "http_answers",
-            "Answers by method, route and status",
-            metrics.answers.clone(),
-        );
-        registry.register(
-            "http_answer_seconds",
-            "Time to an answer, its body not included",
-            metrics.answer_seconds.clone(),
-        );
-        registry.register(
-            "received_bytes",
-            "Bytes of chunks that were kept",
-            metrics.received_bytes.clone(),
-        );
-        registry.register(
-            "jobs",
-            "Jobs that ended, by model and state",
-            metrics.jobs.clone(),
-        );
-        registry.register(
-            "images",
-            "Images that were evaluated",
-            metrics.images.clone(),
-        );
-        registry.register(
-            "evaluation_seconds",
-            "Time of evaluations",
-            metrics.evaluation_seconds.clone(),
-        );
-        registry.register("jobs_waiting", "Jobs that wait", metrics.waiting.clone());
-        registry.register(
-            "jobs_running",
-            "Jobs that are evaluated",
-            metrics.running.clone(),
-        );
-        registry.register(
-            "stored_bytes",
-            "Bytes of keys, requests and replies",
-            metrics.stored.clone(),
-        );
-        registry.register(
-            "resident_bytes",
-            "Memory of the process",
-            metrics.resident.clone(),
-        );
+        let mut named = Named(&mut registry);
         Self {
+            answers: named.add("http_answers", "Answers by method, route and status"),
+            answer_seconds: named.keep(
+                "http_answer_seconds",
+                "Time to an answer, its body not included",
+                Family::new_with_constructor(of_answers),
+            ),
+            received_bytes: named.add("received_bytes", "Bytes of chunks that were kept"),
+            jobs: named.add("jobs", "Jobs that ended, by model and state"),
+            images: named.add("images", "Images that were evaluated"),
+            evaluation_seconds: named.keep(
+                "evaluation_seconds",
+                "Time of evaluations",
+                Family::new_with_constructor(of_evaluations),
+            ),
+            waiting: named.add("jobs_waiting", "Jobs that wait"),
+            running: named.add("jobs_running", "Jobs that are evaluated"),
+            stored: named.add("stored_bytes", "Bytes of keys, requests and replies"),
+            resident: named.add("resident_bytes", "Memory of the process"),
             registry,
-            ..metrics
         }
+    }
+}
+
+/// Registers metrics by name.
+struct Named<'a>(&'a mut Registry);
+
+impl Named<'_> {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.keep(name, help, M::default())
+    }
+
+    fn keep<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
     }
 }
 
@@ -176,10 +147,10 @@ impl Metrics {
     }
 
     /// OpenMetrics text.
-    pub(super) fn text(&self, service: &Service, stored_bytes: u64) -> String {
+    pub(super) fn text(&self, waiting: usize, running: usize, stored_bytes: u64) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.waiting.set(count(service.queue.len()));
-        self.running.set(count(service.running_jobs()));
+        self.waiting.set(count(waiting));
+        self.running.set(count(running));
         self.stored.set(stored_bytes as f64);
         self.resident
             .set(memory::resident_bytes().unwrap_or(0) as f64);

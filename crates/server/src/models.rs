@@ -34,10 +34,7 @@ pub(super) struct Model {
 impl Model {
     /// Reads both parts of a plan.
     fn read(config: &ModelConfig, backend: &'static Backend) -> Result<Self, Error> {
-        let wrong = |detail: String| Error::Config {
-            location: config.plan.display().to_string(),
-            detail,
-        };
+        let wrong = |detail: String| Error::config(&config.plan, detail);
         let plan = ServerPlan::read(config.plan.join(SERVER_PLAN))?;
         let path = config.plan.join(CLIENT_PLAN);
         let found =

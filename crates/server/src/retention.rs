@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sordino_protocol::api::Chunks;
 
-use super::http::Refusal;
+use super::refusal::Refusal;
 use super::service::Service;
 
 /// The longest time between two looks.

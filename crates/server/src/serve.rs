@@ -36,18 +36,17 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
-    config.check().map_err(|detail| Error::Config {
-        location: "configuration".to_owned(),
-        detail,
-    })?;
+    config
+        .check()
+        .map_err(|detail| Error::config("configuration", detail))?;
     let state = config.state.clone();
     make_private_folder(&state)?;
     make_private_folder(&state.join("work"))?;
     let Some(_locked) = LockedFolder::open(&state, LOCK_PATIENCE)? else {
-        return Err(Error::Service {
-            what: format!("state folder {}", state.display()),
-            detail: "another server uses it: stop that one, or give another folder".to_owned(),
-        });
+        return Err(Error::service(
+            format!("state folder {}", state.display()),
+            "another server uses it: stop that one, or give another folder",
+        ));
     };
     let tls = config.tls.as_ref().map(listener::tls).transpose()?;
     let models = Models::read(
@@ -60,23 +59,16 @@ pub fn serve(
     )?;
     let place = config.blobs.clone();
     let place = place.unwrap_or_else(|| state.join("blobs").display().to_string());
-    let blobs = Blobs::open(&place).map_err(|detail| Error::Service {
-        what: format!("blobs at {place}"),
-        detail,
-    })?;
+    let blobs = Blobs::open(&place)
+        .map_err(|detail| Error::service(format!("blobs at {place}"), detail))?;
     let path = state.join("sordino.db");
-    let database = Database::open(&path).map_err(|error| Error::Service {
-        what: format!("database {}", path.display()),
-        detail: error.to_string(),
-    })?;
+    let database = Database::open(&path)
+        .map_err(|error| Error::service(format!("database {}", path.display()), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sordino-http")
         .build()
-        .map_err(|error| Error::Service {
-            what: "threads".to_owned(),
-            detail: error.to_string(),
-        })?;
+        .map_err(|error| Error::service("threads", error))?;
     let result = runtime.block_on(async {
         let service = Arc::new(Service::new(config, backend, models, database, blobs));
         run(service, tls, stop, listening).await
@@ -93,18 +85,12 @@ async fn run(
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
     let address = service.config.listen;
-    let failed = |error: std::io::Error| Error::Service {
-        what: format!("address {address}"),
-        detail: error.to_string(),
-    };
+    let failed = |error| Error::service(format!("address {address}"), error);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     retention::recover(&service)
         .await
-        .map_err(|refusal| Error::Service {
-            what: "state".to_owned(),
-            detail: refusal.problem.detail,
-        })?;
+        .map_err(|refusal| Error::service("state", refusal.problem.detail))?;
     let workers: Vec<_> = (0..service.config.jobs_at_once)
         .map(|_| tokio::spawn(worker::work(Arc::clone(&service))))
         .collect();

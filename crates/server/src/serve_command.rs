@@ -99,10 +99,7 @@ impl ServeArgs {
     }
 
     fn without_file(&self) -> Result<ServeConfig, Error> {
-        let missing = |flag: &str| Error::Config {
-            location: "command line".to_owned(),
-            detail: format!("expected {flag} or --config"),
-        };
+        let missing = |flag| Error::config("command line", format!("expected {flag} or --config"));
         let state = self.state.clone().ok_or_else(|| missing("--state"))?;
         let path = self
             .token_file
@@ -114,7 +111,12 @@ impl ServeArgs {
             write_token(path)?
         };
         let client = ClientConfig::named(LOCAL_CLIENT, token);
-        Ok(ServeConfig::of_one(state, self.model.clone(), client))
+        Ok(ServeConfig {
+            state,
+            models: self.model.clone(),
+            clients: vec![client],
+            ..ServeConfig::default()
+        })
     }
 
     fn start_log(&self) {

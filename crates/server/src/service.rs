@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sordino_evaluator::Stop;
-use sordino_protocol::api::{Chunks, Id};
-use sordino_protocol::api::{Job, JobState, Key, KeyState, Progress};
+use sordino_protocol::api::{Chunks, Job, JobState, Key, KeyState, Progress};
 use sordino_ring::backend::Backend;
 use tokio::sync::{Semaphore, watch};
 
@@ -14,10 +13,10 @@ use super::blobs::Blobs;
 use super::clock::precise_now;
 use super::config::{ClientConfig, ServeConfig};
 use super::database::{ChunkRow, Database, JobRow, KeyRow, Quota};
-use super::http::Refusal;
 use super::metrics::Metrics;
 use super::models::Models;
 use super::queue::Queue;
+use super::refusal::Refusal;
 use super::token::TokenHash;
 
 /// Chunks that are received at once, each of which is in memory.
@@ -204,39 +203,34 @@ impl Service {
         self.changes.subscribe()
     }
 
+    /// How far a job is that is evaluated now.
+    fn progress(&self, file: i64) -> Option<Progress> {
+        self.running().get(&file)?.progress.clone()
+    }
+
     /// A job as clients see it.
-    pub(super) fn describe_job(&self, row: &JobRow, chunks: &[ChunkRow]) -> Result<Job, Refusal> {
+    pub(super) fn describe_job(&self, row: &JobRow, chunks: &[ChunkRow]) -> Job {
         let (jobs_ahead, progress) = match row.state {
             JobState::Queued => (self.queue.ahead_of(row.file), None),
-            JobState::Running => {
-                let running = self.running();
-                (
-                    None,
-                    running
-                        .get(&row.file)
-                        .and_then(|running| running.progress.clone()),
-                )
-            }
+            JobState::Running => (None, self.progress(row.file)),
             _ => (None, None),
         };
         let since = |from: Option<f64>, to: Option<f64>| {
             from.map(|from| (to.unwrap_or_else(precise_now) - from).max(0.0))
         };
-        let key = row.key.as_ref().map(|(_, name)| id(name)).transpose()?;
-        Ok(Job {
-            id: id(&row.name)?,
+        Job {
+            id: row.name.clone(),
             model: row.model.clone(),
             plan: row.plan,
-            key,
+            key: row.key.as_ref().map(|(_, name)| name.clone()),
             images: row.images,
             bytes: row.bytes,
             state: row.state,
-            chunks: if row.state == JobState::Uploading {
-                received(row.bytes, chunks)
-            } else if row.started.is_some() {
-                Chunks::new(row.bytes, 0..Chunks::count(row.bytes))
-            } else {
-                Chunks::new(row.bytes, [])
+            chunks: match row.state {
+                JobState::Uploading => received(row.bytes, chunks),
+                // The chunks of a job that was started were all there.
+                _ if row.started.is_some() => Chunks::new(row.bytes, 0..Chunks::count(row.bytes)),
+                _ => Chunks::new(row.bytes, []),
             },
             jobs_ahead,
             progress,
@@ -246,24 +240,23 @@ impl Service {
             problem: row.problem.clone(),
             created: row.created,
             expires: self.expires(row.touched),
-        })
+        }
     }
 
     /// A key as clients see it.
-    pub(super) fn describe_key(&self, row: &KeyRow, chunks: &[ChunkRow]) -> Result<Key, Refusal> {
-        Ok(Key {
-            id: id(&row.name)?,
+    pub(super) fn describe_key(&self, row: &KeyRow, chunks: &[ChunkRow]) -> Key {
+        Key {
+            id: row.name.clone(),
             parameters: row.parameters,
             bytes: row.bytes,
-            state: if row.key_id.is_some() {
-                KeyState::Ready
-            } else {
-                KeyState::Uploading
+            state: match row.key_id {
+                Some(_) => KeyState::Ready,
+                None => KeyState::Uploading,
             },
             chunks: received(row.bytes, chunks),
             created: row.created,
             expires: self.expires(row.touched),
-        })
+        }
     }
 
     fn expires(&self, touched: u64) -> u64 {
@@ -273,9 +266,4 @@ impl Service {
 
 fn received(bytes: u64, chunks: &[ChunkRow]) -> Chunks {
     Chunks::new(bytes, chunks.iter().map(|chunk| chunk.number))
-}
-
-/// A name that was an identifier when it was written.
-fn id(name: &str) -> Result<Id, Refusal> {
-    name.parse().map_err(|error: String| Refusal::bug(&error))
 }

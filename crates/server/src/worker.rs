@@ -14,8 +14,8 @@ use sordino_protocol::api::{self, Problem, ProblemKind};
 use sordino_runtime::Progress;
 
 use super::database::{ChunkRow, Fate, JobRow, WaitingJob};
-use super::http::Refusal;
 use super::models::Model;
+use super::refusal::Refusal;
 use super::service::Service;
 
 /// How often a job may be begun without an end, as when the process ends each time, before it is given up.
@@ -244,19 +244,14 @@ impl Task {
         let report = |progress: &Progress<'_>| reports.report(progress);
         let budget = service.models.budget;
         let options = EvaluateOptions {
-            threads: None,
-            backend: service.backend,
             memory_bytes: budget.memory_bytes,
             scratch: Some(folder),
             scratch_bytes: Some(budget.scratch_bytes),
             resume,
             stop: Some(Arc::clone(&self.stop)),
-            checkpoint_interval: None,
             overwrite: Overwrite::Replace,
             progress: Some(&report),
-            note: None,
-            trace: None,
-            keep_trace: false,
+            ..EvaluateOptions::new(service.backend)
         };
         let evaluation = evaluate_request(evaluator, key.as_ref(), request, reply, &options);
         sordino_ring::allocator::give_back();

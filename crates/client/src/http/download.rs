@@ -1,13 +1,13 @@
 //! The reply on its way back, gone on with where it broke off.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use sordino_container::{Error as FileError, Kind, inspect_file};
+use sordino_container::{Error as FileError, Kind, file_bytes, inspect_file, remove_file};
 use sordino_protocol::api::Id;
 
 use super::call::{MESSAGE_TIME, printable};
@@ -202,20 +202,13 @@ impl Partial {
 
     /// Bytes that are here.
     fn length(&self) -> Result<u64, Error> {
-        match fs::metadata(&self.content) {
-            Ok(found) => Ok(found.len()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(file_error(&self.content, "look up", error)),
-        }
+        Ok(file_bytes(&self.content)?.unwrap_or(0))
     }
 
     /// Which reply they are of, if that is known.
     fn version(&self) -> Result<Option<HeaderValue>, Error> {
-        match fs::metadata(&self.version) {
-            Ok(found) if found.len() <= ETAG_LIMIT => {}
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(file_error(&self.version, "look up", error)),
+        if file_bytes(&self.version)?.is_none_or(|bytes| bytes > ETAG_LIMIT) {
+            return Ok(None);
         }
         let bytes =
             fs::read(&self.version).map_err(|error| file_error(&self.version, "read", error))?;
@@ -244,15 +237,8 @@ impl Partial {
 
     /// Removes what is here, the content first.
     fn remove(&self) -> Result<(), Error> {
-        for path in [&self.content, &self.version] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(file_error(path, "remove", error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_file(&self.content)?;
+        Ok(remove_file(&self.version)?)
     }
 }
 

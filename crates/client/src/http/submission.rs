@@ -13,13 +13,14 @@
 //! its name or not there (the partial reply but for its end), and refers to the digest of what it was made from.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
-use sordino_container::{Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX};
+use sordino_container::{
+    Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX, file_bytes, remove_file,
+};
 use sordino_protocol::RequestReader;
 use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
@@ -175,10 +176,8 @@ impl Submission {
         images: usize,
     ) -> Result<Option<RequestFile>, Error> {
         let path = self.request_path();
-        let found = match fs::metadata(&path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(FileError::io(&path, "look up", error).into()),
+        let Some(bytes) = file_bytes(&path)? else {
+            return Ok(None);
         };
         // The folder is ours alone and the file was complete when it got its name, so its header is enough.
         let fits = RequestReader::open(&path, &client.request_shape()).is_ok_and(|reader| {
@@ -193,7 +192,7 @@ impl Submission {
         Ok(Some(RequestFile {
             path,
             digest,
-            bytes: found.len(),
+            bytes,
         }))
     }
 
@@ -208,9 +207,7 @@ impl Submission {
         let digest = client
             .encrypt(key, images)?
             .write_file(&path, Overwrite::Replace)?;
-        let bytes = fs::metadata(&path)
-            .map_err(|error| FileError::io(&path, "look up", error))?
-            .len();
+        let bytes = file_bytes(&path)?.unwrap_or(0);
         Ok(RequestFile {
             path,
             digest,
@@ -245,18 +242,18 @@ impl Submission {
 
     /// Forgets the job, so that the next run makes another one of the same request.
     pub(super) fn forget_job(&self) -> Result<(), Error> {
-        remove(&self.record_path())
+        Ok(remove_file(self.record_path())?)
     }
 
     /// Forgets the request and its job.
     pub(super) fn forget_request(&self) -> Result<(), Error> {
         self.forget_job()?;
-        remove(&self.request_path())
+        Ok(remove_file(self.request_path())?)
     }
 
     /// Forgets a reply that turned out to be of no use.
     pub(super) fn forget_reply(&self) -> Result<(), Error> {
-        remove(&self.reply_path())
+        Ok(remove_file(self.reply_path())?)
     }
 
     /// Removes everything, in one step as others see it.
@@ -312,20 +309,10 @@ impl Submission {
 }
 
 fn read_record(path: &Path) -> Option<JobRecord> {
-    let found = fs::metadata(path).ok()?;
-    if found.len() > RECORD_LIMIT {
+    if file_bytes(path).ok()?? > RECORD_LIMIT {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(FileError::io(path, "remove", error).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A name that no other job has.

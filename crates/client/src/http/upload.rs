@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
-use sordino_container::Error as FileError;
+use sordino_container::{Error as FileError, file_bytes};
 use sordino_protocol::api::{Chunks, Id};
 use tokio::task::JoinSet;
 
@@ -26,9 +26,8 @@ impl RemoteServer {
         file: &Path,
         chunks: &Chunks,
     ) -> Result<(), Error> {
-        let bytes = std::fs::metadata(file)
-            .map_err(|error| FileError::io(file, "look up", error))?
-            .len();
+        let missing = || FileError::io(file, "look up", std::io::ErrorKind::NotFound.into());
+        let bytes = file_bytes(file)?.ok_or_else(missing)?;
         if chunks.of != Chunks::count(bytes) {
             let expected = format!("{} chunks", Chunks::count(bytes));
             return Err(self.odd("upload a file", expected, chunks.of.to_string()));

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, CHUNK_BYTES, MESSAGE_BYTES, ProblemKind};
 use tokio::time::{Instant, timeout_at};
 
-use super::Refusal;
+use crate::refusal::Refusal;
 
 /// What every body may take, however short, and how long a sender may be behind.
 const PATIENCE: Duration = Duration::from_secs(15);

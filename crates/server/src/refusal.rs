@@ -1,4 +1,4 @@
-//! Refusals, as problem documents.
+//! Why something is not done, as problem documents.
 
 use std::fmt::Display;
 
@@ -12,18 +12,18 @@ const RETRY_SECONDS: u32 = 2;
 
 /// Why something is not done.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(super) struct Refusal {
     pub problem: Problem,
 }
 
 impl Refusal {
-    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let problem = Problem::new(kind, detail);
         Self { problem }
     }
 
     /// Something that should not happen; its reason goes to the log only.
-    pub(crate) fn bug(reason: &dyn Display) -> Self {
+    pub(super) fn bug(reason: &dyn Display) -> Self {
         tracing::error!(%reason, "failed");
         Self::new(
             ProblemKind::Internal,
@@ -32,7 +32,7 @@ impl Refusal {
     }
 
     /// Why a key or a request that a client sent is not taken; whatever is not the client's fault goes to the log only.
-    pub(crate) fn of_content(error: &sordino_evaluator::Error) -> Self {
+    pub(super) fn of_content(error: &sordino_evaluator::Error) -> Self {
         use sordino_evaluator::Error as E;
         let fault = match error {
             E::Protocol(sordino_protocol::Error::File(error))
