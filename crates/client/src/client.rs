@@ -2,7 +2,7 @@
 
 use sordino_ckks::{Context, EvaluationKey, KeySet, Scale};
 use sordino_plan::ClientPlan;
-use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key, shorten};
+use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
@@ -80,17 +80,22 @@ impl Client {
     pub fn generate_keys(&self) -> Result<Keys, Error> {
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let secret = SecretKey::generate(&self.context, &mut rng)?;
-        let evaluation = match self.plan.parameters.gadget() {
-            Some(_) => {
-                let keys = match &self.plan.channel {
-                    None => KeySet::relinearization_only(),
-                    Some(channel) => channel.key_set()?,
-                };
-                Some(evaluation_key_for(&self.context, &secret, &keys, &mut rng)?)
-            }
+        let evaluation = match self.needed_keys()? {
+            Some(keys) => Some(evaluation_key_for(&self.context, &secret, &keys, &mut rng)?),
             None => None,
         };
         Ok(Keys { secret, evaluation })
+    }
+
+    /// The switching keys that the plan uses; `None` if it uses none.
+    pub(crate) fn needed_keys(&self) -> Result<Option<KeySet>, Error> {
+        if self.plan.parameters.gadget().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(match &self.plan.channel {
+            None => KeySet::relinearization_only(),
+            Some(channel) => channel.key_set()?,
+        }))
     }
 
     /// Encrypts prepared images; two encryptions of the same images share nothing.
@@ -128,7 +133,11 @@ impl Client {
         let level = plan.input.limbs.saturating_sub(1);
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let mut blocks = Vec::with_capacity(plan.blocks);
-        let layout = Slots::of_input(plan.channel.as_ref(), self.context.rotation_order());
+        let layout = Slots::new(
+            plan.channel.as_ref(),
+            |c| &c.input,
+            self.context.rotation_order(),
+        );
         for images in images.chunks(plan.block_images() * features) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
@@ -204,7 +213,11 @@ impl Client {
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
         let mut logits = vec![0.0; count * classes];
-        let layout = Slots::of_output(plan.channel.as_ref(), self.context.rotation_order());
+        let layout = Slots::new(
+            plan.channel.as_ref(),
+            |c| &c.output,
+            self.context.rotation_order(),
+        );
         let images = logits.chunks_mut(plan.block_images() * classes);
         for (block, images) in reply.blocks().iter().zip(images) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
@@ -228,13 +241,9 @@ impl Client {
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
-        let (expected, found) = (self.context.digest(), key.parameters());
-        if expected == found {
-            return Ok(());
+        match (self.context.digest(), key.parameters()) {
+            (expected, found) if expected == found => Ok(()),
+            (expected, found) => Err(Error::key_parameters(expected, found)),
         }
-        Err(Error::KeyParameters {
-            expected: shorten(expected),
-            found: shorten(found),
-        })
     }
 }

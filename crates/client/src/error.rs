@@ -3,8 +3,10 @@
 #[cfg(feature = "files")]
 use std::path::PathBuf;
 
+use sordino_container::Digest;
 #[cfg(feature = "http")]
 use sordino_protocol::api::{Id, ProblemKind};
+use sordino_protocol::shorten;
 
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +38,9 @@ pub enum Error {
         /// The first such image.
         image: usize,
     },
-    /// A list that should have one entry an image.
+    /// A list that should have one entry per image.
     #[error(
-        "expected {expected} {what}, one an image, found {found}: give the list that belongs to these images"
+        "expected {expected} {what}, one per image, found {found}: give the list that belongs to these images"
     )]
     ListLength {
         /// What is listed.
@@ -204,7 +206,7 @@ pub enum Error {
     /// Tried for as long as was allowed.
     #[cfg(feature = "http")]
     #[error(
-        "{last}; tried for {seconds:.0} s: run the same command again, which goes on from here"
+        "{last}; tried for {seconds:.0} s: run the same command again, which resumes from here"
     )]
     GaveUp {
         /// Seconds since the last answer.
@@ -282,11 +284,37 @@ pub enum Error {
         /// The folder that it works in.
         folder: PathBuf,
     },
-    /// Work that was given to another thread ended in a panic.
-    #[cfg(feature = "http")]
-    #[error("{what} ended early: this is a bug, report it")]
-    Thread {
+    /// Something that cannot fail did.
+    #[error("the {what} failed: {detail}: this is a bug, report it")]
+    Bug {
         /// What was done.
         what: &'static str,
+        /// How it failed.
+        detail: String,
     },
+}
+
+impl Error {
+    /// Something that cannot fail did, such as writing plain numbers as JSON.
+    #[cfg(feature = "files")]
+    pub(crate) fn bug(what: &'static str, detail: impl ToString) -> Self {
+        let detail = detail.to_string();
+        Self::Bug { what, detail }
+    }
+
+    /// A key that was made for other parameters than the plan's.
+    pub(crate) fn key_parameters(expected: Digest, found: Digest) -> Self {
+        Self::KeyParameters {
+            expected: shorten(expected),
+            found: shorten(found),
+        }
+    }
+}
+
+impl From<csv::Error> for Error {
+    fn from(error: csv::Error) -> Self {
+        Self::Table {
+            detail: error.to_string(),
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use sordino_ckks::{EvaluationKey, EvaluationKeyMetadata, KeySet};
 use sordino_container::{
     Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite, StreamReader,
@@ -21,6 +20,12 @@ const PENDING_FILE: &str = "evaluation.key.new";
 
 /// Locked while something is made or renamed in the folder.
 const LOCK_FILE: &str = "keys.lock";
+
+/// Keys of any size: only their headers are read here.
+const LIMITS: Limits = Limits {
+    metadata_bytes: METADATA_LIMIT,
+    payload_bytes: u64::MAX,
+};
 
 /// The keys of a folder.
 pub struct KeyFolder {
@@ -122,16 +127,8 @@ impl Client {
 
     /// Tells which folder has keys of other parameters, before the key itself is read.
     fn check_secret_header(&self, folder: &Path, path: &Path) -> Result<(), Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let (expected, found) = (
-            self.context().digest(),
-            open::<SecretKeyMetadata>(path, Kind::SecretKey, limits)?
-                .metadata()
-                .parameters_digest,
-        );
+        let header = StreamReader::<_, SecretKeyMetadata>::open(path, Kind::SecretKey, LIMITS)?;
+        let (expected, found) = (self.context().digest(), header.metadata().parameters_digest);
         if expected == found {
             return Ok(());
         }
@@ -146,17 +143,6 @@ impl Client {
         ))
     }
 
-    /// The switching keys that the plan uses; none if it does without.
-    fn needed_keys(&self) -> Result<Option<KeySet>, Error> {
-        if self.plan().parameters.gadget().is_none() {
-            return Ok(None);
-        }
-        Ok(Some(match &self.plan().channel {
-            None => KeySet::relinearization_only(),
-            Some(channel) => channel.key_set()?,
-        }))
-    }
-
     fn check_evaluation_header(
         &self,
         folder: &Path,
@@ -164,11 +150,8 @@ impl Client {
         secret: &SecretKey,
         needed: &KeySet,
     ) -> Result<EvaluationKeyFile, Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let reader = open::<EvaluationKeyMetadata>(path, Kind::EvaluationKey, limits)?;
+        let reader =
+            StreamReader::<_, EvaluationKeyMetadata>::open(path, Kind::EvaluationKey, LIMITS)?;
         let metadata = reader.metadata();
         let file = EvaluationKeyFile {
             path: path.to_path_buf(),
@@ -212,14 +195,6 @@ fn is_there(path: &Path) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(FileError::io(path, "look up", error).into()),
     }
-}
-
-fn open<M: DeserializeOwned>(
-    path: &Path,
-    kind: Kind,
-    limits: Limits,
-) -> Result<StreamReader<File, M>, Error> {
-    Ok(StreamReader::open(path, kind, limits)?)
 }
 
 fn folder_error(folder: &Path, found: String, advice: &'static str) -> Error {

@@ -1,4 +1,4 @@
-//! What is kept of a submission until its predictions are written, so that it can be gone on with.
+//! What is kept of a submission until its predictions are written, so that it can be resumed.
 //!
 //! ```text
 //! KEYS/submissions/<16 digits>/
@@ -59,9 +59,8 @@ pub(super) struct Identity {
 
 impl Identity {
     fn folder_name(&self) -> Result<String, Error> {
-        let text = serde_json::to_vec(self).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::bug("description of the submission", error))?;
         let digest = Digest::of("sordino submission v1", &text).to_string();
         Ok(digest[..16].to_owned())
     }
@@ -232,9 +231,8 @@ impl Submission {
             request: request.digest,
             request_bytes: request.bytes,
         };
-        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let bytes = serde_json::to_vec_pretty(&record)
+            .map_err(|error| Error::bug("record of the job", error))?;
         let access = sordino_container::Access::OwnerOnly;
         write_atomic(&self.record_path(), &bytes, Overwrite::Replace, access)?;
         Ok(record)
@@ -321,5 +319,6 @@ fn random_id() -> Result<Id, Error> {
     let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
     rng.fill(&mut bytes);
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.parse().map_err(|detail| Error::Table { detail })
+    text.parse()
+        .map_err(|detail: String| Error::bug("choice of a job's name", detail))
 }

@@ -64,8 +64,8 @@ pub struct Submitted {
     pub reply_bytes: u64,
     /// Whether keys were made.
     pub made_keys: bool,
-    /// Whether an earlier run was gone on with.
-    pub went_on: bool,
+    /// Whether an earlier run was resumed.
+    pub resumed: bool,
     /// How long its parts took.
     pub times: SubmitTimes,
 }

@@ -30,7 +30,7 @@ impl RemoteServer {
         let bytes = file_bytes(file)?.ok_or_else(missing)?;
         if chunks.of != Chunks::count(bytes) {
             let expected = format!("{} chunks", Chunks::count(bytes));
-            return Err(self.odd("upload a file", expected, chunks.of.to_string()));
+            return Err(self.unexpected("upload a file", expected, chunks.of.to_string()));
         }
         let missing: Vec<u64> = chunks.missing().collect();
         let length =
@@ -54,8 +54,7 @@ impl RemoteServer {
             let Some(sent) = sending.join_next().await else {
                 return Ok(());
             };
-            let what_ended = "the upload of a chunk";
-            let number = sent.map_err(|_| Error::Thread { what: what_ended })??;
+            let number = sent.map_err(|panic| Error::bug("upload of a chunk", panic))??;
             done += length(&number);
             self.report(&Event::Uploaded { what, done, of });
         }
@@ -78,8 +77,7 @@ impl RemoteServer {
         let call = Call::new(self, text, Method::PUT, &path);
         let reading = move || Ok::<_, Error>(call.chunk(read_chunk(&file, bytes, number)?));
         let call = tokio::task::spawn_blocking(reading).await;
-        let what = "the reading of a chunk";
-        let call = call.map_err(|_| Error::Thread { what })??;
+        let call = call.map_err(|panic| Error::bug("reading of a chunk", panic))??;
         self.call(call).await.map(drop)
     }
 }
