@@ -16,6 +16,7 @@ pub mod api;
 mod error;
 mod layout;
 pub mod limits;
+mod message;
 mod reading;
 mod reply;
 mod request;
@@ -24,9 +25,9 @@ mod shape;
 
 pub use error::{Error, Message};
 pub use layout::Layout;
+pub use message::{EncryptedMessage, ReceivedBlock, ReceivedMessage};
+pub use reading::MessageReader;
 pub use reply::{ReceivedReply, Reply, ReplyHeader, ReplyParents};
-pub use request::{
-    ReceivedBlock, ReceivedRequest, Request, RequestHeader, RequestParents, RequestReader,
-};
+pub use request::{ReceivedRequest, Request, RequestHeader, RequestParents, RequestReader};
 pub use seed::Seed;
 pub use shape::{MessageShape, check_key, shorten};

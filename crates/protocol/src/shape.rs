@@ -1,6 +1,6 @@
 //! What a plan fixes about a message.
 
-use sordino_ckks::{Context, KeyId, ParametersRecord};
+use sordino_ckks::{Context, KeyId, Parameters, ParametersRecord};
 use sordino_container::{Digest, Limits};
 
 use crate::error::Message;
@@ -28,7 +28,7 @@ pub struct MessageShape<'a> {
 }
 
 /// The fields that requests and replies have in common.
-pub(crate) struct Common<'h> {
+pub struct Common<'h> {
     pub message: Message,
     pub plan: Digest,
     pub parameters_digest: Digest,
@@ -39,6 +39,31 @@ pub(crate) struct Common<'h> {
     pub components: u32,
     pub limbs: u32,
     pub scale: f64,
+}
+
+impl Common<'_> {
+    /// The parameters of a header, whose digest must be the one that the header names.
+    pub(crate) fn checked_parameters(&self) -> Result<Parameters, Error> {
+        let (message, named) = (self.message, self.parameters_digest);
+        let parameters = Parameters::try_from(self.parameters.clone())
+            .map_err(|source| Error::Parameters { message, source })?;
+        if parameters.digest() != named {
+            return Err(Error::WrongParameters {
+                message,
+                expected: shorten(parameters.digest()),
+                found: shorten(named),
+            });
+        }
+        Ok(parameters)
+    }
+
+    /// The layout that a header describes.
+    pub(crate) fn layout(&self) -> Result<Layout, Error> {
+        let parameters = self.checked_parameters()?;
+        let [limbs, components, rows, blocks] =
+            [self.limbs, self.components, self.rows, self.blocks].map(|number| number as usize);
+        Layout::new(&parameters, limbs, components, rows, blocks)
+    }
 }
 
 impl MessageShape<'_> {
