@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use sordino_ckks::Parameters;
 
-use crate::{Alternative, ClientPlan, Estimate, Operation, PackingComparison, ServerPlan, Term};
+use crate::{
+    Alternative, ClientPlan, Estimate, Operation, PackingComparison, PackingKind, PlanHeader,
+    ServerPlan, Term,
+};
 
 /// A readable account of a plan; serializes to JSON and displays as a table.
 #[derive(Clone, Debug, Serialize)]
@@ -126,62 +128,49 @@ impl StepSummary {
 impl ServerPlan {
     /// Explains the plan, steps included.
     pub fn explain(&self) -> Explanation {
-        let mut explanation = Explanation::new(
-            self.network(),
-            self.packing().to_string(),
-            (self.batch(), self.blocks(), self.block_images()),
-            self.parameters(),
-            (
-                self.input().scale,
-                self.output().scale,
-                self.output().components,
-            ),
-            self.estimate(),
-        );
-        explanation.macs_per_image = Some(self.multiply_accumulates());
-        explanation.galois_keys = self.rotations().len();
-        explanation.comparison = self.comparison();
-        explanation.steps = (0..self.steps().len())
-            .map(|index| StepSummary::of(self, index))
-            .collect();
-        explanation.alternatives = self.alternatives().to_vec();
-        explanation
+        let (header, estimate) = (self.header(), self.estimate());
+        Explanation {
+            galois_keys: self.rotations().len(),
+            macs_per_image: Some(self.multiply_accumulates()),
+            steps: (0..self.steps().len())
+                .map(|index| StepSummary::of(self, index))
+                .collect(),
+            comparison: self.comparison(),
+            alternatives: self.alternatives().to_vec(),
+            ..Explanation::new(header, self.packing().kind(), self.block_images(), estimate)
+        }
     }
 }
 
 impl ClientPlan {
     /// Explains the plan as far as the client knows it.
     pub fn explain(&self) -> Explanation {
-        let mut explanation = Explanation::new(
-            &self.network,
-            self.packing.to_string(),
-            (self.batch, self.blocks, self.block_images()),
-            &self.parameters,
-            (self.input.scale, self.output.scale, self.output.components),
-            &self.estimate,
-        );
-        explanation.galois_keys = self
-            .channel
-            .as_ref()
-            .map_or(0, |channel| channel.rotations.len());
-        explanation
+        let (header, kind) = (&self.header, self.packing.kind());
+        let rotations = self
+            .packing
+            .channel()
+            .map(|channel| channel.rotations.len());
+        Explanation {
+            galois_keys: rotations.unwrap_or(0),
+            ..Explanation::new(header, kind, self.block_images(), &self.estimate)
+        }
     }
 }
 
 impl Explanation {
-    fn new(
-        network: &str,
-        packing: String,
-        (batch, blocks, block_images): (usize, usize, usize),
-        parameters: &Parameters,
-        (input_scale, output_scale, reply_components): (f64, f64, usize),
+    fn new<Parents>(
+        header: &PlanHeader<Parents>,
+        packing: PackingKind,
+        block_images: usize,
         estimate: &Estimate,
     ) -> Self {
+        let parameters = &header.parameters;
+        let per_image = |bytes: u64| bytes as f64 / header.batch as f64;
         Explanation {
-            network: network.to_owned(),
-            packing,
-            batch,
-            blocks,
+            network: header.network.clone(),
+            packing: packing.to_string(),
+            batch: header.batch,
+            blocks: header.blocks,
             block_images,
             galois_keys: 0,
             ring_degree: parameters.ring_degree(),
@@ -189,13 +178,13 @@ impl Explanation {
             log2_qp: parameters.log2_qp(),
             security_bits: parameters.security_bits(),
             levels: parameters.max_level(),
-            log2_input_scale: input_scale.log2(),
-            log2_output_scale: output_scale.log2(),
-            reply_components,
+            log2_input_scale: header.input.scale.log2(),
+            log2_output_scale: header.output.scale.log2(),
+            reply_components: header.output.components,
             macs_per_image: None,
             estimate: estimate.clone(),
-            upload_bytes_per_image: estimate.upload_bytes as f64 / batch as f64,
-            reply_bytes_per_image: estimate.reply_bytes as f64 / batch as f64,
+            upload_bytes_per_image: per_image(estimate.upload_bytes),
+            reply_bytes_per_image: per_image(estimate.reply_bytes),
             steps: Vec::new(),
             comparison: None,
             alternatives: Vec::new(),

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale};
+use sordino_ckks::{
+    Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale, SeededCiphertexts,
+};
 use sordino_plan::{
-    ChannelPlan, Diagonal, Operation, ServerPlan, SlotLayout, Step, Term, diagonals,
+    ChannelPlan, Diagonal, Operation, Schedule, ServerPlan, SlotLayout, Step, Term, Unit, diagonals,
 };
 
-use crate::element::{at, at_limbs};
-use crate::{Engine, Error};
+use crate::element::at;
+use crate::engine::{EncryptedEngine, live, take};
+use crate::{Computed, Engine, Error, Piece};
 
 /// The encoded weights and constants of a channel-wise plan.
 #[derive(Debug)]
@@ -19,11 +22,14 @@ pub struct ChannelWeights {
     constants: HashMap<usize, Plaintexts>,
     /// Every switching key that the steps need.
     keys: KeySet,
+    /// One unit per step.
+    schedule: Schedule,
 }
 
 /// Evaluates the steps of a channel-wise plan on ciphertexts.
 #[derive(Debug)]
 pub struct ChannelEngine<'a> {
+    steps: &'a [Step],
     context: &'a Context,
     key: &'a EvaluationKey,
     weights: &'a ChannelWeights,
@@ -65,6 +71,7 @@ impl ChannelWeights {
                 products: HashMap::new(),
                 constants: HashMap::new(),
                 keys: keys.map_err(at(&steps[0]))?,
+                schedule: plan.whole_steps(),
             },
         };
         for (index, step) in steps.iter().enumerate() {
@@ -243,7 +250,7 @@ impl<'a> ChannelEngine<'a> {
     /// # Errors
     /// [`Error::MissingKey`] without a key, [`Error::Step`] for a key that lacks a rotation of the plan.
     pub fn new(
-        plan: &ServerPlan,
+        plan: &'a ServerPlan,
         weights: &'a ChannelWeights,
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
@@ -255,6 +262,7 @@ impl<'a> ChannelEngine<'a> {
         let covers = key.key_set().check_covers(&weights.keys);
         covers.map_err(at(&steps[0]))?;
         Ok(Self {
+            steps,
             context,
             key,
             weights,
@@ -307,45 +315,71 @@ impl<'a> ChannelEngine<'a> {
 }
 
 impl Engine for ChannelEngine<'_> {
-    type Value = Ciphertexts;
+    type Piece = Piece;
 
-    fn linear(
+    fn compute(
         &self,
         index: usize,
-        step: &Step,
-        _: &[Term],
-        sources: &[&Ciphertexts],
-        _: &[i128],
-    ) -> Result<Ciphertexts, Error> {
-        self.apply(index, step, sources).map_err(at(step))
+        unit: &Unit,
+        pieces: &mut [Option<Piece>],
+    ) -> Result<Computed<Piece>, Error> {
+        let step = &self.steps[index];
+        let mut taken = |source: usize| match take(pieces, source, unit) {
+            Piece::Expanded(map) => map,
+            Piece::Fresh(_) => unreachable!("{EXPANDED}"),
+        };
+        let result = match &step.operation {
+            Operation::Input => unreachable!("plans are checked to have one input, first"),
+            Operation::Linear { terms, .. } => {
+                let source = |term: &Term| match live(pieces, term.source()) {
+                    Piece::Expanded(map) => map,
+                    Piece::Fresh(_) => unreachable!("{EXPANDED}"),
+                };
+                let sources: Vec<&Ciphertexts> = terms.iter().map(source).collect();
+                self.apply(index, step, &sources)
+            }
+            Operation::Square { source, .. } => {
+                let shift = &self.weights.constants[&index];
+                self.context.square_shifted_by(taken(*source), shift)
+            }
+            Operation::Relinearize { source } => self.context.relinearize(taken(*source), self.key),
+            Operation::Rescale { source, primes } => self.context.rescale(taken(*source), *primes),
+        };
+        let piece = Piece::Expanded(result.map_err(at(step))?);
+        Ok(Computed::by_one_step(piece))
+    }
+}
+
+const EXPANDED: &str = "this engine expands the input first";
+
+impl EncryptedEngine for ChannelEngine<'_> {
+    fn schedule(&self) -> &Schedule {
+        &self.weights.schedule
     }
 
-    fn square(
-        &self,
-        index: usize,
-        step: &Step,
-        source: Ciphertexts,
-        _: &[i128],
-    ) -> Result<Ciphertexts, Error> {
-        self.context
-            .square_shifted_by(source, &self.weights.constants[&index])
-            .map_err(at(step))
+    fn input(&self, block: SeededCiphertexts) -> Result<Piece, Error> {
+        let block = block.expand(self.context).map_err(at(&self.steps[0]))?;
+        Ok(Piece::Expanded(block))
     }
 
-    fn relinearize(&self, step: &Step, source: Ciphertexts) -> Result<Ciphertexts, Error> {
-        self.context.relinearize(source, self.key).map_err(at(step))
+    fn result(&self, pieces: &mut [Option<Piece>]) -> Result<Ciphertexts, Error> {
+        match pieces.last_mut().and_then(Option::take) {
+            Some(Piece::Expanded(map)) => Ok(map),
+            _ => unreachable!("the last unit was computed"),
+        }
     }
+}
 
-    fn rescale(
-        &self,
-        step: &Step,
-        source: Ciphertexts,
-        primes: usize,
-    ) -> Result<Ciphertexts, Error> {
-        self.context.rescale(source, primes).map_err(at(step))
+/// The source with the limbs of the step, copied only where it has more.
+fn at_limbs(
+    context: &Context,
+    source: &Ciphertexts,
+    limbs: usize,
+) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
+    if source.limbs() == limbs {
+        return Ok(None);
     }
-
-    fn duplicate(&self, value: &Ciphertexts) -> Ciphertexts {
-        value.clone()
-    }
+    context
+        .drop_limbs(source.clone(), source.limbs() - limbs)
+        .map(Some)
 }

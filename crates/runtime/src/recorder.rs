@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sordino_plan::{Operation, Step, Unit};
+use sordino_plan::{Operation, Step};
 
 use crate::{Progress, StepTrace, Trace};
 
@@ -28,10 +28,10 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder for `blocks` blocks of `units` units, or of as many as there are steps.
+    /// A recorder for `blocks` blocks of `units` units.
     pub(crate) fn new(
         steps: &'a [Step],
-        units: Option<usize>,
+        units: usize,
         blocks: usize,
         progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
         into: Option<&'a mut Trace>,
@@ -41,7 +41,7 @@ impl<'a> Recorder<'a> {
             into,
             steps,
             work: steps.iter().map(|step| work(step, steps)).collect(),
-            units: units.unwrap_or(steps.len()),
+            units,
             blocks,
             start: Instant::now(),
             done: 0.0,
@@ -90,16 +90,12 @@ impl<'a> Recorder<'a> {
         *known = known.max(share);
     }
 
-    /// Units that a run before this one has done.
-    pub(crate) fn skip_units(&mut self, units: &[Unit]) {
-        let elements = |unit: &Unit| {
-            let elements: Vec<usize> = unit.elements.iter().map(Vec::len).collect();
-            unit.steps.clone().zip(elements)
-        };
-        for (step, elements) in units.iter().flat_map(elements) {
-            self.skipped += self.work[step] * elements as f64 / self.steps[step].elements as f64;
-        }
-        self.units_done += units.len();
+    /// An earlier run computed a unit with these shares of its steps.
+    pub(crate) fn skip_unit(&mut self, shares: impl Iterator<Item = (usize, f64)>) {
+        self.skipped += shares
+            .map(|(step, share)| self.work[step] * share)
+            .sum::<f64>();
+        self.units_done += 1;
     }
 
     /// A block that a run before this one has done.

@@ -13,17 +13,45 @@ use super::counts::Counts;
 use super::diagonals::{Matrix, distances_of};
 use super::layout::SlotLayout;
 use super::{MIN_SLOTS, RotationSchedule};
+use crate::estimate::{BASE_BYTES, Sizes};
+use crate::modulus::SizedSketch;
+use crate::sketch::SketchKind;
 
 /// Layouts and schedules of a folded network for one number of slots.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     pub slots: usize,
-    /// One a folded node.
+    /// One per folded node.
     pub layouts: Vec<SlotLayout>,
-    /// One a linear node.
+    /// One per linear node.
     pub schedules: Vec<Option<RotationSchedule>>,
-    /// One a linear node.
+    /// One per linear node.
     pub counts: Vec<Option<Counts>>,
+    /// For each node the sum of the mean squared values over all positions of an image, copies included.
+    pub energies: Vec<f64>,
+}
+
+impl Geometry {
+    /// Bytes of `blocks` blocks with so many Galois keys.
+    pub(crate) fn sizes(&self, sized: &SizedSketch<'_>, blocks: usize, rotations: usize) -> Sizes {
+        let ciphertexts = |node: usize| self.layouts[node].ciphertexts;
+        let files = Sizes::of_files(sized, blocks, rotations + 1, ciphertexts);
+        let special = sized
+            .gadget
+            .map_or(0, |gadget| gadget.special_bits.div_ceil(8) as usize);
+        let operations = || sized.sketch.operations.iter();
+        let linear = operations().filter(|op| op.kind == SketchKind::Linear);
+        let plaintexts = linear.filter_map(|op| {
+            let residues = self.counts[op.node]?.products * sized.ring_degree();
+            Some((residues * (sized.limbs.bytes(op.dropped) + special)) as u64)
+        });
+        let values = operations().map(|op| sized.bytes(op, ciphertexts(op.node)));
+        let prepared = plaintexts.sum::<u64>() + 3 * values.max().unwrap_or(0) + BASE_BYTES;
+        Sizes {
+            memory: files.upload + files.reply + 2 * files.key + prepared,
+            ..files
+        }
+    }
 }
 
 /// A regular arrangement of a feature map.
@@ -111,8 +139,14 @@ fn block_of(shape: &Shape) -> usize {
     }
 }
 
-/// Lays a folded network out. `None` if some vector does not fit the slots.
-pub(crate) fn lay_out(graph: &Graph, folded: &Folded, slots: usize) -> Option<Geometry> {
+/// Lays a folded network out, of which each node has this sum of mean squared values. `None` if some vector does not fit the
+/// slots.
+pub(crate) fn lay_out(
+    graph: &Graph,
+    folded: &Folded,
+    mean_squares: &[f64],
+    slots: usize,
+) -> Option<Geometry> {
     let mut planner = Planner {
         graph,
         folded,
@@ -123,12 +157,17 @@ pub(crate) fn lay_out(graph: &Graph, folded: &Folded, slots: usize) -> Option<Ge
             layouts: Vec::new(),
             schedules: Vec::new(),
             counts: Vec::new(),
+            energies: Vec::new(),
         },
     };
     for node in &folded.nodes {
         planner.node(node)?;
     }
-    Some(planner.geometry)
+    let mut geometry = planner.geometry;
+    let sums = mean_squares.iter().zip(&geometry.layouts);
+    let energies = sums.map(|(sum, layout)| sum * (slots / layout.period) as f64);
+    geometry.energies = energies.collect();
+    Some(geometry)
 }
 
 struct Planner<'a> {

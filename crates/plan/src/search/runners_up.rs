@@ -3,15 +3,16 @@
 use sordino_ckks::Gadget;
 use sordino_ckks::security::largest_log2_qp;
 
-use super::{Candidate, SAME_COST, Search};
+use super::element_wise::{Candidate, SAME_COST, Search};
 use crate::alternatives::Alternative;
 use crate::{primes, weights};
 
 /// Kinds that are kept.
 const MOST: usize = 10;
+
 impl Search<'_> {
     /// The best candidate of every other kind, cheapest first. Candidates are sorted by cost.
-    pub(super) fn runners_up(&mut self, chosen: usize) -> Vec<Alternative> {
+    pub(super) fn runners_up(&self, chosen: usize) -> Vec<Alternative> {
         let mut alternatives: Vec<Alternative> = Vec::new();
         let mut seen = vec![chosen];
         for index in 0..self.candidates.len() {
@@ -50,7 +51,7 @@ impl Search<'_> {
                     log2_qp: f64::from(bits),
                     coefficient_bytes: primes::bytes_of(bits),
                     evaluate_seconds: 0.0,
-                    precision_bits: -self.target.log2(),
+                    precision_bits: -self.demand.target.log2(),
                     reason: format!("128-bit security allows {bound} bits of modulus"),
                 });
             }
@@ -59,7 +60,7 @@ impl Search<'_> {
     }
 
     /// The cheapest candidate of the same kind that meets the constraints, or the first one with what it misses.
-    fn alternative(&mut self, first: usize, chosen: usize) -> Alternative {
+    fn alternative(&self, first: usize, chosen: usize) -> Alternative {
         let kind = self.candidates[first].kind();
         let mut refusal = None;
         for index in first..self.candidates.len() {
@@ -80,7 +81,7 @@ impl Search<'_> {
         let (candidate, winner) = (&self.candidates[index], &self.candidates[chosen]);
         let ratio = candidate.seconds / winner.seconds;
         let reason = refusal.unwrap_or_else(|| {
-            let [bytes, least] = [candidate, winner].map(|c| self.bytes_a_feature(c) as f64);
+            let [bytes, least] = [candidate, winner].map(|c| self.bytes_per_feature(c) as f64);
             if ratio > SAME_COST {
                 format!("{ratio:.2} times the time")
             } else if bytes > least {
@@ -98,7 +99,7 @@ impl Search<'_> {
             log2_qp: f64::from(candidate.log2_qp),
             coefficient_bytes: candidate.bytes,
             evaluate_seconds: candidate.seconds,
-            precision_bits: -self.worst(candidate).log2(),
+            precision_bits: self.demand.precision_bits(&candidate.noise),
             reason,
         }
     }
