@@ -341,7 +341,12 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "released_bits": plan.released_bits(),
         "estimate": plan.estimate,
     });
-    let layouts = layouts(&plan.header.input, &plan.header.output, plan.header.batch, plan.header.blocks);
+    let layouts = layouts(
+        &plan.header.input,
+        &plan.header.output,
+        plan.header.batch,
+        plan.header.blocks,
+    );
     Ok(merged(
         merged(details, layouts),
         parameters(&plan.header.parameters),

@@ -173,7 +173,8 @@ impl Client {
             return Err(folder_error(folder, found, advice));
         }
         metadata.key_set.check_covers(needed)?;
-        let expected = EvaluationKey::payload_bytes(&self.plan().header.parameters, &metadata.key_set);
+        let expected =
+            EvaluationKey::payload_bytes(&self.plan().header.parameters, &metadata.key_set);
         if metadata.parameters_digest != self.context().digest() || reader.left() != expected {
             let found = format!("its {EVALUATION_KEY_FILE} was made for other parameters");
             return Err(folder_error(folder, found, advice));

@@ -39,8 +39,8 @@ pub use cursor::{Builder, Reader};
 pub use digest::Digest;
 pub use error::{Error, Fault};
 pub use file::{
-    AnyHeader, Contents, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes, write_file,
-    write_file_parts,
+    AnyHeader, Contents, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes,
+    write_file, write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use hexadecimal::bytes_from_hex;

@@ -16,7 +16,7 @@ pub struct Explanation {
     pub network: String,
     /// How images lie in ciphertexts.
     pub packing: String,
-    /// Most images a request.
+    /// Most images per request.
     pub batch: usize,
     /// Blocks of images.
     pub blocks: usize,
@@ -40,14 +40,14 @@ pub struct Explanation {
     pub log2_output_scale: f64,
     /// Ciphertext components of the reply.
     pub reply_components: usize,
-    /// Multiply-accumulates an image; known to the server only.
+    /// Multiply-accumulates per image; known to the server only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs_per_image: Option<u64>,
     /// Predicted costs and precision.
     pub estimate: Estimate,
-    /// Upload of one image of a full batch.
+    /// Bytes of the upload per image of a full batch.
     pub upload_bytes_per_image: f64,
-    /// Reply of one image of a full batch.
+    /// Bytes of the reply per image of a full batch.
     pub reply_bytes_per_image: f64,
     /// Every step; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -81,7 +81,7 @@ pub struct StepSummary {
     pub level: usize,
     /// log2 of the scale of the result.
     pub log2_scale: f64,
-    /// Multiply-accumulates a slot, 0 for other than linear steps.
+    /// Multiply-accumulates per slot, 0 for other than linear steps.
     pub macs: u64,
     /// Passes of the kernel: 1 for 8-bit weights, 2 for wider ones, 0 without weights.
     pub weight_passes: u32,
@@ -192,90 +192,94 @@ impl Explanation {
     }
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Explanation {
+    /// A label and what it says, for all but the steps.
+    fn summary(&self) -> impl Iterator<Item = (&'static str, String)> {
         let e = &self.estimate;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        writeln!(
-            f,
-            "{}: {} packing, {} images in {} block(s) of up to {}",
-            self.network, self.packing, self.batch, self.blocks, self.block_images
-        )?;
-        writeln!(f, "  ring degree N        {}", self.ring_degree)?;
-        writeln!(
-            f,
-            "  log2 Q / log2 QP     {:.1} / {:.1}",
-            self.log2_q, self.log2_qp
-        )?;
-        writeln!(f, "  security             {} bits", self.security_bits)?;
-        writeln!(f, "  levels               {}", self.levels)?;
-        writeln!(
-            f,
-            "  scale in / out       2^{:.1} / 2^{:.1}",
-            self.log2_input_scale, self.log2_output_scale
-        )?;
-        if let Some(macs) = self.macs_per_image {
-            writeln!(f, "  multiply-accumulates {macs} an image")?;
-        }
-        writeln!(
-            f,
-            "  predicted precision  {:.1} bits (worst logit error {:.2e})",
-            e.precision_bits,
-            (-e.precision_bits).exp2()
-        )?;
-        writeln!(
-            f,
-            "  weight rounding      {:.2e} rms on a logit",
-            e.rms_weight_rounding
-        )?;
-        writeln!(
-            f,
-            "  time                 {:.2} s, {:.1} us an image",
-            e.evaluate_seconds,
-            e.evaluate_seconds * 1e6 / self.batch as f64
-        )?;
-        write!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
-        match e.scratch_bytes {
-            0 => writeln!(f)?,
-            bytes => writeln!(f, ", and {:.0} MiB of scratch", mib(bytes))?,
-        }
-        writeln!(
-            f,
-            "  upload               {:.1} MiB, {:.0} bytes an image",
-            mib(e.upload_bytes),
-            self.upload_bytes_per_image
-        )?;
-        write!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
-        match self.galois_keys {
-            0 => writeln!(f)?,
-            keys => writeln!(f, ", {keys} rotations")?,
-        }
-        if let Some(comparison) = &self.comparison {
-            writeln!(
-                f,
-                "  packings             element-wise {:.4} s, channel-wise {:.4} s; element-wise from {} images on",
-                comparison.element_wise_seconds,
-                comparison.channel_wise_seconds,
-                comparison.break_even_batch
-            )?;
-        }
-        write!(
-            f,
-            "  reply                {:.1} MiB, {:.0} bytes an image",
-            mib(e.reply_bytes),
-            self.reply_bytes_per_image
-        )?;
-        if self.steps.is_empty() {
-            return Ok(());
-        }
+        let [input, output] = [self.log2_input_scale, self.log2_output_scale];
+        let worst = (-e.precision_bits).exp2();
+        let us_per_image = e.evaluate_seconds * 1e6 / self.batch as f64;
+        let scratch = match e.scratch_bytes {
+            0 => String::new(),
+            bytes => format!(", and {:.0} MiB of scratch", mib(bytes)),
+        };
+        let rotations = match self.galois_keys {
+            0 => String::new(),
+            keys => format!(", {keys} rotations"),
+        };
+        let bytes = |bytes: u64, per_image: f64| {
+            Some(format!(
+                "{:.1} MiB, {per_image:.0} bytes per image",
+                mib(bytes)
+            ))
+        };
+        let packings = self.comparison.map(|both| {
+            let [element, channel] = [both.element_wise_seconds, both.channel_wise_seconds];
+            format!(
+                "element-wise {element:.4} s, channel-wise {channel:.4} s; element-wise from {} images on",
+                both.break_even_batch
+            )
+        });
+        let lines = [
+            ("ring degree N", Some(self.ring_degree.to_string())),
+            (
+                "log2 Q / log2 QP",
+                Some(format!("{:.1} / {:.1}", self.log2_q, self.log2_qp)),
+            ),
+            ("security", Some(format!("{} bits", self.security_bits))),
+            ("levels", Some(self.levels.to_string())),
+            (
+                "scale in / out",
+                Some(format!("2^{input:.1} / 2^{output:.1}")),
+            ),
+            (
+                "multiply-accumulates",
+                self.macs_per_image.map(|macs| format!("{macs} per image")),
+            ),
+            (
+                "predicted precision",
+                Some(format!(
+                    "{:.1} bits (worst logit error {worst:.2e})",
+                    e.precision_bits
+                )),
+            ),
+            (
+                "weight rounding",
+                Some(format!("{:.2e} rms on a logit", e.rms_weight_rounding)),
+            ),
+            (
+                "time",
+                Some(format!(
+                    "{:.2} s, {us_per_image:.1} us per image",
+                    e.evaluate_seconds
+                )),
+            ),
+            (
+                "memory",
+                Some(format!("{:.0} MiB{scratch}", mib(e.memory_bytes))),
+            ),
+            ("upload", bytes(e.upload_bytes, self.upload_bytes_per_image)),
+            (
+                "evaluation key",
+                Some(format!("{:.1} MiB{rotations}", mib(e.key_bytes))),
+            ),
+            ("packings", packings),
+            ("reply", bytes(e.reply_bytes, self.reply_bytes_per_image)),
+        ];
+        lines
+            .into_iter()
+            .filter_map(|(label, text)| Some((label, text?)))
+    }
+
+    /// The table of steps, its head first.
+    fn rows(&self) -> Vec<[String; 10]> {
         let channel_wise = self.galois_keys > 0;
-        let columns = match channel_wise {
+        let work = match channel_wise {
             false => ["MACs", "passes"],
             true => ["rotations", "products"],
         };
-        write!(
-            f,
-            "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10} {:>12} {:>8} {:>8}",
+        let head = [
             "step",
             "operation",
             "elements",
@@ -283,29 +287,59 @@ impl fmt::Display for Explanation {
             "comp.",
             "level",
             "log2 scale",
-            columns[0],
-            columns[1],
-            "max |r|"
-        )?;
-        for step in &self.steps {
+            work[0],
+            work[1],
+            "max |r|",
+        ];
+        let row = |step: &StepSummary| {
             let work = match channel_wise {
                 false => [step.macs, u64::from(step.weight_passes)],
                 true => [step.rotations as u64, step.products as u64],
             };
-            write!(
-                f,
-                "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10.1} {:>12} {:>8} {:>8.2}",
-                step.name,
-                step.operation,
-                step.elements,
-                step.ciphertexts,
-                step.components,
-                step.level,
-                step.log2_scale,
-                work[0],
-                work[1],
-                step.largest_shift
-            )?;
+            [
+                step.name.clone(),
+                step.operation.to_owned(),
+                step.elements.to_string(),
+                step.ciphertexts.to_string(),
+                step.components.to_string(),
+                step.level.to_string(),
+                format!("{:.1}", step.log2_scale),
+                work[0].to_string(),
+                work[1].to_string(),
+                format!("{:.2}", step.largest_shift),
+            ]
+        };
+        let rows = self.steps.iter().map(row);
+        std::iter::once(head.map(str::to_owned))
+            .chain(rows)
+            .collect()
+    }
+}
+
+/// Columns of the table of steps; the first two are aligned to the left.
+const WIDTHS: [usize; 10] = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8];
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} packing, {} images in {} block(s) of up to {}",
+            self.network, self.packing, self.batch, self.blocks, self.block_images
+        )?;
+        for (label, text) in self.summary() {
+            write!(f, "\n  {label:<20} {text}")?;
+        }
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        for row in self.rows() {
+            write!(f, "\n ")?;
+            for (column, (cell, width)) in row.iter().zip(WIDTHS).enumerate() {
+                match column {
+                    0 | 1 => write!(f, " {cell:<width$}")?,
+                    _ => write!(f, " {cell:>width$}")?,
+                }
+            }
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of so many blocks of feature maps.
+    /// The layout of `blocks` blocks of feature maps.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a shape over the [`limits`], or limbs that the parameters do not have.
@@ -37,7 +37,7 @@ impl Layout {
         for (what, found, limit) in [
             ("limbs", limbs, parameters.limbs()),
             ("components", components, 3),
-            ("ciphertexts a block", rows, limits::ROWS),
+            ("ciphertexts per block", rows, limits::ROWS),
             ("blocks", blocks, limits::BLOCKS),
         ] {
             if found > limit {

@@ -1,7 +1,7 @@
 //! What client and server exchange: headers, limits and layout of requests and replies.
 //!
 //! Client and server use the same types, so that there is one place where a message is checked against the plan.
-//! Everything in a message is taken as hostile: the header is compared with the [`MessageShape`] that the plan
+//! Everything in a message is treated as hostile: the header is compared with the [`MessageShape`] that the plan
 //! fixes, sizes are computed with checked arithmetic before memory is taken, and every residue is compared with
 //! its prime.
 //!

@@ -6,18 +6,18 @@ use sordino_container::{Digest, Limits};
 use crate::error::Message;
 use crate::{Error, Layout, limits};
 
-/// What a plan fixes about a request or a reply; a message that says anything else is refused.
+/// What a plan fixes about a request or a reply; a message with anything else is refused.
 #[derive(Clone, Debug)]
 pub struct MessageShape<'a> {
     /// The plan's digest.
     pub plan: Digest,
     /// Parameters with their tables.
     pub context: &'a Context,
-    /// Most images a message.
+    /// Most images per message.
     pub batch: usize,
-    /// Images a block.
+    /// Images per block.
     pub block_images: usize,
-    /// Ciphertexts a block, element-wise the features of a request and the logits of a reply.
+    /// Ciphertexts per block: element-wise the features of a request or the logits of a reply.
     pub rows: usize,
     /// Components that are stored: 1 for a request, 2 or 3 for a reply.
     pub components: usize,
@@ -27,7 +27,7 @@ pub struct MessageShape<'a> {
     pub scale: f64,
 }
 
-/// The fields that requests and replies have in common.
+/// The fields that the headers of requests and replies have in common.
 pub struct Common<'h> {
     pub message: Message,
     pub plan: Digest,
@@ -86,7 +86,7 @@ impl MessageShape<'_> {
         )
     }
 
-    /// What a reader of such a message is willing to take into memory: a full batch.
+    /// What a reader takes into memory at most: a message with a full batch.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -97,7 +97,7 @@ impl MessageShape<'_> {
         })
     }
 
-    /// Compares the plan and the parameters that a header names; cheap, and before any size is looked at.
+    /// Compares the plan and the parameters that a header names, before any size is read.
     pub(crate) fn check_parents(&self, header: &Common<'_>) -> Result<(), Error> {
         let message = header.message;
         if header.plan != self.plan {
@@ -191,7 +191,7 @@ pub fn check_key(
     })
 }
 
-/// The first 12 digits of a digest or identity, which is enough to tell two apart.
+/// The first 12 digits of a digest or identity, which are enough to distinguish two.
 pub fn shorten(digest: impl std::fmt::Display) -> String {
     let text = digest.to_string();
     match text.get(..12) {

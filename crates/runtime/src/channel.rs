@@ -13,10 +13,10 @@ use crate::element::at;
 use crate::engine::{EncryptedEngine, live, take};
 use crate::{Computed, Engine, Error, Piece};
 
-/// The encoded weights and constants of a channel-wise plan.
+/// The encoded weights and constants of a channel-wise plan, with its units.
 #[derive(Debug)]
 pub struct ChannelWeights {
-    /// By step.
+    /// Products of linear steps, by step.
     products: HashMap<usize, Product>,
     /// Shifts of squares, and biases that are not all zero, by step.
     constants: HashMap<usize, Plaintexts>,
@@ -35,7 +35,7 @@ pub struct ChannelEngine<'a> {
     weights: &'a ChannelWeights,
 }
 
-/// A linear step: what is summed up, and how.
+/// A linear step: the sums that it takes.
 #[derive(Debug)]
 struct Product {
     terms: Vec<TermProduct>,
@@ -43,7 +43,7 @@ struct Product {
     folds: Vec<usize>,
 }
 
-/// One term of a linear step: sums of hoisted rotations times plaintexts, then the sum of those rotated.
+/// One term of a linear step: sums of hoisted rotations times plaintexts, each sum rotated, and their sum.
 #[derive(Debug)]
 struct TermProduct {
     plaintexts: Plaintexts,
@@ -124,12 +124,12 @@ impl Encoder<'_> {
         }
     }
 
-    /// Interleaved images of a position.
+    /// Images per position, interleaved.
     fn images(&self) -> usize {
         self.context.ring_degree() / self.channel.slots
     }
 
-    /// One integer an element, at a scale, as vectors in the layout of a step.
+    /// Encodes one integer per element, at a scale, in the layout of a step.
     fn constants(
         &mut self,
         index: usize,
@@ -177,7 +177,7 @@ impl Encoder<'_> {
             .zip(by_term)
             .enumerate()
             .map(|(number, (term, mut of_term))| {
-                // A sum has at least one term: an output that this one does not touch gets a zero.
+                // A sum has at least one term: an output without diagonals of this term gets a zero.
                 for output in 0..output.ciphertexts {
                     if of_term.iter().all(|diagonal| diagonal.output != output) {
                         let weights = vec![0.0; channel.slots];

@@ -13,7 +13,7 @@ use crate::{Computed, Engine, Error, Piece};
 #[derive(Debug)]
 pub struct PackedWeights {
     schedule: Schedule,
-    /// By unit: those of its linear steps in their order. A step with residual factors has one a product, any other has one.
+    /// By unit, the maps of its linear steps in their order: one per product where the step has residual factors, else one.
     maps: Vec<Vec<PreparedLinearMap>>,
     /// By step and element: the unit that makes it, and where it is in that unit's piece.
     places: Vec<Vec<(u32, u32)>>,
@@ -23,7 +23,7 @@ impl PackedWeights {
     /// Cuts a plan into units that an evaluation within a budget can take, and packs its weights for the context's backend.
     ///
     /// # Errors
-    /// [`Error::Plan`] where so little memory does not do.
+    /// [`Error::Plan`] where the memory does not suffice.
     pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         let steps = plan.steps();
         let schedule = plan.schedule(budget)?;

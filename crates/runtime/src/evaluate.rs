@@ -15,7 +15,7 @@ use crate::{
     Piece, Scratch, Trace, walk,
 };
 
-/// How far an evaluation is.
+/// Progress of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     /// Blocks finished.
@@ -28,7 +28,7 @@ pub struct Progress<'a> {
     pub units: usize,
     /// Name of the step that just ended.
     pub name: &'a str,
-    /// Estimate of what is left.
+    /// Estimated seconds that are left.
     pub seconds_left: f64,
 }
 
@@ -39,11 +39,11 @@ pub struct Options<'a> {
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     /// Filled with what every step took.
     pub trace: Option<&'a mut Trace>,
-    /// Where pieces go that memory has no room for, and where a run that was ended is gone on with.
+    /// Where pieces go that memory has no room for, and where a later run finds what it needs to resume.
     pub scratch: Option<&'a mut dyn Scratch>,
 }
 
-/// Evaluates a plan on encrypted blocks and returns one map of logits a block.
+/// Evaluates a plan on encrypted blocks and returns one map of logits per block.
 ///
 /// Deterministic: the same plan, key and blocks give the same residues with any backend and number of threads.
 ///
@@ -94,12 +94,12 @@ impl Weights {
     }
 }
 
-/// [`evaluate`] with weights that were prepared before, for blocks that come one after the other, `count` of them by what was announced.
+/// [`evaluate`] with prepared weights, for blocks that arrive one after the other; `count` is the announced number of blocks.
 ///
-/// A block is asked for when the one before it is done, and dropped as soon as its last reader is.
+/// A block is taken when the one before it is done, and dropped as soon as no later unit reads it.
 ///
 /// # Errors
-/// As [`evaluate`], and what the blocks fail with.
+/// As [`evaluate`], and the errors of the blocks.
 pub fn evaluate_blocks<E: From<Error>>(
     plan: &ServerPlan,
     weights: &Weights,
@@ -314,8 +314,8 @@ fn check_input(
 
 /// Evaluates a plan's integers in the clear: the scores that decryption would give without noise.
 ///
-/// Images are shared out to the threads of the current pool, a few at a time. Every image is computed by itself and
-/// exactly, so that neither their number nor that of the threads changes a result.
+/// The threads of the current pool take a few images at a time. Every image is computed by itself and exactly, so that
+/// neither the number of images nor that of threads changes a result.
 ///
 /// # Shapes
 /// Prepared images × features in, images × logits out.

@@ -79,7 +79,9 @@ impl Model {
     fn key_bytes(&self) -> Result<u64, Error> {
         let plan = self.evaluator.plan();
         let set = plan.key_set()?;
-        Ok(set.map_or(0, |set| EvaluationKey::payload_bytes(plan.parameters(), &set)))
+        Ok(set.map_or(0, |set| {
+            EvaluationKey::payload_bytes(plan.parameters(), &set)
+        }))
     }
 
     /// Bytes of the smallest and the largest request file for so many images, if it may be so many.

@@ -341,7 +341,10 @@ async fn another_plan_is_noticed() {
     // The parameters, and so the keys, are the same.
     let before = Arc::clone(&setup.service.plan.lock().unwrap());
     let after = plan(PackingKind::ElementWise, 49);
-    let (old, new) = (&before.client.parameters, &after.client.parameters);
+    let (old, new) = (
+        &before.client.header.parameters,
+        &after.client.header.parameters,
+    );
     assert_eq!(old.digest(), new.digest());
     *setup.service.plan.lock().unwrap() = after;
     setup.submit().await.unwrap();

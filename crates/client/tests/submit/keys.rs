@@ -55,7 +55,10 @@ fn keys_are_made_once_and_used_again() {
 #[test]
 fn keys_of_other_parameters_are_refused_and_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (client(PackingKind::ChannelWise), client(PackingKind::ElementWise));
+    let (one, other) = (
+        client(PackingKind::ChannelWise),
+        client(PackingKind::ElementWise),
+    );
     one.open_key_folder(folder.path()).unwrap();
     let before = content(folder.path());
     let text = refusal(&other, folder.path());

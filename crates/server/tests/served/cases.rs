@@ -22,7 +22,7 @@ const SIDE: usize = 8;
 fn make(name: &'static str, model: &Model, count: usize, packing: PackingKind) -> Case {
     let folder = folder(name);
     let options = CompileOptions {
-        packing,
+        packing: Some(packing),
         ..CompileOptions::new(count)
     };
     let plan = compile(model, &options).expect("a plan");
