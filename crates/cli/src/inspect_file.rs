@@ -326,7 +326,7 @@ fn server_plan(path: &Path) -> anyhow::Result<Value> {
 fn client_plan(path: &Path) -> anyhow::Result<Value> {
     let plan = ClientPlan::read(path)?;
     let details = json!({
-        "parents": plan.header.parents,
+        "parents": plan.parents,
         "parameters": plan.header.parameters.digest(),
         "network": plan.header.network,
         "dataset": plan.header.dataset,

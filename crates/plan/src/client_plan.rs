@@ -25,7 +25,9 @@ const LIMITS: Limits = Limits {
 pub struct ClientPlan {
     /// What the server's half says too.
     #[serde(flatten)]
-    pub header: PlanHeader<ClientParents>,
+    pub header: PlanHeader,
+    /// What the plan refers to.
+    pub parents: ClientParents,
     /// How images and logits lie in ciphertexts.
     #[serde(flatten)]
     pub packing: Packing<ChannelLayout>,
@@ -52,7 +54,7 @@ pub struct ClientParents {
 impl Serialize for ClientPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        self.header.write(&self.packing, &mut map)?;
+        self.header.write(&self.parents, &self.packing, &mut map)?;
         if let Packing::ChannelWise(channel) = &self.packing {
             map.serialize_entry("channel", channel)?;
         }
@@ -111,7 +113,7 @@ impl ClientPlan {
 
     /// The digest of the server's half, which names the plan.
     pub fn plan(&self) -> Digest {
-        self.header.parents.plan
+        self.parents.plan
     }
 
     /// Bits after the binary point that released logits are rounded to: the guaranteed precision less 2 bits.
@@ -121,12 +123,12 @@ impl ClientPlan {
 
     /// Images that one block holds.
     pub fn block_images(&self) -> usize {
-        self.header.block_images(&self.packing)
+        self.header.block(&self.packing).images
     }
 
     /// Ciphertexts of one block of a request.
     pub fn input_ciphertexts(&self) -> usize {
-        self.header.input_ciphertexts(&self.packing)
+        self.header.block(&self.packing).input_ciphertexts
     }
 
     /// What the plan fixes about a request; `context` has the tables of its parameters.

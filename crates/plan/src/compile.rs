@@ -79,7 +79,8 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         plan: server.digest(),
     };
     let client = ClientPlan {
-        header: server.header().clone().with_parents(parents),
+        header: server.header().clone(),
+        parents,
         packing: match server.packing() {
             Packing::ElementWise => Packing::ElementWise,
             Packing::ChannelWise(channel) => {
@@ -206,7 +207,10 @@ fn realize(
     estimate.memory_bytes = schedule.memory_bytes();
     estimate.scratch_bytes = schedule.scratch_bytes();
     Ok(Content {
-        header: header(model, options, realized.parameters, blocks, &steps)?,
+        header: header(model, options, realized.parameters, blocks, &steps),
+        parents: ServerParents {
+            model: model.digest()?,
+        },
         packing: Packing::ElementWise,
         estimate,
         alternatives: winner.alternatives,
@@ -253,7 +257,10 @@ fn realize_channel_wise(
     let sizes = geometry.sizes(&sized, blocks, rotations);
     Ok(Content {
         estimate: estimate(network, options, winner.seconds, &noise, sizes),
-        header: header(model, options, realized.parameters, blocks, &steps)?,
+        header: header(model, options, realized.parameters, blocks, &steps),
+        parents: ServerParents {
+            model: model.digest()?,
+        },
         packing: Packing::ChannelWise(channel),
         alternatives: vec![],
         comparison: None,
@@ -289,18 +296,14 @@ fn header(
     parameters: Parameters,
     blocks: usize,
     steps: &[Step],
-) -> Result<PlanHeader<ServerParents>, Error> {
-    let parents = ServerParents {
-        model: model.digest()?,
-    };
-    Ok(PlanHeader {
+) -> PlanHeader {
+    PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
-        parents,
         parameters,
         batch: options.batch,
         blocks,
         input: InputLayout::of(&steps[0]),
         output: OutputLayout::of(&steps[steps.len() - 1]),
-    })
+    }
 }

@@ -158,8 +158,8 @@ impl ClientPlan {
 }
 
 impl Explanation {
-    fn new<Parents>(
-        header: &PlanHeader<Parents>,
+    fn new(
+        header: &PlanHeader,
         packing: PackingKind,
         block_images: usize,
         estimate: &Estimate,
@@ -192,155 +192,115 @@ impl Explanation {
     }
 }
 
-impl Explanation {
-    /// A label and what it says, for all but the steps.
-    fn summary(&self) -> impl Iterator<Item = (&'static str, String)> {
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.estimate;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let [input, output] = [self.log2_input_scale, self.log2_output_scale];
-        let worst = (-e.precision_bits).exp2();
-        let us_per_image = e.evaluate_seconds * 1e6 / self.batch as f64;
+        let (network, packing, batch) = (&self.network, &self.packing, self.batch);
+        let (blocks, images) = (self.blocks, self.block_images);
+        write!(
+            f,
+            "{network}: {packing} packing, {batch} images in {blocks} block(s) of up to {images}"
+        )?;
+        let mut line = |label: &str, text: String| write!(f, "\n  {label:<20} {text}");
+        line("ring degree N", self.ring_degree.to_string())?;
+        line(
+            "log2 Q / log2 QP",
+            format!("{:.1} / {:.1}", self.log2_q, self.log2_qp),
+        )?;
+        line("security", format!("{} bits", self.security_bits))?;
+        line("levels", self.levels.to_string())?;
+        let (input, output) = (self.log2_input_scale, self.log2_output_scale);
+        line("scale in / out", format!("2^{input:.1} / 2^{output:.1}"))?;
+        if let Some(macs) = self.macs_per_image {
+            line("multiply-accumulates", format!("{macs} per image"))?;
+        }
+        let (bits, worst) = (e.precision_bits, (-e.precision_bits).exp2());
+        line(
+            "predicted precision",
+            format!("{bits:.1} bits (worst logit error {worst:.2e})"),
+        )?;
+        line(
+            "weight rounding",
+            format!("{:.2e} rms on a logit", e.rms_weight_rounding),
+        )?;
+        let us_per_image = e.evaluate_seconds * 1e6 / batch as f64;
+        line(
+            "time",
+            format!(
+                "{:.2} s, {us_per_image:.1} us per image",
+                e.evaluate_seconds
+            ),
+        )?;
         let scratch = match e.scratch_bytes {
             0 => String::new(),
             bytes => format!(", and {:.0} MiB of scratch", mib(bytes)),
         };
+        line("memory", format!("{:.0} MiB{scratch}", mib(e.memory_bytes)))?;
+        let (bytes, per_image) = (mib(e.upload_bytes), self.upload_bytes_per_image);
+        line(
+            "upload",
+            format!("{bytes:.1} MiB, {per_image:.0} bytes per image"),
+        )?;
         let rotations = match self.galois_keys {
             0 => String::new(),
             keys => format!(", {keys} rotations"),
         };
-        let bytes = |bytes: u64, per_image: f64| {
-            Some(format!(
-                "{:.1} MiB, {per_image:.0} bytes per image",
-                mib(bytes)
-            ))
-        };
-        let packings = self.comparison.map(|both| {
-            let [element, channel] = [both.element_wise_seconds, both.channel_wise_seconds];
-            format!(
-                "element-wise {element:.4} s, channel-wise {channel:.4} s; element-wise from {} images on",
-                both.break_even_batch
-            )
-        });
-        let lines = [
-            ("ring degree N", Some(self.ring_degree.to_string())),
-            (
-                "log2 Q / log2 QP",
-                Some(format!("{:.1} / {:.1}", self.log2_q, self.log2_qp)),
-            ),
-            ("security", Some(format!("{} bits", self.security_bits))),
-            ("levels", Some(self.levels.to_string())),
-            (
-                "scale in / out",
-                Some(format!("2^{input:.1} / 2^{output:.1}")),
-            ),
-            (
-                "multiply-accumulates",
-                self.macs_per_image.map(|macs| format!("{macs} per image")),
-            ),
-            (
-                "predicted precision",
-                Some(format!(
-                    "{:.1} bits (worst logit error {worst:.2e})",
-                    e.precision_bits
-                )),
-            ),
-            (
-                "weight rounding",
-                Some(format!("{:.2e} rms on a logit", e.rms_weight_rounding)),
-            ),
-            (
-                "time",
-                Some(format!(
-                    "{:.2} s, {us_per_image:.1} us per image",
-                    e.evaluate_seconds
-                )),
-            ),
-            (
-                "memory",
-                Some(format!("{:.0} MiB{scratch}", mib(e.memory_bytes))),
-            ),
-            ("upload", bytes(e.upload_bytes, self.upload_bytes_per_image)),
-            (
-                "evaluation key",
-                Some(format!("{:.1} MiB{rotations}", mib(e.key_bytes))),
-            ),
-            ("packings", packings),
-            ("reply", bytes(e.reply_bytes, self.reply_bytes_per_image)),
-        ];
-        lines
-            .into_iter()
-            .filter_map(|(label, text)| Some((label, text?)))
-    }
-
-    /// The table of steps, its head first.
-    fn rows(&self) -> Vec<[String; 10]> {
-        let channel_wise = self.galois_keys > 0;
-        let work = match channel_wise {
-            false => ["MACs", "passes"],
-            true => ["rotations", "products"],
-        };
-        let head = [
-            "step",
-            "operation",
-            "elements",
-            "cipher",
-            "comp.",
-            "level",
-            "log2 scale",
-            work[0],
-            work[1],
-            "max |r|",
-        ];
-        let row = |step: &StepSummary| {
-            let work = match channel_wise {
-                false => [step.macs, u64::from(step.weight_passes)],
-                true => [step.rotations as u64, step.products as u64],
-            };
-            [
-                step.name.clone(),
-                step.operation.to_owned(),
-                step.elements.to_string(),
-                step.ciphertexts.to_string(),
-                step.components.to_string(),
-                step.level.to_string(),
-                format!("{:.1}", step.log2_scale),
-                work[0].to_string(),
-                work[1].to_string(),
-                format!("{:.2}", step.largest_shift),
-            ]
-        };
-        let rows = self.steps.iter().map(row);
-        std::iter::once(head.map(str::to_owned))
-            .chain(rows)
-            .collect()
+        line(
+            "evaluation key",
+            format!("{:.1} MiB{rotations}", mib(e.key_bytes)),
+        )?;
+        if let Some(both) = self.comparison {
+            let (element, channel) = (both.element_wise_seconds, both.channel_wise_seconds);
+            let from = format!("element-wise from {} images on", both.break_even_batch);
+            let packings =
+                format!("element-wise {element:.4} s, channel-wise {channel:.4} s; {from}");
+            line("packings", packings)?;
+        }
+        let (bytes, per_image) = (mib(e.reply_bytes), self.reply_bytes_per_image);
+        line(
+            "reply",
+            format!("{bytes:.1} MiB, {per_image:.0} bytes per image"),
+        )?;
+        if !self.steps.is_empty() {
+            self.write_steps(f)?;
+        }
+        Ok(())
     }
 }
 
-/// Columns of the table of steps; the first two are aligned to the left.
-const WIDTHS: [usize; 10] = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8];
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} packing, {} images in {} block(s) of up to {}",
-            self.network, self.packing, self.batch, self.blocks, self.block_images
-        )?;
-        for (label, text) in self.summary() {
-            write!(f, "\n  {label:<20} {text}")?;
-        }
-        if self.steps.is_empty() {
-            return Ok(());
-        }
-        for row in self.rows() {
+impl Explanation {
+    /// The table of steps.
+    fn write_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channel_wise = self.galois_keys > 0;
+        // Tabs end cells; the first two are aligned to the left.
+        let mut row = |cells: String| {
             write!(f, "\n ")?;
-            for (column, (cell, width)) in row.iter().zip(WIDTHS).enumerate() {
-                match column {
-                    0 | 1 => write!(f, " {cell:<width$}")?,
-                    _ => write!(f, " {cell:>width$}")?,
-                }
-            }
-        }
-        Ok(())
+            let widths = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8];
+            let mut cells = cells.split('\t').zip(widths).enumerate();
+            cells.try_for_each(|(column, (cell, width))| match column {
+                0 | 1 => write!(f, " {cell:<width$}"),
+                _ => write!(f, " {cell:>width$}"),
+            })
+        };
+        let work = match channel_wise {
+            false => "MACs\tpasses",
+            true => "rotations\tproducts",
+        };
+        let head = "step\toperation\telements\tcipher\tcomp.\tlevel\tlog2 scale";
+        row(format!("{head}\t{work}\tmax |r|"))?;
+        self.steps.iter().try_for_each(|step| {
+            let (name, operation, elements) = (&step.name, step.operation, step.elements);
+            let (ciphertexts, components, level) = (step.ciphertexts, step.components, step.level);
+            let value = format!("{elements}\t{ciphertexts}\t{components}\t{level}");
+            let work = match channel_wise {
+                false => format!("{}\t{}", step.macs, step.weight_passes),
+                true => format!("{}\t{}", step.rotations, step.products),
+            };
+            let (scale, shift) = (step.log2_scale, step.largest_shift);
+            row(format!(
+                "{name}\t{operation}\t{value}\t{scale:.1}\t{work}\t{shift:.2}"
+            ))
+        })
     }
 }

@@ -38,15 +38,13 @@ pub struct OutputLayout {
     pub scale: f64,
 }
 
-/// What both halves of a plan say, with what the half refers to.
+/// What both halves of a plan say.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct PlanHeader<Parents> {
+pub struct PlanHeader {
     /// The network's name.
     pub network: String,
     /// The data set that it was trained on.
     pub dataset: String,
-    /// What this half of the plan refers to.
-    pub parents: Parents,
     /// Scheme parameters; checked against the security table when read.
     pub parameters: Parameters,
     /// Most images per request.
@@ -82,37 +80,30 @@ impl OutputLayout {
     }
 }
 
-impl<Parents> PlanHeader<Parents> {
-    /// The same header for other parents.
-    pub(crate) fn with_parents<P>(self, parents: P) -> PlanHeader<P> {
-        PlanHeader {
-            network: self.network,
-            dataset: self.dataset,
-            parents,
-            parameters: self.parameters,
-            batch: self.batch,
-            blocks: self.blocks,
-            input: self.input,
-            output: self.output,
+/// The sizes of a block.
+pub(crate) struct BlockSizes {
+    /// One image per slot, or as many as have room side by side.
+    pub images: usize,
+    pub input_ciphertexts: usize,
+    pub output_ciphertexts: usize,
+}
+
+impl PlanHeader {
+    /// The sizes of one block.
+    pub(crate) fn block(&self, packing: &Packing<impl Ends>) -> BlockSizes {
+        let degree = self.parameters.ring_degree();
+        match packing.channel().map(Ends::ends) {
+            None => BlockSizes {
+                images: degree,
+                input_ciphertexts: self.input.features,
+                output_ciphertexts: self.output.logits,
+            },
+            Some((slots, input, output)) => BlockSizes {
+                images: degree / slots,
+                input_ciphertexts: input.ciphertexts,
+                output_ciphertexts: output.ciphertexts,
+            },
         }
-    }
-
-    /// Images that one block holds: one per slot, or as many as have room side by side.
-    pub(crate) fn block_images(&self, packing: &Packing<impl Ends>) -> usize {
-        let slots = packing.channel().map_or(1, |channel| channel.ends().0);
-        self.parameters.ring_degree() / slots
-    }
-
-    /// Ciphertexts of one block of a request.
-    pub(crate) fn input_ciphertexts(&self, packing: &Packing<impl Ends>) -> usize {
-        let layout = packing.channel().map(|channel| channel.ends().1);
-        layout.map_or(self.input.features, |layout| layout.ciphertexts)
-    }
-
-    /// Ciphertexts of one block of a reply.
-    pub(crate) fn output_ciphertexts(&self, packing: &Packing<impl Ends>) -> usize {
-        let layout = packing.channel().map(|channel| channel.ends().2);
-        layout.map_or(self.output.logits, |layout| layout.ciphertexts)
     }
 
     /// What the plan with this digest fixes about a request.
@@ -126,8 +117,8 @@ impl<Parents> PlanHeader<Parents> {
             plan,
             context,
             batch: self.batch,
-            block_images: self.block_images(packing),
-            rows: self.input_ciphertexts(packing),
+            block_images: self.block(packing).images,
+            rows: self.block(packing).input_ciphertexts,
             components: 1,
             limbs: self.input.limbs,
             scale: self.input.scale,
@@ -142,7 +133,7 @@ impl<Parents> PlanHeader<Parents> {
         context: &'c Context,
     ) -> MessageShape<'c> {
         MessageShape {
-            rows: self.output_ciphertexts(packing),
+            rows: self.block(packing).output_ciphertexts,
             components: self.output.components,
             limbs: self.output.limbs,
             scale: self.output.scale,
@@ -171,7 +162,7 @@ impl<Parents> PlanHeader<Parents> {
             check_slots(part, channel.ends().0, parameters.ring_degree())?;
         }
         // A batch of 0 is refused before blocks are looked at.
-        let blocks = self.batch.div_ceil(self.block_images(packing));
+        let blocks = self.batch.div_ceil(self.block(packing).images);
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
             ("blocks", self.blocks, blocks, blocks),
@@ -197,18 +188,17 @@ impl<Parents> PlanHeader<Parents> {
         }
         Ok(())
     }
-}
 
-impl<Parents: Serialize> PlanHeader<Parents> {
-    /// Writes the header and the packing's name in the order in which files have them.
+    /// Writes the header, what the half of the plan refers to, and the packing's name in the order in which files have them.
     pub(crate) fn write<M: SerializeMap, Channel>(
         &self,
+        parents: &impl Serialize,
         packing: &Packing<Channel>,
         map: &mut M,
     ) -> Result<(), M::Error> {
         map.serialize_entry("network", &self.network)?;
         map.serialize_entry("dataset", &self.dataset)?;
-        map.serialize_entry("parents", &self.parents)?;
+        map.serialize_entry("parents", parents)?;
         map.serialize_entry("packing", &packing.kind())?;
         map.serialize_entry("parameters", &self.parameters)?;
         map.serialize_entry("batch", &self.batch)?;

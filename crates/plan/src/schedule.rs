@@ -1,9 +1,9 @@
-//! Units of work: which elements of which steps are computed together, in which order, and what is in memory meanwhile.
+//! Units of work: which elements of which steps are computed together, in which order, and what is in memory at each point.
 //!
-//! A step need not be computed at once. A window of a convolution reads few elements of the layer before it, so with a
-//! tight memory limit a layer is computed piece by piece, each piece when the next layer asks for it, and dropped when no
-//! piece reads it any more. Without a limit pieces are as large as the cache likes. A unit names what it reads and what it
-//! makes, so whoever has those feature maps can compute it: a thread pool here, a machine of a cluster elsewhere.
+//! A window of a convolution reads few elements of the layer before it. With a tight memory limit a layer is therefore
+//! computed piece by piece: each piece when the next layer reads it first, and dropped after its last reader. Without a limit
+//! pieces are as large as the cache has room for. A unit names what it reads and what it makes, so that it can be computed
+//! wherever those feature maps are: by a thread pool, or by a machine of a cluster.
 
 mod build;
 mod needs;
@@ -22,7 +22,7 @@ use needs::Needs;
 pub use residency::Transfers;
 use residency::{Residency, residency};
 
-/// Some elements of one step's value, or of that of a run of steps.
+/// A part of the work: some elements of a step's value, or of the value of a run of steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// The steps: one, or several linear steps and squares, each the only reader of the one before it.
@@ -34,7 +34,7 @@ pub struct Unit {
     pub reads: Vec<Vec<u32>>,
     /// Units that made what is read, ascending.
     pub from: Vec<usize>,
-    /// Units whose pieces nobody reads after this one.
+    /// Units whose pieces are unused after this one.
     pub frees: Vec<usize>,
 }
 
@@ -50,7 +50,7 @@ impl Unit {
     }
 }
 
-/// What an evaluation may take; by default any memory, and nothing outside of it.
+/// What an evaluation may take; by default any memory, and no scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Bytes of memory, if there is a limit.
@@ -60,7 +60,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Scratch that an evaluation may take where nobody says otherwise.
+    /// Scratch that an evaluation may take unless asked otherwise.
     pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
 
     /// So many bytes of memory and no scratch.
@@ -74,33 +74,33 @@ impl Budget {
 
 /// The units of a plan in the order in which they are computed, for one block.
 ///
-/// The first unit is the input. Every element of every value that is read is computed exactly once, but for those inside a run.
+/// The first unit is the input. Every element that is read is computed exactly once, except for those inside a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     units: Vec<Unit>,
     /// By step: elements of its value, or ciphertexts.
     rows: Vec<usize>,
-    /// By unit; empty where nothing leaves memory.
+    /// Transfers before each unit; empty where nothing leaves memory.
     transfers: Vec<Transfers>,
-    /// By unit.
+    /// Bytes in memory, by unit.
     live_bytes: Vec<u64>,
     memory_bytes: u64,
     scratch_bytes: u64,
 }
 
 impl Schedule {
-    /// The schedule of an element-wise plan's steps with the fewest and largest pieces that takes, with `beside` bytes beside
-    /// feature maps, no more memory than the budget has.
+    /// Cuts the steps of an element-wise plan into the fewest and largest pieces that fit the budget's memory. Besides feature
+    /// maps, `other` bytes are in memory.
     ///
-    /// Where no order of pieces does that, some of them wait on scratch: the schedule is then the one that moves the fewest bytes.
+    /// Where no order of pieces fits, some pieces wait on scratch, and the schedule is the one that moves the fewest bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] where even the smallest pieces do not fit, with what they need; [`Error::Scratch`] where they do, but
-    /// what has to leave memory does not fit the scratch.
+    /// [`Error::Memory`] where even the smallest pieces do not fit, with the bytes that they need. [`Error::Scratch`] where they
+    /// fit, but what has to leave memory does not fit the scratch.
     pub fn new(
         steps: &[Step],
         parameters: &Parameters,
-        beside: u64,
+        other: u64,
         budget: Budget,
     ) -> Result<Self, Error> {
         let sizes = Sizes::new(parameters);
@@ -108,23 +108,23 @@ impl Schedule {
         let layers = needs.layers();
         let build = |unit_bytes: u64, whole: &[bool]| {
             let units = Builder::new(steps, &needs, &sizes, unit_bytes).build(whole);
-            let residency = residency(&units, steps, &sizes, None);
-            let residency =
-                residency.unwrap_or_else(|_| unreachable!("there is room for everything"));
-            Self::of(units, steps, residency, beside)
+            let Ok(residency) = residency(&units, steps, &sizes, None) else {
+                unreachable!("there is room for everything")
+            };
+            Self::of(units, steps, residency, other)
         };
         let whole = build(u64::MAX, &vec![true; layers]);
         let Some(limit) = budget.memory_bytes else {
             return Ok(whole);
         };
-        // The first schedule that fits a limit; `passed` sees those that do not.
+        // The first schedule that fits a limit; `passed` gets those that do not.
         let fitting = |limit: u64, passed: &mut dyn FnMut(Self)| {
             // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
             let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
-            for unit_bytes in (0..=steps_down)
+            let sizes_down = (0..=steps_down)
                 .rev()
-                .map(|step| 1 << (step * PIECE_STEP_BITS))
-            {
+                .map(|step| 1 << (step * PIECE_STEP_BITS));
+            for unit_bytes in sizes_down {
                 // Layers that are finished before the next one begins: all of them, as long as memory lasts.
                 let mut whole = vec![true; layers];
                 let mut schedule = build(unit_bytes, &whole);
@@ -132,13 +132,12 @@ impl Schedule {
                     if schedule.memory_bytes <= limit {
                         return Some(schedule);
                     }
-                    let streamed = (0..layers.saturating_sub(1))
-                        .filter(|&layer| whole[layer])
-                        .map(|layer| {
-                            let mut whole = whole.clone();
-                            whole[layer] = false;
-                            (build(unit_bytes, &whole), layer)
-                        });
+                    let candidates = (0..layers.saturating_sub(1)).filter(|&layer| whole[layer]);
+                    let streamed = candidates.map(|layer| {
+                        let mut whole = whole.clone();
+                        whole[layer] = false;
+                        (build(unit_bytes, &whole), layer)
+                    });
                     let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
                     passed(schedule);
                     let Some((next, layer)) = next else { break };
@@ -146,7 +145,7 @@ impl Schedule {
                     schedule = next;
                 }
                 if unit_bytes < sizes.polynomial[1] {
-                    // Smaller there is nothing.
+                    // No piece is smaller.
                     break;
                 }
             }
@@ -159,11 +158,37 @@ impl Schedule {
         {
             return Ok(schedule);
         }
-        let mut least = LeastMoved::new(limit, budget.scratch_bytes, beside);
-        fitting(limit, &mut |schedule| {
-            least.consider(schedule, steps, &sizes)
-        })
-        .map_or_else(|| least.result(), Ok)
+        // Of the schedules that do not fit by themselves: the one that moves the fewest bytes, and what any of them needs.
+        let mut best: Option<(u64, Self)> = None;
+        let (mut needed, mut scratch_needed) = (u64::MAX, u64::MAX);
+        let room = without_fragments(limit.saturating_sub(other));
+        let fits = fitting(limit, &mut |schedule| {
+            if budget.scratch_bytes == 0 {
+                needed = needed.min(schedule.memory_bytes);
+                return;
+            }
+            match residency(&schedule.units, steps, &sizes, Some(room)) {
+                Err(least) => needed = needed.min(other + with_fragments(least)),
+                Ok(residency) if residency.scratch_bytes > budget.scratch_bytes => {
+                    scratch_needed = scratch_needed.min(residency.scratch_bytes);
+                }
+                Ok(residency) => {
+                    let moved = residency.moved_bytes;
+                    if best.as_ref().is_none_or(|(least, _)| moved < *least) {
+                        best = Some((moved, Self::of(schedule.units, steps, residency, other)));
+                    }
+                }
+            }
+        });
+        match (fits.or(best.map(|(_, schedule)| schedule)), scratch_needed) {
+            (Some(schedule), _) => Ok(schedule),
+            (None, u64::MAX) => Err(Error::Memory { limit, needed }),
+            (None, needed) => Err(Error::Scratch {
+                memory: limit,
+                limit: budget.scratch_bytes,
+                needed,
+            }),
+        }
     }
 
     /// The schedule with one unit per step, each of which makes the whole value of its step.
@@ -212,28 +237,28 @@ impl Schedule {
         }
     }
 
-    fn of(units: Vec<Unit>, steps: &[Step], residency: Residency, beside: u64) -> Self {
+    fn of(units: Vec<Unit>, steps: &[Step], residency: Residency, other: u64) -> Self {
         Self {
             units,
             rows: steps.iter().map(|step| step.elements).collect(),
-            memory_bytes: beside + with_fragments(residency.peak_bytes()),
+            memory_bytes: other + with_fragments(residency.peak_bytes()),
             live_bytes: residency.live,
             transfers: residency.transfers,
             scratch_bytes: residency.scratch_bytes,
         }
     }
 
-    /// The units; each reads pieces of earlier ones only.
+    /// The units. Each reads pieces of earlier units only.
     pub fn units(&self) -> &[Unit] {
         &self.units
     }
 
-    /// What moves between memory and scratch before a unit is computed, in a process that computes all of them.
+    /// What moves between memory and scratch before a unit is computed, in a process that computes all units.
     pub fn transfers(&self, unit: usize) -> Option<&Transfers> {
         self.transfers.get(unit)
     }
 
-    /// The units of which pieces are in memory when so many units are done.
+    /// The units whose pieces are in memory when the first `done` units are done.
     pub fn in_memory(&self, done: usize) -> BTreeSet<usize> {
         let mut there = BTreeSet::new();
         for (index, unit) in self.units.iter().enumerate().take(done) {
@@ -251,7 +276,7 @@ impl Schedule {
         there
     }
 
-    /// Names the units and their order: equal for equal schedules of one plan.
+    /// Identifies the units and their order: equal for equal schedules of one plan.
     pub fn digest(&self) -> Digest {
         let mut bytes = Vec::new();
         let mut put = |list: &mut dyn Iterator<Item = u64>| {
@@ -277,91 +302,30 @@ impl Schedule {
         of_steps.map(|(step, rows)| (step, rows.len() as f64 / self.rows[step] as f64))
     }
 
-    /// Bytes of pieces in memory while a unit is computed, its own and what it reads among them.
+    /// Bytes of pieces in memory while a unit is computed, including its own and those that it reads.
     pub fn live_bytes(&self, unit: usize) -> u64 {
         self.live_bytes[unit]
     }
 
-    /// Most bytes that an evaluation takes by this schedule: pieces, the fresh input among them, and what is beside them.
+    /// Most bytes of memory that an evaluation takes: for pieces, including the fresh input, and for everything else.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    /// Most bytes that are on scratch by it; 0 where nothing has to leave memory.
+    /// Most bytes on scratch; 0 where nothing has to leave memory.
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch_bytes
     }
 }
 
-/// The best schedule so far of those that need scratch.
-struct LeastMoved {
-    limit: u64,
-    scratch: u64,
-    beside: u64,
-    best: Option<(u64, Schedule)>,
-    /// Least memory and least scratch of any.
-    needed: u64,
-    scratch_needed: Option<u64>,
-}
-
-impl LeastMoved {
-    fn new(limit: u64, scratch: u64, beside: u64) -> Self {
-        Self {
-            limit,
-            scratch,
-            beside,
-            best: None,
-            needed: u64::MAX,
-            scratch_needed: None,
-        }
-    }
-
-    fn consider(&mut self, schedule: Schedule, steps: &[Step], sizes: &Sizes) {
-        if self.scratch == 0 {
-            self.needed = self.needed.min(schedule.memory_bytes);
-            return;
-        }
-        let room = without_fragments(self.limit.saturating_sub(self.beside));
-        match residency(&schedule.units, steps, sizes, Some(room)) {
-            Err(least) => self.needed = self.needed.min(self.beside + with_fragments(least)),
-            Ok(residency) if residency.scratch_bytes > self.scratch => {
-                let needed = self.scratch_needed.unwrap_or(u64::MAX);
-                self.scratch_needed = Some(needed.min(residency.scratch_bytes));
-            }
-            Ok(residency) => {
-                let moved = residency.moved_bytes;
-                if self.best.as_ref().is_none_or(|(least, _)| moved < *least) {
-                    let schedule = Schedule::of(schedule.units, steps, residency, self.beside);
-                    self.best = Some((moved, schedule));
-                }
-            }
-        }
-    }
-
-    fn result(self) -> Result<Schedule, Error> {
-        match (self.best, self.scratch_needed) {
-            (Some((_, schedule)), _) => Ok(schedule),
-            (None, Some(needed)) => Err(Error::Scratch {
-                memory: self.limit,
-                limit: self.scratch,
-                needed,
-            }),
-            (None, None) => Err(Error::Memory {
-                limit: self.limit,
-                needed: self.needed,
-            }),
-        }
-    }
-}
-
 impl ServerPlan {
-    /// Cuts an element-wise plan into units that an evaluation within a budget can take one after the other.
+    /// Cuts an element-wise plan into units that fit a budget when they are computed one after the other.
     ///
     /// # Errors
     /// [`Error::Memory`] where even the smallest pieces do not fit, [`Error::Scratch`] where what has to leave memory does not.
     pub fn schedule(&self, budget: Budget) -> Result<Schedule, Error> {
-        let beside = other_bytes(self.steps(), self.estimate(), self.blocks());
-        Schedule::new(self.steps(), self.parameters(), beside, budget)
+        let other = other_bytes(self.steps(), self.estimate(), self.blocks());
+        Schedule::new(self.steps(), self.parameters(), other, budget)
     }
 
     /// One unit per step, whatever the packing. The rows that units name are the ciphertexts of the steps' values.
@@ -370,8 +334,8 @@ impl ServerPlan {
     }
 }
 
-/// Memory of an evaluation beside feature maps: weights as integers and packed, the key as read and as used, the next
-/// block, the reply.
+/// Memory of an evaluation for other things than feature maps: weights as integers and packed, the key as read and as used,
+/// the next block, the reply.
 pub(crate) fn other_bytes(steps: &[Step], estimate: &Estimate, blocks: usize) -> u64 {
     let terms = steps.iter().flat_map(|step| match &step.operation {
         Operation::Linear { terms, .. } => &terms[..],
@@ -393,16 +357,16 @@ pub(crate) fn other_bytes(steps: &[Step], estimate: &Estimate, blocks: usize) ->
     weights + 2 * estimate.key_bytes + next + estimate.reply_bytes + BASE_BYTES
 }
 
-/// Maps that take more than this altogether are streamed where that takes half as much: memory that was used before costs less than
-/// new memory, which the system clears page by page.
+/// Maps that take more than this together are streamed where streaming halves their memory: memory that was used before costs
+/// less than new memory, which the system clears page by page.
 const WHOLE_BYTES: u64 = 1 << 30;
 
-/// Memory of pieces with what is lost between them: 4 to 6.5 % was measured.
+/// Memory of pieces with the loss between them: 4 to 6.5 % was measured.
 fn with_fragments(bytes: u64) -> u64 {
     bytes.saturating_add(bytes / 12)
 }
 
-/// The most bytes of pieces that take so much memory.
+/// Most bytes of pieces that fit into so much memory.
 fn without_fragments(bytes: u64) -> u64 {
     let pieces = bytes / 13 * 12;
     // Rounding may have cost a few bytes.
@@ -412,14 +376,14 @@ fn without_fragments(bytes: u64) -> u64 {
         .unwrap_or(pieces)
 }
 
-/// Each size of pieces that is tried is 2 to this power smaller than the last.
+/// Every size of pieces that is tried is smaller than the one before by 2 to this power.
 const PIECE_STEP_BITS: u32 = 3;
 
 /// Bytes of ciphertexts.
 struct Sizes {
-    /// Of a polynomial with so many limbs.
+    /// Bytes of a polynomial, by number of limbs.
     polynomial: Vec<u64>,
-    /// Of a residue of the widest limb.
+    /// Bytes of a residue of the widest limb.
     widest: u64,
 }
 
@@ -440,13 +404,13 @@ impl Sizes {
         }
     }
 
-    /// Of some elements of a step's value; a fresh input is seeded, which halves it.
+    /// Bytes of some elements of a step's value; a fresh input has a seed instead of half of them.
     fn elements(&self, steps: &[Step], step: usize, elements: usize) -> u64 {
         let components = if step == 0 { 1 } else { steps[step].components };
         elements as u64 * components as u64 * self.polynomial[steps[step].limbs]
     }
 
-    /// Of a unit's piece.
+    /// Bytes of a unit's piece.
     fn piece(&self, steps: &[Step], unit: &Unit) -> u64 {
         self.elements(steps, unit.last_step(), unit.piece().len())
     }

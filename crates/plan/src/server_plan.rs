@@ -35,7 +35,8 @@ pub struct ServerPlan {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
     #[serde(flatten)]
-    pub header: PlanHeader<ServerParents>,
+    pub header: PlanHeader,
+    pub parents: ServerParents,
     #[serde(flatten)]
     pub packing: Packing<ChannelPlan>,
     pub estimate: Estimate,
@@ -55,7 +56,7 @@ pub(crate) struct ServerParents {
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        self.header.write(&self.packing, &mut map)?;
+        self.header.write(&self.parents, &self.packing, &mut map)?;
         map.serialize_entry("estimate", &self.estimate)?;
         map.serialize_entry("alternatives", &self.alternatives)?;
         if let Some(comparison) = &self.comparison {
@@ -189,10 +190,10 @@ impl ServerPlan {
 
     /// Digest of the model file that the plan was compiled from.
     pub fn model(&self) -> Digest {
-        self.header().parents.model
+        self.content.parents.model
     }
 
-    pub(crate) fn header(&self) -> &PlanHeader<ServerParents> {
+    pub(crate) fn header(&self) -> &PlanHeader {
         &self.content.header
     }
 
@@ -228,12 +229,12 @@ impl ServerPlan {
 
     /// Images that one block holds.
     pub fn block_images(&self) -> usize {
-        self.header().block_images(self.packing())
+        self.header().block(self.packing()).images
     }
 
     /// Ciphertexts of one block of a request.
     pub fn input_ciphertexts(&self) -> usize {
-        self.header().input_ciphertexts(self.packing())
+        self.header().block(self.packing()).input_ciphertexts
     }
 
     /// What the plan fixes about a request; `context` has the tables of its parameters.

@@ -70,19 +70,19 @@ impl Sketch {
     /// Whether the weights of all products of a sum are integers of 16 bits: those of a value whose scale is far below that of the
     /// others have to make up for it.
     pub(crate) fn branches_fit(&self, network: &Network) -> bool {
-        self.operations.iter().all(|operation| {
+        let mut linear = self
+            .operations
+            .iter()
+            .filter(|op| op.kind == SketchKind::Linear);
+        linear.all(|operation| {
             let info = &network.nodes[operation.node];
             let NodeKind::Linear { products, .. } = info.kind else {
                 return true;
             };
-            let scales = operation.sources.iter().take(products);
-            let smallest = scales
-                .map(|&source| self.operations[source].scale)
-                .fold(f64::INFINITY, f64::min);
-            operation.kind != SketchKind::Linear
-                || products < 2
-                || info.max_weight * operation.scale / smallest
-                    <= weights::largest(weights::WIDE_BITS)
+            let sources = operation.sources.iter().take(products);
+            let scales = sources.map(|&source| self.operations[source].scale);
+            let most = info.max_weight * operation.scale / scales.fold(f64::INFINITY, f64::min);
+            products < 2 || most <= weights::largest(weights::WIDE_BITS)
         })
     }
 
@@ -96,20 +96,12 @@ impl Sketch {
             divisors: divisors.map(<[f64]>::to_vec).unwrap_or_default(),
             value: Vec::new(),
         };
-        for node in 0..network.nodes.len() {
-            draft.node(node);
-        }
-        let Draft {
-            operations,
-            divisors,
-            ..
-        } = draft;
-        let base_bits = base_bits(network, &operations, &divisors);
+        (0..network.nodes.len()).for_each(|node| draft.node(node));
         Sketch {
             ring_degree: choice.ring_degree,
-            operations,
-            divisors,
-            base_bits,
+            base_bits: base_bits(network, &draft.operations, &draft.divisors),
+            operations: draft.operations,
+            divisors: draft.divisors,
         }
     }
 
@@ -128,16 +120,12 @@ impl Sketch {
 
 /// Modulus needed at the end so that every value fits at its own level, with sign and margin.
 fn base_bits(network: &Network, operations: &[SketchOperation], divisors: &[f64]) -> f64 {
-    operations
-        .iter()
-        .map(|op| {
-            let left: f64 = divisors[op.dropped.min(divisors.len())..]
-                .iter()
-                .map(|d| d.log2())
-                .sum();
-            (op.scale * network.nodes[op.node].max_abs).log2() + RANGE_MARGIN_BITS + 1.0 - left
-        })
-        .fold(0.0, f64::max)
+    let needed = operations.iter().map(|op| {
+        let left = divisors[op.dropped.min(divisors.len())..].iter();
+        let left: f64 = left.map(|d| d.log2()).sum();
+        (op.scale * network.nodes[op.node].max_abs).log2() + RANGE_MARGIN_BITS + 1.0 - left
+    });
+    needed.fold(0.0, f64::max)
 }
 
 struct Draft<'a> {
@@ -175,20 +163,18 @@ impl Draft<'_> {
     fn square(&mut self, node: usize, source: usize) -> usize {
         let source = self.two_components(self.value[source]);
         let SketchOperation { dropped, scale, .. } = self.operations[source];
-        let square = SketchOperation {
+        let value = self.push(SketchOperation {
             kind: SketchKind::Square,
             node,
             sources: vec![source],
             components: 3,
             dropped,
             scale: scale * scale,
-        };
-        let value = self.push(square);
+        });
         let pooled = self.network.sole_reader_is_pooling(node);
-        if self.choice.early[node] && !pooled {
-            self.two_components(value)
-        } else {
-            value
+        match self.choice.early[node] && !pooled {
+            true => self.two_components(value),
+            false => value,
         }
     }
 
@@ -209,22 +195,12 @@ impl Draft<'_> {
                 self.value[source] = *value;
             }
         }
-        let components = read
-            .iter()
-            .map(|&v| self.operations[v].components)
-            .max()
-            .unwrap_or(2);
-        let dropped = read
-            .iter()
-            .map(|&v| self.operations[v].dropped)
-            .max()
-            .unwrap_or(0);
+        let values = || read.iter().map(|&value| &self.operations[value]);
+        let components = values().map(|value| value.components).max().unwrap_or(2);
+        let dropped = values().map(|value| value.dropped).max().unwrap_or(0);
         // The product of the value with the largest scale has the planned integer weights; those of the others are finer.
-        let setting = read.iter().take(products.max(1));
-        let scale = setting
-            .map(|&value| self.operations[value].scale)
-            .fold(0.0, f64::max)
-            * info.weight_scale;
+        let scales = values().take(products.max(1)).map(|value| value.scale);
+        let scale = scales.fold(0.0, f64::max) * info.weight_scale;
         let mut value = self.push(SketchOperation {
             kind: SketchKind::Linear,
             node,
@@ -234,11 +210,9 @@ impl Draft<'_> {
             scale,
         });
         if exact {
-            let pools_early = sources.iter().all(|&s| self.choice.early[s]);
-            return if pools_early {
-                self.two_components(value)
-            } else {
-                value
+            return match sources.iter().all(|&source| self.choice.early[source]) {
+                true => self.two_components(value),
+                false => value,
             };
         }
         let last = node + 1 == self.network.nodes.len();
@@ -253,37 +227,25 @@ impl Draft<'_> {
             self.divisors.push(bits.exp2());
         }
         let divisor = self.divisors[dropped];
-        let SketchOperation {
-            scale, components, ..
-        } = self.operations[value];
+        let source = self.operations[value].clone();
         self.push(SketchOperation {
             kind: SketchKind::Rescale,
-            node,
             sources: vec![value],
-            components,
             dropped: dropped + 1,
-            scale: scale / divisor,
+            scale: source.scale / divisor,
+            ..source
         })
     }
 
     fn two_components(&mut self, value: usize) -> usize {
-        let SketchOperation {
-            node,
-            components,
-            dropped,
-            scale,
-            ..
-        } = self.operations[value];
-        if components == 2 {
+        if self.operations[value].components == 2 {
             return value;
         }
         self.push(SketchOperation {
             kind: SketchKind::Relinearize,
-            node,
             sources: vec![value],
             components: 2,
-            dropped,
-            scale,
+            ..self.operations[value].clone()
         })
     }
 }

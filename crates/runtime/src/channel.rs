@@ -6,10 +6,11 @@ use sordino_ckks::{
     Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale, SeededCiphertexts,
 };
 use sordino_plan::{
-    ChannelPlan, Diagonal, Operation, Schedule, ServerPlan, SlotLayout, Step, Term, Unit, diagonals,
+    ChannelPlan, Diagonal, Operation, RotationSchedule, Schedule, ServerPlan, SlotLayout, Step,
+    Term, Unit, diagonals,
 };
 
-use crate::element::at;
+use crate::element::{at, missing_key, relinearizes};
 use crate::engine::{EncryptedEngine, live, take};
 use crate::{Computed, Engine, Error, Piece};
 
@@ -62,7 +63,6 @@ impl ChannelWeights {
     /// A vector of N residues for every diagonal and limb of the step.
     pub fn new(plan: &ServerPlan, channel: &ChannelPlan, context: &Context) -> Result<Self, Error> {
         let steps = plan.steps();
-        let relinearizes = |step: &Step| matches!(step.operation, Operation::Relinearize { .. });
         let keys = KeySet::new(steps.iter().any(relinearizes), plan.rotations());
         let mut encoder = Encoder {
             context,
@@ -78,19 +78,6 @@ impl ChannelWeights {
             encoder.prepare(index, step, steps).map_err(at(step))?;
         }
         Ok(encoder.weights)
-    }
-
-    /// Bytes of the encoded weights and constants.
-    pub fn size_bytes(&self) -> usize {
-        let weights = self
-            .products
-            .values()
-            .flat_map(|product| &product.terms)
-            .map(|term| &term.plaintexts);
-        weights
-            .chain(self.constants.values())
-            .map(Plaintexts::size_bytes)
-            .sum()
     }
 }
 
@@ -146,9 +133,8 @@ impl Encoder<'_> {
                 vectors[ciphertext * n + position * images..][..images].fill(value as f64 / scale);
             }
         }
-        let plaintexts = self
-            .context
-            .encode_plaintexts(&vectors, Scale::new(scale)?, limbs)?;
+        let scale = Scale::new(scale)?;
+        let plaintexts = self.context.encode_plaintexts(&vectors, scale, limbs)?;
         self.weights.constants.insert(index, plaintexts);
         Ok(())
     }
@@ -159,88 +145,82 @@ impl Encoder<'_> {
         step: &Step,
         terms: &[Term],
     ) -> Result<Product, sordino_ckks::Error> {
-        let channel = self.channel;
-        let stride = self.images();
-        let sources: Vec<&SlotLayout> = terms
-            .iter()
-            .map(|term| &channel.layouts[term.source()])
-            .collect();
+        let (channel, stride) = (self.channel, self.images());
         let output = &channel.layouts[index];
         let schedule =
             channel.schedules[index].expect("plans are checked to schedule every linear step");
-        let mut by_term: Vec<Vec<Diagonal>> = vec![Vec::new(); terms.len()];
-        for diagonal in diagonals(terms, &sources, output, &schedule, channel.slots) {
-            by_term[diagonal.term].push(diagonal);
-        }
-        let terms = terms
-            .iter()
-            .zip(by_term)
-            .enumerate()
-            .map(|(number, (term, mut of_term))| {
-                // A sum has at least one term: an output without diagonals of this term gets a zero.
-                for output in 0..output.ciphertexts {
-                    if of_term.iter().all(|diagonal| diagonal.output != output) {
-                        let weights = vec![0.0; channel.slots];
-                        of_term.push(Diagonal {
-                            term: number,
-                            input: 0,
-                            output,
-                            distance: 0,
-                            weights,
-                        });
-                    }
-                }
-                // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
-                let unit = match term {
-                    Term::Product { .. } => 1.0,
-                    Term::Scaled { .. } => 1.0 / channel.plaintext_factor(),
-                };
-                let mut vectors = Vec::with_capacity(of_term.len() * self.context.ring_degree());
-                let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
-                for (plaintext, diagonal) in of_term.iter().enumerate() {
-                    let outer = schedule.outer(diagonal.distance);
-                    // The sum is rotated to the left afterwards: its weights stand further to the right.
-                    let turned = (0..channel.slots).map(|p| {
-                        diagonal.weights
-                            [(p + channel.slots - outer % channel.slots) % channel.slots]
-                            * unit
-                    });
-                    vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
-                    sums.entry((diagonal.output, outer))
-                        .or_default()
-                        .push(RotatedTerm {
-                            input: diagonal.input,
-                            steps: schedule.hoisted(diagonal.distance) % channel.slots * stride,
-                            plaintext: Some(plaintext),
-                        });
-                }
-                let mut outer = vec![Vec::new(); output.ciphertexts];
-                for (input, &(output, positions)) in sums.keys().enumerate() {
-                    let steps = positions % channel.slots * stride;
-                    outer[output].push(RotatedTerm {
-                        input,
-                        steps,
-                        plaintext: None,
-                    });
-                }
-                let rotated = outer.iter().flatten().any(|term| term.steps != 0);
-                Ok(TermProduct {
-                    plaintexts: self.context.encode_plaintexts(
-                        &vectors,
-                        Scale::new(channel.plaintext_factor())?,
-                        step.limbs,
-                    )?,
-                    sums: sums.into_values().collect(),
-                    outer: rotated.then_some(outer),
-                })
-            });
+        let product = |term| self.term_product(term, step, output, &schedule);
+        let folds = schedule.folds(output.period);
         Ok(Product {
-            terms: terms.collect::<Result<_, sordino_ckks::Error>>()?,
-            folds: schedule
-                .folds(output.period)
-                .map(|positions| positions * stride)
-                .collect(),
+            terms: terms.iter().map(product).collect::<Result<_, _>>()?,
+            folds: folds.map(|positions| positions * stride).collect(),
         })
+    }
+
+    fn term_product(
+        &self,
+        term: &Term,
+        step: &Step,
+        output: &SlotLayout,
+        schedule: &RotationSchedule,
+    ) -> Result<TermProduct, sordino_ckks::Error> {
+        let (slots, stride) = (self.channel.slots, self.images());
+        let source = &self.channel.layouts[term.source()];
+        let mut found = diagonals(term, source, output, schedule, slots);
+        // A sum has at least one term: an output without diagonals of this term gets a zero.
+        for output in 0..output.ciphertexts {
+            if found.iter().all(|diagonal| diagonal.output != output) {
+                found.push(Diagonal {
+                    input: 0,
+                    output,
+                    distance: 0,
+                    weights: vec![0.0; slots],
+                });
+            }
+        }
+        let factor = self.channel.plaintext_factor();
+        // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
+        let unit = match term {
+            Term::Product { .. } => 1.0,
+            Term::Scaled { .. } => 1.0 / factor,
+        };
+        let mut vectors = Vec::with_capacity(found.len() * self.context.ring_degree());
+        let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
+        for (plaintext, diagonal) in found.iter().enumerate() {
+            let outer = schedule.outer(diagonal.distance);
+            // The sum is rotated to the left afterwards: its weights stand further to the right.
+            let turned = |p: usize| diagonal.weights[(p + slots - outer % slots) % slots] * unit;
+            let turned = (0..slots).map(turned);
+            vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
+            let sum = sums.entry((diagonal.output, outer)).or_default();
+            sum.push(RotatedTerm {
+                input: diagonal.input,
+                steps: schedule.hoisted(diagonal.distance) % slots * stride,
+                plaintext: Some(plaintext),
+            });
+        }
+        let mut outer = vec![Vec::new(); output.ciphertexts];
+        for (input, &(output, positions)) in sums.keys().enumerate() {
+            outer[output].push(rotation(input, positions % slots * stride));
+        }
+        let rotated = outer.iter().flatten().any(|term| term.steps != 0);
+        let scale = Scale::new(factor)?;
+        Ok(TermProduct {
+            plaintexts: self
+                .context
+                .encode_plaintexts(&vectors, scale, step.limbs)?,
+            sums: sums.into_values().collect(),
+            outer: rotated.then_some(outer),
+        })
+    }
+}
+
+/// A rotation without a product.
+fn rotation(input: usize, steps: usize) -> RotatedTerm {
+    RotatedTerm {
+        input,
+        steps,
+        plaintext: None,
     }
 }
 
@@ -256,9 +236,7 @@ impl<'a> ChannelEngine<'a> {
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
         let steps = plan.steps();
-        let key = key.ok_or_else(|| Error::MissingKey {
-            step: steps[0].name.clone(),
-        })?;
+        let key = key.ok_or_else(|| missing_key(&steps[0]))?;
         let covers = key.key_set().check_covers(&weights.keys);
         covers.map_err(at(&steps[0]))?;
         Ok(Self {
@@ -293,17 +271,9 @@ impl<'a> ChannelEngine<'a> {
                 Some(sum) => self.context.add(&sum, &value)?,
             });
         }
-        let mut sum = sum.expect("plans are checked to have at least one term a linear step");
+        let mut sum = sum.expect("plans are checked to have at least one term per linear step");
         for &fold in &product.folds {
-            let both = |input| {
-                [0, fold]
-                    .map(|steps| RotatedTerm {
-                        input,
-                        steps,
-                        plaintext: None,
-                    })
-                    .to_vec()
-            };
+            let both = |input| vec![rotation(input, 0), rotation(input, fold)];
             let outputs: Vec<_> = (0..sum.len()).map(both).collect();
             sum = self.context.sum_rotated(&sum, &outputs, None, self.key)?;
         }

@@ -27,21 +27,15 @@ impl PackedWeights {
     pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         let steps = plan.steps();
         let schedule = plan.schedule(budget)?;
-        let maps = schedule
-            .units()
-            .iter()
-            .map(|unit| {
-                let maps = linear_maps(steps, unit)?;
-                Ok(maps
-                    .iter()
-                    .map(|map| map.prepare(context.backend()))
-                    .collect())
-            })
-            .collect::<Result<_, Error>>()?;
+        let prepare = |map: LinearMap| map.prepare(context.backend());
+        let maps = schedule.units().iter().map(|unit| {
+            let maps = linear_maps(steps, unit)?;
+            Ok(maps.into_iter().map(prepare).collect())
+        });
         Ok(Self {
+            maps: maps.collect::<Result<_, Error>>()?,
             places: places(steps, schedule.units()),
             schedule,
-            maps,
         })
     }
 
@@ -73,11 +67,8 @@ fn linear_maps(steps: &[Step], unit: &Unit) -> Result<Vec<LinearMap>, Error> {
             maps.extend(restricted);
         } else {
             let restricted: Vec<LinearMap> = restricted.collect();
-            let sum = LinearMap::side_by_side(&restricted);
-            maps.push(sum.map_err(|source| Error::Step {
-                step: steps[index].name.clone(),
-                source: source.into(),
-            })?);
+            let sum = LinearMap::side_by_side(&restricted).map_err(sordino_ckks::Error::from);
+            maps.push(sum.map_err(at(&steps[index]))?);
         }
     }
     Ok(maps)
@@ -107,13 +98,11 @@ impl<'a> ElementEngine<'a> {
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
-        let relinearizes = |step: &&Step| matches!(step.operation, Operation::Relinearize { .. });
-        match plan.steps().iter().find(relinearizes) {
-            Some(step) if key.is_none() => Err(Error::MissingKey {
-                step: step.name.clone(),
-            }),
+        let steps = plan.steps();
+        match steps.iter().find(|step| relinearizes(step)) {
+            Some(step) if key.is_none() => Err(missing_key(step)),
             _ => Ok(Self {
-                steps: plan.steps(),
+                steps,
                 context,
                 key,
                 weights,
@@ -173,18 +162,18 @@ impl Engine for ElementEngine<'_> {
         };
         match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Relinearize { source } => {
-                let key = self.key.ok_or_else(|| Error::MissingKey {
-                    step: step.name.clone(),
-                })?;
+            Operation::Relinearize { source } | Operation::Rescale { source, .. } => {
                 let limbs = self.steps[*source].limbs;
-                let input = self.take(pieces, *source, &unit.reads[0], limbs, &unit.frees);
-                alone(input.and_then(|input| self.context.relinearize(input, key)))
-            }
-            Operation::Rescale { source, primes } => {
-                let limbs = self.steps[*source].limbs;
-                let input = self.take(pieces, *source, &unit.reads[0], limbs, &unit.frees);
-                alone(input.and_then(|input| self.context.rescale(input, *primes)))
+                let input = self
+                    .take(pieces, *source, &unit.reads[0], limbs, &unit.frees)
+                    .map_err(at(step))?;
+                alone(match &step.operation {
+                    Operation::Rescale { primes, .. } => self.context.rescale(input, *primes),
+                    _ => {
+                        let key = self.key.ok_or_else(|| missing_key(step))?;
+                        self.context.relinearize(input, key)
+                    }
+                })
             }
             Operation::Linear { terms, bias } if has_factors(terms) => {
                 alone(self.sum_of_terms(index, unit, terms, bias, pieces))
@@ -215,10 +204,7 @@ impl ElementEngine<'_> {
                 else {
                     unreachable!("runs have column-local steps only")
                 };
-                elements
-                    .iter()
-                    .map(|&element| all[element as usize])
-                    .collect()
+                chosen(all, elements)
             })
             .collect();
         let mut maps = self.weights.maps[index].iter();
@@ -284,8 +270,10 @@ impl ElementEngine<'_> {
                 Term::Product { weight_scale, .. } => {
                     let input = self.gather(pieces, source, read, step.limbs)?;
                     let map = maps.next().expect("every product has a map");
-                    let product = self.context.linear(&input, map, *weight_scale)?;
-                    let product = product.with_scale(scale);
+                    let product = self
+                        .context
+                        .linear(&input, map, *weight_scale)?
+                        .with_scale(scale);
                     sum = Some(match sum {
                         None => product,
                         Some(sum) => self.context.add(&sum, &product)?,
@@ -296,35 +284,24 @@ impl ElementEngine<'_> {
                     let count = self.steps[source].elements as u32;
                     let present = |&element: &u32| if element < count { element } else { read[0] };
                     let rows: Vec<u32> = unit.piece().iter().map(present).collect();
-                    let factors: Vec<i64> = unit
-                        .piece()
-                        .iter()
-                        .map(|&element| factors[element as usize])
-                        .collect();
+                    let factors = chosen(factors, unit.piece());
                     let input = self.gather(pieces, source, &rows, step.limbs)?;
-                    sum = Some(match sum {
+                    match &mut sum {
+                        Some(sum) => self.context.add_multiple_assign(sum, &input, &factors)?,
                         None => {
                             let scaled = self.context.multiply_integers(&input, &factors)?;
-                            scaled.with_scale(scale)
+                            sum = Some(scaled.with_scale(scale));
                         }
-                        Some(mut sum) => {
-                            self.context
-                                .add_multiple_assign(&mut sum, &input, &factors)?;
-                            sum
-                        }
-                    });
+                    }
                 }
             }
         }
-        let mut sum = sum.expect("plans are checked to have at least one term a linear step");
-        let bias: Vec<i128> = unit
-            .piece()
-            .iter()
-            .map(|&element| bias[element as usize])
-            .collect();
-        self.context.add_constants(&mut sum, &bias)?;
+        let mut sum = sum.expect("plans are checked to have at least one term per linear step");
+        self.context
+            .add_constants(&mut sum, &chosen(bias, unit.piece()))?;
         Ok(sum)
     }
+
     /// Where some elements of a step's value are.
     fn rows<'p>(
         &self,
@@ -376,6 +353,23 @@ impl ElementEngine<'_> {
         }
         self.gather(pieces, step, elements, limbs)
     }
+}
+
+/// The values of some elements.
+fn chosen<T: Copy>(all: &[T], elements: &[u32]) -> Vec<T> {
+    let values = elements.iter().map(|&element| all[element as usize]);
+    values.collect()
+}
+
+/// Whether a step needs an evaluation key, element-wise.
+pub(crate) fn relinearizes(step: &Step) -> bool {
+    matches!(step.operation, Operation::Relinearize { .. })
+}
+
+/// The error of a step that needs an evaluation key where there is none.
+pub(crate) fn missing_key(step: &Step) -> Error {
+    let step = step.name.clone();
+    Error::MissingKey { step }
 }
 
 /// By step and element: the unit that makes it, and where it is in that unit's piece.

@@ -35,7 +35,7 @@ fn both_halves_belong_together_and_are_secure() {
     for size in Size::ALL {
         let (server, client) = (server_plan(size).unwrap(), client_plan(size).unwrap());
         assert_eq!(
-            client.header.parents.plan,
+            client.parents.plan,
             server.digest(),
             "{}",
             size.name()

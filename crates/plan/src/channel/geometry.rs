@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use sordino_graph::{Folded, FoldedNode, FoldedOp, Graph, Shape, Term};
 
 use super::counts::Counts;
-use super::diagonals::{Matrix, distances_of};
+use super::diagonals::distances;
 use super::layout::SlotLayout;
 use super::{MIN_SLOTS, RotationSchedule};
 use crate::estimate::{BASE_BYTES, Sizes};
@@ -394,8 +394,7 @@ impl Planner<'_> {
             step: self.slots,
             folded_from,
         };
-        let matrices: Vec<&dyn Matrix> = terms.iter().map(|term| term as &dyn Matrix).collect();
-        let distances = distances_of(&matrices, sources, output, &all, self.slots);
+        let distances = distances(terms, sources, output, &all, self.slots);
         let steps = (0..=self.slots.ilog2()).map(|log| 1 << log);
         // Whole rows and whole blocks are natural steps too.
         let rows = terms
