@@ -25,7 +25,7 @@ pub use diagonals::{Diagonal, RotationSchedule, diagonals};
 pub use layout::SlotLayout;
 
 use crate::{Error, Operation, Step};
-use counts::Counts;
+use counts::{Counts, distinct};
 use diagonals::Distances;
 
 /// What a channel-wise plan fixes in addition to its steps.
@@ -89,14 +89,11 @@ impl ChannelPlan {
     /// Every rotation that some step needs, in steps of the rotation order; ascending.
     pub fn rotations(&self, steps: &[Step], ring_degree: usize) -> Vec<usize> {
         let stride = ring_degree / self.slots;
-        let mut all: Vec<usize> = (0..steps.len())
-            .filter_map(|index| self.distances(steps, index))
+        let linear = (0..steps.len()).filter_map(|index| self.distances(steps, index));
+        let positions = linear
             .flat_map(|(schedule, distances)| schedule.rotations(&distances, self.slots))
-            .map(|positions| positions % self.slots * stride)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+            .map(|positions| positions % self.slots * stride);
+        distinct(positions)
     }
 
     /// The plan as a server plan's metadata has it: the positions are in the payload.

@@ -245,7 +245,9 @@ fn realize_channel_wise(
     };
     let schedules = steps.iter().zip(nodes()).map(|(step, node)| {
         let is_linear = matches!(step.operation, Operation::Linear { .. });
-        is_linear.then(|| geometry.schedules[node]).flatten()
+        geometry.counts[node]
+            .filter(|_| is_linear)
+            .map(|counts| counts.schedule)
     });
     let channel = ChannelPlan {
         slots: geometry.slots,

@@ -34,12 +34,7 @@ fn the_committed_network_compiles_to_the_same_bytes() {
 fn both_halves_belong_together_and_are_secure() {
     for size in Size::ALL {
         let (server, client) = (server_plan(size).unwrap(), client_plan(size).unwrap());
-        assert_eq!(
-            client.parents.plan,
-            server.digest(),
-            "{}",
-            size.name()
-        );
+        assert_eq!(client.parents.plan, server.digest(), "{}", size.name());
         assert_eq!(&client.header.parameters, server.parameters());
         assert_eq!(server.batch(), size.images());
         assert!(client.header.parameters.security_bits() >= 128);

@@ -23,7 +23,7 @@ use crate::{CompileOptions, Error, primes, weights};
 
 /// Step of the grid of the input's scale, in bits.
 const INPUT_GRID: f64 = 0.5;
-/// Step of the grid of later scales, in bits: rescaling by whole bits moves them by up to half a bit anyway.
+/// Step of the grid of later scales, in bits. Rescaling by whole bits moves them by up to half a bit anyway.
 const SCALE_GRID: f64 = 1.0;
 /// Range of both grids above the noise of the scheme, in bits.
 const GRID_BITS: f64 = 28.0;
@@ -47,8 +47,7 @@ pub(crate) struct Winner {
 
 /// A candidate within the security bound whose rms error leaves a chance to meet the precision.
 pub(super) struct Candidate {
-    /// Which of the networks.
-    pub(super) network: usize,
+    pub(super) kind: Kind,
     pub(super) choice: Rc<Choice>,
     pub(super) gadget: Option<GadgetChoice>,
     /// Bits of the modulus with the special prime.
@@ -61,18 +60,18 @@ pub(super) struct Candidate {
     pub(super) seconds: f64,
 }
 
-/// What came of drawing a choice.
+/// The outcome of drawing a choice.
 enum Drawn {
-    /// It takes more modulus than security allows, or more time than another of its kind.
+    /// It takes more modulus than security allows, or more time than another candidate of its kind.
     TooMuch,
     /// It relinearizes nothing.
     Plain,
     Relinearized,
 }
 
-/// What came of a choice with a gadget.
+/// The outcome of a choice with a gadget.
 enum Considered {
-    /// Another of its kind is cheaper.
+    /// Another candidate of its kind is cheaper.
     TooExpensive,
     TooNoisy,
     Kept,
@@ -121,21 +120,21 @@ pub(crate) fn search(network: &Network, options: &CompileOptions) -> Result<Winn
 }
 
 pub(super) struct Search<'a> {
-    /// One for each choice of weight scales.
+    /// One network for each choice of weight scales.
     pub(super) networks: &'a [Network],
     options: &'a CompileOptions,
     pub(super) demand: Demand<'a>,
     pub(super) candidates: Vec<Candidate>,
     /// Seconds of the cheapest candidate of a kind that meets every constraint.
     least: HashMap<Kind, f64>,
-    /// Kinds of which a candidate that misses a constraint is kept.
+    /// Kinds for which a candidate that misses a constraint is kept.
     refused: HashSet<Kind>,
-    /// Smallest rms error of a kind that turned out to miss the precision.
+    /// By kind, the smallest rms error that turned out to miss the precision.
     failed_rms: HashMap<Kind, f64>,
     pub(super) closest: Closest,
 }
 
-/// What makes two candidates of one kind.
+/// What candidates of one kind have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     pub(super) ring_degree: usize,
@@ -143,6 +142,7 @@ pub(super) struct Kind {
     /// Squares that are relinearized before the next layer.
     pub(super) early: usize,
     pub(super) special_prime: Option<bool>,
+    /// Which of the networks.
     pub(super) network: usize,
 }
 
@@ -158,31 +158,26 @@ impl Kind {
     }
 }
 
-impl Candidate {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::new(self.network, &self.choice, self.gadget)
-    }
-}
-
 impl Search<'_> {
     /// The best of the cheapest candidates that meet the precision.
     fn cheapest(&self) -> Option<Winner> {
         let least = (0..self.candidates.len()).find(|&i| self.refusal(i).is_none())?;
         let limit = self.candidates[least].seconds * SAME_COST;
         // Those with the fewest bytes of ciphertexts first, then those with the smallest error.
-        let mut equal: Vec<usize> = (least..self.candidates.len())
-            .take_while(|&i| self.candidates[i].seconds <= limit)
-            .collect();
+        let equal =
+            (least..self.candidates.len()).take_while(|&i| self.candidates[i].seconds <= limit);
+        let mut equal: Vec<usize> = equal.collect();
         equal.sort_by(|&a, &b| {
-            let error = |i: usize| self.candidates[i].rms_error;
-            let bytes = |i: usize| self.bytes_per_feature(&self.candidates[i]);
-            let errors = error(a).total_cmp(&error(b));
-            bytes(a).cmp(&bytes(b)).then(errors)
+            let [a, b] = [a, b].map(|i| &self.candidates[i]);
+            let errors = a.rms_error.total_cmp(&b.rms_error);
+            self.bytes_per_feature(a)
+                .cmp(&self.bytes_per_feature(b))
+                .then(errors)
         });
         let chosen = equal.into_iter().find(|&i| self.refusal(i).is_none())?;
         let candidate = &self.candidates[chosen];
         Some(Winner {
-            network: self.networks[candidate.network].clone(),
+            network: self.networks[candidate.kind.network].clone(),
             choice: Choice::clone(&candidate.choice),
             gadget: candidate.gadget,
             blocks: self.blocks(&candidate.choice),
@@ -204,7 +199,7 @@ impl Search<'_> {
     /// What rules a candidate out, if anything.
     pub(super) fn refusal(&self, index: usize) -> Option<String> {
         let candidate = &self.candidates[index];
-        let network = &self.networks[candidate.network];
+        let network = &self.networks[candidate.kind.network];
         let sketch = Sketch::draw(network, &candidate.choice, None);
         if Limbs::ideal(&sketch).is_none() {
             return Some("no primes".to_owned());
@@ -357,7 +352,7 @@ impl Search<'_> {
             return Considered::TooNoisy;
         }
         self.candidates.push(Candidate {
-            network: index,
+            kind,
             choice: Rc::clone(choice),
             gadget,
             log2_qp: limbs.log2_q() + gadget.map_or(0, |g| g.special_bits),
@@ -387,18 +382,15 @@ fn squares(network: &Network) -> impl Iterator<Item = usize> + '_ {
     (0..network.nodes.len()).filter(is_square)
 }
 
-/// Sets of squares to relinearize at once instead of after the next layer: none, and where they are few every other set,
-/// else all that may be. Squares that only the logits read are never among them: the client decrypts three components.
+/// Sets of squares to relinearize at once instead of after the next layer: every set where squares are few, else none and all.
+/// Squares that only the logits read are never in a set: the client decrypts three components.
 fn early_sets(network: &Network) -> Vec<Vec<bool>> {
     let last = network.nodes.len() - 1;
     let only_logits = |node: usize| network.readers(node).iter().all(|&reader| reader == last);
-    let free: Vec<usize> = squares(network)
-        .filter(|&node| {
-            let read_pooled =
-                network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
-            !only_logits(node) && !read_pooled
-        })
-        .collect();
+    let pooled_logits =
+        |node: usize| network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
+    let free = squares(network).filter(|&node| !only_logits(node) && !pooled_logits(node));
+    let free: Vec<usize> = free.collect();
     let set = |chosen: &dyn Fn(usize) -> bool| {
         let mut early = vec![false; network.nodes.len()];
         for (position, &node) in free.iter().enumerate() {

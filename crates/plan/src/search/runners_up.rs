@@ -19,13 +19,13 @@ impl Search<'_> {
             if alternatives.len() == MOST {
                 break;
             }
-            let kind = self.candidates[index].kind();
-            if seen.iter().any(|&i| self.candidates[i].kind() == kind) {
+            let kind = self.candidates[index].kind;
+            if seen.iter().any(|&i| self.candidates[i].kind == kind) {
                 continue;
             }
             seen.push(index);
-            // Coarser and finer weights only beside the chosen plan, or every kind would be there many times.
-            let winner = self.candidates[chosen].kind();
+            // Coarser and finer weights only for the chosen plan's kind, or every kind would be there many times.
+            let winner = self.candidates[chosen].kind;
             let differs = [
                 kind.ring_degree != winner.ring_degree,
                 kind.rescale_first != winner.rescale_first,
@@ -61,12 +61,10 @@ impl Search<'_> {
 
     /// The cheapest candidate of the same kind that meets the constraints, or the first one with what it misses.
     fn alternative(&self, first: usize, chosen: usize) -> Alternative {
-        let kind = self.candidates[first].kind();
+        let kind = self.candidates[first].kind;
         let mut refusal = None;
-        for index in first..self.candidates.len() {
-            if self.candidates[index].kind() != kind {
-                continue;
-            }
+        let alike = |&index: &usize| self.candidates[index].kind == kind;
+        for index in (first..self.candidates.len()).filter(alike) {
             match self.refusal(index) {
                 None => return self.described(index, chosen, None),
                 Some(reason) => {
@@ -94,7 +92,7 @@ impl Search<'_> {
             }
         });
         Alternative {
-            kind: self.kind_of(candidate),
+            kind: self.kind_in_words(candidate),
             ring_degree: candidate.choice.ring_degree,
             log2_qp: f64::from(candidate.log2_qp),
             coefficient_bytes: candidate.bytes,
@@ -104,25 +102,24 @@ impl Search<'_> {
         }
     }
 
-    fn kind_of(&self, candidate: &Candidate) -> String {
+    fn kind_in_words(&self, candidate: &Candidate) -> String {
         let early = candidate.choice.early_squares();
         let relinearization = match candidate.gadget {
             None => "no relinearization".to_owned(),
             Some(gadget) => {
-                let gadget = match gadget.gadget {
-                    Gadget::SpecialPrime => {
-                        format!("special prime of {} bits", gadget.special_bits)
+                let gadget = match (gadget.gadget, gadget.special_bits) {
+                    (Gadget::SpecialPrime, bits) => format!("special prime of {bits} bits"),
+                    (Gadget::SmallDigits { digit_bits }, _) => {
+                        format!("digits of {digit_bits} bits")
                     }
-                    Gadget::SmallDigits { digit_bits } => format!("digits of {digit_bits} bits"),
                 };
-                if early == 0 {
-                    format!("relinearized after the layer, {gadget}")
-                } else {
-                    format!("{early} relinearized before the layer, {gadget}")
+                match early {
+                    0 => format!("relinearized after the layer, {gadget}"),
+                    _ => format!("{early} relinearized before the layer, {gadget}"),
                 }
             }
         };
-        let rounding = weights::rounding_error(&self.networks[candidate.network]);
+        let rounding = weights::rounding_error(&self.networks[candidate.kind.network]);
         format!(
             "{}, {relinearization}, weights rounded by {rounding:.3} rms",
             rescaling(candidate.choice.rescale_first)
@@ -131,9 +128,8 @@ impl Search<'_> {
 }
 
 fn rescaling(rescale_first: bool) -> &'static str {
-    if rescale_first {
-        "first layer rescaled"
-    } else {
-        "first layer not rescaled"
+    match rescale_first {
+        true => "first layer rescaled",
+        false => "first layer not rescaled",
     }
 }
