@@ -38,7 +38,7 @@ pub use cursor::{Builder, Reader};
 pub use digest::Digest;
 pub use error::Error;
 pub use file::{
-    AnyHeader, StreamWriter, from_bytes, inspect_file, read_file, to_bytes, write_file,
+    AnyHeader, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes, write_file,
     write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
