@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde_json::json;
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, CostTable, Packing, compile};
+use sordino::plan::{CompileOptions, CostTable, PackingKind, compile};
 use sordino::{PlanFiles, container::Error as FileError};
 use sordino_command::GlobalArgs;
 use sordino_command::parse_size;
@@ -54,12 +54,12 @@ enum PackingName {
     ChannelWise,
 }
 
-impl From<PackingName> for Packing {
+impl From<PackingName> for Option<PackingKind> {
     fn from(name: PackingName) -> Self {
         match name {
-            PackingName::Auto => Self::Auto,
-            PackingName::ElementWise => Self::ElementWise,
-            PackingName::ChannelWise => Self::ChannelWise,
+            PackingName::Auto => None,
+            PackingName::ElementWise => Some(PackingKind::ElementWise),
+            PackingName::ChannelWise => Some(PackingKind::ChannelWise),
         }
     }
 }

@@ -161,7 +161,7 @@ fn report(
         comparisons: vec![Comparison {
             title: format!("{} on {}", plan.network(), plan.dataset()),
             baseline: None,
-            columns: vec![plan.packing().to_string()],
+            columns: vec![plan.packing().kind().to_string()],
             rows,
         }],
         steps: steps(evaluation, plan),

@@ -146,7 +146,7 @@ pub(crate) fn parameters(plan: &ServerPlan) -> Comparison {
     Comparison {
         title: format!("{} for {}", plan.network(), plan.dataset()),
         baseline: None,
-        columns: vec![plan.packing().to_string()],
+        columns: vec![plan.packing().kind().to_string()],
         rows,
     }
 }

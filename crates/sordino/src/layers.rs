@@ -31,8 +31,8 @@ impl Workflow {
         let clear = ClearEngine::new(plan, count);
         let mut values = vec![Vec::new(); steps.len()];
         let encoded = clear.encode(images, input.features, input.scale);
-        walk(&clear, steps, encoded, |finished| {
-            values[finished.step] = finished.value.clone();
+        walk(&clear, &plan.whole_steps(), encoded, |step, value| {
+            values[step] = value.clone();
         })?;
         let mut probe = Probe {
             schedule: weights.schedule(),

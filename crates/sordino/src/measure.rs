@@ -263,7 +263,7 @@ pub(crate) fn describe(
     record.images = images as u64;
     record.batch = server.batch() as u64;
     record.blocks = images.div_ceil(server.block_images()) as u64;
-    record.packing = server.packing().to_string();
+    record.packing = server.packing().kind().to_string();
     record.block_images = Some(server.block_images() as u64);
     record.rotations = Some(server.rotations().len() as u64);
     record.ring_degree = Some(parameters.ring_degree() as u64);

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use sordino_graph::Model;
-use sordino_plan::{CompileOptions, Packing, compile};
+use sordino_plan::{CompileOptions, PackingKind, compile};
 use sordino_report::{Environment, Phase, Record, Statistics};
 use sordino_ring::backend::measure_int8_peak;
 
@@ -88,7 +88,7 @@ impl Entry {
         let count = blocks * series.ring_degree;
         let compile_options = CompileOptions {
             ring_degree: Some(series.ring_degree),
-            ..CompileOptions::new(count).with_packing(Packing::ElementWise)
+            ..CompileOptions::new(count).with_packing(PackingKind::ElementWise)
         };
         let plan = compile(model, &compile_options)?;
         let features = plan.server.input().features.max(1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use sordino::data::{DataSet, SetName, open_named, prepare};
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::report::{Record, table, write_records};
 use sordino::{MeasureOptions, measure_accuracy};
 use sordino_command::GlobalArgs;
@@ -116,7 +116,7 @@ fn measure_model(
     })?;
     let plan = compile(
         model,
-        &CompileOptions::new(count).with_packing(Packing::ElementWise),
+        &CompileOptions::new(count).with_packing(PackingKind::ElementWise),
     )?;
     let prepared = prepare(&images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);

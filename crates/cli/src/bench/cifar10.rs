@@ -8,7 +8,7 @@ use serde_json::Value;
 use sordino::container::TemporaryFolder;
 use sordino::data::{SetName, open_named, prepare};
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::report::{layer_table, table, write_records};
 use sordino::{
     EvaluatedApart, FilesApart, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, MeasureOptions, Workflow,
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         &model,
         &CompileOptions {
             memory_bytes: args.memory,
-            ..CompileOptions::new(images.len()).with_packing(Packing::ElementWise)
+            ..CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise)
         },
     )?;
     output.note(plan.server.explain().to_string());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sordino::data::{DataSet, Images, SetName, open_named, prepare};
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::report::{Record, block_table, layer_table, table, thread_table, write_records};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino::{MeasureOptions, measure};
@@ -170,7 +170,7 @@ fn measure_model(
 ) -> anyhow::Result<Measured> {
     let plan = compile(
         model,
-        &CompileOptions::new(images.len()).with_packing(Packing::ElementWise),
+        &CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise),
     )?;
     let predicted = plan.server.estimate().precision_bits;
     let ring_degree = plan.server.parameters().ring_degree();

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use sordino::data::{DataSet, prepare};
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::report::Record;
 use sordino::{
     BlockSeries, MeasureOptions, Measurement, measure_block_scaling, measure_thread_scaling,
@@ -50,7 +50,7 @@ impl Blocks {
     pub(crate) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
         let plan = compile(
             model,
-            &CompileOptions::new(batch).with_packing(Packing::ElementWise),
+            &CompileOptions::new(batch).with_packing(PackingKind::ElementWise),
         )?;
         let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
         let found = set.test.len() + set.train.len();

@@ -1,7 +1,7 @@
 //! One measurement after the other, each made once.
 
 use sordino::graph::Model;
-use sordino::plan::{CompileOptions, Packing, Plan, compile};
+use sordino::plan::{CompileOptions, PackingKind, Plan, compile};
 use sordino::report::Environment;
 use sordino::ring::backend::Backend;
 use sordino::{MeasureOptions, measure};
@@ -171,7 +171,7 @@ fn blocks_within(budget_seconds: f64, block_seconds: f64, blocks: usize) -> usiz
 }
 
 /// The plan of a packing for a batch.
-pub(super) fn plan_for(model: &Model, packing: Packing, batch: usize) -> anyhow::Result<Plan> {
+pub(super) fn plan_for(model: &Model, packing: PackingKind, batch: usize) -> anyhow::Result<Plan> {
     Ok(compile(
         model,
         &CompileOptions::new(batch).with_packing(packing),
@@ -182,7 +182,7 @@ pub(super) fn plan_for(model: &Model, packing: Packing, batch: usize) -> anyhow:
 pub(super) fn one_image_plan(model: &Model, batch: usize) -> anyhow::Result<Plan> {
     let options = CompileOptions {
         block_images: Some(1),
-        ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
+        ..CompileOptions::new(batch).with_packing(PackingKind::ChannelWise)
     };
     Ok(compile(model, &options)?)
 }

@@ -1,6 +1,6 @@
 //! The packings on the same images.
 
-use sordino::plan::Packing;
+use sordino::plan::PackingKind;
 use sordino::report::Record;
 
 use super::measuring::{Session, one_image_plan, plan_for};
@@ -40,12 +40,12 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     let runs = session.settings.runs;
 
     session.note(format!("element-wise, {count} images"));
-    let plan = plan_for(element, Packing::ElementWise, count)?;
+    let plan = plan_for(element, PackingKind::ElementWise, count)?;
     let element_wise = session.measured_in_time(subject, element, &plan, count, runs)?;
     let element_wise_channel = match &subject.channel {
         Some(model) => {
             session.note(format!("element-wise, {count} images, channel quadratics"));
-            let plan = plan_for(model, Packing::ElementWise, count)?;
+            let plan = plan_for(model, PackingKind::ElementWise, count)?;
             let finished = session.measured_in_time(subject, model, &plan, count, runs)?;
             Some(finished.record)
         }
@@ -53,7 +53,7 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     };
 
     session.note("channel-wise, a single image");
-    let plan = plan_for(channel, Packing::ChannelWise, 1)?;
+    let plan = plan_for(channel, PackingKind::ChannelWise, 1)?;
     let single_runs = runs.max(LATENCY_RUNS);
     let mut single = session.single(subject, channel, &plan, single_runs)?.record;
     // Right or wrong is no accuracy.
@@ -69,7 +69,7 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
         .record;
 
     session.note("channel-wise, filled");
-    let plan = plan_for(channel, Packing::ChannelWise, count)?;
+    let plan = plan_for(channel, PackingKind::ChannelWise, count)?;
     let mut filled = session
         .measured_in_time(subject, channel, &plan, count, runs)?
         .record;

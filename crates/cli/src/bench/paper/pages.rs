@@ -1,7 +1,7 @@
 //! The report of the comparison.
 
 use sordino::graph::Model;
-use sordino::plan::Packing;
+use sordino::plan::PackingKind;
 use sordino::report::{
     AccuracyGroup, AmortizedRatio, BreakEven, ConfusionMatrix, Figure, Provenance, Record, Report,
     Sample, SweepPoint, Unit, Verdict, picture, seconds_text,
@@ -201,7 +201,7 @@ fn predictions(
         images.extend_from_slice(&all[at * elements..][..elements]);
     }
     // The plan that was measured: another batch may have other weights.
-    let plan = plan_for(model, Packing::ElementWise, batch)?;
+    let plan = plan_for(model, PackingKind::ElementWise, batch)?;
     let reference = Reference::compute(model, &plan.server, &images)?;
     let of = |logits: &[f64]| classes_of(logits, model.classes.len());
     let (float, integer) = (of(reference.float()), of(reference.integer()));

@@ -1,7 +1,7 @@
 //! Batch sizes with a plan for each.
 
 use sordino::graph::Model;
-use sordino::plan::Packing;
+use sordino::plan::PackingKind;
 use sordino::report::{Record, SweepPoint};
 
 use super::measuring::{Session, plan_for};
@@ -29,8 +29,8 @@ pub(super) fn measure(
     }
     let mut points = Vec::new();
     for (packing, model) in [
-        (Packing::ElementWise, &subject.element),
-        (Packing::ChannelWise, subject.channel_wise()),
+        (PackingKind::ElementWise, &subject.element),
+        (PackingKind::ChannelWise, subject.channel_wise()),
     ] {
         for &batch in &batches {
             points.push(point(subject, model, packing, batch, session)?);
@@ -43,7 +43,7 @@ pub(super) fn measure(
 fn point(
     subject: &Subject,
     model: &Model,
-    packing: Packing,
+    packing: PackingKind,
     batch: usize,
     session: &mut Session<'_>,
 ) -> anyhow::Result<SweepPoint> {
