@@ -2,11 +2,8 @@
 
 use std::error::Error as StdError;
 
-use sordino_command::exit::{
-    BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_fault, of_file, of_protocol,
-    of_ring, of_scheme,
-};
-use sordino_fault::Classified;
+use sordino_command::exit;
+use sordino_fault::{Classified, Fault};
 
 /// A command line that clap cannot tell to be wrong.
 #[derive(Debug)]
@@ -32,144 +29,95 @@ impl std::fmt::Display for Mismatch {
 
 impl StdError for Mismatch {}
 
-/// The exit code of an error: that of the first cause that is known; one that nobody knows is a bug.
+/// The exit code of an error: that of the first cause whose fault is known. An error without one is a bug.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(of_cause).unwrap_or(BUG)
+    exit::code(error.chain().find_map(fault_of).unwrap_or(Fault::Bug))
 }
 
-fn of_cause(error: &(dyn StdError + 'static)) -> Option<u8> {
+fn fault_of(error: &(dyn StdError + 'static)) -> Option<Fault> {
     macro_rules! known {
-        ($($kind:ty => $code:expr),* $(,)?) => {
+        ($($classified:ty),* ; $($kind:ty => $fault:expr),* $(,)?) => {
+            $(if let Some(error) = error.downcast_ref::<$classified>() {
+                return Some(error.fault());
+            })*
             $(if let Some(error) = error.downcast_ref::<$kind>() {
-                let code: fn(&$kind) -> u8 = $code;
-                return Some(code(error));
+                let fault: fn(&$kind) -> Fault = $fault;
+                return Some(fault(error));
             })*
         };
     }
     known! {
-        Usage => |_| USAGE,
-        Mismatch => |_| BAD_FILE,
+        sordino_ckks::Error, sordino_client::Error, sordino_command::Error, sordino_container::Error, sordino_evaluator::Error,
+        sordino_graph::Error, sordino_plan::Error, sordino_protocol::Error, sordino_ring::Error, sordino_runtime::Error,
+        sordino_secret::Error, sordino_server::Error;
+        Usage => |_| Fault::Usage,
+        Mismatch => |_| Fault::BadFile,
         sordino::Error => of_sordino,
-        sordino_client::Error => of_client,
         sordino_data::Error => of_data,
-        sordino_graph::Error => of_graph,
-        sordino_plan::Error => of_plan,
         sordino_report::Error => of_report,
-        sordino_secret::Error => of_secret,
-        sordino_server::Error => sordino_server::exit::code,
         sordino_train::Error => of_train,
         sordino::onnx::Error => of_onnx,
-        std::io::Error => |_| IO,
+        std::io::Error => |_| Fault::Io,
     }
-    code_of(error)
+    None
 }
 
-fn of_plan(error: &sordino_plan::Error) -> u8 {
-    match error {
-        sordino_plan::Error::Graph(error) => of_graph(error),
-        error => code_of(error).unwrap_or(BUG),
-    }
-}
-
-fn of_graph(error: &sordino_graph::Error) -> u8 {
-    match error {
-        sordino_graph::Error::FoldedSize { .. } => IMPOSSIBLE,
-        error => of_fault(error.kind()),
-    }
-}
-
-fn of_data(error: &sordino_data::Error) -> u8 {
+fn of_data(error: &sordino_data::Error) -> Fault {
     match error.kind() {
-        sordino_data::Fault::BadFile => BAD_FILE,
-        sordino_data::Fault::Io => IO,
-        sordino_data::Fault::Usage => USAGE,
+        sordino_data::Fault::BadFile => Fault::BadFile,
+        sordino_data::Fault::Io => Fault::Io,
+        sordino_data::Fault::Usage => Fault::Usage,
     }
 }
 
-fn of_train(error: &sordino_train::Error) -> u8 {
+fn of_train(error: &sordino_train::Error) -> Fault {
     use sordino_train::Error as E;
     match error {
         E::UnknownArchitecture { .. }
         | E::UnknownActivation { .. }
         | E::Layer { .. }
-        | E::Config { .. } => USAGE,
-        E::Diverged { .. } => IMPOSSIBLE,
-        E::File(error) => of_file(error),
-        E::Graph(error) => of_graph(error),
+        | E::Config { .. } => Fault::Usage,
+        E::Diverged { .. } => Fault::Limits,
+        E::File(error) => error.fault(),
+        E::Graph(error) => error.fault(),
         E::DataSet(error) => of_data(error),
-        _ => BAD_FILE,
+        _ => Fault::BadFile,
     }
 }
 
-fn of_onnx(error: &sordino::onnx::Error) -> u8 {
-    use sordino::onnx::Error as E;
+fn of_onnx(error: &sordino::onnx::Error) -> Fault {
     match error {
-        E::Graph(error) => of_graph(error),
-        _ => BAD_FILE,
+        sordino::onnx::Error::Graph(error) => error.fault(),
+        _ => Fault::BadFile,
     }
 }
 
-fn of_secret(error: &sordino_secret::Error) -> u8 {
-    of_fault(error.fault())
-}
-
-fn of_client(error: &sordino_client::Error) -> u8 {
-    use sordino_client::Error as E;
+fn of_report(error: &sordino_report::Error) -> Fault {
     match error {
-        E::Protocol(error) => of_protocol(error),
-        E::Secret(error) => of_secret(error),
-        E::Scheme(error) => of_scheme(error),
-        E::File(error) => of_file(error),
-        E::PlanFile(error) => of_plan(error),
-        E::Data(error) => of_data(error),
-        E::Address { .. } | E::PlainHttp { .. } | E::Token { .. } => USAGE,
-        E::Connection { .. } | E::Certificate { .. } | E::Busy { .. } => IO,
-        E::GaveUp { last, .. } => of_client(last),
-        E::Refused { status, .. } | E::JobFailed { status, .. } => of_status(*status),
-        E::RefusedPlan { reason, .. } => of_plan(reason),
-        E::JobCancelled { .. } => INTERRUPTED,
-        E::Thread { .. } => BUG,
-        _ => BAD_FILE,
+        sordino_report::Error::Io { .. } => Fault::Io,
+        sordino_report::Error::Malformed { .. } => Fault::BadFile,
+        _ => Fault::Usage,
     }
 }
 
-/// What a server refuses, by what the user can do about it.
-fn of_status(status: u16) -> u8 {
-    match status {
-        // A wrong token, or the name of a model that is not there.
-        401 | 403 | 404 => USAGE,
-        408 | 500.. => IO,
-        413 | 429 => IMPOSSIBLE,
-        _ => BAD_FILE,
-    }
-}
-
-fn of_report(error: &sordino_report::Error) -> u8 {
-    match error {
-        sordino_report::Error::Io { .. } => IO,
-        sordino_report::Error::Malformed { .. } => BAD_FILE,
-        _ => USAGE,
-    }
-}
-
-fn of_sordino(error: &sordino::Error) -> u8 {
+fn of_sordino(error: &sordino::Error) -> Fault {
     use sordino::Error as E;
     match error {
         E::Train(error) => of_train(error),
         E::Data(error) => of_data(error),
-        E::Graph(error) => of_graph(error),
-        E::Plan(error) => of_plan(error),
-        E::Client(error) => of_client(error),
-        E::Protocol(error) => of_protocol(error),
-        E::Runtime(error) => code_of(error).unwrap_or(BUG),
-        E::Scheme(error) => of_scheme(error),
-        E::Ring(error) => of_ring(error),
-        E::File(error) => of_file(error),
+        E::Graph(error) => error.fault(),
+        E::Plan(error) => error.fault(),
+        E::Client(error) => error.fault(),
+        E::Protocol(error) => error.fault(),
+        E::Runtime(error) => error.fault(),
+        E::Scheme(error) => error.fault(),
+        E::Ring(error) => error.fault(),
+        E::File(error) => error.fault(),
         E::ShiftedImages { .. }
         | E::TooFewImages { .. }
         | E::Threads { .. }
-        | E::ElementWiseOnly => USAGE,
-        _ => BAD_FILE,
+        | E::ElementWiseOnly => Fault::Usage,
+        _ => Fault::BadFile,
     }
 }
 
@@ -177,6 +125,12 @@ fn of_sordino(error: &sordino::Error) -> u8 {
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    const USAGE: u8 = 2;
+    const BAD_FILE: u8 = 3;
+    const IMPOSSIBLE: u8 = 4;
+    const IO: u8 = 5;
+    const BUG: u8 = 70;
 
     #[test]
     fn causes_are_found_through_context() {

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sordino_command::terminal;
+use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
 use output::{Outcome, Output};
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
             ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(sordino_command::exit::BUG),
+        Err(_) => ExitCode::from(sordino_command::exit::code(Fault::Bug)),
     }
 }
 

@@ -12,8 +12,9 @@ use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
 };
 use sordino_command::GlobalArgs;
-use sordino_command::exit::INTERRUPTED;
+use sordino_command::exit;
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
+use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     on_first_interrupt(|| {
         remove_unfinished();
         say("interrupted: the same command resumes from here");
-        std::process::exit(INTERRUPTED.into());
+        std::process::exit(exit::code(Fault::Interrupted).into());
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

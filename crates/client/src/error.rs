@@ -1,10 +1,9 @@
 //! What can go wrong on the data owner's side; no message holds anything secret.
 
-#[cfg(feature = "files")]
 use std::path::PathBuf;
 
 use sordino_container::Digest;
-#[cfg(feature = "http")]
+use sordino_fault::{Classified, Fault, classify};
 use sordino_protocol::api::{Id, ProblemKind};
 use sordino_protocol::shorten;
 
@@ -112,7 +111,6 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] sordino_data::Error),
     /// A key folder that cannot be used with a plan.
-    #[cfg(feature = "files")]
     #[error("key folder {}: {found}: {advice}", folder.display())]
     KeyFolder {
         /// The folder.
@@ -123,7 +121,6 @@ pub enum Error {
         advice: &'static str,
     },
     /// A text that is no address of a server.
-    #[cfg(feature = "http")]
     #[error(
         "{address:?} is no address of a server: {what}: give one such as https://example.org or http://127.0.0.1:8080"
     )]
@@ -134,7 +131,6 @@ pub enum Error {
         what: String,
     },
     /// Plain HTTP to another machine.
-    #[cfg(feature = "http")]
     #[error(
         "http://{host} is not encrypted, so that anybody on the way could read the token and use it: give an https:// address, or allow plain HTTP (--plain) where the network itself is protected"
     )]
@@ -143,7 +139,6 @@ pub enum Error {
         host: String,
     },
     /// A token that cannot be one.
-    #[cfg(feature = "http")]
     #[error("{location}: {what}: give the file that `sordino-server token` wrote")]
     Token {
         /// The file, or where else it comes from.
@@ -152,7 +147,6 @@ pub enum Error {
         what: &'static str,
     },
     /// Certificates that cannot be used.
-    #[cfg(feature = "http")]
     #[error(
         "{location}: {what}: give a PEM file with the certificate that the server's is signed with"
     )]
@@ -163,7 +157,6 @@ pub enum Error {
         what: String,
     },
     /// No connection, or one that broke.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: {detail}: check the address, and that the server runs and can be reached"
     )]
@@ -176,7 +169,6 @@ pub enum Error {
         detail: String,
     },
     /// The server's certificate is not trusted.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: {detail}: check the address, or give the certificate that it is signed with (--ca FILE)"
     )]
@@ -189,7 +181,6 @@ pub enum Error {
         detail: String,
     },
     /// The server refused.
-    #[cfg(feature = "http")]
     #[error("cannot {what} at {server}: {detail} (status {status})")]
     Refused {
         /// What was asked for.
@@ -204,7 +195,6 @@ pub enum Error {
         detail: String,
     },
     /// Tried for as long as was allowed.
-    #[cfg(feature = "http")]
     #[error(
         "{last}; tried for {seconds:.0} s: run the same command again, which resumes from here"
     )]
@@ -215,7 +205,6 @@ pub enum Error {
         last: Box<Error>,
     },
     /// An answer that does not belong to the protocol.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: expected {expected}, found {found}: check that this is a Sordino server of this version"
     )]
@@ -230,7 +219,6 @@ pub enum Error {
         found: String,
     },
     /// The client plan that the server hands out is not that of the model that it offers.
-    #[cfg(feature = "http")]
     #[error(
         "the client plan of model {model:?} does not fit: the server says {what} {expected}, the plan has {found}: do not use this server before its owner has mended it"
     )]
@@ -245,7 +233,6 @@ pub enum Error {
         found: String,
     },
     /// The client plan that the server hands out is refused: damaged, or below 128 bits of security.
-    #[cfg(feature = "http")]
     #[error(
         "the client plan of model {model:?} at {server} is refused, and nothing was encrypted: {reason}"
     )]
@@ -258,7 +245,6 @@ pub enum Error {
         reason: Box<sordino_plan::Error>,
     },
     /// The server could not evaluate the job.
-    #[cfg(feature = "http")]
     #[error("job {job} failed at {server}: {detail} (status {status})")]
     JobFailed {
         /// The job.
@@ -271,14 +257,12 @@ pub enum Error {
         detail: String,
     },
     /// Somebody cancelled the job.
-    #[cfg(feature = "http")]
     #[error("job {job} was cancelled at the server: run the command again for a new one")]
     JobCancelled {
         /// The job.
         job: Id,
     },
     /// Another process submits the same images.
-    #[cfg(feature = "http")]
     #[error("{}: another process is submitting the same images with these keys: wait for it", folder.display())]
     Busy {
         /// The folder that it works in.
@@ -292,6 +276,32 @@ pub enum Error {
         /// How it failed.
         detail: String,
     },
+}
+
+classify!(Error {
+    Usage: Address, PlainHttp, Token;
+    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Names, Predictions, KeyFolder, Certificates, Answer,
+        ServedPlan;
+    Io: Table, Connection, Certificate, Busy;
+    Interrupted: JobCancelled;
+    Bug: Bug;
+} inner { Protocol, Secret, Scheme, File, PlanFile, #[cfg(feature = "files")] Data } by {
+    Refused { status, .. } => of_status(*status),
+    JobFailed { status, .. } => of_status(*status),
+    GaveUp { last, .. } => last.fault(),
+    RefusedPlan { reason, .. } => reason.fault(),
+});
+
+/// What the one who meets a server's refusal can do about it.
+fn of_status(status: u16) -> Fault {
+    match status {
+        401 | 403 => Fault::Refused,
+        // The name of a model that is not there.
+        404 => Fault::Usage,
+        408 | 500.. => Fault::Io,
+        413 | 429 => Fault::Limits,
+        _ => Fault::BadFile,
+    }
 }
 
 impl Error {

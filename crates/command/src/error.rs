@@ -1,5 +1,7 @@
 //! What can go wrong around a command.
 
+use sordino_fault::classify;
+
 /// What keeps a command from its work, or from showing it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,3 +24,8 @@ pub enum Error {
     #[error(transparent)]
     Evaluator(#[from] sordino_evaluator::Error),
 }
+
+classify!(Error {
+    Usage: Threads;
+    Io: Output;
+} inner { Ring, Evaluator });

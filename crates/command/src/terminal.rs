@@ -7,6 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sordino_fault::Fault;
 use sordino_runtime::Progress;
 
 use crate::exit;
@@ -30,7 +31,7 @@ pub fn handle_interrupts() -> Result<(), String> {
         }
         sordino_container::remove_unfinished();
         say("interrupted: nothing unfinished was left behind");
-        std::process::exit(i32::from(exit::INTERRUPTED));
+        std::process::exit(i32::from(exit::code(Fault::Interrupted)));
     })
     .map_err(|error| error.to_string())
 }

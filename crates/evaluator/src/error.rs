@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,6 +86,13 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] sordino_container::Error),
 }
+
+classify!(Error {
+    Usage: MissingKey, LessMemory;
+    BadFile: Checkpoint;
+    Limits: Memory;
+    Io: Busy, Space;
+} inner { Protocol, Runtime, Plan, Scheme, Ring, File });
 
 fn mebibytes(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)

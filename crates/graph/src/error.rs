@@ -2,7 +2,7 @@
 
 use crate::Shape;
 use sordino_container as container;
-use sordino_fault::{Classified, Fault};
+use sordino_fault::{Classified, Fault, classify};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +118,11 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] container::Error),
 }
+
+classify!(Error {
+    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, Relu, Quantize, Calibrate, ModelFile, ModelContent;
+    Limits: FoldedSize;
+} inner { File });
 
 impl Error {
     /// The sort of fault, from which the command line picks its exit code.

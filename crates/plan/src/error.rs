@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// What can go wrong while compiling, writing or reading a plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -122,6 +124,12 @@ pub enum Error {
         detail: String,
     },
 }
+
+classify!(Error {
+    Usage: Batch;
+    BadFile: MissingRanges, StaleRanges, Malformed, CostTable;
+    Limits: Impossible, Overflow, Memory, Scratch, Weights;
+} inner { File, Scheme, Graph });
 
 impl Error {
     /// A malformed field of a plan file.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sordino_fault::{Classified, classify};
+
 /// Everything that keeps the service from running, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,12 +17,12 @@ pub enum Error {
         detail: String,
     },
     /// A model of the service cannot be used.
-    #[error("model {name:?}: {source}")]
+    #[error("model {name:?}: {reason}")]
     Model {
         /// Its name.
         name: String,
         /// Why.
-        source: Box<Error>,
+        reason: Box<Error>,
     },
     /// The service cannot run.
     #[error("the {what} cannot be used: {detail}")]
@@ -52,6 +54,13 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] sordino_container::Error),
 }
+
+classify!(Error {
+    Usage: Config;
+    Io: Service, Entropy;
+} inner { Evaluator, Plan, Scheme, Command, File } by {
+    Model { reason, .. } => reason.fault(),
+});
 
 impl Error {
     /// A configuration that cannot be used: where, and why.

@@ -11,7 +11,6 @@ mod clock;
 mod config;
 mod database;
 mod error;
-pub mod exit;
 mod http;
 mod listener;
 mod metrics;
@@ -27,6 +26,7 @@ mod worker;
 
 pub use config::{ClientConfig, ModelConfig, ServeConfig, TlsConfig};
 pub use error::Error;
+pub use refusal::problem_kind;
 pub use serve::serve;
 pub use serve_command::{ServeArgs, TokenArgs};
 pub use token::{TokenHash, read_token, write_token};

@@ -177,9 +177,9 @@ impl Models {
             .into_iter()
             .map(|model| {
                 let name = model.name.clone();
-                let prepared = model.prepare(budget).map_err(|source| Error::Model {
+                let prepared = model.prepare(budget).map_err(|reason| Error::Model {
                     name,
-                    source: Box::new(source),
+                    reason: Box::new(reason),
                 });
                 prepared.map(Arc::new)
             })

@@ -259,7 +259,11 @@ fn what_is_used_does_not_expire() {
     assert_eq!(made.expect("asked"), Made::New);
     let key = fixture.find::<KeyRow>("a", "key").file;
     database.complete_key(key, "id").expect("completed");
-    let made = database.make_job("a", &id("job"), &new_job(1), Some(key), 1, QUOTA);
+    let new = NewJob {
+        key: Some(id("key")),
+        ..new_job(1)
+    };
+    let made = database.make_job("a", &id("job"), &new, Some(key), 1, QUOTA);
     assert_eq!(made.expect("asked"), Made::New);
     let job = fixture.find::<JobRow>("a", "job");
     database.start_job(job.file).expect("started");

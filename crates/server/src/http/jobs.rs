@@ -203,7 +203,7 @@ async fn check_header(
     });
     let refusal = match read.await {
         Err(error) => return Err(Refusal::bug(&error)),
-        Ok(Err(error)) => Refusal::of_content(&error.into()),
+        Ok(Err(error)) => Refusal::of_content(&error),
         Ok(Ok((images, key_id))) => {
             let key = match &row.key {
                 None => None,

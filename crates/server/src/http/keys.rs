@@ -93,7 +93,7 @@ pub(super) async fn complete(
     });
     let key_id = match read.await {
         Err(error) => Err(Refusal::bug(&error)),
-        Ok(Err(error)) => Err(Refusal::of_content(&error.into())),
+        Ok(Err(error)) => Err(Refusal::of_content(&error)),
         Ok(Ok(key_id)) => Ok(key_id),
     };
     match key_id {
