@@ -47,27 +47,18 @@ fn fault_of(error: &(dyn StdError + 'static)) -> Option<Fault> {
         };
     }
     known! {
-        sordino_ckks::Error, sordino_client::Error, sordino_command::Error, sordino_container::Error, sordino_evaluator::Error,
+        sordino_ckks::Error, sordino_client::Error, sordino_command::Error, sordino_container::Error, sordino_data::Error, sordino_evaluator::Error,
         sordino_graph::Error, sordino_plan::Error, sordino_protocol::Error, sordino_ring::Error, sordino_runtime::Error,
         sordino_secret::Error, sordino_server::Error;
         Usage => |_| Fault::Usage,
         Mismatch => |_| Fault::BadFile,
         sordino::Error => of_sordino,
-        sordino_data::Error => of_data,
         sordino_report::Error => of_report,
         sordino_train::Error => of_train,
         sordino::onnx::Error => of_onnx,
         std::io::Error => |_| Fault::Io,
     }
     None
-}
-
-fn of_data(error: &sordino_data::Error) -> Fault {
-    match error.kind() {
-        sordino_data::Fault::BadFile => Fault::BadFile,
-        sordino_data::Fault::Io => Fault::Io,
-        sordino_data::Fault::Usage => Fault::Usage,
-    }
 }
 
 fn of_train(error: &sordino_train::Error) -> Fault {
@@ -80,7 +71,7 @@ fn of_train(error: &sordino_train::Error) -> Fault {
         E::Diverged { .. } => Fault::Limits,
         E::File(error) => error.fault(),
         E::Graph(error) => error.fault(),
-        E::DataSet(error) => of_data(error),
+        E::DataSet(error) => error.fault(),
         _ => Fault::BadFile,
     }
 }
@@ -104,7 +95,7 @@ fn of_sordino(error: &sordino::Error) -> Fault {
     use sordino::Error as E;
     match error {
         E::Train(error) => of_train(error),
-        E::Data(error) => of_data(error),
+        E::Data(error) => error.fault(),
         E::Graph(error) => error.fault(),
         E::Plan(error) => error.fault(),
         E::Client(error) => error.fault(),

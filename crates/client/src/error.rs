@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sordino_container::Digest;
-use sordino_fault::{Classified, Fault, classify};
+use sordino_fault::{Fault, classify};
 use sordino_protocol::api::{Id, ProblemKind};
 use sordino_protocol::shorten;
 

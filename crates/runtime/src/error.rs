@@ -1,5 +1,5 @@
 use sordino_container::Digest;
-use sordino_fault::{Classified, classify};
+use sordino_fault::classify;
 
 /// What can go wrong while a plan runs.
 #[derive(Debug, thiserror::Error)]
@@ -74,5 +74,5 @@ classify!(Error {
     Limits: NoScratch;
     Interrupted: Stopped;
 } inner { Plan, Scratch } by {
-    Step { source, .. } => source.fault(),
+    Step { source, .. } => sordino_fault::Classified::fault(source),
 });

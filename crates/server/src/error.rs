@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sordino_fault::{Classified, classify};
+use sordino_fault::classify;
 
 /// Everything that keeps the service from running, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
