@@ -16,7 +16,7 @@ pub enum Error {
         "expected prepared images of {features} values each, found {found} values: prepare them with the preprocessing of the client plan"
     )]
     Images {
-        /// Values of an image.
+        /// Values per image.
         features: usize,
         /// Values given.
         found: usize,

@@ -37,7 +37,7 @@ pub struct KeyFolder {
     pub made: bool,
 }
 
-/// An evaluation key that fits a plan, of which only the header was read.
+/// An evaluation key that fits a plan; only its header was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationKeyFile {
     /// The file.
@@ -79,7 +79,7 @@ impl Client {
         })
     }
 
-    /// Makes the keys of an empty folder, or ends what a process before began. Tells whether keys were made.
+    /// Makes the keys of an empty folder, or completes what an earlier process began. Tells whether keys were made.
     fn complete_key_folder(&self, folder: &Path) -> Result<bool, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
@@ -102,7 +102,7 @@ impl Client {
             }
             let keys = self.generate_keys()?;
             if let Some(key) = &keys.evaluation {
-                // What an earlier process left there has no secret key, so nobody can use it.
+                // What an earlier process left there has no secret key, and is of no use.
                 key.write_file(&pending, Overwrite::Replace)?;
             }
             keys.secret.write_file(&secret)?;
@@ -175,7 +175,7 @@ impl Client {
     }
 }
 
-/// Removes what processes left that were killed while they wrote a key; the folder is locked.
+/// Removes what killed processes left of keys that they were writing; the folder is locked.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

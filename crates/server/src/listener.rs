@@ -23,13 +23,13 @@ use crate::Error;
 const CONNECTIONS: usize = 1024;
 /// How long a handshake may take, and the header of a request.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a client may take nothing of an answer.
+/// How long a client may read nothing of a response.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of a header section.
 const HEADER_BYTES: usize = 32 << 10;
 /// Lines of a header section.
 const HEADERS: usize = 64;
-/// How long connections may go on when the server ends.
+/// How long connections may stay open when the server ends.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Reads certificate and key.

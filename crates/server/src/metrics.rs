@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicU64;
 
 use axum::http::{Method, StatusCode};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,38 +11,18 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 use sordino_container::memory;
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answer {
-    method: String,
-    route: String,
-    status: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Route {
-    route: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
-    model: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfModel {
-    model: String,
-}
+/// Names of labels with their values.
+type Labels<const N: usize> = [(&'static str, String); N];
 
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    answers: Family<Answer, Counter>,
-    answer_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    answers: Family<Labels<3>, Counter>,
+    answer_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     received_bytes: Counter,
-    jobs: Family<Outcome, Counter>,
-    images: Family<OfModel, Counter>,
-    evaluation_seconds: Family<OfModel, Histogram, fn() -> Histogram>,
+    jobs: Family<Labels<2>, Counter>,
+    images: Family<Labels<1>, Counter>,
+    evaluation_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     waiting: Gauge,
     running: Gauge,
     stored: Gauge<f64, AtomicU64>,
@@ -115,34 +94,27 @@ impl Metrics {
         } else {
             "other"
         };
-        let answer = Answer {
-            method: method.to_owned(),
-            route: route.to_owned(),
-            status: status.as_u16(),
-        };
+        let route = ("route", route.to_owned());
+        let status = ("status", status.as_u16().to_string());
+        let answer = [("method", method.to_owned()), route.clone(), status];
         self.answers.get_or_create(&answer).inc();
-        let route = Route {
-            route: route.to_owned(),
-        };
-        self.answer_seconds.get_or_create(&route).observe(seconds);
+        self.answer_seconds.get_or_create(&[route]).observe(seconds);
     }
 
     pub(super) fn received_chunk(&self, bytes: u64) {
         self.received_bytes.inc_by(bytes);
     }
 
-    pub(super) fn job_ended(&self, model: &str, state: &'static str) {
-        let model = model.to_owned();
-        self.jobs.get_or_create(&Outcome { model, state }).inc();
+    pub(super) fn job_ended(&self, model: &str, state: &str) {
+        let labels = [("model", model.to_owned()), ("state", state.to_owned())];
+        self.jobs.get_or_create(&labels).inc();
     }
 
     pub(super) fn evaluated(&self, model: &str, images: u64, seconds: f64) {
-        let model = OfModel {
-            model: model.to_owned(),
-        };
-        self.images.get_or_create(&model).inc_by(images);
+        let labels = [("model", model.to_owned())];
+        self.images.get_or_create(&labels).inc_by(images);
         self.evaluation_seconds
-            .get_or_create(&model)
+            .get_or_create(&labels)
             .observe(seconds);
     }
 

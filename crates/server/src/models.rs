@@ -101,7 +101,7 @@ impl Model {
         bounds(layout.ok()?.payload_bytes()).map(|(_, largest)| largest)
     }
 
-    /// What clients are told.
+    /// The model as clients see it.
     pub(super) fn describe(&self) -> api::Model {
         let plan = self.evaluator.plan();
         api::Model {
@@ -133,12 +133,12 @@ pub(super) struct Models {
     all: Vec<Arc<Model>>,
     /// Most bytes of a key for any of them.
     key_bytes: u64,
-    /// What a job may take.
+    /// The memory and scratch that a job may use.
     pub budget: Budget,
 }
 
 impl Models {
-    /// Reads and prepares all models; of `memory` bytes, `reserved` are for other things than jobs, of which `at_once` share the rest.
+    /// Reads and prepares all models. Of `memory` bytes, `reserved` are not for jobs; `at_once` jobs share the rest.
     pub(super) fn read(
         configs: &[ModelConfig],
         backend: &'static Backend,

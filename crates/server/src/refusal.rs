@@ -22,7 +22,7 @@ impl Refusal {
         Self { problem }
     }
 
-    /// Something that should not happen; its reason goes to the log only.
+    /// A failure of the server; its reason goes to the log only.
     pub(super) fn bug(reason: &dyn Display) -> Self {
         tracing::error!(%reason, "failed");
         Self::new(
@@ -40,7 +40,7 @@ impl Refusal {
     }
 }
 
-/// The problem that a client is told of when what it sent cannot be evaluated; nothing else decides one from an error.
+/// The kind of problem that an error is to the client; nothing else decides one from an error.
 pub fn problem_kind(fault: Fault) -> ProblemKind {
     match fault {
         Fault::BadFile => ProblemKind::Invalid,

@@ -20,12 +20,12 @@ use crate::{Error, http, listener, retention, worker};
 
 /// Memory for connections, the database and the program itself.
 const PROGRAM_BYTES: u64 = 96 << 20;
-/// How long to wait for the process before this one to give its folder up.
+/// How long to wait for the previous process to release the state folder.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is done; then running jobs get some time, and are stopped at a checkpoint if that is not enough.
 ///
-/// `listening` is told the address once clients can connect.
+/// `listening` is called with the address once clients can connect.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Model`] where a plan cannot be used or does not fit the memory, [`Error::Service`] where the state folder
@@ -73,7 +73,7 @@ pub fn serve(
         let service = Arc::new(Service::new(config, backend, models, database, blobs));
         run(service, tls, stop, listening).await
     });
-    // Whatever is still at a request does not keep the process.
+    // A request that is still in progress does not keep the process running.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -139,7 +139,7 @@ async fn run(
     Ok(())
 }
 
-/// A folder that nobody else may look into.
+/// Makes a folder that only its owner may read.
 fn make_private_folder(path: &Path) -> Result<(), Error> {
     let failed = |error| FileError::io(path, "create the folder", error);
     if !path.is_dir() {

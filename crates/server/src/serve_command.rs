@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// A model: its name here, and the folder that `sordino compile` wrote; may be given several times
     #[arg(long, value_name = "NAME=DIR", value_parser = model, required_unless_present = "config")]
     model: Vec<ModelConfig>,
-    /// Folder for what the server has to remember
+    /// Folder for the state of the server
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
     state: Option<PathBuf>,
     /// File with the token that clients show; made if it is not there
@@ -74,13 +74,13 @@ impl ServeArgs {
         config.memory = self.memory.or(config.memory);
         config.scratch_limit = self.scratch_limit.or(config.scratch_limit);
         self.start_log();
-        let (told, asked) = tokio::sync::oneshot::channel();
-        let told = std::sync::Mutex::new(Some(told));
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        let ask = std::sync::Mutex::new(Some(ask));
         terminal::on_first_interrupt(move || {
-            let told = told.lock().map(|mut told| told.take());
-            if let Ok(Some(told)) = told {
-                // Nobody listens only if the server has ended already.
-                let _ = told.send(());
+            let ask = ask.lock().map(|mut ask| ask.take());
+            if let Ok(Some(ask)) = ask {
+                // The receiver is gone only if the server has ended already.
+                let _ = ask.send(());
             }
         });
         let stop = async {
@@ -93,7 +93,7 @@ impl ServeArgs {
             } else {
                 format!("listening on {address}")
             };
-            // Whoever started the server may not want to know.
+            // A closed standard output is no reason to end.
             let _ = terminal::print_line(line);
         })
     }
@@ -139,7 +139,7 @@ pub struct TokenArgs {
     /// The client's name
     #[arg(value_name = "NAME")]
     name: String,
-    /// Where to write the token, for the client and nobody else
+    /// Where to write the token, which is for the client only
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

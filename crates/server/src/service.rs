@@ -19,9 +19,9 @@ use super::queue::Queue;
 use super::refusal::Refusal;
 use super::token::TokenHash;
 
-/// Chunks that are received at once, each of which is in memory.
+/// Chunks that are received at once; each is in memory.
 pub(super) const CHUNKS_AT_ONCE: usize = 16;
-/// And of one client.
+/// Chunks of one client that are received at once.
 const CHUNKS_AT_ONCE_OF_CLIENT: usize = 4;
 /// Streams of events at once of one client.
 const STREAMS_OF_CLIENT: usize = 32;
@@ -46,7 +46,7 @@ pub(super) struct Service {
     stopping: watch::Sender<bool>,
 }
 
-/// Who asks.
+/// A client of the service.
 #[derive(Debug)]
 pub(super) struct Client {
     pub name: String,
@@ -56,7 +56,7 @@ pub(super) struct Client {
     pub streams: Arc<Semaphore>,
 }
 
-/// A job that is evaluated.
+/// A job whose evaluation runs.
 #[derive(Debug)]
 struct Running {
     stop: Arc<Stop>,
@@ -105,7 +105,7 @@ impl Service {
         }
     }
 
-    /// Asks the database, on a thread that may block.
+    /// Runs a query on a thread that may block.
     pub(super) async fn database<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Database) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -120,11 +120,11 @@ impl Service {
 
     /// The client that a token belongs to.
     pub(super) fn client(&self, token: &str) -> Option<Arc<Client>> {
-        // Found by a hash of what only the client knows: how long that takes tells nothing of use.
+        // Found by a hash of what only the client knows: the time that takes tells an attacker nothing.
         self.clients.get(&TokenHash::of(token)).cloned()
     }
 
-    /// Where a job works.
+    /// The folder that a job is evaluated in.
     pub(super) fn work_folder(&self, file: i64) -> PathBuf {
         self.config.state.join("work").join(file.to_string())
     }
@@ -133,14 +133,14 @@ impl Service {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job is evaluated from now on.
+    /// Notes that the evaluation of a job begins.
     pub(super) fn begin(&self, file: i64, stop: Arc<Stop>) {
         let progress = None;
         self.running().insert(file, Running { stop, progress });
         self.job_changed();
     }
 
-    /// How far it is.
+    /// Notes the progress of a job.
     pub(super) fn set_progress(&self, file: i64, progress: Progress) {
         if let Some(running) = self.running().get_mut(&file) {
             running.progress = Some(progress);
@@ -148,13 +148,13 @@ impl Service {
         self.job_changed();
     }
 
-    /// It is evaluated no more.
+    /// Notes that the evaluation of a job ended.
     pub(super) fn end(&self, file: i64) {
         self.running().remove(&file);
         self.job_changed();
     }
 
-    /// Ends the evaluation of a job that nobody wants.
+    /// Ends the evaluation of a cancelled job.
     pub(super) fn stop_job(&self, file: i64) {
         self.queue.remove(file);
         if let Some(running) = self.running().get(&file) {
@@ -170,7 +170,7 @@ impl Service {
             .for_each(|running| running.stop.at_checkpoint());
     }
 
-    /// How many jobs are evaluated.
+    /// Number of jobs that are evaluated now.
     pub(super) fn running_jobs(&self) -> usize {
         self.running().len()
     }
@@ -180,7 +180,7 @@ impl Service {
         *self.stopping.borrow()
     }
 
-    /// The server is about to end: nothing new is taken.
+    /// Notes that the server is about to end: it accepts nothing new.
     pub(super) fn begin_stopping(&self) {
         self.stopping.send_replace(true);
     }
@@ -192,13 +192,13 @@ impl Service {
         let _ = stopping.wait_for(|&stopping| stopping).await;
     }
 
-    /// Something changed about some job.
+    /// Notes that some job changed.
     pub(super) fn job_changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Hears of changes.
+    /// Receives a count that grows whenever a job changes.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Bearer tokens: 32 random bytes, of which the server keeps a hash.
+//! Bearer tokens: 32 random bytes, the server keeps only a hash.
 
 use std::fmt;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Server-sent events, of which each has a job as its data.
+//! Server-sent events; the data of each is a job.
 
 use std::collections::VecDeque;
 use std::time::Duration;

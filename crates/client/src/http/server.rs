@@ -121,7 +121,7 @@ impl RemoteServer {
         self.upload(Upload::Request, id, file, chunks).await
     }
 
-    /// Starts a job of which all chunks are there.
+    /// Starts a job whose chunks are all there.
     ///
     /// # Errors
     /// As [`models`](Self::models).

@@ -116,7 +116,7 @@ impl Submission {
         self.locked.path()
     }
 
-    /// Removes what processes left that were killed while they wrote.
+    /// Removes the temporary files of killed processes.
     fn clean(&self) -> Result<(), Error> {
         let entries = fs::read_dir(self.folder())
             .map_err(|error| FileError::io(self.folder(), "list", error))?;
@@ -219,7 +219,7 @@ impl Submission {
         read_record(&self.record_path()).filter(|record| record.of == self.identity)
     }
 
-    /// The job of a request: the one of an earlier run, or a new one that is written down before anybody hears of it.
+    /// The job of a request: the one of an earlier run, or a new one that is written down before the server hears of it.
     pub(super) fn job(&self, request: &RequestFile) -> Result<JobRecord, Error> {
         let earlier = self.record();
         if let Some(record) = earlier.filter(|record| record.request == request.digest) {
@@ -277,7 +277,7 @@ impl Submission {
         let _ = fs::remove_dir(parent);
     }
 
-    /// Unfinished submissions of the same images with the same key to the same model, of which the plan was another one.
+    /// Unfinished submissions of the same images with the same key to the same model, made with another plan.
     pub(super) fn outdated(&self) -> Vec<(Submission, JobRecord)> {
         let entries = fs::read_dir(self.parent());
         let folders = entries

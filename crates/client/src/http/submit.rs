@@ -17,7 +17,7 @@ use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
 
-/// How long it is tried to remove a job that is of no use any more.
+/// How long to try to remove a job that is no longer needed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Values that are digested at once.
@@ -176,7 +176,7 @@ impl Submitter<'_> {
         self.server.report(&Event::Encrypting { images });
         let started = Instant::now();
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
-        // It keeps the folder locked even if nobody waits for it any more.
+        // It keeps the folder locked even if the caller stopped waiting.
         let submission = Arc::clone(submission);
         let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared);
         let request = blocking("encryption", encrypting).await?;

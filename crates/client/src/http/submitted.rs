@@ -11,7 +11,7 @@ use crate::{PredictionFormat, Predictions};
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
 pub struct SubmitOptions {
-    /// The folder of the keys, which are made if there are none. What is needed to go on with a submission is kept there too.
+    /// The folder of the keys, which are made if there are none. What is needed to resume a submission is kept there too.
     pub keys: PathBuf,
     /// Where to write the predictions.
     pub out: PathBuf,

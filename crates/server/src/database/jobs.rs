@@ -24,13 +24,13 @@ pub(crate) struct JobRow {
     pub key: Option<(i64, Id)>,
     /// Images in the request.
     pub images: u64,
-    /// Where it is.
+    /// Its state.
     pub state: JobState,
     /// When it was made.
     pub created: u64,
-    /// When something was last done with it.
+    /// When it was last used.
     pub touched: u64,
-    /// When it was started, when it began to be evaluated, when that ended.
+    /// When it was started, when its evaluation began, when that ended.
     pub started: Option<f64>,
     pub began: Option<f64>,
     pub ended: Option<f64>,
@@ -47,7 +47,7 @@ pub(crate) struct WaitingJob {
     pub client: String,
 }
 
-/// What a start came to.
+/// Outcome of a start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Started {
     /// It is to be queued.
@@ -63,7 +63,7 @@ pub(crate) enum Fate {
     Done { bytes: u64, digest: Digest },
     /// Without.
     Failed(Problem),
-    /// It goes on later.
+    /// It was stopped, and is resumed later.
     Again,
 }
 
@@ -181,7 +181,7 @@ impl Database {
         })
     }
 
-    /// A job is evaluated from now on. How often that was begun without an end, this time included; `None` if nobody wants it any more.
+    /// Marks a job as running. Returns the number of attempts, this one included; `None` if the job was cancelled or removed.
     pub(crate) fn begin_job(&self, file: i64) -> Result<Option<u32>> {
         self.change(|change| {
             let begun = change.execute(
@@ -197,7 +197,7 @@ impl Database {
         })
     }
 
-    /// The evaluation of a job ended; says whether anybody wanted to know.
+    /// Records how the evaluation of a job ended; false if the job was cancelled or removed meanwhile.
     pub(crate) fn end_job(&self, file: i64, fate: &Fate) -> Result<bool> {
         self.change(|change| {
             let ended = precise_now();
@@ -225,7 +225,7 @@ impl Database {
         })
     }
 
-    /// A job that was not evaluated cannot be.
+    /// Marks a job as failed before it was evaluated.
     pub(crate) fn fail_job(&self, file: i64, problem: &Problem) -> Result<()> {
         self.change(|change| {
             fail(change, file, problem)?;
@@ -233,7 +233,7 @@ impl Database {
         })
     }
 
-    /// Nobody wants a job any more; says in which state it was.
+    /// Cancels a job unless it is over; returns the state that it was in.
     pub(crate) fn cancel_job(&self, file: i64) -> Result<Option<JobState>> {
         self.change(|change| {
             let sql = "SELECT state FROM jobs WHERE file = ?1";
@@ -264,7 +264,7 @@ fn fail(change: &Connection, file: i64, problem: &Problem) -> Result<usize> {
     Ok(rows)
 }
 
-/// A job is over: its request is not kept, and counts no more.
+/// Forgets the request of a job that is over, and counts only its reply.
 fn release(change: &Connection, file: i64, stored: u64) -> Result<()> {
     change.execute(
         "UPDATE files SET stored = ?2, open = 0 WHERE file = ?1",

@@ -69,7 +69,7 @@ impl Database {
         )
     }
 
-    /// A key was read, is good, and takes no more chunks.
+    /// Marks a key as read and good; it takes no more chunks.
     pub(crate) fn complete_key(&self, file: i64, key_id: &str) -> Result<()> {
         self.change(|change| {
             let sql = "UPDATE keys SET key_id = ?2 WHERE file = ?1";
