@@ -128,6 +128,18 @@ impl Step {
             _ => 0,
         }
     }
+
+    /// The integer matrices of the step.
+    pub fn maps(&self) -> impl Iterator<Item = &LinearMap> {
+        let terms = match &self.operation {
+            Operation::Linear { terms, .. } => &terms[..],
+            _ => &[],
+        };
+        terms.iter().filter_map(|term| match term {
+            Term::Product { map, .. } => Some(map),
+            Term::Scaled { .. } => None,
+        })
+    }
 }
 
 /// For every step, the last step that reads it; the last step is read by the reply. Values are freed after it.

@@ -1,4 +1,4 @@
-//! Images with what was predicted of them, and who was taken for whom.
+//! Images with their predictions, and the confusion matrix.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,9 @@ impl Sample {
     }
 }
 
-/// An image as a picture for [`Sample::picture`], every n-th row and column of a large one.
+/// An image as a picture for [`Sample::picture`]: of a large image every n-th row and column.
 ///
-/// Values are from 0 (black) to 1. Three channels are red, green and blue; of any other number the first is shown.
+/// Values are from 0 (black) to 1. Three channels are red, green and blue; otherwise the first channel is shown.
 ///
 /// # Shapes
 /// `values` is `[channels, height, width]`.
@@ -73,7 +73,7 @@ pub fn picture(
     Ok(data_address(side(width), side(height), shown, &pixels))
 }
 
-/// How often which class was predicted of which.
+/// Confusion matrix: rows are labels, columns are predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfusionMatrix {
@@ -83,11 +83,11 @@ pub struct ConfusionMatrix {
     pub classes: Vec<String>,
     /// Images by row and predicted class.
     pub counts: Vec<Vec<u64>>,
-    /// Of every row, the images.
+    /// Images per row.
     pub totals: Vec<u64>,
-    /// Of every row, the share on the diagonal; `None` in one without images.
+    /// Share of each row's images on the diagonal; `None` in a row without images.
     pub right: Vec<Option<f64>>,
-    /// Of all images, the share on the diagonal; `None` without images.
+    /// Share of all images on the diagonal; `None` without images.
     pub share: Option<f64>,
 }
 
@@ -159,7 +159,7 @@ mod tests {
             read((1, 2, 3), &[0.0, 0.5, 1.0, 2.0, -1.0, 0.25]),
             (3, 2, vec![0, 128, 255, 255, 0, 64])
         );
-        // Channels come apart and leave together.
+        // Channels are read as planes and written pixel by pixel.
         let colors = [1.0, 0.0, 0.0, 0.2, 1.0, 0.0];
         assert_eq!(
             read((3, 1, 2), &colors),

@@ -17,7 +17,7 @@ pub const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
 /// one image in a small set.
 pub fn is_enough(share: f64, least: f64, images: usize) -> bool {
     let others = ((1.0 - share) * images as f64).round();
-    // A hair less, as 1 - 0.999 is a hair more than 0.001.
+    // A little less, as 1 - 0.999 is a little more than 0.001.
     others <= ((1.0 - least) * images as f64 - 1e-6).ceil()
 }
 
@@ -92,7 +92,7 @@ impl Reference {
     /// Compares predicted classes.
     ///
     /// # Errors
-    /// [`Error::ListLength`] for classes or labels that are not one an image.
+    /// [`Error::ListLength`] for classes or labels that are not one per image.
     pub fn compare(&self, classes: &[usize], labels: Option<&[u16]>) -> Result<Comparison, Error> {
         let float = classes_of(&self.float, self.classes);
         let integer = classes_of(&self.integer, self.classes);

@@ -1,15 +1,13 @@
 //! The confusion matrix, and sample images with predictions.
 
-use super::html::scroll;
-use super::html::{data, escape, number, section};
 use crate::data_address::PICTURE;
-use crate::quantity::count_text;
-use crate::{ConfusionMatrix, Report, Sample, Unit};
+use crate::html::{data, escape, number, scroll, section};
+use crate::{ConfusionMatrix, Report, Sample, Unit, count_text};
 
 /// Longest name of a class that heads a column; longer ones are numbered.
 const SHORT_NAME: usize = 4;
 
-/// Who was taken for whom.
+/// The confusion matrix.
 pub(super) fn confusion_section(report: &Report) -> String {
     let Some(matrix) = report.confusion.as_ref().filter(|m| !m.classes.is_empty()) else {
         return String::new();
@@ -18,16 +16,16 @@ pub(super) fn confusion_section(report: &Report) -> String {
         format!(" {} lie on the diagonal.", number(share, Unit::Share))
     });
     let body = format!(
-        "{}<p class=\"note\">Rows: {}; columns: class that was decrypted; last column: share of the row on the diagonal.{share} Blue is the diagonal, orange what lies beside it, stronger for a larger share of the row.</p>\n{}",
-        whose(report),
+        "{}<p class=\"note\">Rows: {}; columns: class that was decrypted; last column: share of the row on the diagonal.{share} Blue is the diagonal, orange are the errors, stronger for a larger share of the row.</p>\n{}",
+        predictions_of(report),
         escape(&matrix.rows),
         scroll("Confusion matrix", &table(matrix))
     );
     section("Confusion matrix", &body)
 }
 
-/// Whose predictions the reader sees, where the report says so.
-fn whose(report: &Report) -> String {
+/// Which predictions the reader sees, where the report says so.
+fn predictions_of(report: &Report) -> String {
     if report.predictions_of.is_empty() {
         return String::new();
     }
@@ -85,7 +83,7 @@ fn cell(count: u64, total: u64, diagonal: bool) -> String {
         return "<td><span class=\"none\">·</span></td>".into();
     }
     let share = count as f64 / total.max(1) as f64;
-    // Errors are few: the root lets one in a hundred be seen. Never so strong that the number could not be read.
+    // Errors are few: the square root makes one in a hundred visible. The colour never hides the number.
     let (color, strength) = if diagonal {
         ("--right", 0.1 + 0.4 * share)
     } else {
@@ -113,7 +111,7 @@ pub(super) fn samples_section(report: &Report) -> String {
         "Images and predictions",
         &format!(
             "{}{note}<ul class=\"samples\">\n{items}</ul>\n",
-            whose(report)
+            predictions_of(report)
         ),
     )
 }

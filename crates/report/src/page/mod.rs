@@ -1,29 +1,34 @@
 //! A report as one HTML file that needs nothing else: no script, no font, no picture from outside.
 
-mod accuracy_plot;
-mod axis;
-mod html;
 mod images;
-mod marker;
-mod sweep_plot;
 mod tables;
 
-#[cfg(test)]
-mod tests;
-
 use crate::Report;
-use html::escape;
+use crate::html::escape;
 
-/// The report's page.
+/// HTML that another crate adds to a report's page.
+#[derive(Clone, Debug, Default)]
+pub struct Additions {
+    /// In the section of the measurements, before their tables.
+    pub measurements: String,
+    /// Sections after the measurements.
+    pub sections: String,
+}
+
+/// The page of a report.
 ///
-/// Parts without data are left out. Numbers stand in `data` elements with the exact value, which `report.json` has too. The
+/// Parts without data are left out. Numbers stand in `data` elements with the exact value, which the report's JSON has too. The
 /// tags are balanced as in XML, so that other programs can read the page easily.
 pub fn page(report: &Report) -> String {
+    page_with(report, &Additions::default())
+}
+
+/// The page of a report with additions.
+pub fn page_with(report: &Report, additions: &Additions) -> String {
     let body = [
         tables::header(report),
-        tables::comparison_section(report),
-        sweep_plot::sweep_section(report),
-        accuracy_plot::accuracy_section(report),
+        tables::measurements_section(report, &additions.measurements),
+        additions.sections.clone(),
         images::confusion_section(report),
         images::samples_section(report),
         tables::steps_section(report),
@@ -36,4 +41,20 @@ pub fn page(report: &Report) -> String {
         include_str!("style.css"),
         body.concat()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_without_data_are_left_out() {
+        let html = page(&Report {
+            title: "Nothing".into(),
+            ..Report::default()
+        });
+        for part in ["<h2", "<table", "<svg", "<dl", "<img"] {
+            assert!(!html.contains(part), "{part}");
+        }
+    }
 }

@@ -1,0 +1,16 @@
+//! Benchmarks: everything that measures, and nothing that a user's run needs.
+//!
+//! [`measure`] runs whole networks, [`kernels`] single operations, [`calibrate()`] the planner's table of costs. [`record`] is what
+//! scripts read, [`report`] the page of a benchmark.
+
+mod calibrate;
+mod digits;
+mod error;
+pub mod kernels;
+pub mod measure;
+pub mod record;
+pub mod report;
+
+pub use calibrate::calibrate;
+pub use digits::{shifted_digits, train_digits};
+pub use error::Error;
