@@ -37,7 +37,9 @@ pub enum Error {
         found: String,
     },
     /// More shifted images were asked for than can be made.
-    #[error("{found} shifted images of the digits were asked for, at most {limit} can be made: ask for fewer")]
+    #[error(
+        "{found} shifted images of the digits were asked for, at most {limit} can be made: ask for fewer"
+    )]
     ShiftedImages {
         /// Images asked for.
         found: usize,
@@ -59,7 +61,9 @@ pub enum Error {
         found: usize,
     },
     /// Values of a channel-wise plan cannot be compared element by element.
-    #[error("values of layers are compared for element-wise plans only: compile with --packing element-wise")]
+    #[error(
+        "values of layers are compared for element-wise plans only: compile with --packing element-wise"
+    )]
     ElementWiseOnly,
     /// The system gives no more threads.
     #[error("cannot start {threads} threads: {detail}: ask for fewer")]

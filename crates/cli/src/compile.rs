@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde_json::json;
-use sordino::graph::Model;
+use sordino::Model;
 use sordino::plan::{CompileOptions, CostTable, Packing, compile};
 use sordino::{PlanFiles, container::Error as FileError};
-use sordino_command::GlobalArgs;
 use sordino_command::parse_size;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `compile`.
 #[derive(clap::Args)]

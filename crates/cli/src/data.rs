@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use sordino::data::{DataSet, Fault, Images, Pixels, SetName, find_set, open_images, open_set};
 
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `data`.
 #[derive(clap::Args)]

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use sordino::Model;
 use sordino::data::open_set;
-use sordino::graph::Model;
 use sordino::train::{Architecture, Distillation, TrainConfig, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::import::{ImagesArgs, is_onnx};
-use crate::output::{Outcome, Output};
 use crate::training::{ActivationName, TrainingArgs, test_accuracy};
 
 /// Arguments of `distill`.

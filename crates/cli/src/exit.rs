@@ -3,9 +3,10 @@
 use std::error::Error as StdError;
 
 use sordino_command::exit::{
-    BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_fault, of_file, of_protocol,
-    of_ring, of_scheme,
+    BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_evaluator, of_fault, of_file,
+    of_protocol, of_ring, of_scheme,
 };
+use sordino_fault::{Classified, Fault};
 
 /// A command line that clap cannot tell to be wrong.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ fn of_cause(error: &(dyn StdError + 'static)) -> Option<u8> {
         Usage => |_| USAGE,
         Mismatch => |_| BAD_FILE,
         sordino::Error => of_sordino,
+        sordino_bench::Error => of_bench,
         sordino_client::Error => of_client,
         sordino_data::Error => of_data,
         sordino_graph::Error => of_graph,
@@ -152,9 +154,19 @@ fn of_status(status: u16) -> u8 {
 
 fn of_report(error: &sordino_report::Error) -> u8 {
     match error {
-        sordino_report::Error::Io { .. } => IO,
-        sordino_report::Error::Malformed { .. } => BAD_FILE,
+        sordino_report::Error::File(error) => of_file(error),
         _ => USAGE,
+    }
+}
+
+fn of_bench(error: &sordino_bench::Error) -> u8 {
+    match error.fault() {
+        Fault::Usage | Fault::Refused => USAGE,
+        Fault::BadFile => BAD_FILE,
+        Fault::Limits => IMPOSSIBLE,
+        Fault::Io => IO,
+        Fault::Interrupted => INTERRUPTED,
+        Fault::Bug => BUG,
     }
 }
 
@@ -171,10 +183,8 @@ fn of_sordino(error: &sordino::Error) -> u8 {
         E::Scheme(error) => of_scheme(error),
         E::Ring(error) => of_ring(error),
         E::File(error) => of_file(error),
-        E::ShiftedImages { .. }
-        | E::TooFewImages { .. }
-        | E::Threads { .. }
-        | E::ElementWiseOnly => USAGE,
+        E::Onnx(error) => of_onnx(error),
+        E::Evaluator(error) => of_evaluator(error),
         _ => BAD_FILE,
     }
 }

@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use sordino::Model;
 use sordino::container::{Access, AtomicFile, Error as FileError};
-use sordino::graph::Model;
 use sordino::onnx::{Description, MAX_FILE_BYTES, import};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
 
 /// Arguments of `import`.
 #[derive(clap::Args)]

@@ -1,7 +1,6 @@
-//! The `sordino` command line: arguments and output. One file a verb; the work is in the libraries.
+//! The `sordino` command line: arguments and output. One file per verb; the work is in the libraries.
 
 mod arguments;
-mod bench;
 mod compile;
 mod data;
 mod decrypt;
@@ -15,10 +14,8 @@ mod import;
 mod inspect;
 mod inspect_file;
 mod keygen;
-mod output;
 mod ranges;
 mod report;
-mod settle;
 mod submit;
 mod train;
 mod training;
@@ -29,10 +26,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_command::terminal;
+use sordino_command::{Outcome, Output, terminal};
 
 use arguments::{Arguments, Command};
-use output::{Outcome, Output};
 
 fn main() -> ExitCode {
     terminal::report_panics("sordino");
@@ -82,6 +78,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Verify(arguments) => verify::run(arguments, global, &output),
         Command::Explain(arguments) => explain::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(arguments, &output),
-        Command::Bench(arguments) => bench::run(arguments, global, &output),
+        Command::Bench(suite) => suite.run(global, &output),
     }
 }

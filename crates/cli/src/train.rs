@@ -4,10 +4,9 @@ use std::path::Path;
 
 use sordino::data::open_set;
 use sordino::train::{Architecture, TrainConfig, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
-use crate::output::{Outcome, Output};
-use crate::training::{ActivationName, TrainingArgs, settings};
+use crate::training::{ActivationName, TrainingArgs};
 
 /// Arguments of `train`.
 #[derive(clap::Args)]
@@ -24,7 +23,7 @@ pub(crate) struct Args {
 
 /// A named architecture, or the layer list in a file.
 fn architecture(text: &str) -> anyhow::Result<Architecture> {
-    match settings(Path::new(text), "a layer list")? {
+    match read_settings(Path::new(text), "a layer list")? {
         Some(list) => Ok(Architecture::Custom(list)),
         None => Ok(text.parse()?),
     }

@@ -1,23 +1,18 @@
-//! What `train` and `distill` share: the options of a run, its progress, and what is said of the result.
+//! What `train` and `distill` share: the options of a run, its progress, and the report of its result.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sordino::classes_of;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::data::{DataSet, Images, prepare};
-use sordino::graph::{Model, execute};
+use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
 use sordino_command::terminal::Bar;
-
-use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
-use crate::settle::settle;
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
 /// Options of a training run; those that are left out come from --config, else from the architecture's recipe.
 #[derive(clap::Args)]
@@ -34,13 +29,13 @@ pub(crate) struct TrainingArgs {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Images a step
+    /// Images per step
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Largest learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Course of the learning rate
+    /// Learning-rate schedule
     #[arg(long, value_enum)]
     schedule: Option<ScheduleName>,
     /// Decay of the weights
@@ -73,7 +68,7 @@ pub(crate) struct TrainingArgs {
     /// Train on the first N training images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// A file that is written after each epoch; if it exists, the run goes on from it, exactly as if never interrupted
+    /// A file that is written after each epoch; if it exists, the run resumes from it, exactly as if never interrupted
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Append a line of JSON for each epoch to this file
@@ -109,39 +104,8 @@ impl From<ActivationName> for Activation {
     }
 }
 
-/// Most bytes of a layer list or a configuration.
-const SETTINGS_BYTES: u64 = 1 << 20;
-
-/// Reads a structure from a .toml or .json file; `None` when the name ends in neither.
-pub(crate) fn settings<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<Option<T>> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let json = match extension.unwrap_or("").to_ascii_lowercase().as_str() {
-        "json" => true,
-        "toml" => false,
-        _ => return Ok(None),
-    };
-    let read = |error| FileError::io(path, "read", error);
-    let size = fs::metadata(path).map_err(read)?.len();
-    let wrong = |detail: String| {
-        Mismatch(format!(
-            "{}: expected {what}, found: {detail}: correct the file (docs/guide/training.md)",
-            path.display()
-        ))
-    };
-    if size > SETTINGS_BYTES {
-        return Err(wrong(format!("{size} bytes, more than {SETTINGS_BYTES}")).into());
-    }
-    let content = fs::read_to_string(path).map_err(read)?;
-    let parsed = if json {
-        serde_json::from_str(&content).map_err(|error| wrong(error.to_string()))?
-    } else {
-        toml::from_str(&content).map_err(|error| wrong(error.to_string()))?
-    };
-    Ok(Some(parsed))
-}
-
 impl TrainingArgs {
-    /// Asked before the work: whether the model can be written at all.
+    /// Checks before the work that the model can be written.
     pub(crate) fn check_output(&self, global: &GlobalArgs) -> anyhow::Result<()> {
         drop(AtomicFile::create(
             &self.out,
@@ -151,11 +115,11 @@ impl TrainingArgs {
         Ok(())
     }
 
-    /// The configuration: that of --config or else `recipe`, and what the options say.
+    /// The configuration: that of --config or else `recipe`, changed by the options.
     pub(crate) fn configuration(&self, recipe: TrainConfig) -> anyhow::Result<TrainConfig> {
         let mut config = match &self.config {
             None => recipe,
-            Some(path) => settings(path, "a training configuration")?.ok_or_else(|| {
+            Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
                 crate::exit::Usage(format!(
                     "--config {}: give a .toml or .json file",
                     path.display()
@@ -191,7 +155,7 @@ impl TrainingArgs {
         set.train.split_at(count.min(set.train.len())).0
     }
 
-    /// Runs `train` with a trainer that writes the checkpoint, while telling how it goes.
+    /// Runs `train` with a trainer that writes the checkpoint, and shows its progress.
     pub(crate) fn run(
         &self,
         data: &TrainingData,
@@ -235,7 +199,7 @@ impl TrainingArgs {
         }
     }
 
-    /// Writes the model and says what it is; `accuracy` is that on the set's test images.
+    /// Writes the model and describes it.
     pub(crate) fn finish(
         &self,
         mut model: Model,
@@ -248,7 +212,7 @@ impl TrainingArgs {
             Some((images, labels)) => (images, labels),
             None => (&data.images, &data.labels),
         };
-        let trials = settle(&mut model, images, Some(labels), output)?;
+        let trials = tune(&mut model, images, Some(labels), output)?;
         let accuracy = test_accuracy(&model, set)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
@@ -335,19 +299,25 @@ fn tell(bar: &Bar, progress: &Progress) {
     }
 }
 
-/// Accuracy on the test images, which had no part in training; `None` without labels.
+/// Finds how precise integer weights must be, and says what was tried: the end of `train`, `distill` and `ranges`.
+///
+/// Shapes: `images` is `[count, C, H, W]`, prepared.
+pub(crate) fn tune(
+    model: &mut Model,
+    images: &[f32],
+    labels: Option<&[u16]>,
+    output: &Output,
+) -> anyhow::Result<Vec<WeightTrial>> {
+    let trials = tune_weight_error(model, images, labels, DEFAULT_WEIGHT_ERROR)?;
+    trials.iter().for_each(|trial| output.note(trial));
+    Ok(trials)
+}
+
+/// Accuracy on the test images, which take no part in training; `None` without labels.
 pub(crate) fn test_accuracy(model: &Model, set: &DataSet) -> anyhow::Result<Option<f64>> {
     let Some(labels) = &set.test.labels else {
         return Ok(None);
     };
     let images = prepare(&set.test, &model.preprocess, None)?;
-    let logits = execute(&model.graph, &images, labels.len())?;
-    let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
-    let classes = classes_of(&logits, model.classes.len());
-    let right = classes
-        .iter()
-        .zip(labels)
-        .filter(|(c, l)| **c == usize::from(**l))
-        .count();
-    Ok(Some(right as f64 / labels.len().max(1) as f64))
+    Ok(Some(float_accuracy(model, &images, labels)?))
 }

@@ -121,6 +121,8 @@ fn of_command(error: &Error) -> u8 {
     match error {
         Error::Threads { .. } => USAGE,
         Error::Output(_) => IO,
+        Error::Settings { .. } => BAD_FILE,
+        Error::File(error) => of_file(error),
         Error::Ring(error) => of_ring(error),
         Error::Evaluator(error) => of_evaluator(error),
     }

@@ -100,10 +100,10 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Of a program that runs now in `environment`. The commit stays empty: the working folder may be any repository.
-    pub fn new(program: impl Into<String>, environment: &Environment) -> Self {
+    /// Of this program, now, in `environment`. The commit stays empty: the working folder may be any repository.
+    pub fn new(environment: &Environment) -> Self {
         Self {
-            program: program.into(),
+            program: concat!("sordino ", env!("CARGO_PKG_VERSION")).into(),
             machine: environment.machine.clone(),
             load: environment.load,
             date: Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),

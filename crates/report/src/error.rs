@@ -1,11 +1,25 @@
 //! What can go wrong with a report.
 
-use sordino_fault::classify;
+use std::path::PathBuf;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A report that would replace another output of the same command.
+    #[error(
+        "--report {}: the page and its numbers {} need names of their own: give another name, such as report.html",
+        html.display(), json.display()
+    )]
+    SameName {
+        /// The page.
+        html: PathBuf,
+        /// Its numbers.
+        json: PathBuf,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] sordino_container::Error),
     /// Pixels that are not those of one image.
     #[error("expected the values of one image of {}x{}x{}, found {found}: check the shape", shape.0, shape.1, shape.2)]
     Picture {
@@ -29,5 +43,3 @@ pub enum Error {
         predicted: usize,
     },
 }
-
-classify!(Error { Usage: Picture, Class; });

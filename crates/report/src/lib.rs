@@ -7,6 +7,7 @@
 mod data_address;
 mod document;
 mod error;
+mod file;
 pub mod html;
 mod machine;
 mod page;
@@ -17,9 +18,12 @@ mod text;
 
 pub use document::{Figure, Provenance, Report, StepTime, Verdict};
 pub use error::Error;
+pub use file::ReportFile;
 pub use machine::Environment;
 pub use page::{Additions, page, page_with};
 pub use quantity::{Unit, count_text};
-pub use sample::{ConfusionMatrix, Sample, picture};
+pub use sample::{ConfusionMatrix, Sample, choose_samples, picture};
 pub use table::{Cell, Row, Table};
-pub use text::{Align, Column, bytes_text, columns, lines, number_text, percent_text, seconds_text};
+pub use text::{
+    Align, Column, bytes_text, columns, lines, number_text, percent_text, seconds_text,
+};

@@ -83,7 +83,7 @@ fn aligned<'a>(
     rows: impl Iterator<Item = Vec<String>>,
 ) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(columns.clone().map(|(title, _)| title));
     table.add_rows(rows);
     for (column, (_, side)) in table.column_iter_mut().zip(columns) {

@@ -135,6 +135,20 @@ pub fn classes_of(logits: &[f64], width: usize) -> Vec<usize> {
     logits.chunks_exact(width).map(largest).collect()
 }
 
+/// Share of labelled, prepared images that the float network classifies as labelled.
+///
+/// # Shapes
+/// `images` is `[labels.len(), C, H, W]`.
+///
+/// # Errors
+/// [`Error::Graph`] for images that do not fit the network.
+pub fn float_accuracy(model: &Model, images: &[f32], labels: &[u16]) -> Result<f64, Error> {
+    let logits = execute(&model.graph, images, labels.len())?;
+    let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
+    let labels: Vec<usize> = labels.iter().map(|&label| usize::from(label)).collect();
+    Ok(share(&classes_of(&logits, model.classes.len()), &labels))
+}
+
 /// Largest difference of two lists of logits.
 pub fn worst_difference(left: &[f64], right: &[f64]) -> f64 {
     left.iter()

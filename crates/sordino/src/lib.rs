@@ -41,8 +41,8 @@ mod weight_error;
 mod workflow;
 
 pub use compare::{
-    Comparison, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough,
-    worst_difference,
+    Comparison, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, float_accuracy,
+    is_enough, worst_difference,
 };
 pub use error::Error;
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};

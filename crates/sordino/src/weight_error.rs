@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(recorded(&model), Some(needed));
 
         // What the planner does by itself needs no word in the file. Labels are not needed.
-        let trials = tune_weight_error(&mut model, &data.images, None, DEFAULT_WEIGHT_ERROR).unwrap();
+        let trials =
+            tune_weight_error(&mut model, &data.images, None, DEFAULT_WEIGHT_ERROR).unwrap();
         assert_eq!(trials[0].accuracy_integer, None);
         let found = trials.last().unwrap().weight_error;
         let needs_a_word = found != DEFAULT_WEIGHT_ERROR;

@@ -112,7 +112,10 @@ impl Workflow {
         options: Options<'_>,
     ) -> Result<Vec<u8>, Error> {
         let key = self.keys.evaluation.as_ref();
-        Ok(self.evaluator.evaluate(key, received, options)?.to_bytes()?)
+        Ok(self
+            .evaluator
+            .evaluate(key, received, options)?
+            .to_bytes()?)
     }
 
     /// Decrypts the bytes of a reply.

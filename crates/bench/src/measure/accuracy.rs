@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sordino::plan::Plan;
-use sordino::runtime::Options;
+use sordino::runtime::{Options, Progress};
 use sordino::{Model, Reference, Workflow, classes_of};
 
 use super::options::MeasureOptions;
@@ -40,11 +40,12 @@ pub fn measure_accuracy(
     let workflow = Workflow::new(plan, options.backend)?;
     let (mut classes, mut seconds) = (Vec::new(), 0.0);
     let (mut upload, mut reply_bytes) = (0, 0);
+    let progress = |progress: &Progress<'_>| options.bar.evaluation(progress);
     for images in images.chunks(block) {
         let request = workflow.encrypt(images)?;
         upload += request.len() as u64;
         let evaluation = Options {
-            progress: options.progress,
+            progress: Some(&progress),
             ..Options::default()
         };
         let start = Instant::now();

@@ -3,7 +3,7 @@
 use sordino::Workflow;
 use sordino::plan::ServerPlan;
 use sordino::protocol::ReceivedRequest;
-use sordino::runtime::{Options, Trace};
+use sordino::runtime::{Options, Progress, Trace};
 
 use super::options::{MeasureOptions, timed};
 use super::rates::set_rates;
@@ -30,8 +30,9 @@ impl Evaluation {
             Ok(ReceivedRequest::from_bytes(request, &shape)?)
         })?;
         let mut trace = Trace::default();
+        let progress = |progress: &Progress<'_>| options.bar.evaluation(progress);
         let options = Options {
-            progress: options.progress,
+            progress: Some(&progress),
             trace: Some(&mut trace),
             scratch: None,
         };

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sordino::ring::backend::Backend;
-use sordino::runtime::Progress;
+use sordino_command::terminal::Bar;
 
 use crate::record::Timing;
 
@@ -23,20 +23,20 @@ pub struct MeasureOptions<'a> {
     /// Number of images, from the first on, that accuracy and agreement are taken from. Errors of logits are measured only where
     /// these are all images.
     pub judged: usize,
-    /// Called after every step of every evaluation.
-    pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    /// Shows the progress of every evaluation.
+    pub bar: &'a Bar,
 }
 
-impl MeasureOptions<'_> {
-    /// So many runs of all images on the current pool, none repeated that takes longer than a minute, without progress.
-    pub fn new(backend: &'static Backend, runs: usize) -> Self {
+impl<'a> MeasureOptions<'a> {
+    /// So many runs of all images on the current pool, none repeated that takes longer than a minute.
+    pub fn new(backend: &'static Backend, runs: usize, bar: &'a Bar) -> Self {
         Self {
             backend,
             threads: rayon::current_num_threads(),
             runs,
             long_run_seconds: LONG_RUN_SECONDS,
             judged: usize::MAX,
-            progress: None,
+            bar,
         }
     }
 

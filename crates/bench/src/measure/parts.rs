@@ -66,8 +66,7 @@ pub(super) fn set_agreement(
     record.agreement = Some(comparison.agreement);
     record.agreement_float = Some(comparison.agreement_float);
     if reference.classes() == 2 {
-        record.auc =
-            labels.and_then(|labels| area_under_curve(reference.float(), labels));
+        record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
     }
     Ok(())
 }

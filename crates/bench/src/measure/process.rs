@@ -20,7 +20,7 @@ use crate::Error;
 use crate::record::{Record, Timing};
 
 /// The files of one evaluation, removed when dropped: what a server needs, and no secret key.
-pub struct EvaluationFolder {
+struct EvaluationFolder {
     folder: TemporaryFolder,
     keyed: bool,
 }
@@ -99,7 +99,9 @@ impl EvaluationFolder {
             true => command.arg("--quiet"),
             false => command.stderr(Stdio::inherit()),
         };
-        let result = command.output().context("starting the separate evaluation")?;
+        let result = command
+            .output()
+            .context("starting the separate evaluation")?;
         if !result.status.success() {
             return Err(Error::SeparateProcess {
                 status: result.status,

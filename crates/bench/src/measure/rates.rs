@@ -32,7 +32,8 @@ fn byte_products(plan: &ServerPlan, step: &Step) -> f64 {
     let parameters = plan.parameters();
     let width = |prime: &u64| u64::from((u64::BITS - prime.leading_zeros()).div_ceil(8));
     let residue_bytes: u64 = parameters.primes()[..step.limbs].iter().map(width).sum();
-    let weight_bytes: u64 = step.maps()
+    let weight_bytes: u64 = step
+        .maps()
         .map(|map| map.multiply_accumulates() * map.weight_width().bytes() as u64)
         .sum();
     (weight_bytes * residue_bytes * step.components as u64) as f64 * parameters.ring_degree() as f64

@@ -39,7 +39,9 @@ fn take_turns<E>(
         for (evaluation, entry) in &mut *entries {
             run(evaluation, entry)?;
         }
-        let mut seconds = entries.iter().flat_map(|(evaluation, _)| &evaluation.evaluating);
+        let mut seconds = entries
+            .iter()
+            .flat_map(|(evaluation, _)| &evaluation.evaluating);
         if seconds.any(|&seconds| seconds > LONG_RUN_SECONDS) {
             break;
         }
@@ -66,14 +68,23 @@ pub fn measure_block_scaling(
     series: &BlockSeries<'_>,
     options: &MeasureOptions<'_>,
 ) -> anyhow::Result<Vec<Record>> {
-    let prepare =
-        |blocks| anyhow::Ok((Evaluation::default(), Blocks::prepare(model, series, blocks, options)?));
-    let mut entries = series.blocks.clone().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let prepare = |blocks| {
+        anyhow::Ok((
+            Evaluation::default(),
+            Blocks::prepare(model, series, blocks, options)?,
+        ))
+    };
+    let mut entries = series
+        .blocks
+        .clone()
+        .map(prepare)
+        .collect::<Result<Vec<_>, _>>()?;
     take_turns(&mut entries, options, |evaluation, entry| {
         entry.reply = evaluation.run(&entry.workflow, &entry.request, options)?;
         Ok(())
     })?;
-    let finish = |(evaluation, entry): (Evaluation, Blocks)| entry.finish(&evaluation, model, series);
+    let finish =
+        |(evaluation, entry): (Evaluation, Blocks)| entry.finish(&evaluation, model, series);
     entries.into_iter().map(finish).collect()
 }
 
@@ -158,8 +169,13 @@ pub fn measure_thread_scaling(
         })?;
         Ok((Evaluation::default(), pool))
     };
-    let mut entries = threads.iter().map(pool).collect::<Result<Vec<_>, Error>>()?;
-    let peaks = threads.iter().map(|&threads| measure_int8_peak(options.backend, threads));
+    let mut entries = threads
+        .iter()
+        .map(pool)
+        .collect::<Result<Vec<_>, Error>>()?;
+    let peaks = threads
+        .iter()
+        .map(|&threads| measure_int8_peak(options.backend, threads));
     let peaks: Vec<f64> = peaks.collect();
     let workflow = &measurement.workflow;
     take_turns(&mut entries, options, |evaluation, pool| {

@@ -34,7 +34,9 @@ pub fn write_records<R: Serialize + AsRef<Origin>>(
     suite: &str,
     records: &[R],
 ) -> anyhow::Result<PathBuf> {
-    let first = records.first().map(|record| record.as_ref().commit.as_str());
+    let first = records
+        .first()
+        .map(|record| record.as_ref().commit.as_str());
     let commit = first.unwrap_or("unknown");
     check("suite", suite)?;
     check("commit", commit)?;
@@ -93,7 +95,10 @@ mod tests {
         );
         fs::write(&path, "{}").unwrap();
         let error = read_records(&path).unwrap_err();
-        assert!(error.to_string().contains("expected a JSON array"), "{error}");
+        assert!(
+            error.to_string().contains("expected a JSON array"),
+            "{error}"
+        );
     }
 
     /// Records of earlier versions are read and written again without a change.
@@ -109,7 +114,12 @@ mod tests {
             let text = fs::read_to_string(&path).unwrap();
             let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
             let again = serde_json::to_value(&records).unwrap();
-            for (kept, again) in kept.as_array().unwrap().iter().zip(again.as_array().unwrap()) {
+            for (kept, again) in kept
+                .as_array()
+                .unwrap()
+                .iter()
+                .zip(again.as_array().unwrap())
+            {
                 for (name, value) in kept.as_object().unwrap() {
                     assert_eq!(&again[name], value, "{name} in {}", path.display());
                 }

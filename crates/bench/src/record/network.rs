@@ -1,17 +1,62 @@
 //! One row of a benchmark of a network.
 
 use serde::{Deserialize, Serialize};
-use serde_with::with_prefix;
 
 use super::origin::Origin;
 use super::timing::Timing;
 
-with_prefix!(keygen_seconds "keygen_seconds");
-with_prefix!(encrypt_seconds "encrypt_seconds");
-with_prefix!(read_seconds "read_seconds");
-with_prefix!(evaluate_seconds "evaluate_seconds");
-with_prefix!(decrypt_seconds "decrypt_seconds");
-with_prefix!(amortized_seconds "amortized_seconds");
+/// A timing as three fields of a record's file.
+macro_rules! three_fields {
+    ($fields:ident, $median:literal, $min:literal, $max:literal) => {
+        #[derive(Serialize, Deserialize)]
+        #[serde(remote = "Timing")]
+        struct $fields {
+            #[serde(rename = $median)]
+            median: Option<f64>,
+            #[serde(rename = $min)]
+            min: Option<f64>,
+            #[serde(rename = $max)]
+            max: Option<f64>,
+        }
+    };
+}
+
+three_fields!(
+    Keygen,
+    "keygen_seconds",
+    "keygen_seconds_min",
+    "keygen_seconds_max"
+);
+three_fields!(
+    Encrypt,
+    "encrypt_seconds",
+    "encrypt_seconds_min",
+    "encrypt_seconds_max"
+);
+three_fields!(
+    Reading,
+    "read_seconds",
+    "read_seconds_min",
+    "read_seconds_max"
+);
+three_fields!(
+    Evaluate,
+    "evaluate_seconds",
+    "evaluate_seconds_min",
+    "evaluate_seconds_max"
+);
+three_fields!(
+    Decrypt,
+    "decrypt_seconds",
+    "decrypt_seconds_min",
+    "decrypt_seconds_max"
+);
+three_fields!(
+    Amortized,
+    "amortized_seconds",
+    "amortized_seconds_min",
+    "amortized_seconds_max"
+);
 
 /// What one step of a plan took, summed over the blocks of the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,22 +127,22 @@ pub struct Record {
     /// Largest difference of an encrypted logit from the float network's.
     pub worst_logit_error_float: Option<f64>,
     /// Seconds to generate keys.
-    #[serde(flatten, with = "keygen_seconds")]
+    #[serde(flatten, with = "Keygen")]
     pub keygen: Timing,
     /// Seconds to encrypt the batch.
-    #[serde(flatten, with = "encrypt_seconds")]
+    #[serde(flatten, with = "Encrypt")]
     pub encrypt: Timing,
     /// Seconds to read files and check digests.
-    #[serde(flatten, with = "read_seconds")]
+    #[serde(flatten, with = "Reading")]
     pub read: Timing,
     /// Seconds from the request's bytes in memory to the reply's, seed expansion included.
-    #[serde(flatten, with = "evaluate_seconds")]
+    #[serde(flatten, with = "Evaluate")]
     pub evaluate: Timing,
     /// Seconds to decrypt the reply.
-    #[serde(flatten, with = "decrypt_seconds")]
+    #[serde(flatten, with = "Decrypt")]
     pub decrypt: Timing,
     /// `evaluate` / `images`.
-    #[serde(flatten, with = "amortized_seconds")]
+    #[serde(flatten, with = "Amortized")]
     pub amortized: Timing,
     /// Bytes of the request file.
     pub upload_bytes: Option<u64>,

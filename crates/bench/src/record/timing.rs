@@ -1,21 +1,15 @@
 //! Median and extremes of several measurements.
 
-use serde::{Deserialize, Serialize};
-
 /// Median, smallest and largest of several measurements; all `None` without any.
 ///
 /// In a record's file the three are fields of their own: the name of the timing, with `_min` and `_max` for the extremes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
     /// The middle one, or the mean of the middle two.
-    #[serde(rename = "")]
     pub median: Option<f64>,
     /// The smallest.
-    #[serde(rename = "_min")]
     pub min: Option<f64>,
     /// The largest.
-    #[serde(rename = "_max")]
     pub max: Option<f64>,
 }
 

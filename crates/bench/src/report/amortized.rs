@@ -37,7 +37,7 @@ pub struct AmortizedRatio {
 
 /// The first element-wise record of every network and data set against the first of each channel-wise packing; records of
 /// series, of single images and without an evaluation take no part.
-pub fn amortized_ratios(records: &[Record]) -> Vec<AmortizedRatio> {
+pub(super) fn amortized_ratios(records: &[Record]) -> Vec<AmortizedRatio> {
     let usable = |record: &&Record| {
         record.scaling.is_none() && record.batch != 1 && record.amortized.median > Some(0.0)
     };

@@ -15,8 +15,7 @@ const ROW: f64 = 58.0;
 
 /// A plot for each network and data set.
 pub(super) fn accuracy_section(groups: &[AccuracyGroup]) -> String {
-    let groups = groups
-        .chunk_by(|x, y| (&x.network, &x.dataset) == (&y.network, &y.dataset));
+    let groups = groups.chunk_by(|x, y| (&x.network, &x.dataset) == (&y.network, &y.dataset));
     let figures: Vec<String> = groups
         .map(|groups| {
             let title = format!("{} on {}", groups[0].network, groups[0].dataset);

@@ -131,7 +131,7 @@ impl Line<'_> {
 }
 
 /// The crossing of every two packings of a network whose lines cross.
-pub fn break_even(points: &[SweepPoint]) -> Vec<BreakEven> {
+pub(super) fn break_even(points: &[SweepPoint]) -> Vec<BreakEven> {
     let mut found = Vec::new();
     for network in networks(points) {
         let lines = sweep_lines(points, network);

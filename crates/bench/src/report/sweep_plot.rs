@@ -294,7 +294,11 @@ fn table(lines: &[Line<'_>]) -> String {
             cells.join("</td><td>")
         )
     };
-    let rows: String = lines.iter().flat_map(|line| &line.points).map(row).collect();
+    let rows: String = lines
+        .iter()
+        .flat_map(|line| &line.points)
+        .map(row)
+        .collect();
     let columns = [
         "Packing",
         "Batch",

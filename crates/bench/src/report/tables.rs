@@ -86,7 +86,7 @@ const BASELINE: &str = "channel-wise";
 
 /// A table per network and data set, a column per record, with ratios to channel-wise packing with one image per ciphertext, or
 /// else to the first record. Rows of series and records without an evaluation are left out.
-pub fn comparisons(records: &[Record]) -> Vec<Table> {
+pub(super) fn comparisons(records: &[Record]) -> Vec<Table> {
     tables(records, |title, group| {
         let baseline = group
             .iter()
@@ -98,7 +98,7 @@ pub fn comparisons(records: &[Record]) -> Vec<Table> {
 }
 
 /// The parameters of the same records.
-pub fn parameter_tables(records: &[Record]) -> Vec<Table> {
+pub(super) fn parameter_tables(records: &[Record]) -> Vec<Table> {
     tables(records, |title, group| {
         table(title, group, &PARAMETERS, None)
     })
@@ -119,7 +119,10 @@ fn tables(records: &[Record], make: impl Fn(String, &[&Record]) -> Table) -> Vec
         }
     }
     let title = |group: &[&Record]| format!("{} on {}", group[0].network, group[0].dataset);
-    groups.iter().map(|group| make(title(group), group)).collect()
+    groups
+        .iter()
+        .map(|group| make(title(group), group))
+        .collect()
 }
 
 fn table(
@@ -146,7 +149,10 @@ fn table(
     Table {
         title,
         baseline,
-        columns: group.iter().map(|record| column_title(record, group)).collect(),
+        columns: group
+            .iter()
+            .map(|record| column_title(record, group))
+            .collect(),
         rows: rows.filter(|row| !row.is_empty()).collect(),
     }
 }

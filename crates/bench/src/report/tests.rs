@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 
 use sordino_report::{
-    Cell, ConfusionMatrix, Figure, Provenance, Row, Sample, StepTime, Table, Unit, Verdict,
-    picture,
+    Cell, ConfusionMatrix, Figure, Provenance, Row, Sample, StepTime, Table, Unit, Verdict, picture,
 };
 
 use super::{BenchmarkReport, SweepPoint};
@@ -115,7 +114,8 @@ fn example() -> BenchmarkReport {
     let predicted: Vec<usize> = (0..2000)
         .map(|at| if at % 61 == 0 { (at + 3) % 10 } else { at % 10 })
         .collect();
-    report.report.confusion = Some(ConfusionMatrix::new("label", &names, &expected, &predicted).unwrap());
+    report.report.confusion =
+        Some(ConfusionMatrix::new("label", &names, &expected, &predicted).unwrap());
     report.report.report.samples_note = "The first errors, then the first others.".into();
     for index in 0..16u64 {
         let shade = |at: u64| ((at * (index + 3) + at / 12 * 7) % 12) as f32 / 11.0;
@@ -127,7 +127,7 @@ fn example() -> BenchmarkReport {
             predicted: (if index < 2 { 8 } else { index % 10 }).to_string(),
             plain: Some((index % 10).to_string()),
             integer: Some((index % 10).to_string()),
-            picture: Some(picture((1, 12, 12), &values).unwrap()),
+            picture: Some(picture((1, 12, 12), (&[0.0], &[1.0]), &values).unwrap()),
         });
     }
     report
@@ -243,7 +243,12 @@ fn every_number_shown_is_in_the_json() {
         );
     }
     // And the page made from the file is the same page.
-    assert_eq!(serde_json::from_str::<BenchmarkReport>(&json).unwrap().page(), html);
+    assert_eq!(
+        serde_json::from_str::<BenchmarkReport>(&json)
+            .unwrap()
+            .page(),
+        html
+    );
 }
 
 #[test]
@@ -298,7 +303,8 @@ fn words_from_outside_stay_words() {
         operation: words(),
         ..StepTime::default()
     }];
-    report.report.confusion = ConfusionMatrix::new(evil, &[words(), words()], &[0, 1], &[1, 1]).ok();
+    report.report.confusion =
+        ConfusionMatrix::new(evil, &[words(), words()], &[0, 1], &[1, 1]).ok();
     report.report.samples = vec![Sample {
         name: Some(words()),
         label: Some(words()),
@@ -317,24 +323,36 @@ fn words_from_outside_stay_words() {
 }
 
 #[test]
-    fn the_headline_names_the_fastest_packing() {
-        let record = |packing: &str, seconds: f64| {
-            let mut record = Record {
-                network: "cryptonets".into(),
-                dataset: "mnist".into(),
-                packing: packing.into(),
-                images: 100,
-                ..Record::default()
-            };
-            record.set_evaluation(&[seconds]);
-            record
+fn the_headline_names_the_fastest_packing() {
+    let record = |packing: &str, seconds: f64| {
+        let mut record = Record {
+            network: "cryptonets".into(),
+            dataset: "mnist".into(),
+            packing: packing.into(),
+            images: 100,
+            ..Record::default()
         };
-        let records = vec![record("channel-wise", 10.0), record("element-wise", 0.1)];
-        let report = BenchmarkReport::new("t", records, vec![], Provenance::default());
-        let figures: Vec<(f64, Unit)> = report.report.figures.iter().map(|f| (f.value, f.unit)).collect();
-        assert_eq!(figures[0], (0.001, Unit::Seconds));
-        assert!((figures[1].0 + 0.99).abs() < 1e-12 && figures[1].1 == Unit::Share);
-        assert!(report.report.figures[1].detail.ends_with("baseline channel-wise"));
-        let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<BenchmarkReport>(&text).unwrap(), report);
-    }
+        record.set_evaluation(&[seconds]);
+        record
+    };
+    let records = vec![record("channel-wise", 10.0), record("element-wise", 0.1)];
+    let report = BenchmarkReport::new("t", records, vec![], Provenance::default());
+    let figures: Vec<(f64, Unit)> = report
+        .report
+        .figures
+        .iter()
+        .map(|f| (f.value, f.unit))
+        .collect();
+    assert_eq!(figures[0], (0.001, Unit::Seconds));
+    assert!((figures[1].0 + 0.99).abs() < 1e-12 && figures[1].1 == Unit::Share);
+    assert!(
+        report.report.figures[1]
+            .detail
+            .ends_with("baseline channel-wise")
+    );
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(
+        serde_json::from_str::<BenchmarkReport>(&text).unwrap(),
+        report
+    );
+}

@@ -84,7 +84,12 @@ fn quantities(quantities: &Table, text: &str) -> String {
     let columns = quantities.columns.iter().map(|title| (title.as_str(), ""));
     let columns: Vec<(&str, &str)> = [("Quantity", "")].into_iter().chain(columns).collect();
     let rows: String = quantities.rows.iter().map(row).collect();
-    table(&quantities.title, (&quantities.title, text), &columns, &rows)
+    table(
+        &quantities.title,
+        (&quantities.title, text),
+        &columns,
+        &rows,
+    )
 }
 
 fn row(row: &Row) -> String {

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use sordino::report::{AccuracyGroup, Record, accuracy_groups, read_records};
 
-/// What the records say.
+use crate::record::{Record, read_records};
+use crate::report::{AccuracyGroup, accuracy_groups};
+
+/// Accuracy over seeds.
 #[derive(Default)]
 pub(super) struct Accuracy {
     pub groups: Vec<AccuracyGroup>,
@@ -15,7 +17,7 @@ pub(super) struct Accuracy {
     pub notes: Vec<String>,
 }
 
-/// Of every network and data set the newest record file, by name.
+/// Reads the newest record file of every network and data set, by name.
 pub(super) fn over_seeds(results: &Path) -> anyhow::Result<Accuracy> {
     let mut names = Vec::new();
     match fs::read_dir(results) {
@@ -61,7 +63,7 @@ fn is_ablation(name: &str) -> bool {
     })
 }
 
-/// What a quadratic for every element gains over one for every channel, in words.
+/// The gain of a quadratic per element over one per channel, in words.
 fn differences(groups: &[AccuracyGroup]) -> Vec<String> {
     let mut notes = Vec::new();
     for element in groups.iter().filter(|group| group.activation == "element") {
@@ -83,7 +85,7 @@ fn differences(groups: &[AccuracyGroup]) -> Vec<String> {
             format!(", standard error {:.2}", 100.0 * (x + y).sqrt())
         });
         notes.push(format!(
-            "{} on {}, {}: a quadratic for every element instead of every channel changes the mean accuracy over {} and {} seeds by {} points{error}.",
+            "{} on {}, {}: a quadratic per element instead of one per channel changes the mean accuracy over {} and {} seeds by {} points{error}.",
             element.network,
             element.dataset,
             element.training(),
@@ -98,7 +100,7 @@ fn differences(groups: &[AccuracyGroup]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sordino::report::write_records;
+    use crate::record::write_records;
 
     #[test]
     fn the_newest_record_of_every_network_counts() {
@@ -108,7 +110,6 @@ mod tests {
             activation: Some(activation.into()),
             distilled: Some(true),
             accuracy_plain: Some(accuracy),
-            commit: "abc".into(),
             ..Record::default()
         };
         let none = over_seeds(&folder.path().join("nowhere")).unwrap();

@@ -1,49 +1,43 @@
 //! `sordino bench mnist`: the committed networks on MNIST's test images.
 
-use std::path::{Path, PathBuf};
-
-use sordino::data::{DataSet, Images, SetName, open_named, prepare};
-use sordino::graph::Model;
+use sordino::Model;
+use sordino::data::{DataSet, Images, SetName, prepare};
 use sordino::plan::{CompileOptions, Packing, compile};
-use sordino::report::{Record, block_table, layer_table, table, thread_table, write_records};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
-use sordino::{MeasureOptions, measure};
-use sordino_command::GlobalArgs;
 use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Outcome, Output};
 
-use super::apart::set_apart;
-use super::series::{Blocks, over_blocks, over_threads};
-use crate::exit::Usage;
-use crate::output::{Outcome, Output};
+use super::blocks::{Blocks, over_blocks};
+use super::places::{DataArgs, ModelArgs, ResultArgs, show_training};
+use crate::Error;
+use crate::measure::{MeasureOptions, measure, measure_thread_scaling, set_separate};
+use crate::record::{Record, block_table, layer_table, table, thread_table};
 
 /// Arguments of `bench mnist`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    /// MNIST's folder or one that holds it [default: $SORDINO_DATA, ./data, /usr/share/datasets]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
     /// Use the first N test images only
-    #[arg(long, value_name = "N")]
-    images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
     /// Networks to measure
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["mlp", "cryptonets"])]
     networks: Vec<String>,
-    /// Folder of the model files, NETWORK-mnist.safetensors
-    #[arg(long, value_name = "DIR", default_value = "models")]
-    models: PathBuf,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Train the networks anew instead of loading the committed models, which stay as they are
     #[arg(long)]
     retrain: bool,
-    /// Folder for the records
-    #[arg(long, value_name = "DIR", default_value = "bench/results")]
-    results: PathBuf,
+    #[command(flatten)]
+    results: ResultArgs,
     /// Runs whose median counts; one longer than a minute is the only one
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
     /// Print where the time of each evaluation goes, step by step (the records have it either way)
     #[arg(long)]
     layers: bool,
-    /// Also measure the time an image on A, A + 1, ... to B full ciphertext blocks (or on just A)
+    /// Also measure the time per image on A, A + 1, ... to B full ciphertext blocks (or on just A)
     #[arg(long, value_name = "A..B")]
     blocks: Option<Blocks>,
     /// Also measure the same request with one thread, against the threads of --threads
@@ -51,37 +45,30 @@ pub(crate) struct Args {
     thread_scaling: bool,
 }
 
-/// What was measured of one network.
+/// The records of one network.
 struct Measured {
     network: Record,
     blocks: Vec<Record>,
     threads: Vec<Record>,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     if args.thread_scaling && rayon::current_num_threads() < 2 {
-        return Err(Usage(
+        return Err(Error::Usage(
             "--thread-scaling compares several threads with one, and there is one: give --threads 2 or more".to_owned(),
         )
         .into());
     }
-    // All files first: a missing one is not found out after minutes.
-    let models = args
-        .networks
-        .iter()
-        .filter(|_| !args.retrain)
-        .map(|network| load(&args.models, network))
+    // Loads all files first, so that a missing one is refused before minutes of work.
+    let networks = args.networks.iter().filter(|_| !args.retrain);
+    let mut models = networks
+        .map(|network| args.models.load(&format!("{network}-mnist")))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let set = open_named(args.data.as_deref(), SetName::Mnist)?;
-    let models = if args.retrain {
-        retrain(&args.networks, &set, global)?
-    } else {
-        models
-    };
-    let count = args.images.unwrap_or(set.test.len());
-    if count == 0 {
-        return Err(Usage("--images 0: give at least 1".to_owned()).into());
+    let set = args.data.open(SetName::Mnist)?;
+    if args.retrain {
+        models = retrain(&args.networks, &set, global)?;
     }
+    let count = args.images.map_or(set.test.len(), |images| images as usize);
     let images = set.test.split_at(count).0;
     if let Some(blocks) = &args.blocks {
         for model in &models {
@@ -101,8 +88,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     {
         records.extend(blocks.iter().chain(threads).cloned());
     }
-    let path = write_records(&args.results, "mnist", &records)?;
-    output.note(format!("wrote {}", path.display()));
+    args.results.keep("mnist", &records, output)?;
     output.result(&records, || {
         let mut text = table(&networks);
         for Measured {
@@ -127,20 +113,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     Ok(Outcome::Good)
 }
 
-fn load(folder: &Path, network: &str) -> anyhow::Result<Model> {
-    let path = folder.join(format!("{network}-mnist.safetensors"));
-    if !path.exists() {
-        return Err(Usage(format!(
-            "no model {}: run this in the repository's root, give its folder with --models, or train it with `sordino train --data mnist --arch {network} --out {}`",
-            path.display(),
-            path.display()
-        ))
-        .into());
-    }
-    Ok(Model::load(&path)?)
-}
-
-/// The networks with the recipes that made the committed files; test images have no part in it.
+/// Trains the networks with the recipes of the committed files; test images take no part.
 fn retrain(networks: &[String], set: &DataSet, global: &GlobalArgs) -> anyhow::Result<Vec<Model>> {
     let architectures = networks
         .iter()
@@ -150,12 +123,8 @@ fn retrain(networks: &[String], set: &DataSet, global: &GlobalArgs) -> anyhow::R
     let mut models = Vec::new();
     for architecture in &architectures {
         let bar = Bar::new("train", global.quiet);
-        let mut progress = |progress: &sordino::train::Progress| {
-            let done = (progress.epoch - 1) * progress.batches + progress.batch;
-            let of = progress.epochs * progress.batches;
-            bar.update(done, of, architecture.name(), progress.seconds_left);
-        };
         let config = TrainConfig::for_architecture(architecture);
+        let mut progress = |progress: &_| show_training(&bar, progress, architecture.name());
         models.push(train(architecture, &data, &config, &mut progress)?);
     }
     Ok(models)
@@ -168,22 +137,15 @@ fn measure_model(
     args: &Args,
     global: &GlobalArgs,
 ) -> anyhow::Result<Measured> {
-    let plan = compile(
-        model,
-        &CompileOptions::new(images.len()).with_packing(Packing::ElementWise),
-    )?;
+    let options = CompileOptions::new(images.len()).with_packing(Packing::ElementWise);
+    let plan = compile(model, &options)?;
     let predicted = plan.server.estimate().precision_bits;
     let ring_degree = plan.server.parameters().ring_degree();
     let prepared = prepare(images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
-    let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
-    let threads = rayon::current_num_threads();
-    let options = MeasureOptions {
-        progress: Some(&progress),
-        ..MeasureOptions::new(global.backend()?, threads, usize::from(args.runs))
-    };
+    let options = MeasureOptions::new(global.backend()?, usize::from(args.runs), &bar);
     let mut measurement = measure(model, plan, &prepared, images.labels.as_deref(), &options)?;
-    set_apart(&mut measurement, &options)?;
+    set_separate(&mut measurement, &options)?;
     let record = &measurement.record;
     if let Some(worst) = record.worst_logit_error {
         bar.line(format!(
@@ -195,12 +157,12 @@ fn measure_model(
     }
     let threads = if args.thread_scaling {
         bar.line(format!("{}: one thread against all", model.name));
-        over_threads(&measurement, &options)?
+        measure_thread_scaling(&measurement, &[1, options.threads], &options)?
     } else {
         Vec::new()
     };
     let network = measurement.record.clone();
-    // Blocks need memory of their own.
+    // Frees the memory for the blocks.
     drop((measurement, prepared));
     let blocks = match &args.blocks {
         Some(blocks) => {
@@ -212,7 +174,6 @@ fn measure_model(
         }
         None => Vec::new(),
     };
-    drop(bar);
     Ok(Measured {
         network,
         blocks,

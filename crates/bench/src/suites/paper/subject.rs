@@ -1,22 +1,21 @@
 //! The networks that are compared, with their images.
 
-use std::path::Path;
-
 use anyhow::Context;
-use sordino::data::{DataSet, Images, SetName, open_named, prepare};
-use sordino::graph::Model;
+use sordino::Model;
+use sordino::data::{DataSet, Images, SetName, prepare};
+use sordino_command::Output;
 
-use super::{Args, usage};
-use crate::output::Output;
+use crate::Error;
+use crate::suites::places::{DataArgs, ModelArgs};
 
 /// A network with both kinds of quadratics.
 pub(super) struct Subject {
     /// Architecture.
     pub network: String,
     pub set: DataSet,
-    /// With a quadratic for every element.
+    /// The network with a quadratic per element.
     pub element: Model,
-    /// With one for every channel, if there is such a file.
+    /// The network with a quadratic per channel, if there is such a file.
     pub channel: Option<Model>,
 }
 
@@ -63,22 +62,22 @@ pub(super) fn activation(model: &Model) -> String {
 }
 
 /// Loads every network whose model and data are there.
-pub(super) fn subjects(args: &Args, output: &Output) -> anyhow::Result<Found> {
+pub(super) fn subjects(
+    networks: &[String],
+    data: &DataArgs,
+    models: &ModelArgs,
+    output: &Output,
+) -> anyhow::Result<Found> {
     let mut found = Found {
         subjects: Vec::new(),
         notes: Vec::new(),
     };
     let mut missing = None;
-    for name in &args.networks {
+    for name in networks {
         let (network, set_name) = split(name)?;
-        let element = load(&args.models, name)?.ok_or_else(|| {
-            usage(format!(
-                "no model {name}.safetensors in {}: run this in the repository's root, or give the folder of the models with --models",
-                args.models.display()
-            ))
-        })?;
+        let element = models.load(name)?;
         check(&element, set_name, name)?;
-        let set = match open_named(args.data.as_deref(), set_name) {
+        let set = match data.open(set_name) {
             Ok(set) => set,
             Err(error) => {
                 output.note(format!("skipped {name}: {error}"));
@@ -90,12 +89,12 @@ pub(super) fn subjects(args: &Args, output: &Output) -> anyhow::Result<Found> {
             }
         };
         let other = format!("{network}-channel-{}", set_name.as_str());
-        let channel = load(&args.models, &other)?;
+        let channel = models.find(&other)?;
         match &channel {
             Some(channel) => check(channel, set_name, &other)?,
             None => {
                 let note = format!(
-                    "There is no {other}.safetensors: channel-wise packing of {network} on {} was run with the network that has a quadratic for every element, which costs the same time.",
+                    "There is no {other}.safetensors: channel-wise packing of {network} on {} was run with the network that has a quadratic per element, which costs the same time.",
                     set_name.as_str()
                 );
                 output.note(&note);
@@ -125,30 +124,24 @@ fn split(name: &str) -> anyhow::Result<(&str, SetName)> {
     let longest = parts.max_by_key(|(_, set)| set.as_str().len());
     longest.ok_or_else(|| {
         let sets = SetName::ALL.map(SetName::as_str).join(", ");
-        usage(format!(
+        let text = format!(
             "--networks {name}: give NETWORK-DATASET, such as cryptonets-mnist, with one of the data sets {sets}"
-        ))
+        );
+        Error::Usage(text).into()
     })
 }
 
-fn load(folder: &Path, name: &str) -> anyhow::Result<Option<Model>> {
-    let path = folder.join(format!("{name}.safetensors"));
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(Some(Model::load(&path)?))
-}
-
-/// A file under another data set's name would be measured on the wrong images.
+/// Refuses a file under another data set's name, which would be measured on the wrong images.
 fn check(model: &Model, set: SetName, name: &str) -> anyhow::Result<()> {
     if model.dataset == set.as_str() {
         return Ok(());
     }
-    Err(usage(format!(
+    let text = format!(
         "{name}.safetensors was trained on {}, not on {}: rename it",
         model.dataset,
         set.as_str()
-    )))
+    );
+    Err(Error::Usage(text).into())
 }
 
 #[cfg(test)]

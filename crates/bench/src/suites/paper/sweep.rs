@@ -1,13 +1,14 @@
 //! Batch sizes with a plan for each.
 
-use sordino::graph::Model;
+use sordino::Model;
 use sordino::plan::Packing;
-use sordino::report::{Record, SweepPoint};
 
-use super::measuring::{Session, plan_for};
+use super::measuring::{Case, Session};
 use super::subject::Subject;
+use crate::record::Record;
+use crate::report::SweepPoint;
 
-/// Most runs of a batch: a line through many points tells more than each of them.
+/// Most runs of a batch: a line through many points says more than each of them.
 const RUNS: usize = 3;
 
 /// Element-wise and channel-wise packing over the batch sizes.
@@ -39,7 +40,7 @@ pub(super) fn measure(
     Ok(points)
 }
 
-/// A batch, run where it fits the budget and reckoned from as many blocks as do otherwise.
+/// A batch: run where it fits the budget, otherwise extrapolated from as many blocks as fit.
 fn point(
     subject: &Subject,
     model: &Model,
@@ -48,12 +49,10 @@ fn point(
     session: &mut Session<'_>,
 ) -> anyhow::Result<SweepPoint> {
     session.note(format!("{packing}, batch of {batch}"));
-    let plan = plan_for(model, packing, batch)?;
-    let blocks = plan.server.blocks() as u64;
+    let case = Case::new(subject, model, packing, batch)?;
     let runs = session.settings.runs.min(RUNS);
-    let record = session
-        .measured_in_time(subject, model, &plan, batch, runs)?
-        .record;
+    let record = session.measured_in_time(&case, batch, runs)?.record;
+    let blocks = case.blocks() as u64;
     Ok(of_record(&record, &subject.title(), batch as u64, blocks))
 }
 
@@ -61,7 +60,7 @@ fn point(
 fn of_record(record: &Record, network: &str, batch: u64, blocks: u64) -> SweepPoint {
     let measured = record.images == batch;
     let times = blocks as f64 / record.blocks.max(1) as f64;
-    let total_seconds = record.evaluate_seconds.unwrap_or(0.0) * times;
+    let total_seconds = record.evaluate.median.unwrap_or(0.0) * times;
     let bytes = |bytes: Option<u64>| bytes.map(|bytes| (bytes as f64 * times).round() as u64);
     SweepPoint {
         network: Some(network.to_owned()),
@@ -84,15 +83,16 @@ fn of_record(record: &Record, network: &str, batch: u64, blocks: u64) -> SweepPo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Timing;
 
     #[test]
-    fn a_batch_that_was_not_run_is_reckoned_block_by_block_and_says_so() {
+    fn a_batch_that_was_not_run_is_extrapolated_from_blocks_and_says_so() {
         let record = Record {
             packing: "channel-wise".into(),
             images: 8,
             blocks: 1,
             block_images: Some(8),
-            evaluate_seconds: Some(0.5),
+            evaluate: Timing::of(&[0.5]),
             upload_bytes: Some(100),
             key_bytes: Some(7),
             peak_rss_bytes: Some(1000),

@@ -1,13 +1,11 @@
-//! `sordino bench kernels`: the arithmetic piece by piece.
+//! `sordino bench kernels`: the operations of the arithmetic, one by one.
 
-use std::path::PathBuf;
-
-use sordino::report::{kernel_tables, write_kernels};
 use sordino::ring::backend::{self, Backend, ENVIRONMENT_VARIABLE};
-use sordino::{KernelOptions, measure_kernels};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
 
-use crate::output::{Outcome, Output};
+use super::places::ResultArgs;
+use crate::kernels::{KernelOptions, measure_kernels};
+use crate::record::kernel_tables;
 
 /// Runs whose median counts, unless asked otherwise.
 const RUNS: u16 = 5;
@@ -15,19 +13,18 @@ const QUICK_RUNS: u16 = 2;
 
 /// Arguments of `bench kernels`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Runs whose median counts [default: 5, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: Option<u16>,
-    /// Folder for the records
-    #[arg(long, value_name = "DIR", default_value = "bench/results")]
-    results: PathBuf,
+    #[command(flatten)]
+    results: ResultArgs,
     /// Fewer sizes and shorter runs: shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let runs = args
         .runs
         .unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
@@ -38,8 +35,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         quick: args.quick,
         progress: Some(&progress),
     });
-    let path = write_kernels(&args.results, "kernels", &records)?;
-    output.note(format!("wrote {}", path.display()));
+    args.results.keep("kernels", &records, output)?;
     output.result(&records, || kernel_tables(&records).trim_end().to_owned())?;
     Ok(Outcome::Good)
 }

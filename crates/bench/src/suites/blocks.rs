@@ -1,21 +1,21 @@
-//! Series of `bench mnist`: more and more full blocks, or threads.
+//! The series of `bench mnist` over more and more full blocks.
 
 use std::ops::RangeInclusive;
 
+use sordino::Model;
 use sordino::data::{DataSet, prepare};
-use sordino::graph::Model;
 use sordino::plan::{CompileOptions, Packing, compile};
-use sordino::report::Record;
-use sordino::{
-    BlockSeries, MeasureOptions, Measurement, measure_block_scaling, measure_thread_scaling,
-};
 
-/// More blocks than anybody has images for.
+use crate::Error;
+use crate::measure::{BlockSeries, MeasureOptions, measure_block_scaling};
+use crate::record::Record;
+
+/// No data set has images for more.
 const MOST_BLOCKS: usize = 1024;
 
 /// Numbers of full ciphertext blocks: `A..B`, both included, or one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Blocks(pub RangeInclusive<usize>);
+pub(super) struct Blocks(RangeInclusive<usize>);
 
 impl std::str::FromStr for Blocks {
     type Err = String;
@@ -46,16 +46,14 @@ impl std::str::FromStr for Blocks {
 }
 
 impl Blocks {
-    /// Finds out before anything is measured whether there are images for that many blocks.
-    pub(crate) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
-        let plan = compile(
-            model,
-            &CompileOptions::new(batch).with_packing(Packing::ElementWise),
-        )?;
+    /// Checks before anything is measured that there are images for that many blocks.
+    pub(super) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
+        let options = CompileOptions::new(batch).with_packing(Packing::ElementWise);
+        let plan = compile(model, &options)?;
         let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
         let found = set.test.len() + set.train.len();
         if blocks * ring_degree > found {
-            return Err(sordino::Error::TooFewImages {
+            return Err(Error::TooFewImages {
                 blocks,
                 ring_degree,
                 expected: blocks * ring_degree,
@@ -69,7 +67,7 @@ impl Blocks {
 
 /// A network on numbers of full blocks: the test images first and, beyond them, training images, which take no part in
 /// accuracy and agreement.
-pub(crate) fn over_blocks(
+pub(super) fn over_blocks(
     model: &Model,
     set: &DataSet,
     blocks: &Blocks,
@@ -91,16 +89,7 @@ pub(crate) fn over_blocks(
         judged,
         labels: labels.as_deref(),
     };
-    Ok(measure_block_scaling(model, &series, options)?)
-}
-
-/// The measured request with one thread and with all.
-pub(crate) fn over_threads(
-    measurement: &Measurement,
-    options: &MeasureOptions<'_>,
-) -> anyhow::Result<Vec<Record>> {
-    let threads = [1, options.threads];
-    Ok(measure_thread_scaling(measurement, &threads, options)?)
+    measure_block_scaling(model, &series, options)
 }
 
 #[cfg(test)]

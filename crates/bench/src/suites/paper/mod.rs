@@ -1,9 +1,10 @@
-//! `sordino bench paper`: channel-wise packing beside element-wise on the same images, over batch sizes, with a report.
+//! `sordino bench paper`: channel-wise and element-wise packing on the same images, over batch sizes, with a report.
 
 mod accuracy;
 mod measuring;
 mod packings;
 mod pages;
+mod settings;
 mod state;
 mod subject;
 mod sweep;
@@ -12,30 +13,29 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use sordino::container::{Access, Overwrite};
-use sordino::report::{ablation_table, amortized_table, sweep_table, table, write_records};
-use sordino_command::GlobalArgs;
+use sordino::container::{Access, Error as FileError, Overwrite};
+use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_report::ReportFile;
 
-use crate::exit::Usage;
-use crate::output::{Outcome, Output};
-use crate::report::ReportFile;
+use super::places::{DataArgs, ModelArgs, ResultArgs};
+use crate::record::table;
+use crate::report::{ablation_table, amortized_table, sweep_table};
 use measuring::Session;
+use settings::Settings;
 use state::State;
 use subject::subjects;
 
 /// Arguments of `bench paper`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    /// The folder that holds the data sets [default: $SORDINO_DATA, ./data, /usr/share/datasets]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Networks with their data sets
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Networks with their data sets; NETWORK-DATASET.safetensors has a quadratic per element, NETWORK-channel-DATASET.safetensors
+    /// one per channel
     #[arg(long, value_name = "NETWORK-DATASET", value_delimiter = ',', default_values = ["cryptonets-mnist", "lenet-fashion-mnist"])]
     networks: Vec<String>,
-    /// Folder of the model files: NETWORK-DATASET.safetensors with a quadratic for every element and
-    /// NETWORK-channel-DATASET.safetensors with one for every channel
-    #[arg(long, value_name = "DIR", default_value = "models")]
-    models: PathBuf,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Compare the packings on the first N test images
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     images: u32,
@@ -51,48 +51,26 @@ pub(crate) struct Args {
     /// A look at everything in a few minutes: fewer batch sizes, runs and images
     #[arg(long)]
     quick: bool,
-    /// Folder for report.html, report.json and what has been measured so far; a run that was interrupted goes on from there
+    /// Folder for report.html, report.json and finished measurements; an interrupted run resumes from there
     #[arg(long, value_name = "DIR", default_value = "report")]
     out: PathBuf,
-    /// Folder for the records, and where those of `bench ablation` are looked for
-    #[arg(long, value_name = "DIR", default_value = "bench/results")]
-    results: PathBuf,
+    #[command(flatten)]
+    results: ResultArgs,
 }
 
-/// What is measured, and how long it may take.
-struct Settings {
-    images: usize,
-    batches: Vec<usize>,
-    runs: usize,
-    budget_seconds: f64,
-}
-
-impl Settings {
-    fn new(args: &Args) -> Self {
-        let batches: &[u32] = match (args.batches.as_slice(), args.quick) {
-            ([], true) => &[1, 16, 256, 4096],
-            ([], false) => &[1, 4, 16, 64, 256, 1024, 4096, 8192, 16384],
-            (given, _) => given,
-        };
-        let mut batches: Vec<usize> = batches.iter().map(|&batch| batch as usize).collect();
-        batches.sort_unstable();
-        batches.dedup();
-        Self {
-            images: args.images as usize,
-            batches,
-            runs: usize::from(args.runs.unwrap_or(if args.quick { 3 } else { 5 })),
-            budget_seconds: f64::from(args.budget.unwrap_or(if args.quick { 8 } else { 60 })),
-        }
-    }
-}
-
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let settings = Settings::new(args);
-    // All files first: a missing one is not found out after an hour.
-    let found = subjects(args, output)?;
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let settings = Settings::new(
+        args.quick,
+        args.images,
+        &args.batches,
+        args.runs,
+        args.budget,
+    );
+    // Loads all files first, so that a missing one is refused before an hour of work.
+    let found = subjects(&args.networks, &args.data, &args.models, output)?;
     let (subjects, mut notes) = (found.subjects, found.notes);
     fs::create_dir_all(&args.out)
-        .with_context(|| format!("the folder {} for the report", args.out.display()))?;
+        .map_err(|error| FileError::io(&args.out, "create the folder", error))?;
     let state = State::open(&args.out, global.force, output)?;
     let mut session = Session::new(state, &settings, global, output)?;
     let overwrite = if global.force || session.state.continues() {
@@ -118,7 +96,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         .iter()
         .flat_map(|packings| packings.records())
         .collect();
-    let accuracy = accuracy::over_seeds(&args.results)?;
+    let accuracy = accuracy::over_seeds(args.results.folder())?;
     notes.extend(accuracy.notes);
     let report = pages::report(
         &subjects,
@@ -131,14 +109,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         },
         &session,
     )?;
-    file.write(&report)?;
-    let kept = write_records(&args.results, "paper", &records)?;
-    output.note(format!("wrote {} and {}", page.display(), kept.display()));
+    file.write(&report, &report.page())?;
+    output.note(format!("wrote {}", page.display()));
+    args.results.keep("paper", &records, output)?;
     output.result(&records, || {
         let mut text = table(&records);
         text += "\nAmortized time: element-wise against channel-wise packing\n";
         text += &amortized_table(&report.amortized);
-        text += "\nBatch sizes (channel-wise: as many images a ciphertext as the planner takes)\n";
+        text +=
+            "\nBatch sizes (channel-wise: as many images per ciphertext as the planner chooses)\n";
         text += &sweep_table(&report.sweep);
         for crossing in &report.break_even {
             text += &pages::crossing_text(crossing);
@@ -147,21 +126,16 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             text += "\nAccuracy over seeds\n";
             text += &ablation_table(&accuracy.records);
         }
-        for note in &report.notes {
+        for note in &report.report.notes {
             text += &format!("\nNote: {note}");
         }
         text.trim_end().to_owned()
     })?;
-    match report.verdict {
+    match report.report.verdict {
         Some(verdict) if !verdict.passed => {
             output.warn(verdict.text);
             Ok(Outcome::CheckFailed)
         }
         _ => Ok(Outcome::Good),
     }
-}
-
-/// A refusal that has to do with the arguments.
-fn usage(text: String) -> anyhow::Error {
-    Usage(text).into()
 }

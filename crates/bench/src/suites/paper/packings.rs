@@ -1,24 +1,24 @@
 //! The packings on the same images.
 
 use sordino::plan::Packing;
-use sordino::report::Record;
 
-use super::measuring::{Session, one_image_plan, plan_for};
+use super::measuring::{Case, Session};
 use super::state::Finished;
 use super::subject::Subject;
+use crate::record::Record;
 
 /// Fewest runs of a single image.
 const LATENCY_RUNS: usize = 5;
 
-/// What was measured of one network.
+/// The measurements of one network.
 pub(super) struct Packings {
-    /// Element-wise packing of the network with a quadratic for every element.
+    /// Element-wise packing of the network with a quadratic per element.
     pub element_wise: Finished,
-    /// The same packing of the network with one for every channel, if there is one.
+    /// Element-wise packing of the network with a quadratic per channel, if there is one.
     pub element_wise_channel: Option<Record>,
-    /// One image a ciphertext.
+    /// One image per ciphertext.
     pub one_image: Record,
-    /// As many images a ciphertext as the planner takes.
+    /// As many images per ciphertext as the planner chooses.
     pub filled: Record,
     /// One image with a plan for one.
     pub single: Record,
@@ -40,40 +40,38 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     let runs = session.settings.runs;
 
     session.note(format!("element-wise, {count} images"));
-    let plan = plan_for(element, Packing::ElementWise, count)?;
-    let element_wise = session.measured_in_time(subject, element, &plan, count, runs)?;
+    let case = Case::new(subject, element, Packing::ElementWise, count)?;
+    let element_wise = session.measured_in_time(&case, count, runs)?;
     let element_wise_channel = match &subject.channel {
         Some(model) => {
             session.note(format!("element-wise, {count} images, channel quadratics"));
-            let plan = plan_for(model, Packing::ElementWise, count)?;
-            let finished = session.measured_in_time(subject, model, &plan, count, runs)?;
-            Some(finished.record)
+            let case = Case::new(subject, model, Packing::ElementWise, count)?;
+            Some(session.measured_in_time(&case, count, runs)?.record)
         }
         None => None,
     };
 
     session.note("channel-wise, a single image");
-    let plan = plan_for(channel, Packing::ChannelWise, 1)?;
-    let single_runs = runs.max(LATENCY_RUNS);
-    let mut single = session.single(subject, channel, &plan, single_runs)?.record;
-    // Right or wrong is no accuracy.
-    single.accuracy_plain = None;
-    single.accuracy_integer = None;
-    single.accuracy_encrypted = None;
-    single.accuracy_teacher = None;
+    let case = Case::new(subject, channel, Packing::ChannelWise, 1)?;
+    let single = Record {
+        // A single image has no accuracy.
+        accuracy_plain: None,
+        accuracy_integer: None,
+        accuracy_encrypted: None,
+        accuracy_teacher: None,
+        ..session.single(&case, runs.max(LATENCY_RUNS))?.record
+    };
 
-    session.note("channel-wise, one image a ciphertext");
-    let plan = one_image_plan(channel, count)?;
-    let one_image = session
-        .measured_in_time(subject, channel, &plan, count, runs)?
-        .record;
+    session.note("channel-wise, one image per ciphertext");
+    let case = Case::one_image(subject, channel, count)?;
+    let one_image = session.measured_in_time(&case, count, runs)?.record;
 
     session.note("channel-wise, filled");
-    let plan = plan_for(channel, Packing::ChannelWise, count)?;
-    let mut filled = session
-        .measured_in_time(subject, channel, &plan, count, runs)?
-        .record;
-    filled.packing = "channel-wise-filled".to_owned();
+    let case = Case::new(subject, channel, Packing::ChannelWise, count)?;
+    let filled = Record {
+        packing: "channel-wise-filled".to_owned(),
+        ..session.measured_in_time(&case, count, runs)?.record
+    };
     Ok(Packings {
         element_wise,
         element_wise_channel,

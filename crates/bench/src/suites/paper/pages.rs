@@ -1,23 +1,20 @@
 //! The report of the comparison.
 
-use sordino::graph::Model;
-use sordino::plan::Packing;
-use sordino::report::{
-    AccuracyGroup, AmortizedRatio, BreakEven, ConfusionMatrix, Figure, Provenance, Record, Report,
-    Sample, SweepPoint, Unit, Verdict, picture, seconds_text,
-};
+use sordino::Model;
+use sordino::plan::{CompileOptions, Packing, compile};
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
+use sordino_report::{
+    ConfusionMatrix, Figure, Provenance, Report, Sample, Unit, Verdict, choose_samples, count_text,
+    percent_text, picture, seconds_text,
+};
 
-use super::measuring::{Session, plan_for};
+use super::measuring::Session;
 use super::packings::Packings;
 use super::subject::Subject;
-use crate::report::PROGRAM;
-use crate::verify_report::shades;
+use crate::record::Record;
+use crate::report::{AccuracyGroup, AmortizedRatio, BenchmarkReport, BreakEven, SweepPoint};
 
-/// Most images that the page shows.
-const SAMPLES: usize = 24;
-
-/// What goes into the report beside the packings themselves.
+/// The parts of the report that are not the packings themselves.
 pub(super) struct Parts {
     pub records: Vec<Record>,
     pub sweep: Vec<SweepPoint>,
@@ -31,12 +28,12 @@ pub(super) fn report(
     measured: &[Packings],
     parts: Parts,
     session: &Session<'_>,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<BenchmarkReport> {
     let verdict = verdict(&parts.records);
     let mut digests = Vec::new();
     for subject in subjects {
         let mut add = |kind: &str, model: &Model| -> anyhow::Result<()> {
-            let what = format!("{}, a quadratic for every {kind}", subject.title());
+            let what = format!("{}, a quadratic per {kind}", subject.title());
             digests.push((what, model.digest()?.to_string()));
             Ok(())
         };
@@ -45,31 +42,28 @@ pub(super) fn report(
             add("channel", channel)?;
         }
     }
-    let commit = session.environment.commit.clone();
+    let commit = parts.records.first().map(|record| &record.origin.commit);
     let provenance = Provenance {
-        commit: Some(commit).filter(|commit| commit != "unknown"),
+        commit: commit.filter(|commit| *commit != "unknown").cloned(),
         threads: Some(session.threads as u64),
         backend: Some(session.backend.name.to_owned()),
         digests,
-        ..Provenance::new(PROGRAM, &session.environment)
+        ..Provenance::new(&session.environment)
     };
     let singles: Vec<&Record> = measured.iter().map(|packings| &packings.single).collect();
-    let mut report = Report::of_benchmark(
-        "Element-wise beside channel-wise packing",
-        parts.records,
-        parts.sweep,
-        provenance,
-    );
-    report.summary = "The same networks on the same encrypted images, on one machine in one run. Element-wise: a ciphertext holds one element of a feature map for every image of the batch. Channel-wise: a ciphertext holds the channels of one image, or, filled, of several side by side.".into();
+    let title = "Element-wise and channel-wise packing compared";
+    let mut benchmark = BenchmarkReport::new(title, parts.records, parts.sweep, provenance);
+    benchmark.accuracy = parts.accuracy;
+    let report = &mut benchmark.report;
+    report.summary = "The same networks on the same encrypted images, on one machine in one run. Element-wise: a ciphertext holds one element of a feature map for every image of the batch. Channel-wise: a ciphertext holds the channels of one image, or, filled, of several images.".into();
     report.verdict = Some(verdict);
     report.notes = parts.notes;
-    report.accuracy = parts.accuracy;
-    report.figures = figures(&report.amortized, &singles);
+    report.figures = figures(&benchmark.amortized, &singles);
     if let Some((subject, packings)) = subjects.iter().zip(measured).next_back() {
         let batch = session.settings.images.min(subject.set.test.len());
-        predictions(&mut report, subject, packings, batch)?;
+        predictions(report, subject, packings, batch)?;
     }
-    Ok(report)
+    Ok(benchmark)
 }
 
 /// Whether every packing predicts what the networks in the clear do.
@@ -85,9 +79,7 @@ fn verdict(records: &[Record]) -> Verdict {
         .iter()
         .filter(|record| !agrees(record))
         .map(|record| {
-            let share = |share: Option<f64>| {
-                share.map_or("none".to_owned(), |share| Unit::Share.text(share))
-            };
+            let share = |share: Option<f64>| share.map_or("none".to_owned(), percent_text);
             format!(
                 "{} on {}, {}, {} quadratics ({} and {})",
                 record.network,
@@ -101,8 +93,8 @@ fn verdict(records: &[Record]) -> Verdict {
         .collect();
     let rule = format!(
         "at least {} of the classes must be those of the clear integer engine and {} those of the float network",
-        Unit::Share.text(LEAST_AGREEMENT),
-        Unit::Share.text(LEAST_AGREEMENT_FLOAT)
+        percent_text(LEAST_AGREEMENT),
+        percent_text(LEAST_AGREEMENT_FLOAT)
     );
     Verdict {
         passed: others.is_empty(),
@@ -130,7 +122,7 @@ fn figures(ratios: &[AmortizedRatio], singles: &[&Record]) -> Vec<Figure> {
         let filled = filled.map_or(String::new(), |filled| {
             format!(
                 "; {} against filled ciphertexts",
-                Unit::Share.text(-filled.below).replace('-', "−")
+                percent_text(-filled.below).replace('-', "−")
             )
         });
         figures.push(Figure {
@@ -138,13 +130,13 @@ fn figures(ratios: &[AmortizedRatio], singles: &[&Record]) -> Vec<Figure> {
             value: -ratio.below,
             unit: Unit::Share,
             detail: format!(
-                "element-wise at {} images against channel-wise with one image a ciphertext{filled}",
-                Unit::Count.text(ratio.images as f64)
+                "element-wise at {} images against channel-wise with one image per ciphertext{filled}",
+                count_text(ratio.images as f64)
             ),
         });
     }
     for record in singles {
-        if let Some(value) = record.evaluate_seconds {
+        if let Some(value) = record.evaluate.median {
             figures.push(Figure {
                 label: format!("one image, {} on {}", record.network, record.dataset),
                 value,
@@ -178,7 +170,7 @@ fn predictions(
     report.predictions_of = format!(
         "Predictions of {}, encrypted element-wise, for the first {} test images.",
         subject.title(),
-        Unit::Count.text(count as f64)
+        count_text(count as f64)
     );
     report.confusion = Some(ConfusionMatrix::new(
         "label",
@@ -189,28 +181,27 @@ fn predictions(
     report.samples_note =
         "The first errors, at most half of the places; then the first others. No random choice."
             .into();
-    let (wrong, right): (Vec<usize>, Vec<usize>) =
-        (0..count).partition(|&at| classes[at] != labels[at]);
-    let wrong = wrong.into_iter().take(SAMPLES / 2);
-    let rest = SAMPLES - wrong.len();
-    let shown: Vec<usize> = wrong.chain(right.into_iter().take(rest)).collect();
+    let shown = choose_samples(&labels, classes);
     let elements = model.preprocess.elements();
     let all = subject.prepared(model, count)?;
-    let mut images = Vec::new();
-    for &at in &shown {
-        images.extend_from_slice(&all[at * elements..][..elements]);
-    }
+    let images = shown.iter().map(|&at| &all[at * elements..][..elements]);
+    let images: Vec<f32> = images.flatten().copied().collect();
     // The plan that was measured: another batch may have other weights.
-    let plan = plan_for(model, Packing::ElementWise, batch)?;
+    let options = CompileOptions::new(batch).with_packing(Packing::ElementWise);
+    let plan = compile(model, &options)?;
     let reference = Reference::compute(model, &plan.server, &images)?;
     let of = |logits: &[f64]| classes_of(logits, model.classes.len());
     let (float, integer) = (of(reference.float()), of(reference.integer()));
-    let name = |class: usize| match model.classes.get(class) {
-        Some(name) => name.clone(),
-        None => class.to_string(),
+    let name = |class: usize| {
+        model
+            .classes
+            .get(class)
+            .cloned()
+            .unwrap_or(class.to_string())
     };
     let preprocess = &model.preprocess;
     let shape = (preprocess.channels, preprocess.height, preprocess.width);
+    let normalization = (&preprocess.mean[..], &preprocess.std[..]);
     for (place, &at) in shown.iter().enumerate() {
         let values = &images[place * elements..][..elements];
         report.samples.push(Sample {
@@ -220,7 +211,7 @@ fn predictions(
             predicted: name(classes[at]),
             plain: Some(name(float[place])),
             integer: Some(name(integer[place])),
-            picture: Some(picture(shape, &shades(preprocess, values))?),
+            picture: Some(picture(shape, normalization, values)?),
         });
     }
     Ok(())
@@ -238,7 +229,7 @@ pub(super) fn crossing_text(crossing: &BreakEven) -> String {
         if crossing.measured {
             ""
         } else {
-            "; not all points beside it were run"
+            "; not all neighbouring points were run"
         }
     )
 }

@@ -1,26 +1,26 @@
-//! `sordino bench ablation`: what the granularity of quadratics and distillation change.
+//! `sordino bench ablation`: the effect of the granularity of quadratics and of distillation.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use sordino::container::Overwrite;
-use sordino::data::{DataSet, SetName, open_named};
-use sordino::graph::Model;
-use sordino::report::{Environment, Record, ablation_table, write_records};
+use sordino::container::{Error as FileError, Overwrite};
+use sordino::data::{DataSet, SetName, prepare};
 use sordino::train::{Activation, Architecture, Progress, TrainConfig, Trainer, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino::{Model, float_accuracy};
 use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
+use sordino_report::percent_text;
 
-use crate::exit::Usage;
-use crate::output::{Outcome, Output};
-use crate::training::{settings, test_accuracy};
+use super::places::{DataArgs, ResultArgs, show_training};
+use crate::Error;
+use crate::record::{Origin, Record};
+use crate::report::ablation_table;
 
 /// Arguments of `bench ablation`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
-    /// The folder that holds the data sets [default: $SORDINO_DATA, ./data, /usr/share/datasets]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
     /// The data set
     #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
     dataset: String,
@@ -39,12 +39,11 @@ pub(crate) struct Args {
     /// Train on the first N training images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// Folder for models and checkpoints; what is there is not trained again
+    /// Folder for models and checkpoints; finished models there are not trained again
     #[arg(long, value_name = "DIR", default_value = "ablation")]
     runs: PathBuf,
-    /// Folder for the records
-    #[arg(long, value_name = "DIR", default_value = "bench/results")]
-    results: PathBuf,
+    #[command(flatten)]
+    results: ResultArgs,
 }
 
 /// One network to train.
@@ -83,12 +82,12 @@ impl Run {
     }
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let architecture: Architecture = args.arch.parse()?;
     let mut config = match &args.config {
         None => TrainConfig::for_architecture(&architecture),
-        Some(path) => settings(path, "a training configuration")?.ok_or_else(|| {
-            Usage(format!(
+        Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
+            Error::Usage(format!(
                 "--config {}: give a .toml or .json file",
                 path.display()
             ))
@@ -96,21 +95,19 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     config.epochs = args.epochs.unwrap_or(config.epochs);
     config.threads = rayon::current_num_threads();
-    let name: SetName = args.dataset.parse()?;
-    let mut set = open_named(args.data.as_deref(), name)?;
+    let mut set = args.data.open(args.dataset.parse::<SetName>()?)?;
     if let Some(count) = args.images {
         set.train = set.train.split_at(count.min(set.train.len())).0;
     }
     let folder = args.runs.join(format!("{}-{}", args.arch, args.dataset));
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("the folder {} for models", folder.display()))?;
+        .map_err(|error| FileError::io(&folder, "create the folder", error))?;
     let data = TrainingData::from_set(&set)?;
     let runs = Run::all(args.seeds);
     let mut records = Vec::new();
     for (number, run) in runs.iter().enumerate() {
         let bar = Bar::new("train", global.quiet);
         let mut progress = |progress: &Progress| {
-            let done = (progress.epoch - 1) * progress.batches + progress.batch;
             let text = format!(
                 "{} ({} of {}), {:.0} images/s",
                 run.name(),
@@ -118,26 +115,21 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
                 runs.len(),
                 progress.images_per_second
             );
-            let of = progress.epochs * progress.batches;
-            bar.update(done, of, &text, progress.seconds_left);
+            show_training(&bar, progress, &text);
         };
         let model = model(*run, &folder, &architecture, &data, &config, &mut progress)?;
         let record = record(*run, &model, &set, config.epochs)?;
-        let percent = |share: Option<f64>| share.map_or(0.0, |share| 100.0 * share);
-        bar.line(format!(
-            "{}: {:.2} %",
-            run.name(),
-            percent(record.accuracy_plain)
-        ));
+        let accuracy = record.accuracy_plain.map(percent_text);
+        bar.line(format!("{}: {}", run.name(), accuracy.unwrap_or_default()));
         records.push(record);
     }
-    let path = write_records(&args.results, &format!("ablation-{}", args.arch), &records)?;
-    output.note(format!("wrote {}", path.display()));
+    let suite = format!("ablation-{}", args.arch);
+    args.results.keep(&suite, &records, output)?;
     output.result(&records, || ablation_table(&records).trim_end().to_owned())?;
     Ok(Outcome::Good)
 }
 
-/// The trained model of a run: from its file, or trained, from its checkpoint on if there is one.
+/// The trained model of a run: from its file, or trained, resuming from its checkpoint if there is one.
 fn model(
     run: Run,
     folder: &Path,
@@ -165,7 +157,7 @@ fn model(
         } == config;
         anyhow::ensure!(
             same,
-            Usage(format!(
+            Error::Usage(format!(
                 "{} was trained with other settings: give them again, or another folder with --runs",
                 path.display()
             ))
@@ -186,23 +178,27 @@ fn model(
         trainer.train(architecture, progress)?
     };
     model.save(&path, Overwrite::Refuse)?;
-    // The model stands for the finished run.
+    // The model replaces the checkpoint.
     std::fs::remove_file(&checkpoint)
-        .with_context(|| format!("removing {}", checkpoint.display()))?;
+        .map_err(|error| FileError::io(&checkpoint, "remove", error))?;
     Ok(model)
 }
 
 fn record(run: Run, model: &Model, set: &DataSet, epochs: usize) -> anyhow::Result<Record> {
-    let mut record = Record::new(&model.name, &model.dataset, &Environment::here());
-    record.images = set.test.len() as u64;
-    record.accuracy_plain = test_accuracy(model, set)?;
-    record.activation = Some(run.activation.to_string());
-    record.distilled = Some(run.distilled);
-    record.seed = Some(run.seed);
-    record.epochs = Some(epochs as u64);
-    record.macs_per_image = Some(model.graph.multiply_accumulates());
-    record.parameters = Some(model.graph.parameters());
-    record.activations_per_image = Some(model.graph.activations());
-    record.model_digest = Some(model.digest()?.to_string());
-    Ok(record)
+    let images = prepare(&set.test, &model.preprocess, None)?;
+    let labels = set.test.labels.as_deref();
+    let accuracy = labels.map(|labels| float_accuracy(model, &images, labels));
+    Ok(Record {
+        images: set.test.len() as u64,
+        accuracy_plain: accuracy.transpose()?,
+        activation: Some(run.activation.to_string()),
+        distilled: Some(run.distilled),
+        seed: Some(run.seed),
+        epochs: Some(epochs as u64),
+        macs_per_image: Some(model.graph.multiply_accumulates()),
+        parameters: Some(model.graph.parameters()),
+        activations_per_image: Some(model.graph.activations()),
+        model_digest: Some(model.digest()?.to_string()),
+        ..Record::new(&model.name, &model.dataset, &Origin::here())
+    })
 }

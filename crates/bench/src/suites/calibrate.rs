@@ -4,17 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::json;
-use sordino::calibrate;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::plan::CostTable;
-use sordino::report::lines;
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_report::lines;
 
-use crate::output::{Outcome, Output};
+use crate::calibrate;
 
 /// Arguments of `bench calibrate`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Where to write the table
     #[arg(long, value_name = "FILE", default_value = "cost.json")]
     out: PathBuf,
@@ -23,25 +22,23 @@ pub(crate) struct Args {
     runs: u16,
 }
 
-/// Name of a cost, what it counts, and where it stands in a table.
+/// Name of a cost, its unit, and its field of a table.
 type Cost = (&'static str, &'static str, fn(&CostTable) -> f64);
 
 const COSTS: [Cost; 4] = [
-    ("linear_gmacs", "G byte products/s", |table| {
-        table.linear_gmacs
-    }),
-    ("ntt_us", "us a transform, N = 8192", |table| table.ntt_us),
-    ("pointwise_ns", "ns a residue", |table| table.pointwise_ns),
-    ("expand_ns", "ns a byte", |table| table.expand_ns),
+    ("linear_gmacs", "G byte products/s", |t| t.linear_gmacs),
+    ("ntt_us", "us per transform, N = 8192", |t| t.ntt_us),
+    ("pointwise_ns", "ns per residue", |t| t.pointwise_ns),
+    ("expand_ns", "ns per byte", |t| t.expand_ns),
 ];
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    // A file that may not be replaced is told of before anything is measured.
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // Refuses a file that may not be replaced before anything is measured.
     let mut file = AtomicFile::create(&args.out, global.overwrite(), Access::Shared)?;
     let backend = global.backend()?;
     let threads = rayon::current_num_threads();
     output.note(format!(
-        "measuring on {threads} thread(s), back end {}; other load on the machine makes everything look dearer",
+        "measuring on {threads} thread(s), back end {}; other load on the machine makes all costs look higher",
         backend.name
     ));
     let table = calibrate(backend, usize::from(args.runs));
@@ -68,19 +65,16 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "runs": args.runs,
     });
     output.result(&result, || {
-        let rows: Vec<Vec<String>> = COSTS
-            .iter()
-            .map(|(name, unit, cost)| {
-                let (measured, built_in) = (cost(&table), cost(&default));
-                vec![
-                    (*name).to_owned(),
-                    (*unit).to_owned(),
-                    measured.to_string(),
-                    built_in.to_string(),
-                    format!("{:.2}", measured / built_in),
-                ]
-            })
-            .collect();
+        let rows = COSTS.map(|(name, unit, cost)| {
+            let (measured, built_in) = (cost(&table), cost(&default));
+            vec![
+                name.to_owned(),
+                unit.to_owned(),
+                measured.to_string(),
+                built_in.to_string(),
+                format!("{:.2}", measured / built_in),
+            ]
+        });
         let titles = ["cost", "unit", "measured", "default", "ratio"];
         format!(
             "{}compile with it: sordino compile MODEL --cost {} ...",

@@ -1,4 +1,4 @@
-//! What has been measured so far, in a file, so that a run that was interrupted goes on where it was.
+//! Finished measurements in a file, so that an interrupted run resumes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sordino::container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
-use sordino::report::{Environment, Record};
+use sordino_command::Output;
 
-use crate::exit::Mismatch;
-use crate::output::Output;
+use crate::Error;
+use crate::record::{Origin, Record};
 
 /// Name of the file in the report's folder.
 const FILE: &str = "measured.json";
 
-/// Of the file's form.
+/// Version of the file's format.
 const VERSION: u32 = 1;
 
 /// One finished measurement.
@@ -27,7 +27,7 @@ pub(super) struct Finished {
     pub classes: Vec<usize>,
     /// Runs that were asked for.
     pub runs: usize,
-    /// Seconds from which on a run was not repeated.
+    /// The longest run that was repeated, in seconds.
     pub long_run_seconds: f64,
 }
 
@@ -45,9 +45,9 @@ struct Kept {
     version: u32,
     /// Commit of the program that measured.
     commit: String,
-    /// Its digest, which counts where the commit does not say which program it was.
+    /// Digest of the program, which decides where the commit does not identify it.
     program: String,
-    /// By what was measured.
+    /// Measurements by a description of what was measured.
     finished: BTreeMap<String, Finished>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads the file of a folder, if it is there and of the same program; `anew` forgets it.
+    /// Reads the file of a folder, if it exists and is of the same program; `anew` ignores it.
     pub(super) fn open(folder: &Path, anew: bool, output: &Output) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let program = std::env::current_exe()
@@ -67,7 +67,7 @@ impl State {
             .context("reading this program's file")?;
         let new = Kept {
             version: VERSION,
-            commit: Environment::here().commit,
+            commit: Origin::here().commit,
             program: Digest::of_bytes(&program).to_string(),
             finished: BTreeMap::new(),
         };
@@ -80,12 +80,10 @@ impl State {
             return Ok(state);
         }
         let text =
-            fs::read(&state.path).with_context(|| format!("reading {}", state.path.display()))?;
-        let found: Kept = serde_json::from_slice(&text).map_err(|error| {
-            Mismatch(format!(
-                "{} is not what an earlier run has written ({error}): give --force to start over",
-                state.path.display()
-            ))
+            fs::read(&state.path).map_err(|error| FileError::io(&state.path, "read", error))?;
+        let found: Kept = serde_json::from_slice(&text).map_err(|error| Error::Unresumable {
+            path: state.path.clone(),
+            detail: error.to_string(),
         })?;
         if found.version != VERSION || !state.kept.is_same_program(&found) {
             output.note(format!(
@@ -128,7 +126,7 @@ impl State {
 }
 
 impl Kept {
-    /// A clean commit says which program it is.
+    /// Whether both are of one program: a clean commit identifies it, otherwise its digest.
     fn is_same_program(&self, found: &Self) -> bool {
         let known = self.commit != "unknown" && !self.commit.ends_with("-dirty");
         self.commit == found.commit && (known || self.program == found.program)

@@ -1,21 +1,16 @@
-//! One measurement after the other, each made once.
+//! Measurements, each made once.
 
-use sordino::graph::Model;
+use sordino::Model;
 use sordino::plan::{CompileOptions, Packing, Plan, compile};
-use sordino::report::Environment;
 use sordino::ring::backend::Backend;
-use sordino::{MeasureOptions, measure};
-use sordino_command::GlobalArgs;
 use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Output};
+use sordino_report::Environment;
 
-use super::Settings;
+use super::settings::Settings;
 use super::state::{Finished, State};
 use super::subject::{Subject, activation};
-use crate::bench::apart::set_apart;
-use crate::output::Output;
-
-/// A run longer than this is the only one, whatever the budget.
-const LONG_RUN_SECONDS: f64 = 60.0;
+use crate::measure::{LONG_RUN_SECONDS, MeasureOptions, measure, set_separate};
 
 /// Everything that measurements have in common.
 pub(super) struct Session<'a> {
@@ -26,6 +21,13 @@ pub(super) struct Session<'a> {
     pub backend: &'static Backend,
     quiet: bool,
     output: &'a Output,
+}
+
+/// A network, its images and a plan for them.
+pub(super) struct Case<'a> {
+    subject: &'a Subject,
+    model: &'a Model,
+    plan: Plan,
 }
 
 /// Whether accuracy is taken from the images.
@@ -57,17 +59,19 @@ impl<'a> Session<'a> {
 
     /// Evaluates the first `count` images with a plan, several times and once more in a process of its own, or takes it
     /// from an earlier run. A run longer than `long_run_seconds` is the only one.
-    #[expect(clippy::too_many_arguments, reason = "what a measurement is of")]
     fn measured(
         &mut self,
-        subject: &Subject,
-        model: &Model,
-        plan: &Plan,
+        case: &Case<'_>,
         count: usize,
         runs: usize,
         long_run_seconds: f64,
         judge: Judge,
     ) -> anyhow::Result<Finished> {
+        let Case {
+            subject,
+            model,
+            plan,
+        } = case;
         let (plan_digest, digest) = (plan.server.digest(), model.digest()?);
         let judged = match judge {
             Judge::TestImages => count.min(subject.set.test.len()),
@@ -84,15 +88,13 @@ impl<'a> Session<'a> {
         let labels = subject.set.test.labels.as_deref();
         let labels = labels.and_then(|labels| labels.get(..judged));
         let bar = Bar::new("evaluate", self.quiet);
-        let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
         let options = MeasureOptions {
             long_run_seconds,
             judged,
-            progress: Some(&progress),
-            ..MeasureOptions::new(self.backend, self.threads, runs)
+            ..MeasureOptions::new(self.backend, runs, &bar)
         };
         let mut measurement = measure(model, plan.clone(), &images, labels, &options)?;
-        set_apart(&mut measurement, &options)?;
+        set_separate(&mut measurement, &options)?;
         let mut record = measurement.record;
         record.network.clone_from(&subject.network);
         record.activation = Some(activation(model));
@@ -110,21 +112,19 @@ impl<'a> Session<'a> {
     /// As [`measured`](Self::measured), on as many whole blocks of the first `count` images as fit the budget, at least one.
     pub(super) fn measured_in_time(
         &mut self,
-        subject: &Subject,
-        model: &Model,
-        plan: &Plan,
+        case: &Case<'_>,
         count: usize,
         runs: usize,
     ) -> anyhow::Result<Finished> {
         let judge = Judge::TestImages;
         let long = self.long_run_seconds(runs);
-        let block = plan.server.block_images();
+        let block = case.plan.server.block_images();
         let blocks = count.div_ceil(block);
         if blocks == 1 {
-            return self.measured(subject, model, plan, count, runs, long, judge);
+            return self.measured(case, count, runs, long, judge);
         }
-        let probe = self.block(subject, model, plan)?;
-        let seconds = probe.record.evaluate_seconds.unwrap_or(f64::INFINITY);
+        let probe = self.block(case)?;
+        let seconds = probe.record.evaluate.median.unwrap_or(f64::INFINITY);
         let affordable = blocks_within(self.settings.budget_seconds, seconds, blocks);
         if affordable < blocks {
             self.note(format!(
@@ -132,32 +132,27 @@ impl<'a> Session<'a> {
             ));
         }
         let count = count.min(affordable * block);
-        self.measured(subject, model, plan, count, runs, long, judge)
+        self.measured(case, count, runs, long, judge)
     }
 
     /// One image, as often as asked unless it takes very long.
-    pub(super) fn single(
-        &mut self,
-        subject: &Subject,
-        model: &Model,
-        plan: &Plan,
-        runs: usize,
-    ) -> anyhow::Result<Finished> {
+    pub(super) fn single(&mut self, case: &Case<'_>, runs: usize) -> anyhow::Result<Finished> {
         let judge = Judge::TestImages;
-        self.measured(subject, model, plan, 1, runs, LONG_RUN_SECONDS, judge)
+        self.measured(case, 1, runs, LONG_RUN_SECONDS, judge)
     }
 
-    /// What a run may take to be repeated.
+    /// The longest run that is repeated.
     fn long_run_seconds(&self, runs: usize) -> f64 {
         (self.settings.budget_seconds / (runs + 1) as f64).min(LONG_RUN_SECONDS)
     }
 
     /// One full block.
-    fn block(&mut self, subject: &Subject, model: &Model, plan: &Plan) -> anyhow::Result<Finished> {
-        let count = plan.server.block_images().min(plan.server.batch());
+    fn block(&mut self, case: &Case<'_>) -> anyhow::Result<Finished> {
+        let server = &case.plan.server;
+        let count = server.block_images().min(server.batch());
         let runs = self.settings.runs.min(3);
         let long = self.long_run_seconds(runs);
-        self.measured(subject, model, plan, count, runs, long, Judge::Nothing)
+        self.measured(case, count, runs, long, Judge::Nothing)
     }
 
     pub(super) fn note(&self, text: impl std::fmt::Display) {
@@ -165,26 +160,52 @@ impl<'a> Session<'a> {
     }
 }
 
-/// How many blocks can be evaluated twice in the time: once here, and once in a process of its own.
+/// How many blocks can be evaluated twice within the budget: once here, and once in a process of its own.
 fn blocks_within(budget_seconds: f64, block_seconds: f64, blocks: usize) -> usize {
     ((budget_seconds / (2.0 * block_seconds)) as usize).clamp(1, blocks)
 }
 
-/// The plan of a packing for a batch.
-pub(super) fn plan_for(model: &Model, packing: Packing, batch: usize) -> anyhow::Result<Plan> {
-    Ok(compile(
-        model,
-        &CompileOptions::new(batch).with_packing(packing),
-    )?)
-}
+impl<'a> Case<'a> {
+    /// With a plan of a packing for a batch.
+    pub(super) fn new(
+        subject: &'a Subject,
+        model: &'a Model,
+        packing: Packing,
+        batch: usize,
+    ) -> anyhow::Result<Self> {
+        let options = CompileOptions::new(batch).with_packing(packing);
+        Self::with_options(subject, model, &options)
+    }
 
-/// The channel-wise plan with one image a ciphertext.
-pub(super) fn one_image_plan(model: &Model, batch: usize) -> anyhow::Result<Plan> {
-    let options = CompileOptions {
-        block_images: Some(1),
-        ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
-    };
-    Ok(compile(model, &options)?)
+    /// With a channel-wise plan of one image per ciphertext.
+    pub(super) fn one_image(
+        subject: &'a Subject,
+        model: &'a Model,
+        batch: usize,
+    ) -> anyhow::Result<Self> {
+        let options = CompileOptions {
+            block_images: Some(1),
+            ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
+        };
+        Self::with_options(subject, model, &options)
+    }
+
+    fn with_options(
+        subject: &'a Subject,
+        model: &'a Model,
+        options: &CompileOptions,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            subject,
+            model,
+            plan: compile(model, options)?,
+        })
+    }
+
+    /// Blocks of a full batch.
+    pub(super) fn blocks(&self) -> usize {
+        self.plan.server.blocks()
+    }
 }
 
 #[cfg(test)]
