@@ -66,35 +66,25 @@ fn report(
     (upload, keys): (Option<u64>, Option<u64>),
 ) -> Report {
     let figures = [
-        (
+        Figure::of(
             "total time",
-            Some(evaluation.evaluate_seconds),
+            evaluation.evaluate_seconds,
             Unit::Seconds,
             "from the request in memory to the reply in memory",
         ),
-        (
+        Figure::of(
             "amortized time per image",
-            Some(evaluation.amortized_seconds),
+            evaluation.amortized_seconds,
             Unit::Seconds,
             "total time divided by the images; no single image is answered that fast",
         ),
-        (
+        Figure::of(
             "peak memory",
             evaluation.peak_rss_bytes.map(|bytes| bytes as f64),
             Unit::Bytes,
             "of the whole process",
         ),
     ];
-    let figures = figures
-        .into_iter()
-        .filter_map(|(label, value, unit, detail)| {
-            Some(Figure {
-                label: label.into(),
-                value: value?,
-                unit,
-                detail: detail.into(),
-            })
-        });
     let bytes = |bytes: Option<u64>| Cell::from(bytes.map(|bytes| bytes as f64));
     let measured = Table::single(
         format!("{} on {}", plan.network(), plan.dataset()),
@@ -118,7 +108,7 @@ fn report(
         title: format!("{images} encrypted images through {}", plan.network()),
         summary: "What the evaluating side knows: plan, times and sizes. It saw ciphertexts only."
             .into(),
-        figures: figures.collect(),
+        figures: figures.into_iter().flatten().collect(),
         comparisons: vec![measured],
         steps: steps(evaluation, plan),
         parameters: vec![parameters(plan)],

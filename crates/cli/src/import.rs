@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sordino::Model;
-use sordino::container::{Access, AtomicFile, Error as FileError};
+use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::onnx::{Description, MAX_FILE_BYTES, import};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
@@ -104,11 +104,7 @@ pub(crate) fn is_onnx(path: &Path) -> bool {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    drop(AtomicFile::create(
-        &args.out,
-        global.overwrite(),
-        Access::Shared,
-    )?);
+    check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
     let relus = model

@@ -14,6 +14,7 @@ mod import;
 mod inspect;
 mod inspect_file;
 mod keygen;
+mod one_of;
 mod ranges;
 mod report;
 mod submit;

@@ -4,15 +4,19 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
-use sordino::container::{Access, AtomicFile, Error as FileError};
+use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::data::{DataSet, Images, prepare};
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
-use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
+use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
 use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
+
+use crate::one_of::one_of;
+
+/// The names of activations.
+pub(crate) const ACTIVATIONS: &[&str] = &["relu", "layer", "channel", "element"];
 
 /// Options of a training run; those that are left out come from --config, else from the architecture's recipe.
 #[derive(clap::Args)]
@@ -36,8 +40,8 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Learning-rate schedule
-    #[arg(long, value_enum)]
-    schedule: Option<ScheduleName>,
+    #[arg(long, value_name = "SCHEDULE", value_parser = one_of::<Schedule>(&["cosine", "linear", "steps", "constant"]))]
+    schedule: Option<Schedule>,
     /// Decay of the weights
     #[arg(long, value_name = "RATE")]
     weight_decay: Option<f64>,
@@ -76,43 +80,14 @@ pub(crate) struct TrainingArgs {
     metrics: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ScheduleName {
-    Cosine,
-    Linear,
-    Steps,
-    Constant,
-}
-
-/// Granularity of a network's quadratics, or none.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ActivationName {
-    Relu,
-    Layer,
-    Channel,
-    Element,
-}
-
-impl From<ActivationName> for Activation {
-    fn from(name: ActivationName) -> Self {
-        match name {
-            ActivationName::Relu => Self::Relu,
-            ActivationName::Layer => Self::Layer,
-            ActivationName::Channel => Self::Channel,
-            ActivationName::Element => Self::Element,
-        }
-    }
-}
-
 impl TrainingArgs {
     /// Checks before the work that the model can be written.
     pub(crate) fn check_output(&self, global: &GlobalArgs) -> anyhow::Result<()> {
-        drop(AtomicFile::create(
+        Ok(check_writable(
             &self.out,
             global.overwrite(),
             Access::Shared,
-        )?);
-        Ok(())
+        )?)
     }
 
     /// The configuration: that of --config or else `recipe`, changed by the options.
@@ -138,13 +113,7 @@ impl TrainingArgs {
         config.validation = self.validation.unwrap_or(config.validation);
         config.patience = self.patience.unwrap_or(config.patience);
         config.seed = self.seed.unwrap_or(config.seed);
-        config.schedule = match self.schedule {
-            None => config.schedule,
-            Some(ScheduleName::Cosine) => Schedule::Cosine,
-            Some(ScheduleName::Linear) => Schedule::Linear,
-            Some(ScheduleName::Steps) => Schedule::Steps,
-            Some(ScheduleName::Constant) => Schedule::Constant,
-        };
+        config.schedule = self.schedule.unwrap_or(config.schedule);
         config.threads = rayon::current_num_threads();
         Ok(config)
     }

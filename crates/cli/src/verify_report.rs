@@ -72,31 +72,17 @@ pub(crate) fn verify_report(found: &Verified<'_>) -> anyhow::Result<Report> {
 }
 
 fn figures(comparison: &Comparison) -> Vec<Figure> {
-    let (exact, float) = (comparison.agreement, comparison.agreement_float);
-    let figures = [
-        (
-            "accuracy, encrypted",
-            comparison.accuracy_encrypted,
-            "predictions as labelled",
-        ),
-        (
-            "agreement",
-            Some(exact),
-            "classes of the clear integer engine",
-        ),
-        ("agreement", Some(float), "classes of the float network"),
-    ];
-    figures
-        .into_iter()
-        .filter_map(|(label, value, detail)| {
-            Some(Figure {
-                label: label.into(),
-                value: value?,
-                unit: Unit::Share,
-                detail: detail.into(),
-            })
-        })
-        .collect()
+    let (accuracy, float) = (comparison.accuracy_encrypted, comparison.agreement_float);
+    let of = |label, value, detail| Figure::of(label, value, Unit::Share, detail);
+    let exact = Some(comparison.agreement);
+    [
+        of("accuracy, encrypted", accuracy, "predictions as labelled"),
+        of("agreement", exact, "classes of the clear integer engine"),
+        of("agreement", Some(float), "classes of the float network"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn agreement(found: &Verified<'_>) -> Table {

@@ -50,6 +50,23 @@ pub struct Figure {
     pub detail: String,
 }
 
+impl Figure {
+    /// A figure, unless it is not known.
+    pub fn of(
+        label: impl Into<String>,
+        value: impl Into<Option<f64>>,
+        unit: Unit,
+        detail: impl Into<String>,
+    ) -> Option<Self> {
+        Some(Self {
+            label: label.into(),
+            value: value.into()?,
+            unit,
+            detail: detail.into(),
+        })
+    }
+}
+
 /// How a check went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

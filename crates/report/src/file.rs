@@ -1,10 +1,9 @@
 //! The two files of a report: a page, and its numbers as JSON.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
+use sordino_container::{Access, Error as FileError, Overwrite, check_writable, write_atomic};
 
 use crate::Error;
 
@@ -36,7 +35,7 @@ impl ReportFile {
             });
         }
         for path in [html, &json] {
-            drop(AtomicFile::create(path, overwrite, access)?);
+            check_writable(path, overwrite, access)?;
         }
         Ok(Self {
             html: html.to_path_buf(),
@@ -56,14 +55,10 @@ impl ReportFile {
     /// # Errors
     /// [`Error::File`].
     pub fn write(&self, numbers: &impl Serialize, page: &str) -> Result<(), Error> {
-        let failed = |path: &Path, error| FileError::io(path, "write", error);
         let json = serde_json::to_string_pretty(numbers);
-        let json = json.map_err(|error| failed(&self.json, error.into()))? + "\n";
+        let json = json.map_err(|error| FileError::io(&self.json, "write", error.into()))? + "\n";
         for (path, text) in [(&self.json, json.as_str()), (&self.html, page)] {
-            let mut file = AtomicFile::create(path, self.overwrite, self.access)?;
-            file.write_all(text.as_bytes())
-                .map_err(|error| failed(path, error))?;
-            file.commit()?;
+            write_atomic(path, text, self.overwrite, self.access)?;
         }
         Ok(())
     }

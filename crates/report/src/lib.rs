@@ -20,7 +20,7 @@ pub use document::{Figure, Provenance, Report, StepTime, Verdict};
 pub use error::Error;
 pub use file::ReportFile;
 pub use machine::Environment;
-pub use page::{Additions, page, page_with};
+pub use page::{page, page_with};
 pub use quantity::{Unit, count_text};
 pub use sample::{ConfusionMatrix, Sample, choose_samples, picture};
 pub use table::{Cell, Row, Table};

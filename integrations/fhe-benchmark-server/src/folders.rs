@@ -38,7 +38,7 @@ impl Folders {
         self.size
     }
 
-    /// The images as the suite writes them: one a line, 784 numbers from 0 to 1.
+    /// The images as the suite writes them: one per line, 784 numbers from 0 to 1.
     pub fn input(&self) -> PathBuf {
         let datasets = self.root.join("datasets").join(self.size.name());
         datasets.join("intermediate").join("test_pixels.txt")

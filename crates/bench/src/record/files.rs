@@ -1,12 +1,11 @@
 //! Records in files: `YYYYMMDD-<suite>-<commit>.json`, so that the newest file is the last by name.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sordino::container::{Access, AtomicFile, Error as FileError, Overwrite};
+use sordino::container::{Access, Error as FileError, Overwrite, write_atomic};
 
 use super::network::Record;
 use super::origin::Origin;
@@ -45,10 +44,7 @@ pub fn write_records<R: Serialize + AsRef<Origin>>(
     fs::create_dir_all(folder)
         .map_err(|error| FileError::io(folder, "create the folder", error))?;
     let text = serde_json::to_string_pretty(records)? + "\n";
-    let mut file = AtomicFile::create(&path, Overwrite::Replace, Access::Shared)?;
-    file.write_all(text.as_bytes())
-        .map_err(|error| FileError::io(&path, "write", error))?;
-    file.commit()?;
+    write_atomic(&path, text, Overwrite::Replace, Access::Shared)?;
     Ok(path)
 }
 

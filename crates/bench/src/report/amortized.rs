@@ -1,9 +1,10 @@
 //! Element-wise against channel-wise packing: the time per image.
 
+use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use sordino_report::Align::{Left, Right};
-use sordino_report::html::{data, escape, number, table};
+use sordino_report::html::{data, number, table};
 use sordino_report::{Column, Unit, columns, number_text, seconds_text};
 
 use super::tables::packing_label;
@@ -122,32 +123,30 @@ pub fn amortized_table(ratios: &[AmortizedRatio]) -> String {
 }
 
 /// The comparisons as a table of a page.
-pub(super) fn amortized_html(ratios: &[AmortizedRatio]) -> String {
+pub(super) fn amortized_html(ratios: &[AmortizedRatio]) -> Markup {
     if ratios.is_empty() {
-        return String::new();
+        return html! {};
     }
     let timed = |seconds, images: u64| {
-        format!(
-            "<td>{}<span class=\"sub\">{} images</span></td>",
-            number(seconds, Unit::Seconds),
-            number(images as f64, Unit::Count)
-        )
+        html! {
+            td {
+                (number(seconds, Unit::Seconds))
+                span.sub { (number(images as f64, Unit::Count)) " images" }
+            }
+        }
     };
-    let rows: String = ratios
-        .iter()
-        .map(|ratio| {
-            format!(
-                "<tr><th scope=\"row\">{}<span class=\"sub\">{}</span></th><td class=\"words\">{}</td>{}{}<td>{}</td><td>{}</td></tr>\n",
-                escape(&ratio.network),
-                escape(&ratio.dataset),
-                escape(&ratio.against_label()),
-                timed(ratio.amortized_seconds, ratio.images),
-                timed(ratio.against_seconds, ratio.against_images),
-                data(ratio.below, &ratio.below_text()),
-                number(ratio.factor, Unit::Ratio),
-            )
-        })
-        .collect();
+    let rows = html! {
+        @for ratio in ratios {
+            tr {
+                th scope="row" { (ratio.network) span.sub { (ratio.dataset) } }
+                td.words { (ratio.against_label()) }
+                (timed(ratio.amortized_seconds, ratio.images))
+                (timed(ratio.against_seconds, ratio.against_images))
+                td { (data(ratio.below, &ratio.below_text())) }
+                td { (number(ratio.factor, Unit::Ratio)) }
+            }
+        }
+    };
     let columns = [
         ("Network", ""),
         ("Against", "words"),

@@ -39,6 +39,11 @@ impl Axis {
     }
 }
 
+/// A place in a drawing, to a tenth of its unit.
+pub(super) fn place(at: f64) -> String {
+    format!("{at:.1}")
+}
+
 /// Powers of ten from `low` to `high`, every second or third where there are many; with 2 and 5 times these where there
 /// are fewer than three.
 pub(super) fn log_ticks(low: f64, high: f64) -> Vec<f64> {

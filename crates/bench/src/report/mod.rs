@@ -9,8 +9,9 @@ mod sweep;
 mod sweep_plot;
 mod tables;
 
+use maud::html;
 use serde::{Deserialize, Serialize};
-use sordino_report::{Additions, Figure, Provenance, Report, StepTime, Unit, page_with};
+use sordino_report::{Figure, Provenance, Report, StepTime, Table, Unit, count_text, page_with};
 
 use crate::record::Record;
 
@@ -72,72 +73,77 @@ impl BenchmarkReport {
 
     /// The page.
     pub fn page(&self) -> String {
-        let additions = Additions {
-            measurements: amortized::amortized_html(&self.amortized),
-            sections: sweep_plot::sweep_section(&self.sweep, &self.break_even)
-                + &seeds_plot::accuracy_section(&self.accuracy),
+        let sections = html! {
+            (sweep_plot::sweep_section(&self.sweep, &self.break_even))
+            (seeds_plot::accuracy_section(&self.accuracy))
         };
-        page_with(&self.report, &additions)
+        let before_tables = amortized::amortized_html(&self.amortized);
+        page_with(&self.report, before_tables, sections)
     }
 
     /// The figures of a benchmark: amortized time against the baseline, accuracy, break-even.
     fn headline(&self) -> Vec<Figure> {
-        let mut figures = Vec::new();
-        if let Some(table) = self.report.comparisons.first() {
-            let row = |name: &str| table.rows.iter().find(|row| row.name == name);
-            let amortized = row("amortized_seconds");
-            let fastest = amortized.and_then(|row| {
-                let cells = row.cells.iter().enumerate();
-                let timed = cells.filter_map(|(at, cell)| Some((at, cell, cell.value?)));
-                timed.min_by(|x, y| x.2.total_cmp(&y.2))
-            });
-            if let Some((at, cell, value)) = fastest {
-                let against = table.baseline.filter(|_| cell.ratio.is_some());
-                let against = against.map_or(String::new(), |base| {
-                    format!("; baseline {}", table.columns[base])
-                });
-                let images = row("images").and_then(|row| row.cells[at].value);
-                let images = images.map_or(String::new(), |images| {
-                    format!(", {} images at once", Unit::Count.text(images))
-                });
-                figures.push(Figure {
-                    label: "amortized time per image".into(),
-                    value,
-                    unit: Unit::Seconds,
-                    detail: format!("{}, {}{images}", table.title, table.columns[at]),
-                });
-                if let Some(ratio) = cell.ratio {
-                    figures.push(Figure {
-                        label: "change of amortized time".into(),
-                        value: ratio - 1.0,
-                        unit: Unit::Share,
-                        detail: format!("{}{against}", table.columns[at]),
-                    });
-                }
-                let accuracy = row("accuracy_encrypted").and_then(|row| row.cells[at].value);
-                if let Some(value) = accuracy {
-                    figures.push(Figure {
-                        label: "accuracy, encrypted".into(),
-                        value,
-                        unit: Unit::Share,
-                        detail: format!("{}, {}", table.title, table.columns[at]),
-                    });
-                }
-            }
-        }
-        if let (true, Some(crossing)) = (figures.len() < 3, self.break_even.first()) {
-            figures.push(Figure {
-                label: "images to break even".into(),
-                value: crossing.batch as f64,
-                unit: Unit::Count,
-                detail: format!(
-                    "{} is faster from there on, {} below",
-                    crossing.faster_above, crossing.faster_below
-                ),
-            });
+        let table = self.report.comparisons.first();
+        let mut figures = table.map(fastest).unwrap_or_default();
+        if figures.len() < 3
+            && let Some(crossing) = self.break_even.first()
+        {
+            let detail = format!(
+                "{} is faster from there on, {} below",
+                crossing.faster_above, crossing.faster_below
+            );
+            let batch = crossing.batch as f64;
+            figures.extend(Figure::of(
+                "images to break even",
+                batch,
+                Unit::Count,
+                detail,
+            ));
         }
         figures
     }
+}
+
+/// The figures of the column with the least amortized time.
+fn fastest(table: &Table) -> Vec<Figure> {
+    let cell = |name: &str, at: usize| {
+        let row = table.rows.iter().find(|row| row.name == name)?;
+        Some(&row.cells[at])
+    };
+    let value = |name: &str, at| cell(name, at)?.value;
+    let timed =
+        (0..table.columns.len()).filter_map(|at| Some((at, value("amortized_seconds", at)?)));
+    let Some((at, seconds)) = timed.min_by(|x, y| x.1.total_cmp(&y.1)) else {
+        return Vec::new();
+    };
+    let column = &table.columns[at];
+    let of_table = format!("{}, {column}", table.title);
+    let images = value("images", at).map(|images| {
+        let images = count_text(images);
+        format!("{of_table}, {images} images at once")
+    });
+    let ratio = cell("amortized_seconds", at).and_then(|cell| cell.ratio);
+    let baseline = table.baseline.map(|base| &table.columns[base]);
+    let against = baseline.map_or(column.clone(), |base| format!("{column}; baseline {base}"));
+    let accuracy = value("accuracy_encrypted", at);
+    [
+        Figure::of(
+            "amortized time per image",
+            seconds,
+            Unit::Seconds,
+            images.unwrap_or(of_table.clone()),
+        ),
+        Figure::of(
+            "change of amortized time",
+            ratio.map(|ratio| ratio - 1.0),
+            Unit::Share,
+            against,
+        ),
+        Figure::of("accuracy, encrypted", accuracy, Unit::Share, of_table),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The steps of a record.

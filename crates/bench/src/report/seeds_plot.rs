@@ -1,9 +1,10 @@
 //! Plot of accuracy over seeds: a ring per network, a mark at the mean, a bar of one standard deviation.
 
-use sordino_report::Unit;
-use sordino_report::html::{escape, section};
+use maud::{Markup, html};
+use sordino_report::html::section;
+use sordino_report::percent_text;
 
-use super::axis::{Axis, linear_ticks};
+use super::axis::{Axis, linear_ticks, place};
 use super::marker::marker;
 use super::seeds::AccuracyGroup;
 
@@ -14,26 +15,34 @@ const TOP: f64 = 10.0;
 const ROW: f64 = 58.0;
 
 /// A plot for each network and data set.
-pub(super) fn accuracy_section(groups: &[AccuracyGroup]) -> String {
-    let groups = groups.chunk_by(|x, y| (&x.network, &x.dataset) == (&y.network, &y.dataset));
-    let figures: Vec<String> = groups
-        .map(|groups| {
-            let title = format!("{} on {}", groups[0].network, groups[0].dataset);
-            format!(
-                "<figure>\n<figcaption><b>{}</b>Float network on test images, in per cent. Rings: one seed each; filled mark: mean; bar: one standard deviation to either side. Names: granularity of the quadratics. Circles: trained on labels only; squares: also on a teacher.</figcaption>\n{}</figure>\n",
-                escape(&title),
-                plot(groups, &title)
-            )
-        })
-        .collect();
-    if figures.is_empty() {
-        return String::new();
+pub(super) fn accuracy_section(groups: &[AccuracyGroup]) -> Markup {
+    if groups.is_empty() {
+        return html! {};
     }
-    let body = format!("<div class=\"plots\">\n{}</div>\n", figures.concat());
+    let of_network =
+        |x: &AccuracyGroup, y: &AccuracyGroup| (&x.network, &x.dataset) == (&y.network, &y.dataset);
+    let body = html! {
+        div.plots {
+            @for groups in groups.chunk_by(of_network) {
+                figure {
+                    figcaption {
+                        b { (title(groups)) }
+                        "Float network on test images, in per cent. Rings: one seed each; filled mark: mean; bar: one standard deviation to either side. "
+                        "Names: granularity of the quadratics. Circles: trained on labels only; squares: also on a teacher."
+                    }
+                    (plot(groups))
+                }
+            }
+        }
+    };
     section("Accuracy over seeds", &body)
 }
 
-fn plot(groups: &[AccuracyGroup], title: &str) -> String {
+fn title(groups: &[AccuracyGroup]) -> String {
+    format!("{} on {}", groups[0].network, groups[0].dataset)
+}
+
+fn plot(groups: &[AccuracyGroup]) -> Markup {
     let ends = groups.iter().flat_map(|group| {
         let deviation = group.deviation.unwrap_or(0.0);
         [
@@ -50,68 +59,54 @@ fn plot(groups: &[AccuracyGroup], title: &str) -> String {
     let range = (low - room, high + room);
     let axis = Axis::linear(range, (LEFT, RIGHT));
     let bottom = TOP + ROW * groups.len() as f64;
-    let label = format!("Accuracy over seeds, {title}");
-    let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">\n<title>{}</title>\n",
-        bottom + 34.0,
-        escape(&label),
-        escape(&label)
-    );
+    let label = format!("Accuracy over seeds, {}", title(groups));
     let (ticks, digits) = linear_ticks(range.0, range.1);
-    for tick in ticks {
-        let at = axis.at(tick);
-        out += &format!(
-            "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/><text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick:.digits$} %</text>\n",
-            bottom + 22.0
-        );
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (bottom + 34.0) } role="img" aria-label=(label) {
+            title { (label) }
+            @for tick in ticks {
+                @let x = place(axis.at(tick));
+                path.grid d={ "M" (x) " " (TOP) "V" (bottom) } {}
+                text.tick x=(x) y=(bottom + 22.0) text-anchor="middle" { (format!("{tick:.digits$} %")) }
+            }
+            path.axis d={ "M" (LEFT) " " (bottom) "H" (RIGHT) } {}
+            @for (index, group) in groups.iter().enumerate() {
+                (row(group, TOP + ROW * index as f64, &axis))
+            }
+        }
     }
-    out += &format!("<path class=\"axis\" d=\"M{LEFT} {bottom}H{RIGHT}\"/>\n");
-    for (index, group) in groups.iter().enumerate() {
-        out += &row(group, TOP + ROW * index as f64, &axis);
-    }
-    out + "</svg>\n"
 }
 
-fn row(group: &AccuracyGroup, top: f64, axis: &Axis) -> String {
+fn row(group: &AccuracyGroup, top: f64, axis: &Axis) -> Markup {
     let series = usize::from(group.distilled);
     let y = top + 38.0;
     let name = match group.activation.as_str() {
         "relu" => "ReLU",
         activation => activation,
     };
+    let mean = format!("{:.2}", 100.0 * group.mean);
+    let deviation = group
+        .deviation
+        .map(|deviation| format!(" ± {:.2}", 100.0 * deviation));
     let count = group.accuracies.len();
     let plural = if count == 1 { "" } else { "s" };
-    let value = match group.deviation {
-        Some(deviation) => format!(
-            "{:.2} ± {:.2} %, {count} seed{plural}",
-            100.0 * group.mean,
-            100.0 * deviation
-        ),
-        None => format!("{}, {count} seed{plural}", Unit::Share.text(group.mean)),
-    };
-    let mut out = format!(
-        "<g class=\"s{series}\"><text class=\"name halo\" x=\"{LEFT}\" y=\"{:.1}\">{}</text><text class=\"halo\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-        top + 21.0,
-        escape(&format!("{name}, {}", group.training())),
-        top + 21.0,
-        escape(&value)
+    let value = format!(
+        "{mean}{} %, {count} seed{plural}",
+        deviation.unwrap_or_default()
     );
     let at = |accuracy: f64| axis.at(100.0 * accuracy);
-    if let Some(deviation) = group.deviation {
-        out += &format!(
-            "<path class=\"path\" d=\"M{:.1} {y:.1}H{:.1}M{:.1} {:.1}v12M{:.1} {:.1}v12\"/>\n",
-            at(group.mean - deviation),
-            at(group.mean + deviation),
-            at(group.mean - deviation),
-            y - 6.0,
-            at(group.mean + deviation),
-            y - 6.0
-        );
+    html! {
+        g class={ "s" (series) } {
+            text.name.halo x=(LEFT) y=(top + 21.0) { (name) ", " (group.training()) }
+            text.halo x=(RIGHT) y=(top + 21.0) text-anchor="end" { (value) }
+            @if let Some(deviation) = group.deviation {
+                @let ends = [group.mean - deviation, group.mean + deviation].map(|end| place(at(end)));
+                path.path d={ "M" (ends[0]) " " (y) "H" (ends[1]) "M" (ends[0]) " " (y - 6.0) "v12M" (ends[1]) " " (y - 6.0) "v12" } {}
+            }
+            @for &accuracy in &group.accuracies {
+                (marker(series, at(accuracy), y, "seed", &percent_text(accuracy)))
+            }
+            (marker(series, at(group.mean), y, "point", &value))
+        }
     }
-    for &accuracy in &group.accuracies {
-        let title = Unit::Share.text(accuracy);
-        out += &marker(series, at(accuracy), y, "seed", &title);
-    }
-    out += &marker(series, at(group.mean), y, "point", &escape(&value));
-    out + "</g>\n"
 }

@@ -1,9 +1,10 @@
 //! Total and amortized time over batch sizes, on logarithmic axes.
 
-use sordino_report::html::{self, escape, number, optional, section};
+use maud::{Markup, html};
+use sordino_report::html::{self as parts, number, optional, section};
 use sordino_report::{Unit, count_text};
 
-use super::axis::{Axis, log_ticks};
+use super::axis::{Axis, log_ticks, place};
 use super::marker::{SERIES, dashes, marker};
 use super::sweep::{BreakEven, Line, SweepPoint, networks, sweep_lines};
 use super::tables::packing_label;
@@ -19,99 +20,71 @@ const BOTTOM: f64 = 334.0;
 /// Least distance between the names at the ends of the lines.
 const NAME_DISTANCE: f64 = 44.0;
 
-/// Which of the two times is drawn.
-#[derive(Clone, Copy, PartialEq)]
-enum Time {
-    Total,
-    Amortized,
+/// One of the two times that are drawn.
+struct Time {
+    title: &'static str,
+    note: &'static str,
+    of: fn(&SweepPoint) -> f64,
+    of_crossing: fn(&BreakEven) -> f64,
 }
 
-impl Time {
-    fn of(self, point: &SweepPoint) -> f64 {
-        match self {
-            Self::Total => point.total_seconds,
-            Self::Amortized => point.amortized_seconds,
-        }
-    }
-
-    fn of_crossing(self, crossing: &BreakEven) -> f64 {
-        match self {
-            Self::Total => crossing.total_seconds,
-            Self::Amortized => crossing.amortized_seconds,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Total => "Total time of the batch",
-            Self::Amortized => "Amortized time per image",
-        }
-    }
-
-    fn note(self) -> &'static str {
-        match self {
-            Self::Total => {
-                "What everybody in the batch waits for. Both axes logarithmic; lower is better."
-            }
-            Self::Amortized => {
-                "Total time divided by the images of the batch: throughput, not how soon an answer comes."
-            }
-        }
-    }
-}
+const TIMES: [Time; 2] = [
+    Time {
+        title: "Total time of the batch",
+        note: "What everybody in the batch waits for. Both axes logarithmic; lower is better.",
+        of: |point| point.total_seconds,
+        of_crossing: |crossing| crossing.total_seconds,
+    },
+    Time {
+        title: "Amortized time per image",
+        note: "Total time divided by the images of the batch: throughput, not how soon an answer comes.",
+        of: |point| point.amortized_seconds,
+        of_crossing: |crossing| crossing.amortized_seconds,
+    },
+];
 
 /// Both plots and the table behind them, for every network of the sweep.
-pub(super) fn sweep_section(points: &[SweepPoint], crossings: &[BreakEven]) -> String {
+pub(super) fn sweep_section(points: &[SweepPoint], crossings: &[BreakEven]) -> Markup {
     let networks = networks(points);
-    let mut body = String::new();
-    for &network in &networks {
-        let lines = sweep_lines(points, network);
-        if lines.is_empty() {
-            continue;
+    let body = html! {
+        @for &network in &networks {
+            @let lines = sweep_lines(points, network);
+            @let of_network = |crossing: &&BreakEven| crossing.network.as_deref() == network;
+            @let crossings: Vec<&BreakEven> = crossings.iter().filter(of_network).collect();
+            @if !lines.is_empty() {
+                @if let (Some(network), true) = (network, networks.len() > 1) { h3 { (network) } }
+                @for crossing in &crossings { (sentence(crossing)) }
+                div.plots {
+                    @for time in &TIMES {
+                        figure {
+                            figcaption { b { (time.title) } (time.note) }
+                            (plot(&lines, &crossings, time))
+                        }
+                    }
+                }
+                @if lines.iter().flat_map(|line| &line.points).any(|point| !point.measured) {
+                    p.note {
+                        "Hollow points were not run: their times and sizes are the measured ones of fewer blocks, multiplied."
+                    }
+                }
+                (table(&lines))
+            }
         }
-        let crossings: Vec<&BreakEven> = crossings
-            .iter()
-            .filter(|crossing| crossing.network.as_deref() == network)
-            .collect();
-        if let (Some(network), true) = (network, networks.len() > 1) {
-            body += &format!("<h3>{}</h3>\n", escape(network));
-        }
-        body += &crossings.iter().map(|c| sentence(c)).collect::<String>();
-        body += "<div class=\"plots\">\n";
-        for time in [Time::Total, Time::Amortized] {
-            body += &format!(
-                "<figure>\n<figcaption><b>{}</b>{}</figcaption>\n{}</figure>\n",
-                time.title(),
-                time.note(),
-                plot(&lines, &crossings, time)
-            );
-        }
-        body += "</div>\n";
-        if lines
-            .iter()
-            .any(|line| line.points.iter().any(|p| !p.measured))
-        {
-            body += "<p class=\"note\">Hollow points were not run: their times and sizes are the measured ones of fewer blocks, multiplied.</p>\n";
-        }
-        body += &table(&lines);
-    }
+    };
     section("Time over batch size", &body)
 }
 
-fn sentence(crossing: &BreakEven) -> String {
-    format!(
-        "<p>From {} images on, {} packing is faster than {} packing: both take {} there, {} per image.{}</p>\n",
-        number(crossing.batch as f64, Unit::Count),
-        escape(&packing_label(&crossing.faster_above)),
-        escape(&packing_label(&crossing.faster_below)),
-        number(crossing.total_seconds, Unit::Seconds),
-        number(crossing.amortized_seconds, Unit::Seconds),
-        if crossing.measured {
-            ""
-        } else {
-            " Not all points next to the crossing were run."
+fn sentence(crossing: &BreakEven) -> Markup {
+    html! {
+        p {
+            "From " (number(crossing.batch as f64, Unit::Count)) " images on, "
+            (packing_label(&crossing.faster_above)) " packing is faster than "
+            (packing_label(&crossing.faster_below)) " packing: both take "
+            (number(crossing.total_seconds, Unit::Seconds)) " there, "
+            (number(crossing.amortized_seconds, Unit::Seconds)) " per image."
+            @if !crossing.measured { " Not all points next to the crossing were run." }
         }
-    )
+    }
 }
 
 /// Smallest and largest with some room around them, at least a third of a decade in all.
@@ -122,125 +95,88 @@ fn domain(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low / 1.45, high * 1.45)
 }
 
-fn plot(lines: &[Line<'_>], crossings: &[&BreakEven], time: Time) -> String {
+fn plot(lines: &[Line<'_>], crossings: &[&BreakEven], time: &Time) -> Markup {
     let points = || lines.iter().flat_map(|line| &line.points);
     let batches = domain(points().map(|point| point.batch as f64));
-    let times = domain(points().map(|point| time.of(point)));
+    let times = domain(points().map(|point| (time.of)(point)));
     let x = Axis::logarithmic(batches, (LEFT, RIGHT));
     let y = Axis::logarithmic(times, (BOTTOM, TOP));
     let names: Vec<String> = lines.iter().map(|l| packing_label(l.packing)).collect();
     let label = format!(
         "{} over batch size, both axes logarithmic: {}",
-        time.title(),
+        time.title,
         names.join("; ")
     );
-    let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n<title>{}</title>\n",
-        escape(&label),
-        escape(&label)
-    );
-    for tick in log_ticks(times.0, times.1) {
-        let at = y.at(tick);
-        out += &format!(
-            "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{RIGHT}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-            LEFT - 8.0,
-            at + 5.0,
-            escape(&tick_text(tick))
-        );
+    let end = |line: &Line<'_>| line.points.last().map_or(BOTTOM, |p| y.at((time.of)(p)));
+    let ends: Vec<f64> = lines.iter().map(end).collect();
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
+            title { (label) }
+            @for tick in log_ticks(times.0, times.1) {
+                path.grid d={ "M" (LEFT) " " (place(y.at(tick))) "H" (RIGHT) } {}
+                text.tick x=(LEFT - 8.0) y=(place(y.at(tick) + 5.0)) text-anchor="end" { (tick_text(tick)) }
+            }
+            @for tick in log_ticks(batches.0, batches.1) {
+                @let at = place(x.at(tick));
+                path.grid d={ "M" (at) " " (TOP) "V" (BOTTOM) } {}
+                text.tick x=(at) y=(BOTTOM + 21.0) text-anchor="middle" { (count_text(tick)) }
+            }
+            path.axis d={ "M" (LEFT) " " (TOP) "V" (BOTTOM) "H" (RIGHT) } {}
+            text.tick x=((LEFT + RIGHT) / 2.0) y=(BOTTOM + 46.0) text-anchor="middle" { "images in the batch" }
+            @for (index, line) in lines.iter().enumerate() { (series(index, line, time, &x, &y)) }
+            @for (index, at) in spread(&ends).into_iter().enumerate() { (name(index, &names[index], at)) }
+            @for (index, crossing) in crossings.iter().enumerate() {
+                @let (cx, cy) = (x.at(crossing.crossing), y.at((time.of_crossing)(crossing)));
+                @let at = TOP - 12.0 + 20.0 * index as f64;
+                // To the side with more room.
+                @let (dx, anchor) = if cx < (LEFT + RIGHT) / 2.0 { (-4.0, "start") } else { (0.0, "end") };
+                path.mark d={ "M" (place(cx)) " " (at + 5.0) "V" (BOTTOM) } {}
+                circle.ring cx=(place(cx)) cy=(place(cy)) r="8" {}
+                text.halo x=(place(cx + dx)) y=(at) text-anchor=(anchor) {
+                    "break-even: " (count_text(crossing.batch as f64))
+                }
+            }
+        }
     }
-    for tick in log_ticks(batches.0, batches.1) {
-        let at = x.at(tick);
-        out += &format!(
-            "<path class=\"grid\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/><text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
-            BOTTOM + 21.0,
-            count_text(tick)
-        );
-    }
-    out += &format!(
-        "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">images in the batch</text>\n",
-        (LEFT + RIGHT) / 2.0,
-        BOTTOM + 46.0
-    );
-    for (index, line) in lines.iter().enumerate() {
-        out += &series(index, line, time, &x, &y);
-    }
-    let ends: Vec<f64> = lines
-        .iter()
-        .map(|line| line.points.last().map_or(BOTTOM, |p| y.at(time.of(p))))
-        .collect();
-    for (index, at) in spread(&ends).into_iter().enumerate() {
-        out += &name(index, &names[index], at);
-    }
-    for (index, crossing) in crossings.iter().enumerate() {
-        let (cx, cy) = (x.at(crossing.crossing), y.at(time.of_crossing(crossing)));
-        let at = TOP - 12.0 + 20.0 * index as f64;
-        // To the side with more room.
-        let (dx, anchor) = if cx < (LEFT + RIGHT) / 2.0 {
-            (0.0, "start")
-        } else {
-            (4.0, "end")
-        };
-        out += &format!(
-            "<path class=\"mark\" d=\"M{cx:.1} {:.1}V{BOTTOM}\"/><circle class=\"ring\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"8\"/><text class=\"halo\" x=\"{:.1}\" y=\"{at:.1}\" text-anchor=\"{anchor}\">break-even: {}</text>\n",
-            at + 5.0,
-            cx - 4.0 + dx,
-            count_text(crossing.batch as f64)
-        );
-    }
-    out + "</svg>\n"
 }
 
-fn series(index: usize, line: &Line<'_>, time: Time, x: &Axis, y: &Axis) -> String {
-    let place = |point: &SweepPoint| (x.at(point.batch as f64), y.at(time.of(point)));
+fn series(index: usize, line: &Line<'_>, time: &Time, x: &Axis, y: &Axis) -> Markup {
+    let at = |point: &SweepPoint| (x.at(point.batch as f64), y.at((time.of)(point)));
     let path: Vec<String> = line
         .points
         .iter()
         .map(|point| {
-            let (px, py) = place(point);
+            let (px, py) = at(point);
             format!("{px:.1} {py:.1}")
         })
         .collect();
-    let mut out = format!(
-        "<g class=\"s{}\"><path class=\"path\" stroke-dasharray=\"{}\" d=\"M{}\"/>\n",
-        index % SERIES,
-        dashes(index),
-        path.join("L")
-    );
-    for point in &line.points {
-        let (px, py) = place(point);
-        let title = format!(
-            "{}, {} images: {}",
-            packing_label(line.packing),
-            count_text(point.batch as f64),
-            Unit::Seconds.text(time.of(point))
-        );
-        let class = if point.measured {
-            "point"
-        } else {
-            "point hollow"
-        };
-        out += &marker(index, px, py, class, &escape(&title));
+    let title = |point: &SweepPoint| {
+        let batch = count_text(point.batch as f64);
+        let seconds = Unit::Seconds.text((time.of)(point));
+        format!("{}, {batch} images: {seconds}", packing_label(line.packing))
+    };
+    html! {
+        g class={ "s" (index % SERIES) } {
+            path.path stroke-dasharray=(dashes(index)) d={ "M" (path.join("L")) } {}
+            @for point in &line.points {
+                @let class = if point.measured { "point" } else { "point hollow" };
+                (marker(index, at(point).0, at(point).1, class, &title(point)))
+            }
+        }
     }
-    out + "</g>\n"
 }
 
 /// A line's name to the right of its end, on two lines where it has two parts.
-fn name(index: usize, name: &str, at: f64) -> String {
-    let parts: Vec<&str> = match name.split_once(", ") {
-        Some((first, second)) => vec![first, second],
-        None => vec![name],
-    };
-    let mut out = format!("<g class=\"s{}\">\n", index % SERIES);
+fn name(index: usize, name: &str, at: f64) -> Markup {
+    let parts: Vec<&str> = name.splitn(2, ", ").collect();
     let first = at + 5.0 - 10.0 * (parts.len() - 1) as f64;
-    for (row, part) in parts.iter().enumerate() {
-        out += &format!(
-            "<text class=\"name halo\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-            RIGHT + 8.0,
-            first + 20.0 * row as f64,
-            escape(part)
-        );
+    html! {
+        g class={ "s" (index % SERIES) } {
+            @for (row, part) in parts.iter().enumerate() {
+                text.name.halo x=(RIGHT + 8.0) y=(place(first + 20.0 * row as f64)) { (part) }
+            }
+        }
     }
-    out + "</g>\n"
 }
 
 /// Heights near the wishes, in their order, with enough distance between them and within the drawing.
@@ -271,34 +207,27 @@ fn tick_text(seconds: f64) -> String {
     format!("{} {unit}", (value * 1e6).round() / 1e6)
 }
 
-fn table(lines: &[Line<'_>]) -> String {
+fn table(lines: &[Line<'_>]) -> Markup {
     let count = |count: Option<u64>| optional(count.map(|count| count as f64), Unit::Count);
     let bytes = |bytes: Option<u64>| optional(bytes.map(|bytes| bytes as f64), Unit::Bytes);
-    let row = |point: &&SweepPoint| {
-        let cells = [
-            count(Some(point.batch)),
-            count(point.block_images),
-            count(Some(point.blocks)),
-            number(point.total_seconds, Unit::Seconds),
-            number(point.amortized_seconds, Unit::Seconds),
-            bytes(point.peak_rss_bytes),
-            bytes(point.upload_bytes),
-            bytes(point.reply_bytes),
-            bytes(point.key_bytes),
-            count(point.images_run),
-            if point.measured { "yes" } else { "no" }.into(),
-        ];
-        format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n",
-            escape(&packing_label(&point.packing)),
-            cells.join("</td><td>")
-        )
+    let rows = html! {
+        @for point in lines.iter().flat_map(|line| &line.points) {
+            tr {
+                th scope="row" { (packing_label(&point.packing)) }
+                td { (count(Some(point.batch))) }
+                td { (count(point.block_images)) }
+                td { (count(Some(point.blocks))) }
+                td { (number(point.total_seconds, Unit::Seconds)) }
+                td { (number(point.amortized_seconds, Unit::Seconds)) }
+                td { (bytes(point.peak_rss_bytes)) }
+                td { (bytes(point.upload_bytes)) }
+                td { (bytes(point.reply_bytes)) }
+                td { (bytes(point.key_bytes)) }
+                td { (count(point.images_run)) }
+                td { @if point.measured { "yes" } @else { "no" } }
+            }
+        }
     };
-    let rows: String = lines
-        .iter()
-        .flat_map(|line| &line.points)
-        .map(row)
-        .collect();
     let columns = [
         "Packing",
         "Batch",
@@ -316,10 +245,12 @@ fn table(lines: &[Line<'_>]) -> String {
     .map(|title| (title, ""));
     let title = "The numbers of the plots";
     let caption = ("", "Every point of the plots.");
-    format!(
-        "<details>\n<summary>{title}</summary>\n{}</details>\n",
-        html::table(title, caption, &columns, &rows)
-    )
+    html! {
+        details {
+            summary { (title) }
+            (parts::table(title, caption, &columns, &rows))
+        }
+    }
 }
 
 #[cfg(test)]

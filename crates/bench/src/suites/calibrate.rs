@@ -1,10 +1,9 @@
 //! `sordino bench calibrate`: a table of costs for the planner.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::json;
-use sordino::container::{Access, AtomicFile, Error as FileError};
+use sordino::container::{Access, check_writable, write_atomic};
 use sordino::plan::CostTable;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_report::lines;
@@ -34,7 +33,7 @@ const COSTS: [Cost; 4] = [
 
 pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     // Refuses a file that may not be replaced before anything is measured.
-    let mut file = AtomicFile::create(&args.out, global.overwrite(), Access::Shared)?;
+    check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let backend = global.backend()?;
     let threads = rayon::current_num_threads();
     output.note(format!(
@@ -42,12 +41,8 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         backend.name
     ));
     let table = calibrate(backend, usize::from(args.runs));
-    let mut text = serde_json::to_string_pretty(&table)?;
-    text.push('\n');
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.flush())
-        .map_err(|error| FileError::io(&args.out, "write", error))?;
-    file.commit()?;
+    let text = serde_json::to_string_pretty(&table)? + "\n";
+    write_atomic(&args.out, text, global.overwrite(), Access::Shared)?;
     output.note(format!("wrote {}", args.out.display()));
 
     let default = CostTable::default();

@@ -3,43 +3,50 @@
 mod images;
 mod tables;
 
-use crate::Report;
-use crate::html::escape;
+use maud::{Markup, html};
 
-/// HTML that another crate adds to a report's page.
-#[derive(Clone, Debug, Default)]
-pub struct Additions {
-    /// In the section of the measurements, before their tables.
-    pub measurements: String,
-    /// Sections after the measurements.
-    pub sections: String,
-}
+use crate::Report;
 
 /// The page of a report.
 ///
 /// Parts without data are left out. Numbers stand in `data` elements with the exact value, which the report's JSON has too. The
 /// tags are balanced as in XML, so that other programs can read the page easily.
 pub fn page(report: &Report) -> String {
-    page_with(report, &Additions::default())
+    page_with(report, html! {}, html! {})
 }
 
-/// The page of a report with additions.
-pub fn page_with(report: &Report, additions: &Additions) -> String {
-    let body = [
-        tables::header(report),
-        tables::measurements_section(report, &additions.measurements),
-        additions.sections.clone(),
-        images::confusion_section(report),
-        images::samples_section(report),
-        tables::steps_section(report),
-        tables::parameters_section(report),
-        tables::provenance_section(report),
-    ];
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n{}</main>\n<footer>Every number of this page is also in the JSON file of the same name. The page needs no network.</footer>\n</body>\n</html>\n",
-        escape(&report.title),
+/// The page of a report with additions: one before the tables of the measurements, and sections after them.
+pub fn page_with(report: &Report, before_tables: Markup, sections: Markup) -> String {
+    let head = concat!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n",
+        "<style>\n",
         include_str!("style.css"),
-        body.concat()
+        "</style>\n",
+    );
+    let body = html! {
+        title { (report.title) }
+        (maud::PreEscaped("</head>\n"))
+        body {
+            main {
+                (tables::header(report))
+                (tables::measurements_section(report, &before_tables))
+                (sections)
+                (images::confusion_section(report))
+                (images::samples_section(report))
+                (tables::steps_section(report))
+                (tables::parameters_section(report))
+                (tables::provenance_section(report))
+            }
+            footer { "Every number of this page is also in the JSON file of the same name. The page needs no network." }
+        }
+    };
+    let text = format!("{head}{}\n</html>\n", body.0);
+    // HTML has no other control characters.
+    text.replace(
+        |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
+        "\u{fffd}",
     )
 }
 

@@ -107,50 +107,43 @@ fn verdict(records: &[Record]) -> Verdict {
 }
 
 fn figures(ratios: &[AmortizedRatio], singles: &[&Record]) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for ratio in ratios
-        .iter()
-        .filter(|ratio| ratio.against == "channel-wise")
-    {
-        let same = |other: &&AmortizedRatio| {
+    let ratio_figure = |ratio: &AmortizedRatio| {
+        let filled = ratios.iter().find(|other| {
             (&other.network, &other.dataset) == (&ratio.network, &ratio.dataset)
-        };
-        let filled = ratios
-            .iter()
-            .filter(same)
-            .find(|other| other.against == "channel-wise-filled");
-        let filled = filled.map_or(String::new(), |filled| {
-            format!(
-                "; {} against filled ciphertexts",
-                percent_text(-filled.below).replace('-', "−")
-            )
+                && other.against == "channel-wise-filled"
         });
-        figures.push(Figure {
-            label: format!("amortized time, {} on {}", ratio.network, ratio.dataset),
-            value: -ratio.below,
-            unit: Unit::Share,
-            detail: format!(
+        let filled = filled.map_or(String::new(), |filled| {
+            let change = percent_text(-filled.below).replace('-', "−");
+            format!("; {change} against filled ciphertexts")
+        });
+        Figure::of(
+            format!("amortized time, {} on {}", ratio.network, ratio.dataset),
+            -ratio.below,
+            Unit::Share,
+            format!(
                 "element-wise at {} images against channel-wise with one image per ciphertext{filled}",
                 count_text(ratio.images as f64)
             ),
-        });
-    }
-    for record in singles {
-        if let Some(value) = record.evaluate.median {
-            figures.push(Figure {
-                label: format!("one image, {} on {}", record.network, record.dataset),
-                value,
-                unit: Unit::Seconds,
-                detail: match record.runs {
-                    Some(runs) if runs > 1 => {
-                        format!("channel-wise, from request to reply, median of {runs} runs")
-                    }
-                    _ => "channel-wise, from request to reply".into(),
-                },
-            });
-        }
-    }
-    figures
+        )
+    };
+    let single_figure = |record: &&Record| {
+        Figure::of(
+            format!("one image, {} on {}", record.network, record.dataset),
+            record.evaluate.median,
+            Unit::Seconds,
+            match record.runs {
+                Some(runs) if runs > 1 => {
+                    format!("channel-wise, from request to reply, median of {runs} runs")
+                }
+                _ => "channel-wise, from request to reply".into(),
+            },
+        )
+    };
+    let one_image = ratios
+        .iter()
+        .filter(|ratio| ratio.against == "channel-wise");
+    let singles = singles.iter().filter_map(single_figure);
+    one_image.filter_map(ratio_figure).chain(singles).collect()
 }
 
 /// Confusion matrix and pictures of one network, element-wise.

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use sordino::container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino::container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
 use sordino_command::Output;
 
 use crate::Error;
@@ -117,11 +116,13 @@ impl State {
     /// Keeps a measurement.
     pub(super) fn keep(&mut self, key: String, finished: Finished) -> anyhow::Result<()> {
         self.kept.finished.insert(key, finished);
-        let mut file = AtomicFile::create(&self.path, Overwrite::Replace, Access::Shared)?;
-        file.write_all(&serde_json::to_vec(&self.kept)?)
-            .map_err(|error| FileError::io(&self.path, "write", error))?;
-        file.commit()?;
-        Ok(())
+        let bytes = serde_json::to_vec(&self.kept)?;
+        Ok(write_atomic(
+            &self.path,
+            bytes,
+            Overwrite::Replace,
+            Access::Shared,
+        )?)
     }
 }
 
