@@ -39,7 +39,7 @@ pub(crate) struct ImagesArgs {
     /// Standard deviation of each channel, likewise [default: 1]
     #[arg(long, value_name = "S,…", value_delimiter = ',')]
     std: Vec<f64>,
-    /// Names of the classes in the order of the logits, or a text file with one a line [default: their numbers]
+    /// Names of the classes in the order of the logits, or a text file with one per line [default: their numbers]
     #[arg(long, value_name = "A,B,…|FILE")]
     classes: Option<String>,
     /// Raw values of black and white, which are scaled to 0 and 1
@@ -63,7 +63,7 @@ impl ImagesArgs {
         let size = fs::metadata(path).map_err(read)?.len();
         if size > CLASSES_BYTES {
             return Err(Mismatch(format!(
-                "{text}: expected class names, one a line, found {size} bytes: check the path"
+                "{text}: expected class names, one per line, found {size} bytes: check the path"
             ))
             .into());
         }

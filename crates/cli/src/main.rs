@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let global = &arguments.global;
     global.start_threads()?;
-    // A wrong name is told before any work, whatever the command.
+    // Refuses a wrong name before any work, whatever the command.
     global.backend()?;
     let output = Output::new(global);
     match &arguments.command {

@@ -143,7 +143,7 @@ impl TrainingArgs {
         let mut unwritten = None;
         let bar = Bar::new("train", global.quiet);
         let mut progress = |progress: &Progress| {
-            tell(&bar, progress);
+            show(&bar, progress);
             if let (true, Some((path, file))) = (progress.epoch_is_over, &mut metrics) {
                 let line = epoch_line(progress);
                 if let Err(error) = writeln!(file, "{line}") {
@@ -236,7 +236,7 @@ fn epoch_line(progress: &Progress) -> Value {
     })
 }
 
-fn tell(bar: &Bar, progress: &Progress) {
+fn show(bar: &Bar, progress: &Progress) {
     let done = (progress.epoch - 1) * progress.batches + progress.batch;
     let name = format!(
         "epoch {}/{}, loss {:.4}, accuracy {:.2} %, {:.0} images/s",

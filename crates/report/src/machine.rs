@@ -9,7 +9,7 @@ use crate::bytes_text;
 pub struct Environment {
     /// Processor, cores, memory and system, such as `"Intel(R) Xeon(R) CPU, 2 cores, 7.8 GiB, linux x86_64"`.
     pub machine: String,
-    /// Load average of the last minute; `None` where the system does not tell.
+    /// Load average of the last minute; `None` where the system does not say.
     pub load: Option<f64>,
 }
 

@@ -69,7 +69,7 @@ impl Folders {
         self.io().join("intermediate")
     }
 
-    /// The labels that the suite compares with its own, one a line.
+    /// The labels that the suite compares with its own, one per line.
     pub fn predictions(&self) -> PathBuf {
         self.io().join("encrypted_model_predictions.txt")
     }

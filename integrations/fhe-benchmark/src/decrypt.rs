@@ -37,7 +37,7 @@ pub fn decrypt_result(folders: &Folders) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the label of every image, one a line, in the order of the input.
+/// Writes the label of every image, one per line, in the order of the input.
 ///
 /// # Errors
 /// [`Error::Client`] for scores that cannot be read, [`Error::File`].

@@ -18,7 +18,7 @@ pub(crate) const DIGEST_FILE: &str = "request.digest";
 /// All 784 pixels of an image are kept and no value is changed: the network takes what the suite gives.
 ///
 /// # Errors
-/// [`Error::Input`] for anything but 784 values from 0 to 1 a line, [`Error::File`].
+/// [`Error::Input`] for anything but 784 values from 0 to 1 per line, [`Error::File`].
 pub fn preprocess_input(folders: &Folders) -> Result<(), Error> {
     let values = pixels::read_text(&folders.input(), folders.size().images())?;
     let folder = folders.intermediate();

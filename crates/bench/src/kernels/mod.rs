@@ -21,9 +21,9 @@ pub struct KernelOptions<'a> {
     pub backends: Vec<&'static Backend>,
     /// Samples whose median counts.
     pub runs: usize,
-    /// Fewer shapes and shorter samples: whether everything works, not how fast it is.
+    /// Fewer shapes and shorter samples: shows that everything works, not how fast it is.
     pub quick: bool,
-    /// Told what is measured next.
+    /// Called with what is measured next.
     pub progress: Option<&'a dyn Fn(&str)>,
 }
 
@@ -60,8 +60,8 @@ const DOMAIN: UniformDomain = UniformDomain {
 
 /// Measures every kernel of every back end, on all threads of the current pool.
 ///
-/// Packing, unpacking and the expansion of seeds have no choice of back end but the process's own, and are measured once,
-/// under its name.
+/// Packing, unpacking and the expansion of seeds run on the process's own back end only, and are measured once, under its
+/// name.
 ///
 /// # Cost
 /// Some ten seconds, a second or two with `quick`.
@@ -106,7 +106,7 @@ impl Suite<'_> {
         }
     }
 
-    /// A row, still without what it ran on.
+    /// A row without its shape.
     fn record(&self, backend: &Backend, kernel: &str, unit: &str, samples: &[f64]) -> KernelRecord {
         KernelRecord {
             backend: backend.name.into(),
@@ -115,7 +115,7 @@ impl Suite<'_> {
         }
     }
 
-    /// Everything in the list, or its first and last when short of time.
+    /// The whole list, or with `quick` its first and last entry.
     fn some<T: Copy>(&self, all: &[T]) -> Vec<T> {
         match (all, self.options.quick) {
             ([first, .., last], true) => vec![*first, *last],
@@ -226,7 +226,7 @@ impl Suite<'_> {
         }
     }
 
-    /// A row in nanoseconds a residue, from seconds a limb.
+    /// A row in nanoseconds per residue, from seconds per limb.
     fn push_residues(&mut self, backend: &Backend, kernel: &str, bits: u32, seconds: &[f64]) {
         let samples: Vec<f64> = seconds.iter().map(|s| s * 1e9 / LIMB as f64).collect();
         let record = KernelRecord {

@@ -42,7 +42,7 @@ pub(crate) fn dense(outputs: u32, inputs: u32, width: WeightWidth) -> Shape {
     }
 }
 
-/// The first layer of `cryptonets`: 5 channels, 5 × 5 windows with stride 2 on 28 × 28 images padded by 1, a tile a
+/// The first layer of `cryptonets`: 5 channels, 5 × 5 windows with stride 2 on 28 × 28 images padded by 1, a tile per
 /// position with the pixels under its window.
 fn convolution() -> Shape {
     const POSITIONS: u32 = 13;
@@ -83,8 +83,8 @@ pub(crate) fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// Columns of a product: those of N = 4096, a quarter when short of time, and for the portable kernel, which is a
-/// hundred times as slow, one block of columns a thread.
+/// Columns of a product: 4096 as of N = 4096, a quarter of them with `quick`, and for the portable kernel, which is a hundred
+/// times as slow, one block of columns per thread.
 pub(crate) fn columns(backend: &Backend, quick: bool) -> usize {
     if backend.name == portable().name {
         256 * rayon::current_num_threads()

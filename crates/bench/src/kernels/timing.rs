@@ -1,4 +1,4 @@
-//! Timing short operations: enough repetitions a sample, several samples.
+//! Timing short operations: several samples, each of enough repetitions.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,29 +8,29 @@ use std::time::Instant;
 pub(crate) struct Sampler {
     /// Samples.
     pub runs: usize,
-    /// What a sample takes at least; a longer operation is a sample on its own.
+    /// Least duration of a sample; a longer operation is a sample on its own.
     pub seconds: f64,
 }
 
-/// More would only overflow a counter of something that takes no time.
+/// Limits the repetitions of an operation that takes no measurable time.
 const MOST_REPETITIONS: f64 = 1e6;
 
 impl Sampler {
-    /// Seconds of one repetition in every sample; `run` repeats the operation as often as it is told.
+    /// Seconds of one repetition in every sample; `run` repeats the operation as often as its argument says.
     pub(crate) fn samples(self, mut run: impl FnMut(usize)) -> Vec<f64> {
         let mut timed = |repetitions| {
             let start = Instant::now();
             run(repetitions);
             start.elapsed().as_secs_f64() / repetitions as f64
         };
-        // Memory and caches first, then how long it takes.
+        // The first call fills memory and caches, the second is timed.
         timed(1);
         let once = timed(1).max(1e-9);
         let repetitions = (self.seconds / once).ceil().clamp(1.0, MOST_REPETITIONS) as usize;
         (0..self.runs.max(1)).map(|_| timed(repetitions)).collect()
     }
 
-    /// Seconds an item where every thread of the pool repeats the operation on a state of its own: elapsed time over
+    /// Seconds per item where every thread of the pool repeats the operation on a state of its own: elapsed time over
     /// the items of all threads together.
     pub(crate) fn samples_on_all_threads<S: Send>(
         self,

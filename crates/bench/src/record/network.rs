@@ -94,7 +94,7 @@ pub struct Record {
     pub batch: u64,
     /// Blocks of ciphertexts that the images fill.
     pub blocks: u64,
-    /// `element-wise`, `channel-wise` (one image a ciphertext), `channel-wise-filled`.
+    /// `element-wise`, `channel-wise` (one image per ciphertext), `channel-wise-filled`.
     pub packing: String,
     /// Images that one block of ciphertexts holds.
     pub block_images: Option<u64>,

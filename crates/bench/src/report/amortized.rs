@@ -49,37 +49,32 @@ pub(super) fn amortized_ratios(records: &[Record]) -> Vec<AmortizedRatio> {
         };
         records.iter().filter(usable).find(same)
     };
-    let mut ratios: Vec<AmortizedRatio> = Vec::new();
-    for record in records.iter().filter(usable) {
-        let known = ratios
-            .iter()
-            .any(|ratio| (&ratio.network, &ratio.dataset) == (&record.network, &record.dataset));
-        if record.packing != "element-wise" || known {
-            continue;
-        }
-        for against in ["channel-wise", "channel-wise-filled"] {
-            let Some(other) = first(record, against) else {
-                continue;
-            };
-            let pair = record.amortized.median.zip(other.amortized.median);
-            let Some((mine, theirs)) = pair else {
-                continue;
-            };
-            ratios.push(AmortizedRatio {
+    let is_first = |record: &&Record| {
+        let mine = first(record, "element-wise");
+        mine.is_some_and(|first| std::ptr::eq(first, *record))
+    };
+    let records = records.iter().filter(usable).filter(is_first);
+    let pairs = records.flat_map(|record| {
+        let others = ["channel-wise", "channel-wise-filled"].into_iter();
+        others.filter_map(move |packing| Some((record, first(record, packing)?)))
+    });
+    pairs
+        .filter_map(|(record, other)| {
+            let (mine, theirs) = (record.amortized.median?, other.amortized.median?);
+            Some(AmortizedRatio {
                 network: record.network.clone(),
                 dataset: record.dataset.clone(),
                 packing: record.packing.clone(),
                 images: record.images,
                 amortized_seconds: mine,
-                against: against.to_owned(),
+                against: other.packing.clone(),
                 against_images: other.images,
                 against_seconds: theirs,
                 factor: theirs / mine,
                 below: 1.0 - mine / theirs,
-            });
-        }
-    }
-    ratios
+            })
+        })
+        .collect()
 }
 
 impl AmortizedRatio {

@@ -1,4 +1,4 @@
-//! Points and lines that can be told apart without their colours.
+//! Shapes of points and lines that differ also without colours.
 
 use maud::{Markup, html};
 

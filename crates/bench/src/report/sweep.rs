@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_constant_and_a_proportional_time_cross_where_they_must() {
-        // 2 s for any batch against 0.1 s an image: equal at 20 images, between the points.
+        // 2 s for any batch against 0.1 s per image: equal at 20 images, between the points.
         let mut points = Vec::new();
         for batch in [1, 4, 16, 64] {
             points.push(point("element-wise", batch, 2.0));

@@ -225,7 +225,7 @@ mod tests {
         );
         assert_eq!(table.baseline, Some(1));
         let row = |name: &str| table.rows.iter().find(|row| row.name == name).unwrap();
-        // 0.1 ms against 200 ms an image; the totals are of different batches.
+        // 0.1 ms against 200 ms per image; the totals are of different batches.
         let ratios = |name| {
             let cells = row(name).cells.iter();
             cells.map(|cell| cell.ratio).collect::<Vec<_>>()

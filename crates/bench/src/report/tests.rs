@@ -204,7 +204,7 @@ fn every_part_is_there_and_nothing_from_outside() {
         html.matches("<svg").count(),
         html.matches("role=\"img\" aria-label").count()
     );
-    // Three crossings, marked in both plots; one is known, 0.09 s at 4 ms an image.
+    // Three crossings, marked in both plots; one is known, 0.09 s at 4 ms per image.
     assert_eq!(html.matches("break-even: ").count(), 6);
     assert_eq!(html.matches("break-even: 23<").count(), 2);
     assert!(html.contains("hollow\" d="));

@@ -26,7 +26,7 @@ pub struct Args {
     networks: Vec<String>,
     #[command(flatten)]
     models: ModelArgs,
-    /// Train the networks anew instead of loading the committed models, which stay as they are
+    /// Train the networks instead of loading the committed models, which stay as they are
     #[arg(long)]
     retrain: bool,
     #[command(flatten)]

@@ -30,15 +30,6 @@ pub(super) struct Case<'a> {
     plan: Plan,
 }
 
-/// Whether accuracy is taken from the images.
-#[derive(Clone, Copy, PartialEq)]
-enum Judge {
-    /// From the test images among them.
-    TestImages,
-    /// Nothing is compared with the network in the clear.
-    Nothing,
-}
-
 impl<'a> Session<'a> {
     pub(super) fn new(
         state: State,
@@ -58,14 +49,13 @@ impl<'a> Session<'a> {
     }
 
     /// Evaluates the first `count` images with a plan, several times and once more in a process of its own, or takes it
-    /// from an earlier run. A run longer than `long_run_seconds` is the only one.
+    /// from an earlier run. Accuracy is taken from the first `judged` images. A run longer than `long_run_seconds` is the only one.
     fn measured(
         &mut self,
         case: &Case<'_>,
-        count: usize,
+        (count, judged): (usize, usize),
         runs: usize,
         long_run_seconds: f64,
-        judge: Judge,
     ) -> anyhow::Result<Finished> {
         let Case {
             subject,
@@ -73,10 +63,6 @@ impl<'a> Session<'a> {
             plan,
         } = case;
         let (plan_digest, digest) = (plan.server.digest(), model.digest()?);
-        let judged = match judge {
-            Judge::TestImages => count.min(subject.set.test.len()),
-            Judge::Nothing => 0,
-        };
         let key = format!(
             "model {digest}, plan {plan_digest}, {count} images of {}, {judged} judged, {} threads, {}",
             subject.set.name, self.threads, self.backend.name
@@ -116,12 +102,12 @@ impl<'a> Session<'a> {
         count: usize,
         runs: usize,
     ) -> anyhow::Result<Finished> {
-        let judge = Judge::TestImages;
         let long = self.long_run_seconds(runs);
+        let test = case.subject.set.test.len();
         let block = case.plan.server.block_images();
         let blocks = count.div_ceil(block);
         if blocks == 1 {
-            return self.measured(case, count, runs, long, judge);
+            return self.measured(case, (count, count.min(test)), runs, long);
         }
         let probe = self.block(case)?;
         let seconds = probe.record.evaluate.median.unwrap_or(f64::INFINITY);
@@ -132,13 +118,12 @@ impl<'a> Session<'a> {
             ));
         }
         let count = count.min(affordable * block);
-        self.measured(case, count, runs, long, judge)
+        self.measured(case, (count, count.min(test)), runs, long)
     }
 
     /// One image, as often as asked unless it takes very long.
     pub(super) fn single(&mut self, case: &Case<'_>, runs: usize) -> anyhow::Result<Finished> {
-        let judge = Judge::TestImages;
-        self.measured(case, 1, runs, LONG_RUN_SECONDS, judge)
+        self.measured(case, (1, 1), runs, LONG_RUN_SECONDS)
     }
 
     /// The longest run that is repeated.
@@ -146,13 +131,13 @@ impl<'a> Session<'a> {
         (self.settings.budget_seconds / (runs + 1) as f64).min(LONG_RUN_SECONDS)
     }
 
-    /// One full block.
+    /// One full block, without accuracy.
     fn block(&mut self, case: &Case<'_>) -> anyhow::Result<Finished> {
         let server = &case.plan.server;
         let count = server.block_images().min(server.batch());
         let runs = self.settings.runs.min(3);
         let long = self.long_run_seconds(runs);
-        self.measured(case, count, runs, long, Judge::Nothing)
+        self.measured(case, (count, 0), runs, long)
     }
 
     pub(super) fn note(&self, text: impl std::fmt::Display) {

@@ -58,8 +58,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads the file of a folder, if it exists and is of the same program; `anew` ignores it.
-    pub(super) fn open(folder: &Path, anew: bool, output: &Output) -> anyhow::Result<Self> {
+    /// Reads the file of a folder, if it exists and is of the same program; `start_over` ignores it.
+    pub(super) fn open(folder: &Path, start_over: bool, output: &Output) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let program = std::env::current_exe()
             .and_then(fs::read)
@@ -75,7 +75,7 @@ impl State {
             path,
             kept: new,
         };
-        if !state.continues || anew {
+        if !state.continues || start_over {
             return Ok(state);
         }
         let text =
