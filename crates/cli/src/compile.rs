@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sordino::Model;
-use sordino::plan::{CompileOptions, CostTable, Packing, compile};
+use sordino::plan::{CompileOptions, CostTable, PackingKind, compile};
 use sordino::{PlanFiles, container::Error as FileError};
 use sordino_command::parse_size;
 use sordino_command::{GlobalArgs, Outcome, Output};
-
-use crate::one_of::one_of;
 
 /// Arguments of `compile`.
 #[derive(clap::Args)]
@@ -24,8 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How images lie in ciphertexts: auto takes what is expected to be faster for the batch
-    #[arg(long, value_name = "PACKING", default_value = "auto", value_parser = one_of::<Packing>(&["auto", "element-wise", "channel-wise"]))]
-    packing: Packing,
+    #[arg(long, default_value = "auto", value_parser = ["auto", "element-wise", "channel-wise"])]
+    packing: String,
     /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit of usual images]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     precision_bits: Option<f64>,
@@ -47,8 +45,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // No kind is called "auto".
+    let kinds = [PackingKind::ElementWise, PackingKind::ChannelWise];
     let options = CompileOptions {
-        packing: args.packing,
+        packing: kinds
+            .into_iter()
+            .find(|kind| kind.to_string() == args.packing),
         precision_bits: args.precision_bits,
         memory_bytes: args.memory,
         ring_degree: args.ring_degree,

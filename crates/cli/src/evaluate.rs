@@ -88,7 +88,7 @@ fn report(
     let bytes = |bytes: Option<u64>| Cell::from(bytes.map(|bytes| bytes as f64));
     let measured = Table::single(
         format!("{} on {}", plan.network(), plan.dataset()),
-        plan.packing().to_string(),
+        plan.packing().kind().to_string(),
         [
             ("images", evaluation.images.into()),
             ("blocks", u64::from(evaluation.blocks).into()),

@@ -6,7 +6,7 @@ use sordino_command::exit::{
     BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_evaluator, of_fault, of_file,
     of_protocol, of_ring, of_scheme,
 };
-use sordino_fault::{Classified, Fault};
+use sordino_fault::Classified;
 
 /// A command line that clap cannot tell to be wrong.
 #[derive(Debug)]
@@ -50,12 +50,12 @@ fn of_cause(error: &(dyn StdError + 'static)) -> Option<u8> {
         Usage => |_| USAGE,
         Mismatch => |_| BAD_FILE,
         sordino::Error => of_sordino,
-        sordino_bench::Error => of_bench,
+        sordino_bench::Error => |error| of_fault(error.fault()),
         sordino_client::Error => of_client,
         sordino_data::Error => of_data,
         sordino_graph::Error => of_graph,
         sordino_plan::Error => of_plan,
-        sordino_report::Error => of_report,
+        sordino_report::Error => |error| of_fault(error.fault()),
         sordino_secret::Error => of_secret,
         sordino_server::Error => sordino_server::exit::code,
         sordino_train::Error => of_train,
@@ -111,14 +111,7 @@ fn of_onnx(error: &sordino::onnx::Error) -> u8 {
 }
 
 fn of_secret(error: &sordino_secret::Error) -> u8 {
-    use sordino_secret::Error as E;
-    match error {
-        E::Ckks(error) => of_scheme(error),
-        E::Ring(error) => of_ring(error),
-        E::Container(error) => of_file(error),
-        E::Entropy { .. } => IO,
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 fn of_client(error: &sordino_client::Error) -> u8 {
@@ -149,24 +142,6 @@ fn of_status(status: u16) -> u8 {
         408 | 500.. => IO,
         413 | 429 => IMPOSSIBLE,
         _ => BAD_FILE,
-    }
-}
-
-fn of_report(error: &sordino_report::Error) -> u8 {
-    match error {
-        sordino_report::Error::File(error) => of_file(error),
-        _ => USAGE,
-    }
-}
-
-fn of_bench(error: &sordino_bench::Error) -> u8 {
-    match error.fault() {
-        Fault::Usage | Fault::Refused => USAGE,
-        Fault::BadFile => BAD_FILE,
-        Fault::Limits => IMPOSSIBLE,
-        Fault::Io => IO,
-        Fault::Interrupted => INTERRUPTED,
-        Fault::Bug => BUG,
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
         }
         Kind::ClientPlan => {
             let plan = ClientPlan::read(&args.plan)?;
-            (plan.explain(), plan.parameters)
+            (plan.explain(), plan.header.parameters)
         }
         kind => {
             let path = args.plan.display();

@@ -307,7 +307,7 @@ fn server_plan(path: &Path) -> anyhow::Result<Value> {
         "parameters": plan.parameters().digest(),
         "network": plan.network(),
         "dataset": plan.dataset(),
-        "packing": plan.packing(),
+        "packing": plan.packing().kind(),
         "needs_evaluation_key": plan.needs_evaluation_key(),
         "block_images": plan.block_images(),
         "slots": plan.channel().map(|channel| channel.slots),
@@ -327,13 +327,13 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
     let plan = ClientPlan::read(path)?;
     let details = json!({
         "parents": plan.parents,
-        "parameters": plan.parameters.digest(),
-        "network": plan.network,
-        "dataset": plan.dataset,
-        "packing": plan.packing,
+        "parameters": plan.header.parameters.digest(),
+        "network": plan.header.network,
+        "dataset": plan.header.dataset,
+        "packing": plan.packing.kind(),
         "block_images": plan.block_images(),
-        "slots": plan.channel.as_ref().map(|channel| channel.slots),
-        "rotations": plan.channel.as_ref().map_or(&[][..], |channel| &channel.rotations),
+        "slots": plan.packing.channel().map(|channel| channel.slots),
+        "rotations": plan.packing.channel().map_or(&[][..], |channel| &channel.rotations),
         "preprocess": plan.preprocess,
         "classes": plan.class_names,
         "output_kind": plan.output_kind,
@@ -341,9 +341,14 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "released_bits": plan.released_bits(),
         "estimate": plan.estimate,
     });
-    let layouts = layouts(&plan.input, &plan.output, plan.batch, plan.blocks);
+    let layouts = layouts(
+        &plan.header.input,
+        &plan.header.output,
+        plan.header.batch,
+        plan.header.blocks,
+    );
     Ok(merged(
         merged(details, layouts),
-        parameters(&plan.parameters),
+        parameters(&plan.header.parameters),
     ))
 }

@@ -12,7 +12,7 @@ pub(crate) fn parameters(plan: &ServerPlan) -> Table {
     };
     let mut table = Table::single(
         format!("{} for {}", plan.network(), plan.dataset()),
-        plan.packing().to_string(),
+        plan.packing().kind().to_string(),
         [
             ("ring_degree", Cell::from(found.ring_degree() as u64)),
             ("log2_q", found.log2_q().into()),

@@ -136,7 +136,7 @@ impl Client {
         images: &Images,
         range: Option<(f64, f64)>,
     ) -> Result<Vec<f32>, Error> {
-        let limit = self.plan().batch;
+        let limit = self.plan().header.batch;
         if images.is_empty() || images.len() > limit {
             return Err(Error::Batch {
                 limit,

@@ -54,7 +54,7 @@ impl Client {
     /// [`read_secret_key`](Self::read_secret_key) and [`Keys::write_folder`](crate::Keys::write_folder).
     pub fn open_key_folder(&self, folder: &Path) -> Result<KeyFolder, Error> {
         let path = folder.join(SECRET_KEY_FILE);
-        let needed = self.needed_keys()?;
+        let needed = self.plan().key_set()?;
         let complete =
             is_there(&path)? && (needed.is_none() || is_there(&folder.join(EVALUATION_KEY_FILE))?);
         let made = !complete && self.complete_key_folder(folder)?;
@@ -102,7 +102,7 @@ impl Client {
             }
             keys.secret.write_file(&secret)?;
         }
-        if self.needed_keys()?.is_some() && !is_there(&evaluation)? {
+        if self.plan().key_set()?.is_some() && !is_there(&evaluation)? {
             if !is_there(&pending)? {
                 // The more telling reason, if the key would not do anyway.
                 self.check_secret_header(folder, &secret)?;
@@ -146,17 +146,6 @@ impl Client {
         ))
     }
 
-    /// The switching keys that the plan uses; none if it does without.
-    fn needed_keys(&self) -> Result<Option<KeySet>, Error> {
-        if self.plan().parameters.gadget().is_none() {
-            return Ok(None);
-        }
-        Ok(Some(match &self.plan().channel {
-            None => KeySet::relinearization_only(),
-            Some(channel) => channel.key_set()?,
-        }))
-    }
-
     fn check_evaluation_header(
         &self,
         folder: &Path,
@@ -184,7 +173,8 @@ impl Client {
             return Err(folder_error(folder, found, advice));
         }
         metadata.key_set.check_covers(needed)?;
-        let expected = EvaluationKey::payload_bytes(&self.plan().parameters, &metadata.key_set);
+        let expected =
+            EvaluationKey::payload_bytes(&self.plan().header.parameters, &metadata.key_set);
         if metadata.parameters_digest != self.context().digest() || reader.left() != expected {
             let found = format!("its {EVALUATION_KEY_FILE} was made for other parameters");
             return Err(folder_error(folder, found, advice));

@@ -26,7 +26,7 @@ pub struct Predictions {
 impl Predictions {
     /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
     pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
-        let width = plan.output.logits;
+        let width = plan.header.output.logits;
         let released_bits = plan.released_bits();
         let unit = f64::from(-released_bits).exp2();
         if !(unit.is_finite() && unit > 0.0) {

@@ -73,32 +73,12 @@ impl Evaluator {
 
     /// What the plan fixes about a request.
     pub fn request_shape(&self) -> MessageShape<'_> {
-        let input = self.plan.input();
-        MessageShape {
-            plan: self.plan.digest(),
-            context: &self.context,
-            batch: self.plan.batch(),
-            block_images: self.plan.block_images(),
-            rows: self.plan.input_ciphertexts(),
-            components: 1,
-            limbs: input.limbs,
-            scale: input.scale,
-        }
+        self.plan.request_shape(&self.context)
     }
 
     /// What the plan fixes about a reply.
     pub fn reply_shape(&self) -> MessageShape<'_> {
-        let output = self.plan.output();
-        MessageShape {
-            plan: self.plan.digest(),
-            context: &self.context,
-            batch: self.plan.batch(),
-            block_images: self.plan.block_images(),
-            rows: self.plan.output_ciphertexts(),
-            components: output.components,
-            limbs: output.limbs,
-            scale: output.scale,
-        }
+        self.plan.reply_shape(&self.context)
     }
 
     /// Evaluates a received request, of which digest and header were checked already.

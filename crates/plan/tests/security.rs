@@ -10,7 +10,7 @@ use sordino_graph::{
     Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
     calibrate,
 };
-use sordino_plan::{ClientPlan, CompileOptions, Error, Packing, Plan, ServerPlan, compile};
+use sordino_plan::{ClientPlan, CompileOptions, Error, PackingKind, Plan, ServerPlan, compile};
 
 /// Largest log2(QP) for 128 bits, classical, uniform ternary secret: Bossuat et al., *Security Guidelines for Implementing Homomorphic
 /// Encryption*, 2024 (ePrint 2024/463), table 5.2.
@@ -243,7 +243,11 @@ fn cases() -> u32 {
 
 #[test]
 fn no_plan_exceeds_the_bound() {
-    let packings = vec![Packing::Auto, Packing::ElementWise, Packing::ChannelWise];
+    let packings = vec![
+        None,
+        Some(PackingKind::ElementWise),
+        Some(PackingKind::ChannelWise),
+    ];
     let degrees = vec![1 << 12, 1 << 13, 1 << 14, 1 << 15];
     let asked = (
         networks(),
@@ -298,7 +302,7 @@ fn usual_networks_are_planned() {
         granularity: Granularity::Element,
         seed: 1,
     };
-    for packing in [Packing::ElementWise, Packing::ChannelWise] {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
         let plan = compile(
             &network.model().unwrap(),
             &CompileOptions::new(100).with_packing(packing),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,3 +45,5 @@ pub enum Error {
         predicted: usize,
     },
 }
+
+classify!(Error { Usage: SameName, Picture, Class; } inner { File });

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use sordino_ckks::{EvaluationKey, KeySet};
+use sordino_ckks::EvaluationKey;
 use sordino_container::Digest;
 use sordino_evaluator::Evaluator;
 use sordino_plan::{Budget, ClientPlan, ServerPlan};
@@ -75,23 +75,13 @@ impl Model {
         Ok(self)
     }
 
-    /// The key set that the plan needs.
-    fn key_set(&self) -> Result<Option<KeySet>, Error> {
-        let plan = self.evaluator.plan();
-        if !plan.needs_evaluation_key() {
-            return Ok(None);
-        }
-        Ok(Some(match plan.channel() {
-            None => KeySet::relinearization_only(),
-            Some(_) => KeySet::new(true, plan.rotations())?,
-        }))
-    }
-
     /// Bytes of a key for this plan; 0 if it needs none. A key may hold more than the plan needs, for another plan.
     fn key_bytes(&self) -> Result<u64, Error> {
-        let parameters = self.evaluator.plan().parameters();
-        let set = self.key_set()?;
-        Ok(set.map_or(0, |set| EvaluationKey::payload_bytes(parameters, &set)))
+        let plan = self.evaluator.plan();
+        let set = plan.key_set()?;
+        Ok(set.map_or(0, |set| {
+            EvaluationKey::payload_bytes(plan.parameters(), &set)
+        }))
     }
 
     /// Bytes of the smallest and the largest request file for so many images, if it may be so many.

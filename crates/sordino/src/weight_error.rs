@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use sordino_graph::{Model, Op};
-use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, Packing, compile};
+use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, PackingKind, compile};
 
 use crate::{Error, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
 
@@ -139,7 +139,7 @@ fn trial(
     weight_error: f64,
 ) -> Result<WeightTrial, Error> {
     let count = images.len() / model.preprocess.elements();
-    let options = CompileOptions::new(count).with_packing(Packing::ElementWise);
+    let options = CompileOptions::new(count).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?.server;
     let reference = Reference::compute(model, &plan, images)?;
     let integer = classes_of(reference.integer(), model.classes.len());

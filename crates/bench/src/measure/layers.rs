@@ -27,8 +27,9 @@ pub fn measure_layers(workflow: &Workflow, images: &[f32]) -> anyhow::Result<Vec
     let clear = ClearEngine::new(evaluator.plan(), count);
     let mut values = vec![Vec::new(); steps.len()];
     let encoded = clear.encode(images, input.features, input.scale);
-    walk(&clear, steps, encoded, |finished| {
-        values[finished.step] = finished.value.clone();
+    let whole = evaluator.plan().whole_steps();
+    walk(&clear, &whole, encoded, |step, value| {
+        values[step] = value.clone();
     })?;
     let mut probe = Probe {
         schedule,

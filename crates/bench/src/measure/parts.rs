@@ -25,7 +25,7 @@ pub(super) fn describe(
         images: images as u64,
         batch: server.batch() as u64,
         blocks: images.div_ceil(server.block_images()) as u64,
-        packing: server.packing().to_string(),
+        packing: server.packing().kind().to_string(),
         block_images: Some(server.block_images() as u64),
         rotations: Some(server.rotations().len() as u64),
         ring_degree: Some(parameters.ring_degree() as u64),

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::ring::backend::measure_int8_peak;
 use sordino::{Model, Reference, Workflow};
 
@@ -98,7 +98,7 @@ impl Blocks {
         let count = blocks * series.ring_degree;
         let compile_options = CompileOptions {
             ring_degree: Some(series.ring_degree),
-            ..CompileOptions::new(count).with_packing(Packing::ElementWise)
+            ..CompileOptions::new(count).with_packing(PackingKind::ElementWise)
         };
         let plan = compile(model, &compile_options)?;
         let features = plan.server.input().features.max(1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use sordino::Model;
 use sordino::data::{DataSet, SetName, prepare};
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
@@ -106,7 +106,7 @@ fn measure_model(
             set.name
         ))
     })?;
-    let options = CompileOptions::new(images.len()).with_packing(Packing::ElementWise);
+    let options = CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?;
     let prepared = prepare(&images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);

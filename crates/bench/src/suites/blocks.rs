@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use sordino::Model;
 use sordino::data::{DataSet, prepare};
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 
 use crate::Error;
 use crate::measure::{BlockSeries, MeasureOptions, measure_block_scaling};
@@ -48,7 +48,7 @@ impl std::str::FromStr for Blocks {
 impl Blocks {
     /// Checks before anything is measured that there are images for that many blocks.
     pub(super) fn check(&self, model: &Model, batch: usize, set: &DataSet) -> anyhow::Result<()> {
-        let options = CompileOptions::new(batch).with_packing(Packing::ElementWise);
+        let options = CompileOptions::new(batch).with_packing(PackingKind::ElementWise);
         let plan = compile(model, &options)?;
         let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
         let found = set.test.len() + set.train.len();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sordino::data::{SetName, prepare};
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Workflow, is_enough};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, parse_size};
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let images = set.test.split_at(count.min(set.test.len())).0;
     let compile_options = CompileOptions {
         memory_bytes: args.memory,
-        ..CompileOptions::new(images.len()).with_packing(Packing::ElementWise)
+        ..CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise)
     };
     let plan = compile(&model, &compile_options)?;
     output.note(plan.server.explain().to_string());

@@ -2,7 +2,7 @@
 
 use sordino::Model;
 use sordino::data::{DataSet, Images, SetName, prepare};
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -137,7 +137,7 @@ fn measure_model(
     args: &Args,
     global: &GlobalArgs,
 ) -> anyhow::Result<Measured> {
-    let options = CompileOptions::new(images.len()).with_packing(Packing::ElementWise);
+    let options = CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?;
     let predicted = plan.server.estimate().precision_bits;
     let ring_degree = plan.server.parameters().ring_degree();

@@ -9,9 +9,9 @@ use sordino_client::http::{RemoteServer, SubmitOptions, Submitted, submit};
 use sordino_client::{Client, Error};
 use sordino_container::Error as FileError;
 use sordino_data::{Images, Pixels};
-use sordino_plan::Packing;
+use sordino_plan::PackingKind;
 use sordino_protocol::api::ProblemKind;
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 
 use crate::common::numbers;
 use crate::http::Server;
@@ -45,7 +45,7 @@ struct Setup {
 }
 
 impl Setup {
-    async fn new(packing: Packing) -> Self {
+    async fn new(packing: PackingKind) -> Self {
         let (service, server) = Service::start(plan(packing, 50)).await;
         let (remote, heard) = connect(&server.address, SOON);
         let folder = tempfile::tempdir().unwrap();
@@ -71,7 +71,7 @@ impl Setup {
     /// What a client on its own computes of the same images with the same keys.
     fn expected(&self) -> String {
         let plan = Arc::clone(&self.service.plan.lock().unwrap());
-        let client = Client::new(plan.client.clone(), process_default()).unwrap();
+        let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
         let keys = client.open_key_folder(&self.options.keys).unwrap();
         let images = images(5);
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();
@@ -106,7 +106,7 @@ impl Setup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn images_become_predictions() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     let submitted = setup.submit().await.unwrap();
     assert_eq!(submitted.predictions.len(), COUNT);
     assert!(submitted.made_keys && !submitted.went_on);
@@ -137,7 +137,7 @@ async fn images_become_predictions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_uploaded_once_for_all_jobs() {
-    let mut setup = Setup::new(Packing::ChannelWise).await;
+    let mut setup = Setup::new(PackingKind::ChannelWise).await;
     setup.options.keep_job = true;
     setup.submit().await.unwrap();
     setup.check_out();
@@ -185,7 +185,7 @@ async fn until_done(setup: &Setup, mut ends: impl FnMut(usize) -> usize) -> (Sub
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submission_ended_at_every_call_goes_on() {
-    for packing in [Packing::ElementWise, Packing::ChannelWise] {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
         let setup = Setup::new(packing).await;
         let (submitted, runs) = until_done(&setup, |run| run + 1).await;
         assert!(runs >= 5 && submitted.went_on, "{runs} runs");
@@ -207,7 +207,7 @@ async fn a_submission_ended_at_every_call_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_lost_are_made_again() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     let mut turn = 0;
     *setup.service.faults.lock().unwrap() = Box::new(move |_| {
         turn += 1;
@@ -225,7 +225,7 @@ async fn calls_that_are_lost_are_made_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_events_it_asks() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     *setup.service.faults.lock().unwrap() = Box::new(|asked| {
         asked
             .path
@@ -239,7 +239,7 @@ async fn without_events_it_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_the_server_forgot_is_made_again() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     let service = Arc::clone(&setup.service);
     let mut forgotten = false;
     *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
@@ -260,7 +260,7 @@ async fn a_job_that_the_server_forgot_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_after_the_predictions_it_only_tidies_up() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     // Ended when it removes the job: the predictions are written.
     let reached = Arc::new(tokio::sync::Notify::new());
     let ringing = Arc::clone(&reached);
@@ -288,7 +288,7 @@ async fn ended_after_the_predictions_it_only_tidies_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn predictions_of_something_else_are_not_replaced() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     fs::write(&setup.options.out, "mine").unwrap();
     // Whether or not anything unfinished is there.
     for _ in 0..2 {
@@ -306,7 +306,7 @@ async fn predictions_of_something_else_are_not_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_job_says_why_and_the_next_run_makes_another() {
     for (kind, encryptions) in [(ProblemKind::Internal, 1), (ProblemKind::Invalid, 2)] {
-        let setup = Setup::new(Packing::ElementWise).await;
+        let setup = Setup::new(PackingKind::ElementWise).await;
         *setup.service.failing.lock().unwrap() = Some(kind);
         let error = setup.submit().await.unwrap_err();
         let Error::JobFailed { status, detail, .. } = &error else {
@@ -325,7 +325,7 @@ async fn a_failed_job_says_why_and_the_next_run_makes_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_plan_is_noticed() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     let reached = Arc::new(tokio::sync::Notify::new());
     let ringing = Arc::clone(&reached);
     *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
@@ -340,8 +340,11 @@ async fn another_plan_is_noticed() {
     }
     // The parameters, and so the keys, are the same.
     let before = Arc::clone(&setup.service.plan.lock().unwrap());
-    let after = plan(Packing::ElementWise, 49);
-    let (old, new) = (&before.client.parameters, &after.client.parameters);
+    let after = plan(PackingKind::ElementWise, 49);
+    let (old, new) = (
+        &before.client.header.parameters,
+        &after.client.header.parameters,
+    );
     assert_eq!(old.digest(), new.digest());
     *setup.service.plan.lock().unwrap() = after;
     setup.submit().await.unwrap();
@@ -358,7 +361,7 @@ async fn another_plan_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_at_once_do_not_get_in_each_others_way() {
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     let other = SubmitOptions {
         out: setup.folder.path().join("other.csv"),
         ..setup.options.clone()
@@ -378,6 +381,6 @@ async fn two_at_once_do_not_get_in_each_others_way() {
 #[tokio::test]
 async fn submissions_can_go_to_other_threads() {
     fn is_send<T: Send>(_: &T) {}
-    let setup = Setup::new(Packing::ElementWise).await;
+    let setup = Setup::new(PackingKind::ElementWise).await;
     is_send(&submit(&setup.remote, "small", images(5), &setup.options));
 }

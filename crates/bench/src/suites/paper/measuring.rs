@@ -1,7 +1,7 @@
 //! Measurements, each made once.
 
 use sordino::Model;
-use sordino::plan::{CompileOptions, Packing, Plan, compile};
+use sordino::plan::{CompileOptions, PackingKind, Plan, compile};
 use sordino::ring::backend::Backend;
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Output};
@@ -155,7 +155,7 @@ impl<'a> Case<'a> {
     pub(super) fn new(
         subject: &'a Subject,
         model: &'a Model,
-        packing: Packing,
+        packing: PackingKind,
         batch: usize,
     ) -> anyhow::Result<Self> {
         let options = CompileOptions::new(batch).with_packing(packing);
@@ -170,7 +170,7 @@ impl<'a> Case<'a> {
     ) -> anyhow::Result<Self> {
         let options = CompileOptions {
             block_images: Some(1),
-            ..CompileOptions::new(batch).with_packing(Packing::ChannelWise)
+            ..CompileOptions::new(batch).with_packing(PackingKind::ChannelWise)
         };
         Self::with_options(subject, model, &options)
     }

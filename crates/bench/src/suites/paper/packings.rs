@@ -1,6 +1,6 @@
 //! The packings on the same images.
 
-use sordino::plan::Packing;
+use sordino::plan::PackingKind;
 
 use super::measuring::{Case, Session};
 use super::state::Finished;
@@ -40,19 +40,19 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     let runs = session.settings.runs;
 
     session.note(format!("element-wise, {count} images"));
-    let case = Case::new(subject, element, Packing::ElementWise, count)?;
+    let case = Case::new(subject, element, PackingKind::ElementWise, count)?;
     let element_wise = session.measured_in_time(&case, count, runs)?;
     let element_wise_channel = match &subject.channel {
         Some(model) => {
             session.note(format!("element-wise, {count} images, channel quadratics"));
-            let case = Case::new(subject, model, Packing::ElementWise, count)?;
+            let case = Case::new(subject, model, PackingKind::ElementWise, count)?;
             Some(session.measured_in_time(&case, count, runs)?.record)
         }
         None => None,
     };
 
     session.note("channel-wise, a single image");
-    let case = Case::new(subject, channel, Packing::ChannelWise, 1)?;
+    let case = Case::new(subject, channel, PackingKind::ChannelWise, 1)?;
     let single = Record {
         // A single image has no accuracy.
         accuracy_plain: None,
@@ -67,7 +67,7 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     let one_image = session.measured_in_time(&case, count, runs)?.record;
 
     session.note("channel-wise, filled");
-    let case = Case::new(subject, channel, Packing::ChannelWise, count)?;
+    let case = Case::new(subject, channel, PackingKind::ChannelWise, count)?;
     let filled = Record {
         packing: "channel-wise-filled".to_owned(),
         ..session.measured_in_time(&case, count, runs)?.record

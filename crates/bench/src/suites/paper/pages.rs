@@ -1,7 +1,7 @@
 //! The report of the comparison.
 
 use sordino::Model;
-use sordino::plan::{CompileOptions, Packing, compile};
+use sordino::plan::{CompileOptions, PackingKind, compile};
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
 use sordino_report::{
     ConfusionMatrix, Figure, Provenance, Report, Sample, Unit, Verdict, choose_samples, count_text,
@@ -180,7 +180,7 @@ fn predictions(
     let images = shown.iter().map(|&at| &all[at * elements..][..elements]);
     let images: Vec<f32> = images.flatten().copied().collect();
     // The plan that was measured: another batch may have other weights.
-    let options = CompileOptions::new(batch).with_packing(Packing::ElementWise);
+    let options = CompileOptions::new(batch).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?;
     let reference = Reference::compute(model, &plan.server, &images)?;
     let of = |logits: &[f64]| classes_of(logits, model.classes.len());

@@ -1,7 +1,7 @@
 //! Batch sizes with a plan for each.
 
 use sordino::Model;
-use sordino::plan::Packing;
+use sordino::plan::PackingKind;
 
 use super::measuring::{Case, Session};
 use super::subject::Subject;
@@ -30,8 +30,8 @@ pub(super) fn measure(
     }
     let mut points = Vec::new();
     for (packing, model) in [
-        (Packing::ElementWise, &subject.element),
-        (Packing::ChannelWise, subject.channel_wise()),
+        (PackingKind::ElementWise, &subject.element),
+        (PackingKind::ChannelWise, subject.channel_wise()),
     ] {
         for &batch in &batches {
             points.push(point(subject, model, packing, batch, session)?);
@@ -44,7 +44,7 @@ pub(super) fn measure(
 fn point(
     subject: &Subject,
     model: &Model,
-    packing: Packing,
+    packing: PackingKind,
     batch: usize,
     session: &mut Session<'_>,
 ) -> anyhow::Result<SweepPoint> {

@@ -8,32 +8,31 @@
 //! position and an input's, the rotated input times a plaintext that holds the weights of that distance ([`diagonals`]).
 //! Positions that hold no element get weight zero, so whatever stands there is never read.
 
-mod counts;
+pub(crate) mod counts;
 pub(crate) mod diagonals;
-mod geometry;
+pub(crate) mod geometry;
 pub(crate) mod layout;
 pub(crate) mod merge;
 pub(crate) mod noise;
-pub(crate) mod search;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeySet;
+use sordino_container::{Builder, Reader};
 
 pub use diagonals::{Diagonal, RotationSchedule, diagonals};
 pub use layout::SlotLayout;
-pub(crate) use wire::{ChannelRecord, decode, encode};
 
 use crate::{Error, Operation, Step};
-use counts::Counts;
+use counts::{Counts, distinct};
 use diagonals::Distances;
 
-/// What a channel-wise plan fixes beside its steps.
-#[derive(Clone, Debug, PartialEq)]
+/// What a channel-wise plan fixes in addition to its steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelPlan {
-    /// Positions an image has; N / slots images lie interleaved in a ciphertext.
+    /// Positions per image; N / slots images lie interleaved in a ciphertext.
     pub slots: usize,
     /// Plaintexts hold the integer weights times 2 to the power of this.
     pub plaintext_bits: u32,
@@ -43,11 +42,11 @@ pub struct ChannelPlan {
     pub schedules: Vec<Option<RotationSchedule>>,
 }
 
-/// What the client needs to know of a channel-wise plan.
+/// What the client needs to know about a channel-wise plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelLayout {
-    /// Positions an image has; N / slots images lie interleaved in a ciphertext.
+    /// Positions per image; N / slots images lie interleaved in a ciphertext.
     pub slots: usize,
     /// Where the elements of a prepared image go.
     pub input: SlotLayout,
@@ -90,14 +89,53 @@ impl ChannelPlan {
     /// Every rotation that some step needs, in steps of the rotation order; ascending.
     pub fn rotations(&self, steps: &[Step], ring_degree: usize) -> Vec<usize> {
         let stride = ring_degree / self.slots;
-        let mut all: Vec<usize> = (0..steps.len())
-            .filter_map(|index| self.distances(steps, index))
+        let linear = (0..steps.len()).filter_map(|index| self.distances(steps, index));
+        let positions = linear
             .flat_map(|(schedule, distances)| schedule.rotations(&distances, self.slots))
-            .map(|positions| positions % self.slots * stride)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+            .map(|positions| positions % self.slots * stride);
+        distinct(positions)
+    }
+
+    /// The plan as a server plan's metadata has it: the positions are in the payload.
+    pub(crate) fn without_positions(&self) -> Self {
+        let layout = |layout: &SlotLayout| SlotLayout {
+            positions: Vec::new(),
+            ..*layout
+        };
+        Self {
+            layouts: self.layouts.iter().map(layout).collect(),
+            schedules: self.schedules.clone(),
+            ..*self
+        }
+    }
+
+    /// Appends the positions of every layout.
+    pub(crate) fn write_positions(&self, out: &mut Builder) {
+        for layout in &self.layouts {
+            out.vec_u32(&layout.positions);
+        }
+    }
+
+    /// Reads the positions of every layout; [`check`](Self::check) compares them with the steps.
+    pub(crate) fn read_positions(
+        &mut self,
+        steps: &[Step],
+        reader: &mut Reader<'_>,
+    ) -> Result<(), Error> {
+        let (layouts, expected) = (&mut self.layouts, steps.len());
+        if layouts.len() != expected || layouts.iter().any(|layout| !layout.positions.is_empty()) {
+            let expected = format!("{expected} without positions, one per step");
+            return Err(Error::malformed(
+                "server",
+                "layouts",
+                expected,
+                layouts.len(),
+            ));
+        }
+        for (layout, step) in layouts.iter_mut().zip(steps) {
+            layout.positions = reader.vec_u32(step.elements)?;
+        }
+        Ok(())
     }
 
     /// The client's share.
@@ -112,98 +150,73 @@ impl ChannelPlan {
 
     /// Checks layouts and schedules against the steps.
     pub(crate) fn check(&self, steps: &[Step], ring_degree: usize) -> Result<(), Error> {
-        let wrong = |what: String, expected: &str, found: String| {
+        let wrong = |what: String, expected: String, found: String| {
             Err(Error::malformed("server", what, expected, found))
         };
+        let within = |what: String, found: usize, most: usize| match found > most {
+            true => wrong(what, format!("at most {most}"), found.to_string()),
+            false => Ok(()),
+        };
         check_slots("server", self.slots, ring_degree)?;
-        if self.plaintext_bits > MAX_PLAINTEXT_BITS {
-            let expected = format!("at most {MAX_PLAINTEXT_BITS}");
-            return wrong(
-                "plaintext bits".into(),
-                &expected,
-                self.plaintext_bits.to_string(),
-            );
-        }
-        if self.layouts.len() != steps.len() || self.schedules.len() != steps.len() {
+        within(
+            "plaintext bits".into(),
+            self.plaintext_bits as usize,
+            MAX_PLAINTEXT_BITS,
+        )?;
+        let lists = [self.layouts.len(), self.schedules.len()];
+        if lists != [steps.len(); 2] {
             return wrong(
                 "layouts".into(),
-                "one a step",
-                self.layouts.len().to_string(),
+                "one per step".into(),
+                format!("{lists:?}"),
             );
         }
-        for (index, ((step, layout), schedule)) in steps
-            .iter()
-            .zip(&self.layouts)
-            .zip(&self.schedules)
-            .enumerate()
-        {
+        for (index, (step, layout)) in steps.iter().zip(&self.layouts).enumerate() {
             layout.check("server", step.elements, self.slots)?;
-            let linear = matches!(step.operation, Operation::Linear { .. });
-            if schedule.is_some() != linear {
-                return wrong(
-                    format!("schedule of step {index}"),
-                    "one a linear step",
-                    "other".into(),
-                );
-            }
-            match (&step.operation, schedule) {
+            let layout_of = |source: usize| &self.layouts[source];
+            match (&step.operation, &self.schedules[index]) {
                 (Operation::Linear { terms, .. }, Some(schedule)) => {
                     schedule.check(index, layout, self.slots)?;
-                    let most = terms
-                        .iter()
-                        .map(|term| diagonals::pairs(&self.layouts[term.source()], layout))
-                        .max();
-                    if most.is_some_and(|pairs| pairs > MAX_DIAGONALS / self.slots) {
-                        let expected = format!("at most {}", MAX_DIAGONALS / self.slots);
-                        return wrong(
-                            format!("pairs of ciphertexts of step {index}"),
-                            &expected,
-                            format!("{most:?}"),
-                        );
-                    }
-                    let longest = terms
-                        .iter()
-                        .map(|term| self.layouts[term.source()].period)
-                        .max();
-                    if longest.is_some_and(|period| period > schedule.folded_from) {
-                        let expected = format!("at most {}", schedule.folded_from);
-                        return wrong(
-                            format!("period read by step {index}"),
-                            &expected,
-                            format!("{longest:?}"),
-                        );
+                    for source in terms.iter().map(|term| layout_of(term.source())) {
+                        let pairs = diagonals::pairs(source, layout);
+                        let what = format!("pairs of ciphertexts of step {index}");
+                        within(what, pairs, MAX_DIAGONALS / self.slots)?;
+                        let what = format!("period read by step {index}");
+                        within(what, source.period, schedule.folded_from)?;
                     }
                 }
-                (Operation::Input, _) | (Operation::Linear { .. }, None) => {}
-                (operation, _) => {
-                    let source = operation.sources()[0];
-                    if self.layouts[source] != *layout {
-                        return wrong(
-                            format!("layout of step {index}"),
-                            "that of its source",
-                            "another".into(),
-                        );
-                    }
+                (Operation::Input, None) => {}
+                (Operation::Linear { .. }, None) | (_, Some(_)) => {
+                    let expected = "one per linear step".into();
+                    return wrong(
+                        format!("schedule of step {index}"),
+                        expected,
+                        "other".into(),
+                    );
                 }
+                (operation, None) if layout_of(operation.sources()[0]) != layout => {
+                    let expected = "that of its source".into();
+                    return wrong(
+                        format!("layout of step {index}"),
+                        expected,
+                        "another".into(),
+                    );
+                }
+                _ => {}
             }
         }
         Ok(())
     }
 }
 
-/// Weights fit 16 bits; more than this many bits beside them no scale holds.
-const MAX_PLAINTEXT_BITS: u32 = 40;
-/// Most diagonals that a step could have, whether or not it has them: tables have a place for each.
+/// No scale has room for weights of 16 bits and more than this many bits besides.
+const MAX_PLAINTEXT_BITS: usize = 40;
+/// Most diagonals that a step could have: tables have a place for each, whether or not the step has it.
 const MAX_DIAGONALS: usize = 1 << 30;
-/// Fewest positions an image may have.
+/// Fewest positions per image.
 pub(crate) const MIN_SLOTS: usize = 16;
 
 impl ChannelLayout {
-    /// Images that a ciphertext holds.
-    pub fn images(&self, ring_degree: usize) -> usize {
-        ring_degree / self.slots
-    }
-
     pub(crate) fn check(
         &self,
         features: usize,
@@ -213,15 +226,7 @@ impl ChannelLayout {
         check_slots("client", self.slots, ring_degree)?;
         self.input.check("client", features, self.slots)?;
         self.output.check("client", logits, self.slots)?;
-        Ok(self.key_set()?.check(ring_degree)?)
-    }
-
-    /// The switching keys that the server needs.
-    ///
-    /// # Errors
-    /// [`Error::Scheme`] for rotations that are no key set.
-    pub fn key_set(&self) -> Result<KeySet, Error> {
-        Ok(KeySet::new(true, self.rotations.clone())?)
+        Ok(KeySet::new(true, self.rotations.clone())?.check(ring_degree)?)
     }
 }
 
@@ -235,7 +240,7 @@ pub(crate) fn check_slots(
     }
     Err(Error::malformed(
         part,
-        "slots an image",
+        "slots per image",
         format!("a power of two from {MIN_SLOTS} to {ring_degree}"),
         slots,
     ))
