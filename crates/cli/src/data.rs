@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sordino::data::{DataSet, Images, Pixels, SetName, find_set, open_images, open_set};
 use sordino_fault::{Classified, Fault};
 
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `data`.
 #[derive(clap::Args)]

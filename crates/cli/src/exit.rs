@@ -6,28 +6,30 @@ use sordino_command::exit;
 use sordino_fault::{Classified, Fault};
 
 /// A command line that clap cannot tell to be wrong.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Usage(pub String);
 
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for Usage {}
-
 /// Files that do not belong together.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Mismatch(pub String);
 
-impl std::fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl Classified for Usage {
+    const FAULTS: &'static [(&'static str, Option<Fault>)] = &[("Usage", Some(Fault::Usage))];
+
+    fn fault(&self) -> Fault {
+        Fault::Usage
     }
 }
 
-impl StdError for Mismatch {}
+impl Classified for Mismatch {
+    const FAULTS: &'static [(&'static str, Option<Fault>)] = &[("Mismatch", Some(Fault::BadFile))];
+
+    fn fault(&self) -> Fault {
+        Fault::BadFile
+    }
+}
 
 /// The exit code of an error: that of the first cause whose fault is known. An error without one is a bug.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
@@ -35,81 +37,35 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn fault_of(error: &(dyn StdError + 'static)) -> Option<Fault> {
-    macro_rules! known {
-        ($($classified:ty),* ; $($kind:ty => $fault:expr),* $(,)?) => {
-            $(if let Some(error) = error.downcast_ref::<$classified>() {
-                return Some(error.fault());
-            })*
-            $(if let Some(error) = error.downcast_ref::<$kind>() {
-                let fault: fn(&$kind) -> Fault = $fault;
-                return Some(fault(error));
-            })*
+    macro_rules! first_of {
+        ($($kind:ty),* $(,)?) => {
+            None$(.or_else(|| error.downcast_ref::<$kind>().map(Classified::fault)))*
         };
     }
-    known! {
-        sordino_ckks::Error, sordino_client::Error, sordino_command::Error, sordino_container::Error, sordino_data::Error, sordino_evaluator::Error,
-        sordino_graph::Error, sordino_plan::Error, sordino_protocol::Error, sordino_ring::Error, sordino_runtime::Error,
-        sordino_secret::Error, sordino_server::Error;
-        Usage => |_| Fault::Usage,
-        Mismatch => |_| Fault::BadFile,
-        sordino::Error => of_sordino,
-        sordino_report::Error => of_report,
-        sordino_train::Error => of_train,
-        sordino::onnx::Error => of_onnx,
-        std::io::Error => |_| Fault::Io,
-    }
-    None
-}
-
-fn of_train(error: &sordino_train::Error) -> Fault {
-    use sordino_train::Error as E;
-    match error {
-        E::UnknownArchitecture { .. }
-        | E::UnknownActivation { .. }
-        | E::Layer { .. }
-        | E::Config { .. } => Fault::Usage,
-        E::Diverged { .. } => Fault::Limits,
-        E::File(error) => error.fault(),
-        E::Graph(error) => error.fault(),
-        E::DataSet(error) => error.fault(),
-        _ => Fault::BadFile,
-    }
-}
-
-fn of_onnx(error: &sordino::onnx::Error) -> Fault {
-    match error {
-        sordino::onnx::Error::Graph(error) => error.fault(),
-        _ => Fault::BadFile,
-    }
-}
-
-fn of_report(error: &sordino_report::Error) -> Fault {
-    match error {
-        sordino_report::Error::Io { .. } => Fault::Io,
-        sordino_report::Error::Malformed { .. } => Fault::BadFile,
-        _ => Fault::Usage,
-    }
-}
-
-fn of_sordino(error: &sordino::Error) -> Fault {
-    use sordino::Error as E;
-    match error {
-        E::Train(error) => of_train(error),
-        E::Data(error) => error.fault(),
-        E::Graph(error) => error.fault(),
-        E::Plan(error) => error.fault(),
-        E::Client(error) => error.fault(),
-        E::Protocol(error) => error.fault(),
-        E::Runtime(error) => error.fault(),
-        E::Scheme(error) => error.fault(),
-        E::Ring(error) => error.fault(),
-        E::File(error) => error.fault(),
-        E::ShiftedImages { .. }
-        | E::TooFewImages { .. }
-        | E::Threads { .. }
-        | E::ElementWiseOnly => Fault::Usage,
-        _ => Fault::BadFile,
-    }
+    let io = || error.is::<std::io::Error>().then_some(Fault::Io);
+    first_of!(
+        Usage,
+        Mismatch,
+        sordino::Error,
+        sordino_bench::Error,
+        sordino_ckks::Error,
+        sordino_client::Error,
+        sordino_command::Error,
+        sordino_container::Error,
+        sordino_data::Error,
+        sordino_evaluator::Error,
+        sordino_graph::Error,
+        sordino::onnx::Error,
+        sordino_plan::Error,
+        sordino_protocol::Error,
+        sordino_report::Error,
+        sordino_ring::Error,
+        sordino_runtime::Error,
+        sordino_secret::Error,
+        sordino_server::Error,
+        sordino_train::Error,
+    )
+    .or_else(io)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sordino::container::{Kind, inspect_file};
 use sordino::plan::{ClientPlan, Explanation, ServerPlan};
 
 use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `explain`.
 #[derive(clap::Args)]

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Client;
 use sordino::plan::ClientPlan;
-use sordino_command::GlobalArgs;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `keygen`.
 #[derive(clap::Args)]

@@ -11,15 +11,13 @@ use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
 };
-use sordino_command::GlobalArgs;
-use sordino_command::exit;
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
+use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;
 use crate::exit::Usage;
-use crate::output::{Outcome, Output};
 
 /// Where the token is looked for without `--token-file`.
 const TOKEN_VARIABLE: &str = "SORDINO_TOKEN";

@@ -21,6 +21,7 @@ fn tables() -> String {
         let (code, status) = codes(fault);
         writeln!(text, "| {fault} | {code} | {status} |").expect("text");
     }
+    use sordino::onnx as sordino_onnx;
     macro_rules! tables {
         ($($name:ident),* $(,)?) => { $(table::<$name::Error>(stringify!($name), &mut text);)* };
     }
@@ -30,7 +31,9 @@ fn tables() -> String {
         sordino_ckks,
         sordino_secret,
         sordino_graph,
+        sordino_onnx,
         sordino_data,
+        sordino_train,
         sordino_plan,
         sordino_protocol,
         sordino_runtime,
@@ -38,6 +41,9 @@ fn tables() -> String {
         sordino_evaluator,
         sordino_command,
         sordino_server,
+        sordino_report,
+        sordino,
+        sordino_bench,
     );
     text
 }

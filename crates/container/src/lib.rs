@@ -33,7 +33,8 @@ mod plain_file;
 mod reader;
 
 pub use atomic::{
-    Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, remove_unfinished,
+    Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
+    remove_unfinished, write_atomic,
 };
 pub use cursor::{Builder, Reader};
 pub use digest::Digest;

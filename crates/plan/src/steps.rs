@@ -169,6 +169,18 @@ impl Step {
             _ => 0,
         }
     }
+
+    /// The integer matrices of the step.
+    pub fn maps(&self) -> impl Iterator<Item = &LinearMap> {
+        let terms = match &self.operation {
+            Operation::Linear { terms, .. } => &terms[..],
+            _ => &[],
+        };
+        terms.iter().filter_map(|term| match term {
+            Term::Product { map, .. } => Some(map),
+            Term::Scaled { .. } => None,
+        })
+    }
 }
 
 /// For every step, the last step that reads its value; the value is freed after it. The last step is read by the reply.
