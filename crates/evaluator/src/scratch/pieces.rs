@@ -125,7 +125,7 @@ impl Pieces {
     /// Makes room for a piece that has to be kept, if need be at the price of the checkpoint.
     pub(super) fn make_room(&mut self, bytes: u64, limit: u64) -> Result<(), FileError> {
         if self.used + bytes > limit && !self.superseded.is_empty() {
-            remove_file(&self.checkpoint_path())?;
+            remove_file(self.checkpoint_path())?;
             self.set_named(false);
             self.remove_superseded()?;
         }
