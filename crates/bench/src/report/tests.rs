@@ -116,7 +116,7 @@ fn example() -> BenchmarkReport {
         .collect();
     report.report.confusion =
         Some(ConfusionMatrix::new("label", &names, &expected, &predicted).unwrap());
-    report.report.report.samples_note = "The first errors, then the first others.".into();
+    report.report.samples_note = "The first errors, then the first others.".into();
     for index in 0..16u64 {
         let shade = |at: u64| ((at * (index + 3) + at / 12 * 7) % 12) as f32 / 11.0;
         let values: Vec<f32> = (0..144).map(shade).collect();
@@ -275,7 +275,7 @@ fn words_from_outside_stay_words() {
         },
     );
     report.report.summary = words();
-    report.report.report.samples_note = words();
+    report.report.samples_note = words();
     report.report.verdict = Some(Verdict {
         passed: false,
         text: words(),
