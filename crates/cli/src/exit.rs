@@ -6,6 +6,7 @@ use sordino_command::exit::{
     BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_fault, of_file, of_protocol,
     of_ring, of_scheme,
 };
+use sordino_fault::Classified;
 
 /// A command line that clap cannot tell to be wrong.
 #[derive(Debug)]
@@ -109,14 +110,7 @@ fn of_onnx(error: &sordino::onnx::Error) -> u8 {
 }
 
 fn of_secret(error: &sordino_secret::Error) -> u8 {
-    use sordino_secret::Error as E;
-    match error {
-        E::Ckks(error) => of_scheme(error),
-        E::Ring(error) => of_ring(error),
-        E::Container(error) => of_file(error),
-        E::Entropy { .. } => IO,
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 fn of_client(error: &sordino_client::Error) -> u8 {

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use sordino_container::Fault;
+use sordino_fault::{Classified, Fault};
 
 use crate::Error;
 
@@ -49,38 +49,31 @@ pub fn code_of(error: &(dyn StdError + 'static)) -> Option<u8> {
         .map(of_runtime)
 }
 
-/// The exit code of a fault of a file.
+/// The exit code of a fault.
 pub fn of_fault(fault: Fault) -> u8 {
     match fault {
+        Fault::Usage | Fault::Refused => USAGE,
         Fault::BadFile => BAD_FILE,
+        Fault::Limits => IMPOSSIBLE,
         Fault::Io => IO,
-        Fault::Exists => USAGE,
+        Fault::Interrupted => INTERRUPTED,
+        Fault::Bug => BUG,
     }
 }
 
 /// The exit code of a file error.
 pub fn of_file(error: &sordino_container::Error) -> u8 {
-    of_fault(error.kind())
+    of_fault(error.fault())
 }
 
 /// The exit code of an error of the scheme.
 pub fn of_scheme(error: &sordino_ckks::Error) -> u8 {
-    use sordino_ckks::Error as E;
-    match error {
-        E::Insecure { .. } => IMPOSSIBLE,
-        E::Ring(error) => of_ring(error),
-        E::Container(error) => of_file(error),
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 /// The exit code of an error of ring arithmetic.
 pub fn of_ring(error: &sordino_ring::Error) -> u8 {
-    match error {
-        sordino_ring::Error::Backend { .. } => USAGE,
-        sordino_ring::Error::Entropy { .. } => IO,
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 fn of_plan(error: &sordino_plan::Error) -> u8 {

@@ -27,7 +27,6 @@ mod digest;
 mod error;
 mod file;
 mod header;
-mod hexadecimal;
 mod locked_folder;
 pub mod memory;
 mod reader;
@@ -37,12 +36,11 @@ pub use atomic::{
 };
 pub use cursor::{Builder, Reader};
 pub use digest::Digest;
-pub use error::{Error, Fault};
+pub use error::Error;
 pub use file::{
-    AnyHeader, Contents, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes,
-    write_file, write_file_parts,
+    AnyHeader, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes, write_file,
+    write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
-pub use hexadecimal::bytes_from_hex;
 pub use locked_folder::LockedFolder;
-pub use reader::StreamReader;
+pub use reader::{Contents, StreamReader};

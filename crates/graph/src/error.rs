@@ -2,6 +2,7 @@
 
 use crate::Shape;
 use sordino_container as container;
+use sordino_fault::{Classified, Fault};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -120,10 +121,10 @@ pub enum Error {
 
 impl Error {
     /// The sort of fault, from which the command line picks its exit code.
-    pub fn kind(&self) -> container::Fault {
+    pub fn kind(&self) -> Fault {
         match self {
-            Self::File(error) => error.kind(),
-            _ => container::Fault::BadFile,
+            Self::File(error) => error.fault(),
+            _ => Fault::BadFile,
         }
     }
 }

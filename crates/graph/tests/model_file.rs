@@ -4,7 +4,8 @@ mod networks;
 
 use networks::{Coefficients, Random, Sketch, batch_norm, conv, images, quadratic};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use sordino_container::{Digest, Fault, Overwrite};
+use sordino_container::{Digest, Overwrite};
+use sordino_fault::Fault;
 use sordino_graph::{
     Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
     calibrate, to_half_precision,
@@ -104,7 +105,7 @@ fn files_are_written_whole_and_not_over_others() {
     assert_eq!(digest, Digest::of_bytes(&std::fs::read(&path).unwrap()));
     assert_eq!(Model::load(&path).unwrap(), model);
     let error = model.save(&path, Overwrite::Refuse).unwrap_err();
-    assert_eq!(error.kind(), Fault::Exists);
+    assert_eq!(error.kind(), Fault::Usage);
     model.save(&path, Overwrite::Replace).unwrap();
     let missing = folder.path().join("missing.safetensors");
     let error = Model::load(&missing).unwrap_err();

@@ -30,7 +30,7 @@ fn setup(graph: Graph, batch: usize) -> Setup {
     let options = CompileOptions::new(batch).with_packing(PackingKind::ChannelWise);
     let plan = compile(&model, &options).unwrap().server;
     assert_eq!(plan.packing().kind(), PackingKind::ChannelWise);
-    let context = Context::new(plan.parameters().clone(), backend::process_default()).unwrap();
+    let context = Context::new(plan.parameters().clone(), backend::select(None).unwrap()).unwrap();
     let mut rng = SecretRng::from_seed([5; 32]);
     let secret = SecretKey::generate(&context, &mut rng).unwrap();
     let keys = KeySet::new(true, plan.rotations()).unwrap();

@@ -32,7 +32,7 @@ pub fn calibrate(backend: &'static Backend, runs: usize) -> CostTable {
         linear_gmacs: rounded(linear_gmacs(backend, sampler)),
         ntt_us: rounded(ntt_us(backend, sampler)),
         pointwise_ns: rounded(pointwise_ns(backend, sampler)),
-        expand_ns: rounded(expand_ns(sampler)),
+        expand_ns: rounded(expand_ns(backend, sampler)),
     }
 }
 
@@ -80,8 +80,12 @@ fn pointwise_ns(backend: &'static Backend, sampler: Sampler) -> f64 {
     median(&square_samples(backend, &modulus, sampler)) * 1e9 / OPERATIONS_OF_A_SQUARE
 }
 
-fn expand_ns(sampler: Sampler) -> f64 {
-    median(&expansion_samples(&modulus_below(40, 1 << 12), sampler)) * 1e9
+fn expand_ns(backend: &Backend, sampler: Sampler) -> f64 {
+    median(&expansion_samples(
+        backend,
+        &modulus_below(40, 1 << 12),
+        sampler,
+    )) * 1e9
 }
 
 #[cfg(test)]
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_cost_is_a_positive_number() {
-        let backend = sordino_ring::backend::process_default();
+        let backend = sordino_ring::backend::select(None).unwrap();
         let table = calibrate(backend, 1);
         for cost in [
             table.linear_gmacs,

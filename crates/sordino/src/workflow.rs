@@ -5,7 +5,7 @@ use sordino_container::memory;
 use sordino_graph::Model;
 use sordino_plan::{Budget, CompileOptions, Plan, compile};
 use sordino_protocol::{ReceivedRequest, Reply};
-use sordino_ring::backend::{Backend, process_default};
+use sordino_ring::backend::{self, Backend};
 use sordino_runtime::{Options, Weights, evaluate_blocks, evaluate_clear};
 
 use crate::Error;
@@ -25,9 +25,10 @@ impl Workflow {
     /// Compiles a model and makes keys.
     ///
     /// # Errors
-    /// [`Error::Plan`] where no plan meets the options, [`Error::Client`] where there is no randomness.
+    /// [`Error::Plan`] where no plan meets the options, [`Error::Client`] where there is no randomness, [`Error::Ring`] where
+    /// `SORDINO_BACKEND` names no back end of this processor.
     pub fn compile(model: &Model, options: &CompileOptions) -> Result<Self, Error> {
-        Self::new(compile(model, options)?, process_default())
+        Self::new(compile(model, options)?, backend::select(None)?)
     }
 
     /// Makes keys for a plan and prepares its weights.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
-use sordino_ring::backend::{Backend, process_default};
+use sordino_ring::backend::{self, Backend};
 
 use crate::{PredictionFormat, Predictions};
 
@@ -30,7 +30,7 @@ pub struct SubmitOptions {
 }
 
 impl SubmitOptions {
-    /// Keys and predictions at these places, and everything else as usual.
+    /// Keys and predictions at these places, and everything else as usual; the back end that `SORDINO_BACKEND` names, else the best.
     pub fn new(keys: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         let out = out.into();
         Self {
@@ -41,7 +41,7 @@ impl SubmitOptions {
             overwrite: Overwrite::Refuse,
             range: None,
             keep_job: false,
-            backend: process_default(),
+            backend: backend::select(None).unwrap_or(backend::portable()),
         }
     }
 }

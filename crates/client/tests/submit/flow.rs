@@ -11,7 +11,7 @@ use sordino_container::Error as FileError;
 use sordino_data::{Images, Pixels};
 use sordino_plan::PackingKind;
 use sordino_protocol::api::ProblemKind;
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 
 use crate::common::numbers;
 use crate::http::Server;
@@ -71,7 +71,7 @@ impl Setup {
     /// What a client on its own computes of the same images with the same keys.
     fn expected(&self) -> String {
         let plan = Arc::clone(&self.service.plan.lock().unwrap());
-        let client = Client::new(plan.client.clone(), process_default()).unwrap();
+        let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
         let keys = client.open_key_folder(&self.options.keys).unwrap();
         let images = images(5);
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();

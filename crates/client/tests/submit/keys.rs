@@ -5,12 +5,16 @@ use std::path::Path;
 
 use sordino_client::{Client, EVALUATION_KEY_FILE, Error, SECRET_KEY_FILE};
 use sordino_plan::PackingKind;
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 
 use crate::service::plan;
 
 fn client(packing: PackingKind) -> Client {
-    Client::new(plan(packing, 50).client.clone(), process_default()).unwrap()
+    Client::new(
+        plan(packing, 50).client.clone(),
+        backend::select(None).unwrap(),
+    )
+    .unwrap()
 }
 
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {

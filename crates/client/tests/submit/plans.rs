@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sordino_client::Error;
 use sordino_container::{self as container, Kind, Limits, METADATA_LIMIT};
 use sordino_plan::PackingKind;
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 
 use crate::connect;
 use crate::http::{Asked, Given, Server};
@@ -36,7 +36,10 @@ async fn refusal(change: impl Fn(&mut Value, &mut Value)) -> Option<Error> {
     })
     .await;
     let (remote, _) = connect(&server.address, SOON);
-    remote.open_model("small", process_default()).await.err()
+    remote
+        .open_model("small", backend::select(None).unwrap())
+        .await
+        .err()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +134,7 @@ async fn a_plan_has_to_arrive_undamaged() {
         .await;
         let (remote, _) = connect(&server.address, SOON);
         let error = remote
-            .open_model("small", process_default())
+            .open_model("small", backend::select(None).unwrap())
             .await
             .unwrap_err();
         assert!(

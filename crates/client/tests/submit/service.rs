@@ -12,7 +12,7 @@ use sordino_protocol::api::{
     content_digest,
 };
 use sordino_protocol::{ReceivedRequest, Reply};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 use sordino_runtime::{Options, evaluate};
 
 use crate::common::model;
@@ -260,7 +260,11 @@ fn key_route(
 }
 
 fn context(plan: &Plan) -> Context {
-    Context::new(plan.server.parameters().clone(), process_default()).unwrap()
+    Context::new(
+        plan.server.parameters().clone(),
+        backend::select(None).unwrap(),
+    )
+    .unwrap()
 }
 
 fn job_route(
@@ -392,7 +396,7 @@ fn advance(
 
 /// The reply to a request, computed here.
 pub(crate) fn evaluated(plan: &Plan, key: Option<&EvaluationKey>, request: &[u8]) -> Vec<u8> {
-    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let shape = client.request_shape();
     let received = ReceivedRequest::from_bytes(request, &shape).unwrap();
     let (header, digest) = (received.header.clone(), received.digest);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sordino_container::Fault;
+use sordino_fault::{Classified, Fault};
 use sordino_protocol::api::{PROBLEM_MEDIA_TYPE, Problem, ProblemKind};
 
 /// Seconds after which to ask again.
@@ -37,7 +37,7 @@ impl Refusal {
         let fault = match error {
             E::Protocol(sordino_protocol::Error::File(error))
             | E::Scheme(sordino_ckks::Error::Container(error))
-            | E::File(error) => error.kind(),
+            | E::File(error) => error.fault(),
             E::Protocol(_) | E::Scheme(_) => Fault::BadFile,
             E::Runtime(_) | E::Plan(_) => match sordino_command::exit::code_of(error) {
                 Some(sordino_command::exit::BAD_FILE) => Fault::BadFile,

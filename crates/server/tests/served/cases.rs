@@ -7,7 +7,7 @@ use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
 use sordino_graph::Model;
 use sordino_plan::{ClientPlan, CompileOptions, PackingKind, compile};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 
 use crate::files::{Case, folder, run};
 use crate::network::Layer::{self, Activation, Convolution, Dense};
@@ -32,7 +32,8 @@ fn make(name: &'static str, model: &Model, count: usize, packing: PackingKind) -
     plan.client
         .write(folder.join("client.plan"), Overwrite::Refuse)
         .expect("a client plan");
-    let client = Client::new(plan.client, process_default()).expect("a client");
+    let client =
+        Client::new(plan.client, backend::select(None).expect("a back end")).expect("a client");
     let keys = client.generate_keys().expect("keys");
     if let Some(key) = &keys.evaluation {
         key.write_file(folder.join("evaluation.key"), Overwrite::Refuse)
@@ -64,7 +65,7 @@ fn answer(client: &Client, keys: &Keys, count: usize, of: &Path, folder: &Path) 
 /// A client with keys of its own for a case.
 pub(crate) fn stranger(case: &Case) -> (Client, Keys) {
     let plan = ClientPlan::read(case.path("client.plan")).expect("a plan");
-    let client = Client::new(plan, process_default()).expect("a client");
+    let client = Client::new(plan, backend::select(None).expect("a back end")).expect("a client");
     let keys = client.generate_keys().expect("keys");
     (client, keys)
 }

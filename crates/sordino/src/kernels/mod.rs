@@ -9,9 +9,9 @@ pub(crate) mod timing;
 use std::hint::black_box;
 
 use sordino_report::{Environment, KernelRecord};
-use sordino_ring::backend::{Backend, measure_int8_peak, process_default};
+use sordino_ring::backend::{self, Backend, measure_int8_peak};
 use sordino_ring::sample::{SEGMENT, UniformDomain, UniformStream};
-use sordino_ring::{Modulus, NttTable, ResidueMatrix, pack, primes_below, unpack};
+use sordino_ring::{Modulus, NttTable, ResidueMatrix, primes_below};
 
 use timing::Sampler;
 
@@ -49,7 +49,7 @@ const PRIME: &str = "there are primes of 30 to 49 bits for every ring degree";
 /// Residues of a limb, all different from each other and below the modulus.
 pub(crate) fn residues(modulus: &Modulus, count: usize) -> Vec<u64> {
     let mut values = vec![0; count];
-    UniformStream::new(&[2; 32], DOMAIN, modulus).expand_row(0, &mut values);
+    UniformStream::new(backend::portable(), &[2; 32], DOMAIN, modulus).expand_row(0, &mut values);
     values
 }
 
@@ -59,9 +59,6 @@ const DOMAIN: UniformDomain = UniformDomain {
 };
 
 /// Measures every kernel of every back end, on all threads of the current pool.
-///
-/// Packing, unpacking and the expansion of seeds have no choice of back end but the process's own, and are measured once,
-/// under its name.
 ///
 /// # Cost
 /// Some ten seconds, a second or two with `quick`.
@@ -76,9 +73,9 @@ pub fn measure_kernels(options: &KernelOptions<'_>) -> Vec<KernelRecord> {
         suite.products(backend);
         suite.transforms(backend);
         suite.pointwise(backend);
+        suite.packing(backend);
+        suite.expansion(backend);
     }
-    suite.packing();
-    suite.expansion();
     suite.records
 }
 
@@ -203,8 +200,7 @@ impl Suite<'_> {
         }
     }
 
-    fn packing(&mut self) {
-        let backend = process_default();
+    fn packing(&mut self, backend: &'static Backend) {
         self.next(backend, "packing");
         for bits in self.some(&[32, 40, 48]) {
             let modulus = modulus_below(bits, LIMB);
@@ -213,12 +209,12 @@ impl Suite<'_> {
             let packing = self
                 .sampler()
                 .samples_on_all_threads(operands, |(values, bytes)| {
-                    pack(width, black_box(values), bytes);
+                    backend.pack(width, black_box(values), bytes);
                 });
             let unpacking = self
                 .sampler()
                 .samples_on_all_threads(operands, |(values, bytes)| {
-                    unpack(width, black_box(bytes), values);
+                    backend.unpack(width, black_box(bytes), values);
                 });
             for (kernel, samples) in [("pack", packing), ("unpack", unpacking)] {
                 self.push_residues(backend, kernel, bits, &samples);
@@ -238,8 +234,7 @@ impl Suite<'_> {
         self.records.push(record);
     }
 
-    fn expansion(&mut self) {
-        let backend = process_default();
+    fn expansion(&mut self, backend: &'static Backend) {
         self.next(backend, "expansion");
         for (name, limit) in [
             ("prime just below 2^32", 1 << 32),
@@ -247,7 +242,7 @@ impl Suite<'_> {
             ("prime at 3/4 of 2^40", 3 << 38),
         ] {
             let modulus = modulus_near(limit, LIMB);
-            let samples = expansion_samples(&modulus, self.sampler());
+            let samples = expansion_samples(backend, &modulus, self.sampler());
             let samples: Vec<f64> = samples.iter().map(|s| s * 1e9).collect();
             let record = KernelRecord {
                 shape: format!("{name}, {STRIP_ROWS}x{SEGMENT} residues"),
@@ -283,9 +278,13 @@ pub(crate) fn transform_samples(
 const STRIP_ROWS: usize = 784;
 
 /// Seconds of one byte of expanded residues, a strip at a time as an evaluation does it.
-pub(crate) fn expansion_samples(modulus: &Modulus, sampler: Sampler) -> Vec<f64> {
+pub(crate) fn expansion_samples(
+    backend: &Backend,
+    modulus: &Modulus,
+    sampler: Sampler,
+) -> Vec<f64> {
     let width = modulus.byte_width();
-    let stream = UniformStream::new(&[3; 32], DOMAIN, modulus);
+    let stream = UniformStream::new(backend, &[3; 32], DOMAIN, modulus);
     let mut samples = sampler.samples_on_all_threads(
         || ResidueMatrix::zeros(STRIP_ROWS, SEGMENT, width),
         |strip| stream.expand_strip(0, 0, strip),
@@ -304,17 +303,17 @@ pub(crate) fn square_samples(
 ) -> Vec<f64> {
     let width = modulus.byte_width();
     let mut packed = vec![0; LIMB * width];
-    pack(width, &residues(modulus, LIMB), &mut packed);
+    backend.pack(width, &residues(modulus, LIMB), &mut packed);
     let operands = || {
         let residues = [vec![0; LIMB], vec![0; LIMB], vec![0; LIMB]];
         (residues, [packed.clone(), packed.clone(), packed.clone()])
     };
     let mut samples = sampler.samples_on_all_threads(operands, |([c0, c1, c2], bytes)| {
-        unpack(width, &bytes[0], c0);
-        unpack(width, &bytes[1], c1);
+        backend.unpack(width, &bytes[0], c0);
+        backend.unpack(width, &bytes[1], c1);
         backend.square_shifted_assign(modulus, c0, c1, 3, c2);
         for (component, bytes) in [c0, c1, c2].into_iter().zip(bytes) {
-            pack(width, component, bytes);
+            backend.pack(width, component, bytes);
         }
     });
     for sample in &mut samples {

@@ -113,7 +113,7 @@ impl Product {
         // The largest modulus of that width; products know nothing of transforms, so any ring degree serves.
         let modulus = modulus_below(8 * width as u32, 4096);
         let mut input = ResidueMatrix::zeros(map.input_rows(), columns, width);
-        UniformStream::new(&[1; 32], DOMAIN, &modulus).expand_rows(0, &mut input);
+        UniformStream::new(backend, &[1; 32], DOMAIN, &modulus).expand_rows(0, &mut input);
         Self {
             prepared: map.prepare(backend),
             output: ResidueMatrix::zeros(map.output_rows(), columns, width),

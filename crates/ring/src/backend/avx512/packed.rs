@@ -2,8 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::{Factor, LANES, Lanes, SHIFT, load, splat, store};
-use crate::{Modulus, limb::portable, residue_bytes::avx512_vbmi};
+use super::{
+    bytes::{Positions, for_width, store_packed},
+    lanes::{Factor, LANES, Lanes, SHIFT, load, splat, store},
+};
+use crate::{
+    Modulus,
+    backend::limb::{self, LimbOperations, Portable},
+};
 
 /// Byte positions that spread eight packed residues of W bytes over 64-bit lanes, and that close the gaps again.
 struct Layout<const W: usize> {
@@ -11,28 +17,13 @@ struct Layout<const W: usize> {
     close: __m512i,
 }
 
-/// The bytes that residues of `width` bytes fill of their lanes.
-const fn filled(width: usize) -> u64 {
-    0x0101_0101_0101_0101 * ((1 << width) - 1)
-}
-
 impl<const W: usize> Layout<W> {
-    /// The bytes of eight packed residues.
-    const PACKED: u64 = u64::MAX >> (64 - LANES * W);
-
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn new() -> Self {
-        let (mut spread, mut close) = ([0_u8; 64], [0_u8; 64]);
-        for residue in 0..LANES {
-            for byte in 0..W {
-                spread[residue * 8 + byte] = (residue * W + byte) as u8;
-                close[residue * W + byte] = (residue * 8 + byte) as u8;
-            }
-        }
         // SAFETY: both read the 64 bytes of an array.
-        let [spread, close] =
-            [spread, close].map(|index| unsafe { _mm512_loadu_si512(index.as_ptr().cast()) });
+        let [spread, close] = [&Positions::<W>::SPREAD, &Positions::<W>::CLOSE]
+            .map(|index| unsafe { _mm512_loadu_si512(index.as_ptr().cast()) });
         Self { spread, close }
     }
 
@@ -46,8 +37,8 @@ impl<const W: usize> Layout<W> {
             if W == 4 {
                 return _mm512_cvtepu32_epi64(_mm256_loadu_si256(bytes.cast()));
             }
-            let packed = _mm512_maskz_loadu_epi8(Self::PACKED, bytes.cast());
-            _mm512_maskz_permutexvar_epi8(filled(W), self.spread, packed)
+            let packed = _mm512_maskz_loadu_epi8(Positions::<W>::PACKED, bytes.cast());
+            _mm512_maskz_permutexvar_epi8(Positions::<W>::FILLED, self.spread, packed)
         }
     }
 
@@ -62,25 +53,10 @@ impl<const W: usize> Layout<W> {
                 _mm256_storeu_si256(bytes.cast(), _mm512_cvtepi64_epi32(residues));
             } else {
                 let packed = _mm512_permutexvar_epi8(self.close, residues);
-                avx512_vbmi::store_packed::<W>(bytes, packed);
+                store_packed::<W>(bytes, packed);
             }
         }
     }
-}
-
-/// Calls a function for the width of a modulus.
-macro_rules! for_width {
-    ($width:expr, $function:ident($($argument:expr),*)) => {
-        match $width {
-            1 => $function::<1>($($argument),*),
-            2 => $function::<2>($($argument),*),
-            3 => $function::<3>($($argument),*),
-            4 => $function::<4>($($argument),*),
-            5 => $function::<5>($($argument),*),
-            6 => $function::<6>($($argument),*),
-            _ => $function::<7>($($argument),*),
-        }
-    };
 }
 
 pub(super) fn screen(
@@ -111,12 +87,12 @@ pub(super) fn screen(
                     layout.store(bytes.as_mut_ptr(), candidates);
                 }
             }
-            if portable::screen_row(modulus, groups.into_remainder()) || found != 0 {
+            if limb::screen_row(modulus, groups.into_remainder()) || found != 0 {
                 rejected.push(row);
             }
         }
     }
-    // SAFETY: the table is reachable only where `supported` found these instructions.
+    // SAFETY: this is used only where `supported` found these instructions.
     unsafe {
         for_width!(
             modulus.byte_width(),
@@ -139,9 +115,9 @@ pub(super) fn is_canonical(modulus: &Modulus, bytes: &[u8]) -> bool {
     }
     let width = modulus.byte_width();
     let (bytes, tail) = bytes.split_at(bytes.len() - bytes.len() % (LANES * width));
-    // SAFETY: the table is reachable only where `supported` found these instructions.
+    // SAFETY: this is used only where `supported` found these instructions.
     let canonical = unsafe { for_width!(width, groups(modulus, bytes)) };
-    canonical && portable::is_canonical(modulus, tail)
+    canonical && Portable.is_canonical(modulus, tail)
 }
 
 pub(super) fn square_rows(
@@ -183,10 +159,10 @@ pub(super) fn square_rows(
             }
             let tails = [groups0, groups1, groups2].map(|groups| groups.into_remainder());
             let [c0, c1, c2] = tails;
-            portable::square_row(modulus, [bias, r], c0, c1, c2);
+            limb::square_row(modulus, [bias, r], c0, c1, c2);
         }
     }
-    // SAFETY: the table is reachable only where `supported` found these instructions.
+    // SAFETY: this is used only where `supported` found these instructions.
     unsafe {
         for_width!(
             modulus.byte_width(),
@@ -198,28 +174,6 @@ pub(super) fn square_rows(
 /// Products that are summed before a reduction: with q below 2^50 their low halves stay below 2^55 and their high ones
 /// below 2^51.
 const UNREDUCED: usize = 8;
-
-impl Lanes {
-    /// low + 2^52 · high mod q, for any low and for high below 2^51; `radix` is 2^52 mod q and `reciprocal` the
-    /// quotient of 1.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn reduce_sum(
-        self,
-        radix: Factor,
-        reciprocal: __m512i,
-        low: __m512i,
-        high: __m512i,
-    ) -> __m512i {
-        let high = _mm512_add_epi64(high, _mm512_srli_epi64::<SHIFT>(low));
-        let low = _mm512_and_si512(low, self.mask);
-        let (high, low) = (
-            self.times_lazy(radix, high),
-            self.reduce_lazy(reciprocal, low),
-        );
-        self.below_four(_mm512_add_epi64(high, low))
-    }
-}
 
 pub(super) fn add_packed_products(
     modulus: &Modulus,
@@ -259,9 +213,9 @@ pub(super) fn add_packed_products(
     let width = modulus.byte_width();
     let (whole, tail) = sum.as_chunks_mut::<LANES>();
     let done = whole.len() * LANES;
-    // SAFETY: the table is reachable only where `supported` found these instructions.
+    // SAFETY: this is used only where `supported` found these instructions.
     unsafe { for_width!(width, groups(modulus, whole, products)) };
     for (a, b) in products {
-        portable::add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
+        Portable.add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
     }
 }

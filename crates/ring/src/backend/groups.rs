@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 
-use super::{LinearMap, Tile};
+use crate::linear_map::{LinearMap, Tile};
 
 /// All tiles with one list of inputs: what a kernel packs the right side for once.
 ///
 /// Tiles without inputs are kept: their outputs are zero.
-pub(crate) struct Group<'a> {
+pub(super) struct Group<'a> {
     /// The input rows.
-    pub(crate) inputs: &'a [u32],
+    pub(super) inputs: &'a [u32],
     /// The outputs, each with its row of weights.
-    pub(crate) outputs: Vec<(u32, &'a [i16])>,
+    pub(super) outputs: Vec<(u32, &'a [i16])>,
 }
 
 impl<'a> Group<'a> {
     /// The groups of a map, in the order of their first tiles.
-    pub(crate) fn of(map: &'a LinearMap) -> Vec<Self> {
+    pub(super) fn of(map: &'a LinearMap) -> Vec<Self> {
         let mut positions = HashMap::new();
         let mut groups: Vec<Self> = Vec::new();
         for tile in map.tiles() {

@@ -2,8 +2,8 @@
 
 use std::ops::{AddAssign, Mul};
 
-use super::{Group, LinearKernel, LinearMap};
-use crate::{Modulus, Strip, StripMut, pack, unpack};
+use super::{bytes, groups::Group, table::LinearKernel};
+use crate::{Modulus, Strip, StripMut, linear_map::LinearMap};
 
 struct OwnedGroup {
     inputs: Vec<u32>,
@@ -17,8 +17,8 @@ struct Portable {
     max_weight: i64,
 }
 
-/// The portable entry of the backend table.
-pub(crate) fn prepare(map: &LinearMap) -> Box<dyn LinearKernel> {
+/// The matrix kernel of the plain back end.
+pub(super) fn prepare(map: &LinearMap) -> Box<dyn LinearKernel> {
     let groups = Group::of(map)
         .into_iter()
         .map(|group| OwnedGroup {
@@ -59,7 +59,7 @@ impl OwnedGroup {
         let mut sums = vec![Sum::default(); outputs * columns];
         let mut residues = vec![0; columns];
         for (&row, weights) in self.inputs.iter().zip(self.weights.chunks_exact(outputs)) {
-            unpack(width, input.row(row as usize), &mut residues);
+            bytes::unpack(width, input.row(row as usize), &mut residues);
             for (sums, &weight) in sums.chunks_exact_mut(columns).zip(weights) {
                 let weight = Sum::from(i64::from(weight));
                 for (sum, &residue) in sums.iter_mut().zip(&residues) {
@@ -71,7 +71,7 @@ impl OwnedGroup {
             for (residue, &sum) in residues.iter_mut().zip(sums) {
                 *residue = reduce(sum);
             }
-            pack(width, &residues, output.row_mut(row as usize));
+            bytes::pack(width, &residues, output.row_mut(row as usize));
         }
     }
 }

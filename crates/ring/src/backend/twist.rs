@@ -6,15 +6,15 @@
 //!
 //! Position 0 is unchanged (1/N on the way back), position N/2 has one factor of its own.
 
-use crate::Modulus;
+use crate::{Modulus, constant::Constant};
 
 /// The factors of the two positions of each pair, k = 1 to N/2 - 1, with their Shoup quotients.
 #[derive(Clone)]
 pub(crate) struct PairFactors {
-    pub(crate) front: Vec<u64>,
-    pub(crate) front_quotient: Vec<u64>,
-    pub(crate) back: Vec<u64>,
-    pub(crate) back_quotient: Vec<u64>,
+    front: Vec<u64>,
+    front_quotient: Vec<u64>,
+    back: Vec<u64>,
+    back_quotient: Vec<u64>,
 }
 
 impl PairFactors {
@@ -34,9 +34,26 @@ impl PairFactors {
         }
     }
 
+    /// The constants of the front and the back position of each pair from `start` on.
+    pub(super) fn constants<const SHIFT: u32>(
+        &self,
+        modulus: &Modulus,
+        start: usize,
+    ) -> impl Iterator<Item = [Constant<SHIFT>; 2]> {
+        let constant = |factors: &[u64], quotients: &[u64], k| {
+            Constant::from_parts(modulus, factors[k], quotients[k])
+        };
+        (start..self.front.len()).map(move |k| {
+            [
+                constant(&self.front, &self.front_quotient, k),
+                constant(&self.back, &self.back_quotient, k),
+            ]
+        })
+    }
+
     /// Factor and quotient of the front, factor and quotient of the back position, for whole groups of eight pairs.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn groups(&self) -> impl Iterator<Item = [&[u64; 8]; 4]> {
+    pub(super) fn groups(&self) -> impl Iterator<Item = [&[u64; 8]; 4]> {
         let groups = |factors| <[u64]>::as_chunks::<8>(factors).0.iter();
         let front = groups(&self.front[..]).zip(groups(&self.front_quotient[..]));
         let back = groups(&self.back[..]).zip(groups(&self.back_quotient[..]));
@@ -51,28 +68,27 @@ impl PairFactors {
 /// All constants of both directions.
 #[derive(Clone)]
 pub(crate) struct Twist {
-    pub(crate) modulus: Modulus,
+    pub(super) modulus: Modulus,
     /// i = ζ^N, a square root of -1.
-    pub(crate) imaginary: u64,
+    pub(super) imaginary: u64,
     /// ζ^(-N/2) · (1 - i)
-    pub(crate) middle: u64,
+    pub(super) middle: u64,
     /// 1 / (N · middle)
-    pub(crate) inverse_middle: u64,
+    pub(super) inverse_middle: u64,
     /// 1 / N
-    pub(crate) inverse_degree: u64,
-    pub(crate) forward: PairFactors,
-    pub(crate) inverse: PairFactors,
+    pub(super) inverse_degree: u64,
+    pub(super) forward: PairFactors,
+    pub(super) inverse: PairFactors,
 }
 
 impl Twist {
-    pub(super) fn new(ring_degree: usize, modulus: &Modulus, zeta: u64, shift: u32) -> Self {
+    /// The constants for ζ, a 4N-th root of unity, with quotients floor(w · 2^shift / q).
+    pub(crate) fn new(ring_degree: usize, modulus: &Modulus, zeta: u64, shift: u32) -> Self {
         let q = modulus;
         let n = ring_degree as u64;
         let inverse_zeta = q.inv(zeta);
         let imaginary = q.pow(zeta, n);
         let middle = q.mul(q.pow(inverse_zeta, n / 2), q.sub(1, imaginary));
-        let inverse_degree = q.inv(q.reduce_u64(n));
-        let inverse_double = q.inv(q.reduce_u64(2 * n));
         // (start · ζ^k, start · ζ^-k) for k = 1 to N/2 - 1
         let powers = |start: u64| {
             let step =
@@ -81,12 +97,13 @@ impl Twist {
                 .skip(1)
                 .take(ring_degree / 2 - 1)
         };
+        let inverse_double = q.inv(q.reduce_u64(2 * n));
         Self {
             modulus: *q,
             imaginary,
             middle,
             inverse_middle: q.inv(q.mul(middle, q.reduce_u64(n))),
-            inverse_degree,
+            inverse_degree: q.inv(q.reduce_u64(n)),
             forward: PairFactors::new(q, shift, powers(1).map(|(up, down)| (down, q.neg(up)))),
             inverse: PairFactors::new(q, shift, powers(inverse_double)),
         }

@@ -25,11 +25,17 @@ pub(crate) fn pack(width: usize, residues: &[u64], out: &mut [u8]) {
     }
 }
 
+/// One packed residue of at most 8 bytes.
+#[inline(always)]
+pub(crate) fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
 fn unpack_tail(width: usize, bytes: &[u8], out: &mut [u64]) {
     for (residue, value) in bytes.chunks_exact(width).zip(out) {
-        let mut word = [0; 8];
-        word[..width].copy_from_slice(residue);
-        *value = u64::from_le_bytes(word);
+        *value = word(residue);
     }
 }
 

@@ -1,35 +1,34 @@
-//! What the byte-plane kernels of all vector widths have in common: which input rows are packed side by side, and the
-//! weights in the order in which a kernel reads them.
-
-mod panel;
+//! The weights of a linear map in the order in which a byte-plane kernel reads them.
 
 use std::sync::OnceLock;
 
-use crate::linear::{Group, LinearMap, WeightWidth};
-
-pub(super) use panel::Panel;
+use super::panel::{self, Panel};
+use crate::{
+    backend::groups::Group,
+    linear_map::{LinearMap, WeightWidth},
+};
 
 /// Widths of a residue run from 1 to this, as moduli are below 2^50.
-pub(super) const MAX_WIDTH: usize = 7;
+pub(in crate::backend) const MAX_WIDTH: usize = 7;
 
 /// How a kernel wants its weights.
-pub(super) struct Layout {
+pub(in crate::backend) struct Layout {
     /// Output rows of a register block, by width of a residue; even for 16-bit weights, whose low and high row share one.
-    pub(super) block_rows: fn(usize, WeightWidth) -> usize,
+    pub(in crate::backend) block_rows: fn(usize, WeightWidth) -> usize,
     /// Words that hold the weights of a quad.
-    pub(super) words: usize,
+    pub(in crate::backend) words: usize,
     /// These words; the rest is not used.
-    pub(super) encode: fn([i8; 4]) -> [i32; 2],
+    pub(in crate::backend) encode: fn([i8; 4]) -> [i32; 2],
 }
 
 /// A linear map cut into panels.
-pub(super) struct Planes {
-    pub(super) panels: Vec<PanelWork>,
-    pub(super) weight_width: WeightWidth,
+pub(in crate::backend) struct Planes {
+    pub(in crate::backend) panels: Vec<PanelWork>,
+    pub(in crate::backend) weight_width: WeightWidth,
 }
 
 impl Planes {
-    pub(super) fn new(map: &LinearMap) -> Self {
+    pub(in crate::backend) fn new(map: &LinearMap) -> Self {
         let groups = Group::of(map);
         Self {
             panels: panel::plan(&groups)
@@ -42,9 +41,9 @@ impl Planes {
 }
 
 /// Quads that are packed together and all that reads them.
-pub(super) struct PanelWork {
-    pub(super) panel: Panel,
-    pub(super) groups: Vec<PackedGroup>,
+pub(in crate::backend) struct PanelWork {
+    pub(in crate::backend) panel: Panel,
+    pub(in crate::backend) groups: Vec<PackedGroup>,
 }
 
 impl PanelWork {
@@ -59,12 +58,12 @@ impl PanelWork {
 }
 
 /// Outputs with the same inputs.
-pub(super) struct PackedGroup {
+pub(in crate::backend) struct PackedGroup {
     /// Positions in the panel of the quads that it reads.
-    pub(super) quads: Vec<u32>,
-    pub(super) outputs: Vec<u32>,
+    pub(in crate::backend) quads: Vec<u32>,
+    pub(in crate::backend) outputs: Vec<u32>,
     /// The number of inputs.
-    pub(super) inputs: usize,
+    pub(in crate::backend) inputs: usize,
     /// Row-major \[outputs (low and high row each for 16-bit weights), quads\].
     weights: Vec<[i8; 4]>,
     /// The same in the order of the kernel, for each width of a residue on first use: the register block follows it.
@@ -72,11 +71,11 @@ pub(super) struct PackedGroup {
 }
 
 /// The weights of one register block.
-pub(super) struct WeightBlock {
-    pub(super) first_row: usize,
-    pub(super) rows: usize,
+pub(in crate::backend) struct WeightBlock {
+    pub(in crate::backend) first_row: usize,
+    pub(in crate::backend) rows: usize,
     /// \[quads, rows, words\].
-    pub(super) weights: Vec<i32>,
+    pub(in crate::backend) weights: Vec<i32>,
 }
 
 impl PackedGroup {
@@ -110,7 +109,7 @@ impl PackedGroup {
     }
 
     /// The register blocks for residues of that many bytes, of sizes as equal as possible.
-    pub(super) fn blocks(
+    pub(in crate::backend) fn blocks(
         &self,
         width: usize,
         weight_width: WeightWidth,
