@@ -92,3 +92,35 @@ fn exit_codes_are_those_of_the_contract() {
     assert_eq!(codes, [2, 3, 4, 5, 2, 130, 70]);
     assert_eq!(exit::CHECK_FAILED, 1);
 }
+
+#[test]
+fn the_reason_of_the_system_is_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("file"), "").expect("a file");
+    for (arguments, reason) in [
+        ("keygen --plan missing --out keys", "No such file"),
+        (
+            "encrypt --plan missing --key k --images i --out request",
+            "No such file",
+        ),
+        (
+            "evaluate --plan missing --request r --out reply",
+            "No such file",
+        ),
+        (
+            "submit --server http://127.0.0.1:1 --model m --keys k --images i --out p.csv --token-file missing",
+            "No such file",
+        ),
+        ("train --data missing --arch mlp --out model", "missing"),
+        ("keygen --plan file --out keys", "file"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sordino"))
+            .current_dir(folder.path())
+            .args(arguments.split_whitespace())
+            .output()
+            .expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let told = text.matches("os error").count();
+        assert!(text.contains(reason) && told <= 1, "{arguments}: {text}");
+    }
+}

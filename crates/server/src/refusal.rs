@@ -43,14 +43,12 @@ impl Refusal {
 /// The kind of problem that an error is to the client; nothing else decides one from an error.
 pub fn problem_kind(fault: Fault) -> ProblemKind {
     match fault {
-        Fault::BadFile => ProblemKind::Invalid,
-        // Plans, keys and memory were chosen by the operator, and were checked before a client could send anything.
-        Fault::Usage
-        | Fault::Limits
-        | Fault::Io
-        | Fault::Refused
-        | Fault::Interrupted
-        | Fault::Bug => ProblemKind::Internal,
+        // Such as parameters below the least security.
+        Fault::BadFile | Fault::Limits => ProblemKind::Invalid,
+        // Plans and keys were checked before; what is left is the server's own trouble.
+        Fault::Usage | Fault::Io | Fault::Refused | Fault::Interrupted | Fault::Bug => {
+            ProblemKind::Internal
+        }
     }
 }
 
