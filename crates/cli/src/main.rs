@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sordino_command::{Outcome, Output, terminal};
+use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
 
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(sordino_command::exit::BUG),
+        Err(_) => ExitCode::from(sordino_command::exit::code(Fault::Bug)),
     }
 }
 

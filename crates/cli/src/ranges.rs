@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
-use sordino::data::{Fault, Images, open_images, open_set, prepare};
+use sordino::data::{Images, open_images, open_set, prepare};
 use sordino::graph::{Model, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_fault::{Classified, Fault};
 use sordino_report::lines;
 
 use crate::encrypt::parse_range;
@@ -39,7 +40,7 @@ pub(crate) struct Args {
 fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
     match open_set(path) {
         Ok(set) => Ok((set.train, set.validation)),
-        Err(error) if error.kind() != Fault::Io && path.exists() => {
+        Err(error) if error.fault() != Fault::Io && path.exists() => {
             let images = open_images(path);
             let images =
                 images.with_context(|| format!("no data set ({error}) and no images either"))?;

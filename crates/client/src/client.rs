@@ -2,7 +2,7 @@
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
 use sordino_plan::ClientPlan;
-use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key, shorten};
+use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
@@ -104,7 +104,8 @@ impl Client {
         let level = plan.header.input.limbs.saturating_sub(1);
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let mut blocks = Vec::with_capacity(plan.header.blocks);
-        let layout = Slots::of_input(plan.packing.channel(), self.context.rotation_order());
+        let order = self.context.rotation_order();
+        let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
         for images in images.chunks(plan.block_images() * features) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
@@ -180,7 +181,8 @@ impl Client {
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
         let mut logits = vec![0.0; count * classes];
-        let layout = Slots::of_output(plan.packing.channel(), self.context.rotation_order());
+        let order = self.context.rotation_order();
+        let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
         let images = logits.chunks_mut(plan.block_images() * classes);
         for (block, images) in reply.blocks().iter().zip(images) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
@@ -204,13 +206,9 @@ impl Client {
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
-        let (expected, found) = (self.context.digest(), key.parameters());
-        if expected == found {
-            return Ok(());
+        match (self.context.digest(), key.parameters()) {
+            (expected, found) if expected == found => Ok(()),
+            (expected, found) => Err(Error::key_parameters(expected, found)),
         }
-        Err(Error::KeyParameters {
-            expected: shorten(expected),
-            found: shorten(found),
-        })
     }
 }

@@ -4,11 +4,10 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use sordino_ckks::{EvaluationKey, EvaluationKeyMetadata, KeySet};
 use sordino_container::{
     Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite, StreamReader,
-    TEMPORARY_SUFFIX,
+    TEMPORARY_SUFFIX, file_bytes,
 };
 use sordino_protocol::shorten;
 use sordino_secret::{SecretKey, SecretKeyMetadata};
@@ -22,6 +21,12 @@ const PENDING_FILE: &str = "evaluation.key.new";
 /// Locked while something is made or renamed in the folder.
 const LOCK_FILE: &str = "keys.lock";
 
+/// Keys of any size: only their headers are read here.
+const LIMITS: Limits = Limits {
+    metadata_bytes: METADATA_LIMIT,
+    payload_bytes: u64::MAX,
+};
+
 /// The keys of a folder.
 pub struct KeyFolder {
     /// The secret key.
@@ -32,7 +37,7 @@ pub struct KeyFolder {
     pub made: bool,
 }
 
-/// An evaluation key that fits a plan, of which only the header was read.
+/// An evaluation key that fits a plan; only its header was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationKeyFile {
     /// The file.
@@ -74,7 +79,7 @@ impl Client {
         })
     }
 
-    /// Makes the keys of an empty folder, or ends what a process before began. Tells whether keys were made.
+    /// Makes the keys of an empty folder, or completes what an earlier process began. Tells whether keys were made.
     fn complete_key_folder(&self, folder: &Path) -> Result<bool, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
@@ -97,7 +102,7 @@ impl Client {
             }
             let keys = self.generate_keys()?;
             if let Some(key) = &keys.evaluation {
-                // What an earlier process left there has no secret key, so nobody can use it.
+                // What an earlier process left there has no secret key, and is of no use.
                 key.write_file(&pending, Overwrite::Replace)?;
             }
             keys.secret.write_file(&secret)?;
@@ -122,16 +127,8 @@ impl Client {
 
     /// Tells which folder has keys of other parameters, before the key itself is read.
     fn check_secret_header(&self, folder: &Path, path: &Path) -> Result<(), Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let (expected, found) = (
-            self.context().digest(),
-            open::<SecretKeyMetadata>(path, Kind::SecretKey, limits)?
-                .metadata()
-                .parameters_digest,
-        );
+        let header = StreamReader::<_, SecretKeyMetadata>::open(path, Kind::SecretKey, LIMITS)?;
+        let (expected, found) = (self.context().digest(), header.metadata().parameters_digest);
         if expected == found {
             return Ok(());
         }
@@ -153,18 +150,13 @@ impl Client {
         secret: &SecretKey,
         needed: &KeySet,
     ) -> Result<EvaluationKeyFile, Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let reader = open::<EvaluationKeyMetadata>(path, Kind::EvaluationKey, limits)?;
+        let reader =
+            StreamReader::<_, EvaluationKeyMetadata>::open(path, Kind::EvaluationKey, LIMITS)?;
         let metadata = reader.metadata();
         let file = EvaluationKeyFile {
             path: path.to_path_buf(),
             digest: reader.claimed_digest(),
-            bytes: fs::metadata(path)
-                .map_err(|error| FileError::io(path, "look up", error))?
-                .len(),
+            bytes: file_bytes(path)?.unwrap_or(0),
         };
         let advice =
             "give the folder that `sordino keygen` made for this plan, or another for new keys";
@@ -183,7 +175,7 @@ impl Client {
     }
 }
 
-/// Removes what processes left that were killed while they wrote a key; the folder is locked.
+/// Removes what killed processes left of keys that they were writing; the folder is locked.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -204,14 +196,6 @@ fn is_there(path: &Path) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(FileError::io(path, "look up", error).into()),
     }
-}
-
-fn open<M: DeserializeOwned>(
-    path: &Path,
-    kind: Kind,
-    limits: Limits,
-) -> Result<StreamReader<File, M>, Error> {
-    Ok(StreamReader::open(path, kind, limits)?)
 }
 
 fn folder_error(folder: &Path, found: String, advice: &'static str) -> Error {

@@ -84,12 +84,12 @@ impl Predictions {
         self.released_bits
     }
 
-    /// Rounded logits of all images, one row an image.
+    /// Rounded logits of all images, one row per image.
     pub fn logits(&self) -> &[f64] {
         &self.logits
     }
 
-    /// Probabilities of all images, one row an image; equal to the logits where these are plain numbers.
+    /// Probabilities of all images, one row per image; equal to the logits where these are plain numbers.
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }

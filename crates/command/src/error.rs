@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// What keeps a command from its work, or from showing it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,3 +41,9 @@ pub enum Error {
     #[error(transparent)]
     Evaluator(#[from] sordino_evaluator::Error),
 }
+
+classify!(Error {
+    Usage: Threads;
+    BadFile: Settings;
+    Io: Output;
+} inner { File, Ring, Evaluator });

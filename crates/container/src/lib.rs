@@ -29,6 +29,7 @@ mod file;
 mod header;
 mod locked_folder;
 pub mod memory;
+mod plain_file;
 mod reader;
 
 pub use atomic::{
@@ -44,4 +45,5 @@ pub use file::{
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use locked_folder::LockedFolder;
+pub use plain_file::{file_bytes, remove_file};
 pub use reader::{Contents, StreamReader};

@@ -18,7 +18,7 @@ use crate::Error;
 pub struct Evaluator {
     plan: ServerPlan,
     context: Context,
-    /// What an evaluation may take.
+    /// The memory and scratch that an evaluation may use.
     budget: Budget,
     /// Prepared by the first evaluation.
     weights: OnceLock<Weights>,
@@ -81,7 +81,7 @@ impl Evaluator {
         self.plan.reply_shape(&self.context)
     }
 
-    /// Evaluates a received request, of which digest and header were checked already.
+    /// Evaluates a received request, whose digest and header were checked.
     ///
     /// # Errors
     /// [`Error::MissingKey`], [`Error::Protocol`] for a key of another client or residues out of range,
@@ -98,7 +98,7 @@ impl Evaluator {
         self.reply(&header, digest, replies)
     }
 
-    /// Evaluates the blocks of a request as they come.
+    /// Evaluates the blocks of a request as they arrive.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -174,7 +174,7 @@ impl Evaluator {
         Ok(self.weights.get_or_init(|| prepared))
     }
 
-    /// The reply to a request of which the digest was checked.
+    /// The reply to a request whose digest was checked.
     ///
     /// # Errors
     /// [`Error::Protocol`] if the blocks are not what the plan makes.

@@ -209,7 +209,7 @@ impl ChannelPlan {
     }
 }
 
-/// No scale has room for weights of 16 bits and more than this many bits besides.
+/// No scale has room for weights of 16 bits times a larger factor than 2 to this power.
 const MAX_PLAINTEXT_BITS: usize = 40;
 /// Most diagonals that a step could have: tables have a place for each, whether or not the step has it.
 const MAX_DIAGONALS: usize = 1 << 30;

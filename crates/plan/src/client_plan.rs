@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientPlan {
-    /// What the server's half says too.
+    /// The part that both halves have.
     #[serde(flatten)]
     pub header: PlanHeader,
     /// What the plan refers to.
@@ -35,11 +35,11 @@ pub struct ClientPlan {
     pub preprocess: Preprocess,
     /// One name per logit.
     pub class_names: Vec<String>,
-    /// What the logits stand for.
+    /// Meaning of the logits.
     pub output_kind: OutputKind,
     /// Smallest and largest logit seen in calibration; an image outside is flagged.
     pub logit_range: (f64, f64),
-    /// What the evaluation is expected to cost.
+    /// Expected cost of the evaluation.
     pub estimate: Estimate,
 }
 

@@ -31,7 +31,7 @@ pub struct Plan {
     pub client: ClientPlan,
 }
 
-/// What the searches found: one of the packings, or the cheaper of both.
+/// The winner of the searches: of one packing, or the cheaper one of both.
 enum Found {
     ElementWise(Box<Winner>),
     ChannelWise(Box<ChannelWinner>),
@@ -140,7 +140,7 @@ struct Realized {
 }
 
 impl Realized {
-    /// Finds primes for what a search chose on ideal ones.
+    /// Finds primes for a choice that a search made with ideal primes.
     fn new(
         network: &Network,
         choice: &Choice,
@@ -270,7 +270,7 @@ fn realize_channel_wise(
     })
 }
 
-/// What the search found, with sizes and precision as predicted with the primes that were found.
+/// The search's estimate, with sizes and precision as predicted for the real primes.
 fn estimate(
     network: &Network,
     options: &CompileOptions,

@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What elementary operations cost on the evaluating machine, on all its threads together.
+/// Costs of elementary operations on the evaluating machine, on all its threads together.
 ///
 /// The default was measured on a 2-core AVX-512 VNNI machine and is part of the plan's determinism: the same model,
 /// options and table give the same plan, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostTable {
-    /// Sustained 8-bit multiply-accumulates of the whole-layer product, in 10^9 a second.
+    /// Sustained 8-bit multiply-accumulates of the whole-layer product, in 10^9 per second.
     pub linear_gmacs: f64,
     /// One transform of N = 2^13 coefficients of one limb, in microseconds; other N scale as N log2 N.
     pub ntt_us: f64,
     /// One pointwise operation on one residue, in nanoseconds.
     pub pointwise_ns: f64,
-    /// Expansion of the uniform half, nanoseconds a byte.
+    /// Expansion of the uniform half, in nanoseconds per byte.
     pub expand_ns: f64,
 }
 

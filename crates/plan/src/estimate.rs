@@ -8,7 +8,7 @@ use crate::modulus::{SizedSketch, digits_of};
 use crate::primes;
 use crate::sketch::{SketchKind, SketchOperation};
 
-/// What a plan is expected to cost; printed before anything runs.
+/// Expected cost of a plan; printed before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
@@ -16,7 +16,7 @@ pub struct Estimate {
     pub evaluate_seconds: f64,
     /// Peak memory of the evaluator, within the limit that the plan was compiled for.
     pub memory_bytes: u64,
-    /// Most that the evaluator keeps outside of memory to stay within that limit.
+    /// Most bytes that the evaluator keeps on scratch to stay within that limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scratch_bytes: u64,
     /// Request file.
@@ -122,7 +122,7 @@ fn key_bytes(sized: &SizedSketch<'_>) -> u64 {
 
 /// Bytes that headers add to a file, roughly.
 const HEADER_BYTES: u64 = 2048;
-/// Memory of an evaluator beside what its plan asks for, roughly.
+/// Memory of an evaluator in addition to what its plan needs, roughly.
 pub(crate) const BASE_BYTES: u64 = 64 << 20;
 
 /// Bytes of a plan's files and of evaluation.
@@ -136,7 +136,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Files of `blocks` blocks and of so many switching keys; `ciphertexts` says how many the value of a node takes. The memory is 0.
+    /// Files of `blocks` blocks and of `keys` switching keys; `ciphertexts` gives those of a node's value. The memory is 0.
     pub(crate) fn of_files(
         sized: &SizedSketch<'_>,
         blocks: usize,

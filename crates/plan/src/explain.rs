@@ -1,4 +1,4 @@
-//! What a plan says about itself before anything runs.
+//! A readable account of a plan, before anything runs.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub struct Explanation {
     pub ring_degree: usize,
     /// Bits of the modulus of fresh ciphertexts.
     pub log2_q: f64,
-    /// The same with the special primes of the evaluation key.
+    /// Bits of the modulus with the special primes of the evaluation key.
     pub log2_qp: f64,
     /// 128 or 192, from the security table.
     pub security_bits: u32,
@@ -52,7 +52,7 @@ pub struct Explanation {
     /// Every step; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSummary>,
-    /// What both packings would take, where the planner was free to choose; known to the server only.
+    /// Estimated time of both packings, where the planner was free to choose; known to the server only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<PackingComparison>,
     /// The best plans of other kinds, and what ruled them out; known to the server only.
@@ -60,7 +60,7 @@ pub struct Explanation {
     pub alternatives: Vec<Alternative>,
 }
 
-/// One step as explained.
+/// One step of an [`Explanation`].
 #[derive(Clone, Debug, Serialize)]
 pub struct StepSummary {
     /// Folded node.
@@ -69,11 +69,11 @@ pub struct StepSummary {
     pub operation: &'static str,
     /// Elements of the result.
     pub elements: usize,
-    /// Ciphertexts that a block of them takes.
+    /// Ciphertexts of the result, per block.
     pub ciphertexts: usize,
-    /// Rotations of a block; 0 element-wise.
+    /// Rotations per block; 0 element-wise.
     pub rotations: usize,
-    /// Products of a ciphertext with a plaintext of a block; 0 element-wise.
+    /// Products of a ciphertext and a plaintext, per block; 0 element-wise.
     pub products: usize,
     /// Components of the result.
     pub components: usize,

@@ -58,7 +58,7 @@ pub struct PlanHeader {
 }
 
 impl InputLayout {
-    /// The layout of what a step makes.
+    /// The layout of a step's result.
     pub(crate) fn of(step: &Step) -> Self {
         Self {
             features: step.elements,
@@ -69,7 +69,7 @@ impl InputLayout {
 }
 
 impl OutputLayout {
-    /// The layout of what a step makes.
+    /// The layout of a step's result.
     pub(crate) fn of(step: &Step) -> Self {
         Self {
             logits: step.elements,
@@ -189,7 +189,7 @@ impl PlanHeader {
         Ok(())
     }
 
-    /// Writes the header, what the half of the plan refers to, and the packing's name in the order in which files have them.
+    /// Writes the header, the parents of the half and the packing's name in the order in which files have them.
     pub(crate) fn write<M: SerializeMap, Channel>(
         &self,
         parents: &impl Serialize,

@@ -74,7 +74,7 @@ struct Rounding<'a> {
     op: &'a SketchOperation,
     /// The steps before it.
     steps: &'a [Step],
-    /// What products are multiplied by beside the integer weights: 1 element-wise.
+    /// What products are multiplied by in addition to the integer weights: 1 element-wise.
     plaintext_factor: f64,
 }
 
@@ -142,42 +142,30 @@ impl Rounding<'_> {
                         inputs: tile.inputs.clone(),
                         weights: tile.weights.clone(),
                     });
-                    self.product(
-                        source,
-                        tiles.collect(),
-                        self.info.wide,
-                        self.info.weight_scale,
-                    )?
+                    let (wide, scale) = (self.info.wide, self.info.weight_scale);
+                    self.product(source, tiles.collect(), wide, scale)?
                 }
                 QuantizedTerm::Tiles { .. } => {
                     // The others have to meet the scale that this one sets.
                     let ratio = ratio / self.plaintext_factor;
                     let tiles = exact_products[position];
-                    let weights = |tile: &sordino_graph::FoldedTile| {
-                        tile.weights.iter().fold(0.0, |m: f64, w| m.max(w.abs()))
-                    };
-                    let most = tiles.iter().map(weights).fold(0.0, f64::max) * ratio;
+                    let most = tiles.iter().map(|tile| largest(&tile.weights));
+                    let most = most.fold(0.0, f64::max) * ratio;
                     self.fits("a weight of a second branch", most, 15)?;
+                    let round = |weight: &f64| (weight * ratio).round() as i16;
                     let tiles = tiles.iter().map(|tile| Tile {
                         outputs: tile.outputs.clone(),
                         inputs: tile.inputs.clone(),
-                        weights: tile
-                            .weights
-                            .iter()
-                            .map(|w| (w * ratio).round() as i16)
-                            .collect(),
+                        weights: tile.weights.iter().map(round).collect(),
                     });
                     let wide = most.round() > f64::from(WeightWidth::Eight.max_weight());
                     self.product(source, tiles.collect(), wide, ratio)?
                 }
                 QuantizedTerm::Diagonal { factors, .. } => {
-                    self.fits(
-                        "the factor of a residual branch",
-                        largest(factors) * ratio,
-                        FACTOR_BITS,
-                    )?;
-                    let mut factors: Vec<i64> =
-                        factors.iter().map(|f| (f * ratio).round() as i64).collect();
+                    let quantity = "the factor of a residual branch";
+                    self.fits(quantity, largest(factors) * ratio, FACTOR_BITS)?;
+                    let rounded = factors.iter().map(|f| (f * ratio).round() as i64);
+                    let mut factors: Vec<i64> = rounded.collect();
                     factors.resize(self.info.elements, 0);
                     Term::Scaled { source, factors }
                 }

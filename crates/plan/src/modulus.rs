@@ -16,7 +16,7 @@ pub(crate) struct Limbs {
 }
 
 impl Limbs {
-    /// As the splitting rule would choose, without looking for primes.
+    /// The sizes that the splitting rule chooses, without looking for primes.
     pub(crate) fn ideal(sketch: &Sketch) -> Option<Self> {
         let ring_degree = sketch.ring_degree;
         let base = primes::split(sketch.base_bits, ring_degree)?;
@@ -28,13 +28,13 @@ impl Limbs {
         primes::suffice(&limbs.bits, ring_degree).then_some(limbs)
     }
 
-    /// Of primes that were found.
+    /// The sizes of real primes.
     pub(crate) fn of(chain: &Chain) -> Self {
         let bits = chain.primes.iter().map(|&q| q.ilog2() + 1).collect();
         Self::new(bits, &chain.group_sizes)
     }
 
-    /// Of these sizes, of which groups of limbs are dropped from the end.
+    /// Limbs of these sizes; groups of them are dropped from the end.
     fn new(bits: Vec<u32>, group_sizes: &[usize]) -> Self {
         let mut left = vec![bits.len()];
         left.extend(group_sizes.iter().scan(bits.len(), |left, size| {
@@ -80,7 +80,7 @@ pub(crate) struct SizedSketch<'a> {
 }
 
 impl SizedSketch<'_> {
-    /// The same with a gadget.
+    /// The sketch with another gadget.
     pub(crate) fn with(self, gadget: GadgetChoice) -> Self {
         let gadget = Some(gadget);
         Self { gadget, ..self }
@@ -95,7 +95,7 @@ impl SizedSketch<'_> {
         &self.limbs.bits[..self.limbs.left[operation.dropped]]
     }
 
-    /// Stored bytes of so many ciphertexts that an operation makes.
+    /// Stored bytes of `ciphertexts` ciphertexts that an operation makes.
     pub(crate) fn bytes(&self, operation: &SketchOperation, ciphertexts: usize) -> u64 {
         let polynomials = ciphertexts * operation.components;
         (polynomials * self.ring_degree() * self.limbs.bytes(operation.dropped)) as u64

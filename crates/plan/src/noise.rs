@@ -39,9 +39,9 @@ fn of_operation(operation: &SketchOperation, ring_degree: usize) -> f64 {
     square(added / operation.scale)
 }
 
-/// Writes down for every step how far noise is expected to move its values, rms over elements and images.
+/// Sets the expected noise of every step's values, rms over elements and images.
 ///
-/// Errors are taken to be independent, and what is squared to be centred, as batch normalization leaves it: E[(2x + r)²] is then
+/// Errors are taken to be independent, and squared values to be centred, as batch normalization leaves it: E[(2x + r)²] is then
 /// 4 E[x²] + r².
 pub(crate) fn set_rms_noise(steps: &mut [Step], sized: &SizedSketch<'_>) {
     let (network, operations) = (sized.network, &sized.sketch.operations);

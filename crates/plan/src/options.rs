@@ -3,14 +3,14 @@ use crate::{CostTable, PackingKind};
 /// Largest batch that one plan serves.
 pub(crate) const MAX_BATCH: usize = 1 << 20;
 
-/// What the user asks of a plan.
+/// The demands on a plan.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Images per request.
     pub batch: usize,
     /// The packing. `None`: the one whose estimated evaluation is shorter.
     pub packing: Option<PackingKind>,
-    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/1500 of the
+    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/300 of the
     /// usual size of a logit.
     pub precision_bits: Option<f64>,
     /// Upper limit of the evaluator's memory in bytes.

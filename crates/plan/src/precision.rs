@@ -60,7 +60,7 @@ fn exceed(bins: &[(f64, f64, f64)], t: f64, samples: f64) -> f64 {
 /// sensitive, which is the best case.
 pub(crate) struct QuickLook {
     target: f64,
-    /// Worst error of so many samples over the rms one, where i / (length - 1) of the variance is keyed.
+    /// Ratio of the worst error to the rms error; in entry i the keyed share of the variance is i / (length - 1).
     factors: Vec<f64>,
 }
 

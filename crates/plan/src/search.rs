@@ -1,4 +1,4 @@
-//! Searching for the cheapest plan: what the searches of both packings share.
+//! Searching for the cheapest plan: the part that both packings share.
 
 pub(crate) mod channel_wise;
 mod closest;

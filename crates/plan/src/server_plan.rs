@@ -222,7 +222,7 @@ impl ServerPlan {
         self.packing().channel()
     }
 
-    /// What both packings would take, where the planner was free to choose.
+    /// Estimated times of both packings, where the planner was free to choose.
     pub fn comparison(&self) -> Option<PackingComparison> {
         self.content.comparison
     }
@@ -285,7 +285,7 @@ impl ServerPlan {
         &self.header().output
     }
 
-    /// What the evaluation is expected to cost.
+    /// Expected cost of the evaluation.
     pub fn estimate(&self) -> &Estimate {
         &self.content.estimate
     }

@@ -10,7 +10,7 @@ use crate::weights;
 /// Bits above the calibrated ranges that every value keeps.
 pub(crate) const RANGE_MARGIN_BITS: f64 = 2.0;
 
-/// What the search varies for one weight quantization.
+/// The parameters that the search varies for one weight quantization.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Choice {
     pub ring_degree: usize,
@@ -60,7 +60,7 @@ pub(crate) struct SketchOperation {
 pub(crate) struct Sketch {
     pub ring_degree: usize,
     pub operations: Vec<SketchOperation>,
-    /// What each rescale group divides by, first dropped first.
+    /// Divisor of each rescale group, first dropped first.
     pub divisors: Vec<f64>,
     /// log2 of the modulus that must be left when all groups are dropped.
     pub base_bits: f64,

@@ -14,7 +14,7 @@ pub(crate) const MAX_ELEMENTS: usize = 1 << 22;
 pub struct Step {
     /// Name of the folded node that this step belongs to.
     pub name: String,
-    /// What is computed.
+    /// The operation.
     pub operation: Operation,
     /// Elements of the result; element-wise also its ciphertexts.
     pub elements: usize,
@@ -30,7 +30,7 @@ pub struct Step {
     pub rms_noise: Option<f64>,
 }
 
-/// What a step computes. `source` is always the index of an earlier step.
+/// The operation of a step. `source` is always the index of an earlier step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Operation {
@@ -38,7 +38,7 @@ pub enum Operation {
     Input,
     /// Sum of terms plus a bias: an affine map. Sources with more limbs than the result are cut to its limbs first.
     Linear {
-        /// What is added.
+        /// The summands.
         terms: Vec<Term>,
         /// One integer per element, at the scale of the result.
         #[serde(skip)]
@@ -138,7 +138,7 @@ impl Operation {
         }
     }
 
-    /// The operation's name, as printed and stored.
+    /// The operation's name.
     pub fn kind(&self) -> &'static str {
         match self {
             Operation::Input => "input",

@@ -118,7 +118,7 @@ pub(crate) fn options(
 /// `budget` and the most bits are saved, weighted by `costs`.
 ///
 /// Without the bound of 1 the optimum has variances in proportion to the costs; where that asks for a factor below 1
-/// the layer stays as it is and the others share what is left.
+/// the layer keeps its scale and the other layers share the rest.
 fn coarsen(variances: &[f64], costs: &[f64], budget: f64) -> Vec<f64> {
     let mut fixed: Vec<bool> = variances.iter().map(|&v| v <= 0.0).collect();
     loop {

@@ -1,5 +1,7 @@
 //! The errors of the crates behind this one, in one type.
 
+use sordino_fault::classify;
+
 /// Whatever went wrong on the way from a model to predictions.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,3 +68,12 @@ pub enum Error {
         found: usize,
     },
 }
+
+classify!(Error {
+    BadFile: WrongModel, ListLength;
+} inner {
+    #[cfg(feature = "train")] Train,
+    #[cfg(feature = "files")] Data,
+    #[cfg(feature = "onnx")] Onnx,
+    Graph, Plan, Client, Evaluator, Protocol, Runtime, Scheme, Ring, File,
+});

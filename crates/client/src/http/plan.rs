@@ -12,7 +12,7 @@ const LEAST_SECURITY: u32 = 128;
 
 impl RemoteServer {
     /// Fetches a model's client plan and checks it: every part of the plan itself, the security of its parameters, and that it is the
-    /// plan of which the server told.
+    /// plan that the server described.
     ///
     /// # Errors
     /// [`Error::RefusedPlan`] for a plan that is damaged or insecure, [`Error::ServedPlan`] for another one, and those of

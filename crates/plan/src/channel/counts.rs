@@ -23,12 +23,12 @@ pub(crate) struct Counts {
     pub shares: usize,
 }
 
-/// What the choice of a schedule weighs against each other: a rotation of a sum needs digits of its own.
+/// Weights of operations when schedules are compared: a rotation of a sum needs digits of its own.
 const OUTER_COST: f64 = 4.0;
 const PRODUCT_COST: f64 = 0.2;
 
 impl Counts {
-    /// What schedules are compared by, in hoisted rotations.
+    /// The cost by which schedules are compared, in hoisted rotations.
     pub(super) fn cost(&self) -> f64 {
         self.hoisted as f64
             + OUTER_COST * (self.outer + self.folds) as f64

@@ -1,4 +1,4 @@
-//! A matrix by its diagonals: which rotations it takes, and what the plaintexts hold.
+//! A matrix by its diagonals: the rotations that it takes, and the content of its plaintexts.
 
 use serde::{Deserialize, Serialize};
 use sordino_graph::Term as FoldedTerm;
@@ -9,7 +9,7 @@ use crate::{Error, SlotLayout, Term};
 ///
 /// Direct: every position of an output's layout gets the whole sum of its element. Folded: the positions below the
 /// source's period that are equal modulo the output's period get a share each, and log2(source period / period)
-/// rotations add the shares up; what stands at a position then is repeated after every period.
+/// rotations add the shares up. The sums are then repeated after every period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotationSchedule {
@@ -26,9 +26,9 @@ pub struct Diagonal {
     pub input: usize,
     /// Ciphertext of the result.
     pub output: usize,
-    /// Positions that the source is rotated by, to the left.
+    /// How many positions the source is rotated to the left.
     pub distance: usize,
-    /// One weight a position.
+    /// One weight per position.
     pub weights: Vec<f64>,
 }
 
@@ -89,11 +89,11 @@ impl RotationSchedule {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Distances {
     pub seen: Vec<(u32, u32, u32, u32)>,
-    /// That of the output.
+    /// Period of the output.
     pub period: usize,
 }
 
-/// The weights of a linear map that are not zero: what the planner counts before there are integers, and the engine encodes.
+/// The weights of a linear map that are not zero. The planner counts them before there are integers; the engine encodes them.
 pub(crate) trait Matrix {
     /// Calls `visit(output, input, weight)` for every weight.
     fn for_each(&self, visit: &mut dyn FnMut(usize, usize, f64));
@@ -227,7 +227,7 @@ struct Spot {
     output: usize,
     distance: usize,
     position: usize,
-    /// The weight is repeated after so many positions.
+    /// The weight is repeated after this many positions.
     period: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Choosing where feature maps lie, and how each linear layer is rotated.
 //!
-//! A map keeps the grid of the one before it: after a stride of two its columns stand two positions apart, after another
+//! A map keeps the grid of the one before it: after a stride of two its columns stand at a distance of two positions, after another
 //! one four. A convolution then has one distance for every tap and every difference of channel places, whatever its
 //! stride and padding. Channels stand side by side in blocks, and, where they do not fit otherwise, in the gaps that
 //! strides have left. A dense layer folds: see [`RotationSchedule`].
@@ -30,7 +30,7 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// Bytes of `blocks` blocks with so many Galois keys.
+    /// Bytes of `blocks` blocks with `rotations` Galois keys.
     pub(crate) fn sizes(&self, sized: &SizedSketch<'_>, blocks: usize, rotations: usize) -> Sizes {
         let ciphertexts = |node: usize| self.layouts[node].ciphertexts;
         let files = Sizes::of_files(sized, blocks, rotations + 1, ciphertexts);
@@ -92,7 +92,7 @@ impl Grid {
         rows_apart && last(self.height, self.row) + across < self.block
     }
 
-    /// Where a map of so many channels lies, repeated after no less than `period`.
+    /// The layout of a map of `channels` channels, repeated after no less than `period`.
     fn layout(&self, channels: usize, period: usize, slots: usize) -> SlotLayout {
         let ciphertexts = channels.div_ceil(self.channels());
         let used = match ciphertexts {
@@ -137,8 +137,8 @@ fn block_of(shape: &Shape) -> usize {
     }
 }
 
-/// Lays a folded network out, of which each node has this sum of mean squared values. `None` if some vector does not fit the
-/// slots.
+/// Lays a folded network out; `mean_squares` are the sums of mean squared values of its nodes. `None` if a vector does not fit
+/// the slots.
 pub(crate) fn lay_out(
     graph: &Graph,
     folded: &Folded,

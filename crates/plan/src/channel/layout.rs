@@ -10,7 +10,7 @@ use crate::Error;
 pub struct SlotLayout {
     /// Ciphertexts of the map.
     pub ciphertexts: usize,
-    /// The positions repeat themselves after so many: a power of two that divides the slots of an image.
+    /// The positions repeat after this many: a power of two that divides the slots of an image.
     pub period: usize,
     /// For each element: ciphertext · slots + position, the position below the period. A server plan's metadata leaves them
     /// out.

@@ -1,4 +1,4 @@
-//! Units in an order in which each finds what it reads.
+//! Cutting steps into units, ordered so that each unit finds what it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,11 +9,11 @@ use crate::{Operation, Step};
 
 /// Columns that a thread takes through a run at a time.
 const STRIP_COLUMNS: u64 = 64;
-/// What a strip of two feature maps may take: most of a second-level cache.
+/// Most bytes of a strip of two feature maps: most of a second-level cache.
 const STRIP_BYTES: u64 = 640 << 10;
-/// How much more a run may compute, because windows overlap, for strips that fit.
+/// How much more a run may compute for strips that fit; windows overlap.
 const MOST_RECOMPUTED: f64 = 1.1;
-/// How much more may be read for it.
+/// How much more a run may read for strips that fit.
 const MOST_READ_AGAIN: f64 = 2.5;
 
 pub(super) struct Builder<'a> {
@@ -114,7 +114,7 @@ impl<'a> Builder<'a> {
         pieces.into_values().collect()
     }
 
-    /// The elements in the fewest pieces of which a strip fits a cache, without much that is computed twice.
+    /// Splits the elements into the fewest pieces whose strips fit a cache, with little that is computed twice.
     fn pieces(&self, run: usize, elements: Vec<u32>) -> Vec<Vec<u32>> {
         let range = &self.needs.runs[run];
         if range.start == 0 {
@@ -130,21 +130,15 @@ impl<'a> Builder<'a> {
             let whole = once.get_or_insert(cut);
             let fair = cut.computed <= whole.computed * MOST_RECOMPUTED
                 && cut.read <= whole.read * MOST_READ_AGAIN;
-            let too_large = best
-                .as_ref()
-                .is_none_or(|(_, best)| best.piece > self.unit_bytes);
-            if too_large
-                || (fair
-                    && best
-                        .as_ref()
-                        .is_some_and(|(_, best)| cut.strip < best.strip))
-            {
+            let better = |(_, best): &(_, Cut)| {
+                best.piece > self.unit_bytes || (fair && cut.strip < best.strip)
+            };
+            if best.as_ref().is_none_or(better) {
                 best = Some((pieces, cut));
             }
-            let fits = best.as_ref().is_some_and(|(_, best)| {
-                best.strip <= STRIP_BYTES && best.piece <= self.unit_bytes
-            });
-            if fits || count >= windows.len() {
+            let fits =
+                |(_, best): &(_, Cut)| best.strip <= STRIP_BYTES && best.piece <= self.unit_bytes;
+            if best.as_ref().is_some_and(fits) || count >= windows.len() {
                 break;
             }
             count = (2 * count).min(windows.len());
@@ -174,7 +168,7 @@ impl<'a> Builder<'a> {
         cut
     }
 
-    /// Who made what a unit reads; every piece is freed by its last reader, but for that of the logits.
+    /// Sets which units made what a unit reads, and which pieces it frees: those that it reads last. The logits stay.
     fn set_frees(&mut self) {
         let mut last_reader = vec![None; self.units.len()];
         for index in 0..self.units.len() {
@@ -197,7 +191,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What a way of cutting a run into pieces costs.
+/// The cost of one way to cut a run into pieces.
 #[derive(Clone, Copy, Default)]
 struct Cut {
     /// Most bytes that a strip takes between two steps.

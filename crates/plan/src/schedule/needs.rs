@@ -8,14 +8,14 @@ use crate::{Operation, Step, Term, last_readers};
 /// Of a whole plan.
 pub(super) struct Needs<'a> {
     steps: &'a [Step],
-    /// What is computed together at most; every step is in one.
+    /// The longest runs that are computed together; every step is in one.
     pub runs: Vec<Range<usize>>,
     /// The run of every step.
     pub run_of: Vec<usize>,
     /// For every step and product term, the tile that makes an element.
     tile_of: Vec<Vec<Vec<Option<u32>>>>,
     /// For every step, the place of an element in the order in which the step is best computed; elements of one place belong
-    /// to one window and are not taken apart.
+    /// to one window and are not separated.
     pub place: Vec<Vec<u32>>,
 }
 

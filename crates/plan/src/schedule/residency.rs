@@ -1,4 +1,4 @@
-//! Which pieces are in memory when: what leaves for scratch, and what comes back.
+//! Which pieces are in memory at which point: which leave for scratch, and which come back.
 
 use std::collections::BTreeSet;
 
@@ -33,37 +33,27 @@ impl Residency {
     }
 }
 
-/// Bytes in memory that a unit cannot do without: the input while it is read, the logits, what the unit reads and what it makes.
-fn least_bytes(units: &[Unit], steps: &[Step], sizes: &Sizes) -> u64 {
-    let bytes = |unit: usize| sizes.piece(steps, &units[unit]);
-    let last_step = steps.len() - 1;
-    let mut pinned = 0;
-    let mut least = 0;
+/// Least bytes in memory while units are computed: the input while it is read, the logits, what a unit reads and what it makes.
+///
+/// `bytes` are those of the pieces, `makes` those that each unit takes in addition to what it reads.
+fn least_bytes(units: &[Unit], steps: &[Step], bytes: &[u64], makes: &[u64]) -> u64 {
+    let (mut pinned, mut least) = (0, 0);
     for (index, unit) in units.iter().enumerate() {
-        let read: u64 = unit
-            .from
-            .iter()
-            .filter(|&&u| u != 0)
-            .map(|&u| bytes(u))
-            .sum();
-        let makes = if unit.takes_over(units, steps) {
-            0
-        } else {
-            bytes(index)
-        };
-        least = least.max(pinned + read + makes);
-        if index == 0 || unit.last_step() == last_step {
-            pinned += bytes(index);
+        let read = unit.from.iter().filter(|&&from| from != 0);
+        let read: u64 = read.map(|&from| bytes[from]).sum();
+        least = least.max(pinned + read + makes[index]);
+        if index == 0 || unit.last_step() + 1 == steps.len() {
+            pinned += bytes[index];
         }
         if unit.frees.contains(&0) {
-            pinned -= bytes(0);
+            pinned -= bytes[0];
         }
     }
     least
 }
 
-/// Works through the units with `room` bytes for pieces: whatever has to leave is what is read again last, which is the best
-/// there is when all reads are known (Belady 1966). The input, which can be read again from the request, and the logits stay.
+/// Places the pieces of all units in `room` bytes. The piece that is read again last leaves first, which is optimal when all
+/// reads are known (Belady 1966). The input and the logits stay.
 ///
 /// # Errors
 /// The bytes that are needed at least.
@@ -74,11 +64,20 @@ pub(super) fn residency(
     room: Option<u64>,
 ) -> Result<Residency, u64> {
     let room = room.unwrap_or(u64::MAX);
-    let least = least_bytes(units, steps, sizes);
+    let bytes: Vec<u64> = units.iter().map(|unit| sizes.piece(steps, unit)).collect();
+    let makes =
+        units
+            .iter()
+            .zip(&bytes)
+            .map(|(unit, &bytes)| match unit.takes_over(units, steps) {
+                true => 0,
+                false => bytes,
+            });
+    let makes: Vec<u64> = makes.collect();
+    let least = least_bytes(units, steps, &bytes, &makes);
     if least > room {
         return Err(least);
     }
-    let bytes: Vec<u64> = units.iter().map(|unit| sizes.piece(steps, unit)).collect();
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
     for (index, unit) in units.iter().enumerate().rev() {
         unit.from.iter().for_each(|&from| readers[from].push(index));
@@ -96,15 +95,10 @@ pub(super) fn residency(
         moved_bytes: 0,
     };
     for (index, unit) in units.iter().enumerate() {
-        let load: Vec<usize> = unit
-            .from
-            .iter()
-            .copied()
-            .filter(|&u| !in_memory[u])
-            .collect();
-        let loaded: u64 = load.iter().map(|&u| bytes[u]).sum();
-        let takes_over = unit.takes_over(units, steps);
-        let makes = if takes_over { 0 } else { bytes[index] };
+        let load = unit.from.iter().copied().filter(|&from| !in_memory[from]);
+        let load: Vec<usize> = load.collect();
+        let loaded: u64 = load.iter().map(|&unit| bytes[unit]).sum();
+        let makes = makes[index];
         let mut evict = Vec::new();
         while live + loaded + makes > room {
             // What this unit reads has the nearest next reader: it is never the last.

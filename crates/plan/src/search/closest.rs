@@ -1,4 +1,4 @@
-//! What came closest, for the error when nothing meets the constraints, and what was over the security bound.
+//! The candidate that came closest, for the error when none meets the constraints, and the moduli over the security bound.
 
 use crate::Error;
 
@@ -31,8 +31,8 @@ impl Closest {
         &self.over_bound
     }
 
-    /// The error for constraints that nothing meets. `no_room` says what the shortest chain needs and what to change, for the
-    /// case that no candidate is within the security bound; `hint` says what to change in the other case.
+    /// The error for constraints that no candidate meets. `hint` says what to change. Where no candidate is within the security
+    /// bound, `no_room` says what the shortest chain needs, and what to change.
     pub(super) fn into_error(
         self,
         constraints: String,

@@ -1,8 +1,8 @@
 //! Searching ring degree, scales, weight scales, rescaling and relinearization places and gadget for the cheapest
 //! element-wise candidate that meets the constraints.
 //!
-//! Cost follows whole bytes of a coefficient, so many candidates cost the same. Among those the one with the smallest
-//! error is taken.
+//! The cost depends on the whole bytes of a coefficient, so that many candidates cost the same. The search takes the one with
+//! the smallest error among them.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -163,7 +163,7 @@ impl Search<'_> {
     fn cheapest(&self) -> Option<Winner> {
         let least = (0..self.candidates.len()).find(|&i| self.refusal(i).is_none())?;
         let limit = self.candidates[least].seconds * SAME_COST;
-        // Those with the fewest bytes of ciphertexts first, then those with the smallest error.
+        // Fewest bytes of ciphertexts first, then smallest error.
         let equal =
             (least..self.candidates.len()).take_while(|&i| self.candidates[i].seconds <= limit);
         let mut equal: Vec<usize> = equal.collect();
@@ -366,7 +366,7 @@ impl Search<'_> {
                 self.least.insert(kind, seconds);
             } else {
                 if least.is_some() || !self.refused.insert(kind) {
-                    // One that misses the constraints is enough to say what a kind misses.
+                    // One candidate that misses the constraints is enough to tell what its kind misses.
                     self.candidates.pop();
                 }
                 self.failed_rms.insert(kind, rms_noise);

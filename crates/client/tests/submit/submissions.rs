@@ -109,7 +109,7 @@ async fn images_become_predictions() {
     let setup = Setup::new(PackingKind::ElementWise).await;
     let submitted = setup.submit().await.unwrap();
     assert_eq!(submitted.predictions.len(), COUNT);
-    assert!(submitted.made_keys && !submitted.went_on);
+    assert!(submitted.made_keys && !submitted.resumed);
     assert_eq!(
         (submitted.times.queue, submitted.times.evaluate),
         (0.25, 0.5)
@@ -145,7 +145,7 @@ async fn a_key_is_uploaded_once_for_all_jobs() {
     assert!(uploads > 1);
     setup.options.out = setup.folder.path().join("again.csv");
     let again = setup.submit().await.unwrap();
-    assert!(!again.made_keys && !again.went_on);
+    assert!(!again.made_keys && !again.resumed);
     let state = setup.service.state.lock().unwrap();
     assert_eq!(
         state.calls("PUT /v1/keys/"),
@@ -188,7 +188,7 @@ async fn a_submission_ended_at_every_call_goes_on() {
     for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
         let setup = Setup::new(packing).await;
         let (submitted, runs) = until_done(&setup, |run| run + 1).await;
-        assert!(runs >= 5 && submitted.went_on, "{runs} runs");
+        assert!(runs >= 5 && submitted.resumed, "{runs} runs");
         setup.check_out();
         let state = setup.service.state.lock().unwrap();
         assert_eq!(state.made.len(), 1, "no second job");
@@ -279,7 +279,7 @@ async fn ended_after_the_predictions_it_only_tidies_up() {
     *setup.service.faults.lock().unwrap() = Box::new(|_| None);
     assert!(setup.submissions().exists());
     let submitted = setup.submit().await.unwrap();
-    assert!(submitted.went_on);
+    assert!(submitted.resumed);
     assert_eq!(setup.out(), written);
     assert!(!setup.submissions().exists());
     let state = setup.service.state.lock().unwrap();

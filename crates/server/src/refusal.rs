@@ -1,4 +1,4 @@
-//! Refusals, as problem documents.
+//! Why something is not done, as problem documents.
 
 use std::fmt::Display;
 
@@ -12,18 +12,18 @@ const RETRY_SECONDS: u32 = 2;
 
 /// Why something is not done.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(super) struct Refusal {
     pub problem: Problem,
 }
 
 impl Refusal {
-    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let problem = Problem::new(kind, detail);
         Self { problem }
     }
 
-    /// Something that should not happen; its reason goes to the log only.
-    pub(crate) fn bug(reason: &dyn Display) -> Self {
+    /// A failure of the server; its reason goes to the log only.
+    pub(super) fn bug(reason: &dyn Display) -> Self {
         tracing::error!(%reason, "failed");
         Self::new(
             ProblemKind::Internal,
@@ -32,23 +32,25 @@ impl Refusal {
     }
 
     /// Why a key or a request that a client sent is not taken; whatever is not the client's fault goes to the log only.
-    pub(crate) fn of_content(error: &sordino_evaluator::Error) -> Self {
-        use sordino_evaluator::Error as E;
-        let fault = match error {
-            E::Protocol(sordino_protocol::Error::File(error))
-            | E::Scheme(sordino_ckks::Error::Container(error))
-            | E::File(error) => error.fault(),
-            E::Protocol(_) | E::Scheme(_) => Fault::BadFile,
-            E::Runtime(_) | E::Plan(_) => match sordino_command::exit::code_of(error) {
-                Some(sordino_command::exit::BAD_FILE) => Fault::BadFile,
-                _ => Fault::Io,
-            },
-            _ => Fault::Io,
-        };
-        match fault {
-            Fault::BadFile => Self::new(ProblemKind::Invalid, error.to_string()),
-            _ => Self::bug(error),
+    pub(super) fn of_content(error: &impl Classified) -> Self {
+        match problem_kind(error.fault()) {
+            ProblemKind::Internal => Self::bug(error),
+            kind => Self::new(kind, error.to_string()),
         }
+    }
+}
+
+/// The kind of problem that an error is to the client; nothing else decides one from an error.
+pub fn problem_kind(fault: Fault) -> ProblemKind {
+    match fault {
+        Fault::BadFile => ProblemKind::Invalid,
+        // Plans, keys and memory were chosen by the operator, and were checked before a client could send anything.
+        Fault::Usage
+        | Fault::Limits
+        | Fault::Io
+        | Fault::Refused
+        | Fault::Interrupted
+        | Fault::Bug => ProblemKind::Internal,
     }
 }
 
