@@ -77,37 +77,16 @@ pub fn of_ring(error: &sordino_ring::Error) -> u8 {
 }
 
 fn of_plan(error: &sordino_plan::Error) -> u8 {
-    use sordino_plan::Error as E;
-    match error {
-        E::Impossible { .. }
-        | E::Memory { .. }
-        | E::Scratch { .. }
-        | E::Overflow { .. }
-        | E::Weights { .. } => IMPOSSIBLE,
-        E::Batch { .. } => USAGE,
-        E::File(error) => of_file(error),
-        E::Scheme(error) => of_scheme(error),
-        E::Graph(error) => of_fault(error.kind()),
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 /// The exit code of an error of a request or reply.
 pub fn of_protocol(error: &sordino_protocol::Error) -> u8 {
-    match error {
-        sordino_protocol::Error::File(error) => of_file(error),
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 fn of_runtime(error: &sordino_runtime::Error) -> u8 {
-    match error {
-        sordino_runtime::Error::MissingKey { .. } => USAGE,
-        sordino_runtime::Error::Plan(error) => of_plan(error),
-        sordino_runtime::Error::NoScratch { .. } => IMPOSSIBLE,
-        sordino_runtime::Error::Scratch(error) => of_file(error),
-        _ => BAD_FILE,
-    }
+    of_fault(error.fault())
 }
 
 fn of_command(error: &Error) -> u8 {

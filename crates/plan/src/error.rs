@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use sordino_fault::{Fault, classify};
+
 /// What can go wrong while compiling, writing or reading a plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,7 +115,7 @@ pub enum Error {
         /// The kernel's error.
         source: sordino_ring::Error,
     },
-    /// A cost table could not be read.
+    /// A file is not a cost table.
     #[error("cost table {path}: {detail}: measure one with `sordino bench calibrate`")]
     CostTable {
         /// The file.
@@ -122,6 +124,17 @@ pub enum Error {
         detail: String,
     },
 }
+
+classify!(Error {
+    Usage: Batch;
+    BadFile: MissingRanges, StaleRanges, Malformed, CostTable;
+    Limits: Impossible, Overflow, Memory, Scratch, Weights;
+} inner { File, Scheme } by {
+    Graph (error) => match error {
+        sordino_graph::Error::FoldedSize { .. } => Fault::Limits,
+        error => error.kind(),
+    },
+});
 
 impl Error {
     /// A malformed field of a plan file.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sordino_fault::classify;
+
 /// Which message an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -130,3 +132,7 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] sordino_container::Error),
 }
+
+classify!(Error {
+    BadFile: WrongPlan, WrongParameters, WrongKey, WrongRequest, Field, PayloadLength, TooLarge, Ciphertexts, Parameters;
+} inner { File });

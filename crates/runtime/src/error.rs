@@ -1,4 +1,5 @@
 use sordino_container::Digest;
+use sordino_fault::classify;
 
 /// What can go wrong while a plan runs.
 #[derive(Debug, thiserror::Error)]
@@ -66,3 +67,13 @@ pub enum Error {
         source: sordino_ckks::Error,
     },
 }
+
+classify!(Error {
+    Usage: MissingKey;
+    BadFile: Parameters, Input;
+    Limits: NoScratch;
+    Interrupted: Stopped;
+    Bug: Watched;
+} inner { Plan, Scratch } by {
+    Step { source, .. } => source.fault(),
+});
