@@ -182,11 +182,11 @@ fn keys_and_replies_of_another_plan_are_refused() {
     );
 
     let mut plan = ours.plan.client.clone();
-    let degree = plan.parameters.ring_degree() * 2;
+    let degree = plan.header.parameters.ring_degree() * 2;
     let primes = sordino_ring::primes_below(1 << 40, degree)
         .take(2)
         .collect();
-    plan.parameters = sordino_ckks::Parameters::new(degree, primes, vec![], None).unwrap();
+    plan.header.parameters = sordino_ckks::Parameters::new(degree, primes, vec![], None).unwrap();
     let other = Client::new(plan, backend::select(None).unwrap()).unwrap();
     let error = other.encrypt(&ours.keys.secret, &images).unwrap_err();
     assert!(matches!(error, Error::KeyParameters { .. }), "{error}");

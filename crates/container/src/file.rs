@@ -84,6 +84,23 @@ pub fn to_bytes<M: Serialize>(kind: Kind, metadata: &M, payload: &[u8]) -> Resul
     Ok(bytes)
 }
 
+/// The digest of a file with this content, which is refused where readers with these limits would refuse the file.
+///
+/// # Errors
+/// Those of [`to_bytes`], and [`Error::TooLarge`] for content over the limits.
+pub fn digest_of<M: Serialize>(
+    kind: Kind,
+    metadata: &M,
+    payload: &[u8],
+    limits: Limits,
+) -> Result<Digest, Error> {
+    let (header, metadata) = describe(kind, metadata, payload.len() as u64, MEMORY)?;
+    header.check(header.file_bytes(), limits, MEMORY)?;
+    let mut hasher = header.hasher();
+    hasher.update(&metadata).update(payload);
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
 /// Reads a whole file from bytes in memory.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::{PredictionFormat, Predictions};
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
 pub struct SubmitOptions {
-    /// The folder of the keys, which are made if there are none. What is needed to go on with a submission is kept there too.
+    /// The folder of the keys, which are made if there are none. What is needed to resume a submission is kept there too.
     pub keys: PathBuf,
     /// Where to write the predictions.
     pub out: PathBuf,
@@ -64,8 +64,8 @@ pub struct Submitted {
     pub reply_bytes: u64,
     /// Whether keys were made.
     pub made_keys: bool,
-    /// Whether an earlier run was gone on with.
-    pub went_on: bool,
+    /// Whether an earlier run was resumed.
+    pub resumed: bool,
     /// How long its parts took.
     pub times: SubmitTimes,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sordino_client::Error;
 use sordino_container::{self as container, Kind, Limits, METADATA_LIMIT};
-use sordino_plan::Packing;
+use sordino_plan::PackingKind;
 use sordino_ring::backend;
 
 use crate::connect;
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// What a client says to a server that changes its plan, or what it says of it.
 async fn refusal(change: impl Fn(&mut Value, &mut Value)) -> Option<Error> {
-    let plan = plan(Packing::ElementWise, 50);
+    let plan = plan(PackingKind::ElementWise, 50);
     let (_service, server) = Service::start(plan.clone()).await;
     let (honest, _) = connect(&server.address, SOON);
     let mut model = serde_json::to_value(honest.model("small").await.unwrap()).unwrap();
@@ -109,7 +109,7 @@ async fn a_plan_has_to_be_the_one_that_was_offered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_has_to_arrive_undamaged() {
-    let plan = plan(Packing::ElementWise, 50);
+    let plan = plan(PackingKind::ElementWise, 50);
     let (_service, server) = Service::start(plan.clone()).await;
     let (honest, _) = connect(&server.address, SOON);
     let model = honest.model("small").await.unwrap();

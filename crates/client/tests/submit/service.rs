@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use sordino_ckks::{Context, EvaluationKey};
 use sordino_client::Client;
 use sordino_container::Digest;
-use sordino_plan::{CompileOptions, Packing, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
 use sordino_protocol::api::{
     Chunks, Job, JobState, Key, KeyState, Model, NewJob, NewKey, Problem, ProblemKind,
     content_digest,
@@ -94,7 +94,7 @@ pub(crate) struct Service {
 }
 
 /// A plan without a key, whose requests have several chunks, or one with a key; another batch makes it another plan.
-pub(crate) fn plan(packing: Packing, batch: usize) -> Arc<Plan> {
+pub(crate) fn plan(packing: PackingKind, batch: usize) -> Arc<Plan> {
     let options = CompileOptions::new(batch).with_packing(packing);
     Arc::new(compile(&model(SIZE, 1), &options).unwrap())
 }
