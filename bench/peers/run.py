@@ -71,7 +71,7 @@ def short(value):
 
 
 def table(records):
-    columns = ["system", "evaluation (min to max)", "times Sordino", "times Sordino, precise", "an image"]
+    columns = ["system", "evaluation (min to max)", "times Sordino", "times Sordino, precise", "per image"]
     columns += ["encryption", "decryption", "upload", "peak memory", "N, slots, log2 QP"]
     columns += ["worst difference of a logit to float", "same class as float"]
     print("| " + " | ".join(columns) + " |")

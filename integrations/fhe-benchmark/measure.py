@@ -93,7 +93,7 @@ def main():
             found = (io / "encrypted_model_predictions.txt").read_text().split()
             right = sum(label == str(truth) for label, truth in zip(found, labels))
             column = {stage: median([seconds[stage] for _, seconds in runs]) for stage in STAGES}
-            column["of it evaluation"] = median([seconds["evaluation"] for _, seconds in runs])
+            column["evaluation alone"] = median([seconds["evaluation"] for _, seconds in runs])
             column["all stages"] = median([sum(seconds[s] for s in STAGES) for _, seconds in runs])
             column["public and evaluation keys, bytes"] = f"{folder_bytes(io / 'public_keys'):,}"
             column["encrypted input, bytes"] = f"{folder_bytes(io / 'ciphertexts_upload'):,}"
@@ -103,7 +103,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print("| seconds, median (min to max) | " + " | ".join(f"{n} ({c:,})" for n, c in SIZES) + " |")
     print("|---|" + "---|" * len(SIZES))
-    rows = STAGES[:5] + ["of it evaluation"] + STAGES[5:]
+    rows = STAGES[:5] + ["evaluation alone"] + STAGES[5:]
     for row in rows + [row for row in columns[0] if row not in rows]:
         print(f"| {row} | " + " | ".join(column[row] for column in columns) + " |")
     print(f"\n{arguments.runs} runs; largest memory of any stage {peak / 1024:.0f} MiB; {os.cpu_count()} processors")

@@ -1,52 +1,31 @@
-//! The HTTP service: clients register keys, send requests, and fetch replies.
-//!
-//! What it knows is in a database and a store of blobs under its state folder; every answer that says something is kept comes after
-//! it was handed to the system. So the process may end at any moment, and the next one goes on: with uploads where they were, with jobs in their order, with
-//! the job that was evaluated from its last checkpoint.
-//!
-//! Handlers ([`http`]) talk to database and blobs; one task a job at once ([`worker`]) evaluates what the queue gives it.
+//! Starting and ending the service.
 
-mod blobs;
-mod clock;
-mod config;
-mod database;
-mod http;
-mod listener;
-mod metrics;
-mod models;
-mod queue;
-mod retention;
-mod service;
-mod token;
-mod worker;
-
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sordino_container::{Error as FileError, memory};
+use sordino_container::{Error as FileError, LockedFolder, memory};
 use sordino_plan::Budget;
 use sordino_protocol::api::CHUNK_BYTES;
 use sordino_ring::backend::Backend;
 use tokio::net::TcpListener;
 
-use crate::Error;
-use blobs::Blobs;
-pub use config::{ClientConfig, ModelConfig, ServeConfig, TlsConfig};
-use database::Database;
-use models::Models;
-use service::{CHUNKS_AT_ONCE, Service};
-pub use token::{TokenHash, read_token, write_token};
+use crate::blobs::Blobs;
+use crate::config::ServeConfig;
+use crate::database::Database;
+use crate::models::Models;
+use crate::service::{CHUNKS_AT_ONCE, Service};
+use crate::{Error, http, listener, retention, worker};
 
 /// Memory for connections, the database and the program itself.
 const PROGRAM_BYTES: u64 = 96 << 20;
-/// How long to wait for the process before this one to give its folder up.
+/// How long to wait for the previous process to release the state folder.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is done; then running jobs get some time, and are stopped at a checkpoint if that is not enough.
 ///
-/// `listening` is told the address once clients can connect.
+/// `listening` is called with the address once clients can connect.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Model`] where a plan cannot be used or does not fit the memory, [`Error::Service`] where the state folder
@@ -57,14 +36,18 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
-    config.check().map_err(|detail| Error::Config {
-        location: "configuration".to_owned(),
-        detail,
-    })?;
+    config
+        .check()
+        .map_err(|detail| Error::config("configuration", detail))?;
     let state = config.state.clone();
     make_private_folder(&state)?;
     make_private_folder(&state.join("work"))?;
-    let _lock = lock(&state)?;
+    let Some(_locked) = LockedFolder::open(&state, LOCK_PATIENCE)? else {
+        return Err(Error::service(
+            format!("state folder {}", state.display()),
+            "another server uses it: stop that one, or give another folder",
+        ));
+    };
     let tls = config.tls.as_ref().map(listener::tls).transpose()?;
     let models = Models::read(
         &config.models,
@@ -76,28 +59,21 @@ pub fn serve(
     )?;
     let place = config.blobs.clone();
     let place = place.unwrap_or_else(|| state.join("blobs").display().to_string());
-    let blobs = Blobs::open(&place).map_err(|detail| Error::Service {
-        what: format!("blobs at {place}"),
-        detail,
-    })?;
+    let blobs = Blobs::open(&place)
+        .map_err(|detail| Error::service(format!("blobs at {place}"), detail))?;
     let path = state.join("sordino.db");
-    let database = Database::open(&path).map_err(|error| Error::Service {
-        what: format!("database {}", path.display()),
-        detail: error.to_string(),
-    })?;
+    let database = Database::open(&path)
+        .map_err(|error| Error::service(format!("database {}", path.display()), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sordino-http")
         .build()
-        .map_err(|error| Error::Service {
-            what: "threads".to_owned(),
-            detail: error.to_string(),
-        })?;
+        .map_err(|error| Error::service("threads", error))?;
     let result = runtime.block_on(async {
         let service = Arc::new(Service::new(config, backend, models, database, blobs));
         run(service, tls, stop, listening).await
     });
-    // Whatever is still at a request does not keep the process.
+    // A request that is still in progress does not keep the process running.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -109,18 +85,12 @@ async fn run(
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
     let address = service.config.listen;
-    let failed = |error: std::io::Error| Error::Service {
-        what: format!("address {address}"),
-        detail: error.to_string(),
-    };
+    let failed = |error| Error::service(format!("address {address}"), error);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     retention::recover(&service)
         .await
-        .map_err(|refusal| Error::Service {
-            what: "state".to_owned(),
-            detail: refusal.problem.detail,
-        })?;
+        .map_err(|refusal| Error::service("state", refusal.problem.detail))?;
     let workers: Vec<_> = (0..service.config.jobs_at_once)
         .map(|_| tokio::spawn(worker::work(Arc::clone(&service))))
         .collect();
@@ -169,7 +139,7 @@ async fn run(
     Ok(())
 }
 
-/// A folder that nobody else may look into.
+/// Makes a folder that only its owner may read.
 fn make_private_folder(path: &Path) -> Result<(), Error> {
     let failed = |error| FileError::io(path, "create the folder", error);
     if !path.is_dir() {
@@ -181,25 +151,6 @@ fn make_private_folder(path: &Path) -> Result<(), Error> {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
     Ok(())
-}
-
-/// One process at a time works in a state folder.
-fn lock(state: &Path) -> Result<File, Error> {
-    let path = state.join("lock");
-    let file = File::create(&path).map_err(|error| FileError::io(&path, "create", error))?;
-    let start = std::time::Instant::now();
-    while let Err(error) = file.try_lock() {
-        if start.elapsed() > LOCK_PATIENCE {
-            return Err(Error::Service {
-                what: format!("state folder {}", state.display()),
-                detail: format!(
-                    "another server uses it ({error}): stop that one, or give another folder"
-                ),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(file)
 }
 
 /// Four fifths of the memory that is free now, where the system tells.

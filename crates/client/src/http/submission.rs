@@ -1,4 +1,4 @@
-//! What is kept of a submission until its predictions are written, so that it can be gone on with.
+//! What is kept of a submission until its predictions are written, so that it can be resumed.
 //!
 //! ```text
 //! KEYS/submissions/<16 digits>/
@@ -12,19 +12,19 @@
 //! The digits are a digest of server, model, plan, key and images, so that the same command finds its folder again. Every file is complete under
 //! its name or not there (the partial reply but for its end), and refers to the digest of what it was made from.
 
-use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
-use sordino_container::{Digest, Error as FileError, Overwrite, TEMPORARY_SUFFIX};
+use sordino_container::{
+    Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX, file_bytes, remove_file,
+};
 use sordino_protocol::RequestReader;
 use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::SecretKey;
-use tokio::time::Instant;
 
 use crate::files::write_atomic;
 use crate::{Client, Error};
@@ -59,9 +59,8 @@ pub(super) struct Identity {
 
 impl Identity {
     fn folder_name(&self) -> Result<String, Error> {
-        let text = serde_json::to_vec(self).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::bug("description of the submission", error))?;
         let digest = Digest::of("sordino submission v1", &text).to_string();
         Ok(digest[..16].to_owned())
     }
@@ -84,10 +83,8 @@ pub(super) struct JobRecord {
 /// The folder of a submission, which no other process uses meanwhile.
 #[derive(Debug)]
 pub(super) struct Submission {
-    folder: PathBuf,
+    locked: LockedFolder,
     identity: Identity,
-    // Unlocked when it is closed.
-    _lock: File,
 }
 
 /// A request in the folder of a submission.
@@ -104,33 +101,25 @@ impl Submission {
         fs::read_dir(keys.join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Takes the folder, which is made if need be.
-    pub(super) async fn open(keys: &Path, identity: Identity) -> Result<Self, Error> {
+    /// Takes the folder, which is made if need be; waits for the process before this one.
+    pub(super) fn open(keys: &Path, identity: Identity) -> Result<Self, Error> {
         let folder = keys.join(FOLDER).join(identity.folder_name()?);
-        let began = Instant::now();
-        loop {
-            fs::create_dir_all(&folder)
-                .map_err(|error| FileError::io(&folder, "create the folder", error))?;
-            if let Some(lock) = try_lock(&folder)? {
-                let submission = Self {
-                    folder,
-                    identity,
-                    _lock: lock,
-                };
-                submission.clean()?;
-                return Ok(submission);
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(Error::Busy { folder });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let Some(locked) = LockedFolder::open(&folder, PATIENCE)? else {
+            return Err(Error::Busy { folder });
+        };
+        let submission = Self { locked, identity };
+        submission.clean()?;
+        Ok(submission)
     }
 
-    /// Removes what processes left that were killed while they wrote.
+    fn folder(&self) -> &Path {
+        self.locked.path()
+    }
+
+    /// Removes the temporary files of killed processes.
     fn clean(&self) -> Result<(), Error> {
-        let entries = fs::read_dir(&self.folder)
-            .map_err(|error| FileError::io(&self.folder, "list", error))?;
+        let entries = fs::read_dir(self.folder())
+            .map_err(|error| FileError::io(self.folder(), "list", error))?;
         for entry in entries.flatten() {
             if entry
                 .file_name()
@@ -153,11 +142,11 @@ impl Submission {
 
     /// The folder of all submissions.
     fn parent(&self) -> &Path {
-        self.folder.parent().unwrap_or(&self.folder)
+        self.folder().parent().unwrap_or(self.folder())
     }
 
     pub(super) fn reply_path(&self) -> PathBuf {
-        self.folder.join("reply")
+        self.folder().join("reply")
     }
 
     /// Whether the reply is here.
@@ -171,11 +160,11 @@ impl Submission {
     }
 
     fn request_path(&self) -> PathBuf {
-        self.folder.join("request")
+        self.folder().join("request")
     }
 
     fn record_path(&self) -> PathBuf {
-        self.folder.join("job.json")
+        self.folder().join("job.json")
     }
 
     /// The request, if it is here and is one that this key and plan can have made.
@@ -186,10 +175,8 @@ impl Submission {
         images: usize,
     ) -> Result<Option<RequestFile>, Error> {
         let path = self.request_path();
-        let found = match fs::metadata(&path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(FileError::io(&path, "look up", error).into()),
+        let Some(bytes) = file_bytes(&path)? else {
+            return Ok(None);
         };
         // The folder is ours alone and the file was complete when it got its name, so its header is enough.
         let fits = RequestReader::open(&path, &client.request_shape()).is_ok_and(|reader| {
@@ -204,7 +191,7 @@ impl Submission {
         Ok(Some(RequestFile {
             path,
             digest,
-            bytes: found.len(),
+            bytes,
         }))
     }
 
@@ -219,9 +206,7 @@ impl Submission {
         let digest = client
             .encrypt(key, images)?
             .write_file(&path, Overwrite::Replace)?;
-        let bytes = fs::metadata(&path)
-            .map_err(|error| FileError::io(&path, "look up", error))?
-            .len();
+        let bytes = file_bytes(&path)?.unwrap_or(0);
         Ok(RequestFile {
             path,
             digest,
@@ -234,7 +219,7 @@ impl Submission {
         read_record(&self.record_path()).filter(|record| record.of == self.identity)
     }
 
-    /// The job of a request: the one of an earlier run, or a new one that is written down before anybody hears of it.
+    /// The job of a request: the one of an earlier run, or a new one that is written down before the server hears of it.
     pub(super) fn job(&self, request: &RequestFile) -> Result<JobRecord, Error> {
         let earlier = self.record();
         if let Some(record) = earlier.filter(|record| record.request == request.digest) {
@@ -246,9 +231,8 @@ impl Submission {
             request: request.digest,
             request_bytes: request.bytes,
         };
-        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let bytes = serde_json::to_vec_pretty(&record)
+            .map_err(|error| Error::bug("record of the job", error))?;
         let access = sordino_container::Access::OwnerOnly;
         write_atomic(&self.record_path(), &bytes, Overwrite::Replace, access)?;
         Ok(record)
@@ -256,18 +240,18 @@ impl Submission {
 
     /// Forgets the job, so that the next run makes another one of the same request.
     pub(super) fn forget_job(&self) -> Result<(), Error> {
-        remove(&self.record_path())
+        Ok(remove_file(self.record_path())?)
     }
 
     /// Forgets the request and its job.
     pub(super) fn forget_request(&self) -> Result<(), Error> {
         self.forget_job()?;
-        remove(&self.request_path())
+        Ok(remove_file(self.request_path())?)
     }
 
     /// Forgets a reply that turned out to be of no use.
     pub(super) fn forget_reply(&self) -> Result<(), Error> {
-        remove(&self.reply_path())
+        Ok(remove_file(self.reply_path())?)
     }
 
     /// Removes everything, in one step as others see it.
@@ -277,23 +261,23 @@ impl Submission {
         let _ = fs::remove_file(self.request_path());
         let parent = self.parent();
         let name = self
-            .folder
+            .folder()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
         let mut gone = parent.join(format!("{FINISHED}{name}"));
         // What cannot be removed here and below is removed by the next submission.
         let _ = fs::remove_dir_all(&gone);
-        if fs::rename(&self.folder, &gone).is_err() {
+        if fs::rename(self.folder(), &gone).is_err() {
             // Not every system renames a folder with an open file.
-            gone.clone_from(&self.folder);
+            gone = self.folder().to_path_buf();
         }
         let _ = fs::remove_dir_all(&gone);
         // Succeeds where this was the last submission.
         let _ = fs::remove_dir(parent);
     }
 
-    /// Unfinished submissions of the same images with the same key to the same model, of which the plan was another one.
+    /// Unfinished submissions of the same images with the same key to the same model, made with another plan.
     pub(super) fn outdated(&self) -> Vec<(Submission, JobRecord)> {
         let entries = fs::read_dir(self.parent());
         let folders = entries
@@ -302,7 +286,7 @@ impl Submission {
             .flatten()
             .map(|entry| entry.path());
         folders
-            .filter(|folder| *folder != self.folder)
+            .filter(|folder| folder != self.folder())
             .filter_map(|folder| {
                 let record = read_record(&folder.join("job.json"))?;
                 let same = Identity {
@@ -312,11 +296,9 @@ impl Submission {
                 if same != self.identity {
                     return None;
                 }
-                let lock = try_lock(&folder).ok().flatten()?;
                 let submission = Submission {
-                    folder,
+                    locked: LockedFolder::try_open(folder).ok().flatten()?,
                     identity: record.of.clone(),
-                    _lock: lock,
                 };
                 Some((submission, record))
             })
@@ -324,55 +306,11 @@ impl Submission {
     }
 }
 
-/// Takes the lock of a folder, unless another process has it or has just removed the folder.
-fn try_lock(folder: &Path) -> Result<Option<File>, Error> {
-    let path = folder.join("lock");
-    let failed = |action, error| Err(FileError::io(&path, action, error).into());
-    let lock = match File::create(&path) {
-        Ok(lock) => lock,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return failed("create", error),
-    };
-    match lock.try_lock() {
-        Ok(()) => Ok(is_still(&path, &lock).then_some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => failed("lock", error),
-    }
-}
-
-/// Whether a path still leads to an open file.
-fn is_still(path: &Path, file: &File) -> bool {
-    let (Ok(there), Ok(open)) = (fs::metadata(path), file.metadata()) else {
-        return false;
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        (there.dev(), there.ino()) == (open.dev(), open.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        // Open files cannot be removed there.
-        let _ = (there, open);
-        true
-    }
-}
-
 fn read_record(path: &Path) -> Option<JobRecord> {
-    let found = fs::metadata(path).ok()?;
-    if found.len() > RECORD_LIMIT {
+    if file_bytes(path).ok()?? > RECORD_LIMIT {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(FileError::io(path, "remove", error).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A name that no other job has.
@@ -381,5 +319,6 @@ fn random_id() -> Result<Id, Error> {
     let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
     rng.fill(&mut bytes);
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.parse().map_err(|detail| Error::Table { detail })
+    text.parse()
+        .map_err(|detail: String| Error::bug("choice of a job's name", detail))
 }
