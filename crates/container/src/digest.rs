@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use hex::FromHex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Error;
 
 /// A BLAKE3 digest of 32 bytes, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
+pub struct Digest(#[serde(serialize_with = "hex::serialize")] pub [u8; 32]);
 
 impl Digest {
     /// The digest of `bytes` in a domain of its own: equal bytes in two domains have unrelated digests.
@@ -46,6 +46,13 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({self})")
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
