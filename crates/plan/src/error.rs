@@ -115,7 +115,7 @@ pub enum Error {
         /// The kernel's error.
         source: sordino_ring::Error,
     },
-    /// A cost table could not be read.
+    /// A file is not a cost table.
     #[error("cost table {path}: {detail}: measure one with `sordino bench calibrate`")]
     CostTable {
         /// The file.

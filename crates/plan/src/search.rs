@@ -9,6 +9,8 @@ use crate::network::Network;
 use crate::sketch::Sketch;
 use crate::{CompileOptions, weights};
 
+/// Candidates whose estimated times differ by a smaller factor cost the same.
+const SAME_COST: f64 = 1.01;
 /// The full prediction of the worst error is slow: after a candidate has missed the precision, only errors below this share
 /// of its rms error are looked at.
 const CLEARLY_LESS: f64 = 0.98;

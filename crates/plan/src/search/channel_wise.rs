@@ -5,7 +5,7 @@ use sordino_ckks::{Gadget, noise as scheme_noise};
 use sordino_graph::{Calibration, Folded, Graph};
 
 use super::closest::Closest;
-use super::{CLEARLY_LESS, weight_networks};
+use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
 use crate::channel::merge::without_sums;
@@ -25,8 +25,6 @@ const GRID_BITS: u32 = 28;
 
 /// What to change where nothing meets the constraints.
 const HINT: &str = "element-wise packing, a lower --precision-bits, or fewer activations";
-/// Candidates whose estimates differ by less cost the same.
-const SAME_COST: f64 = 1.001;
 
 /// The cheapest channel-wise plan, before there are primes.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
 
 use super::closest::Closest;
-use super::{CLEARLY_LESS, weight_networks};
+use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::alternatives::Alternative;
 use crate::estimate::block_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
@@ -27,8 +27,6 @@ const INPUT_GRID: f64 = 0.5;
 const SCALE_GRID: f64 = 1.0;
 /// Range of both grids above the noise of the scheme, in bits.
 const GRID_BITS: f64 = 28.0;
-/// Candidates whose estimates differ by less cost the same.
-pub(super) const SAME_COST: f64 = 1.01;
 /// The most squares for which every set of early relinearizations is tried.
 const MAX_FREE_SQUARES: usize = 3;
 

@@ -3,7 +3,8 @@
 use sordino_ckks::Gadget;
 use sordino_ckks::security::largest_log2_qp;
 
-use super::element_wise::{Candidate, SAME_COST, Search};
+use super::SAME_COST;
+use super::element_wise::{Candidate, Search};
 use crate::alternatives::Alternative;
 use crate::{primes, weights};
 
