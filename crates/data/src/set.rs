@@ -175,7 +175,7 @@ fn idx_file(folder: &Path, split: &str, what: &str, dimensions: u8) -> Option<Pa
         .find(|path| path.is_file())
 }
 
-/// Tells the two sets of IDX files apart, whose names are the same, by the first labels of their test part.
+/// Distinguishes the two sets of IDX files, whose names are the same, by the first labels of their test part.
 fn idx_name(labels: &[u16]) -> Option<SetName> {
     if labels.starts_with(&[7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0, 6]) {
         Some(SetName::Mnist)

@@ -1,9 +1,7 @@
 //! Recording ranges and statistics on calibration images.
 
-use crate::evaluate::{Network, run_block as run_folded_block};
-use crate::execute::{
-    LANES_F32, LANES_F64, check_images, run_block as run_graph_block, transpose_out,
-};
+use crate::blocks::{Network, check_images, run_block, transpose_out};
+use crate::execute::{LANES_F32, LANES_F64};
 use crate::{
     Calibration, Error, Folded, FoldedStatistics, Graph, Model, Range, fold, sensitivities,
 };
@@ -128,7 +126,7 @@ impl Totals {
     ) {
         for block in images.chunks(LANES_F32 * pixels) {
             let count = block.len() / pixels;
-            run_graph_block::<f32, LANES_F32>(graph, block, pixels, &mut |index, value| {
+            run_block::<f32, LANES_F32>(graph, block, &mut |index, value| {
                 let range = &mut self.ranges[index];
                 value
                     .iter()
@@ -139,7 +137,7 @@ impl Totals {
         let Some(folded) = folded else { return };
         for block in images.chunks(LANES_F64 * pixels) {
             let count = block.len() / pixels;
-            run_folded_block(folded, block, &mut |index, value| {
+            run_block(folded, block, &mut |index, value| {
                 let values = transpose_out(value, count);
                 for image in values.chunks_exact(folded.elements(index)) {
                     self.folded[index].add(image);

@@ -1,10 +1,10 @@
 //! Executors of folded and quantized networks, in f64.
 
-use crate::execute::{Block, LANES_F64, check_images, transpose_in, transpose_out};
+use crate::blocks::{Block, Network, run, run_observed};
+use crate::execute::LANES_F64;
 use crate::{
-    Error, Folded, FoldedNode, FoldedOp, Quantized, QuantizedOp, QuantizedTerm, Shape, Term,
+    Error, Folded, FoldedNode, FoldedOp, Quantized, QuantizedOp, QuantizedTerm, Shape, Term, Tile,
 };
-use rayon::prelude::*;
 
 type Lanes = [f64; LANES_F64];
 
@@ -37,30 +37,9 @@ pub fn execute_folded_observed(
     batch: usize,
     mut observer: impl FnMut(&FoldedNode, &[f64]),
 ) -> Result<Vec<f64>, Error> {
-    let pixels = check(folded, images, batch)?;
-    let mut logits = Vec::new();
-    let group = LANES_F64 * rayon::current_num_threads();
-    for group in images.chunks(group * pixels) {
-        let values: Vec<Vec<Vec<f64>>> = group
-            .par_chunks(LANES_F64 * pixels)
-            .map(|block| {
-                let mut values = Vec::with_capacity(folded.nodes.len());
-                run_block(folded, block, &mut |_, value| {
-                    values.push(transpose_out(value, block.len() / pixels));
-                });
-                values
-            })
-            .collect();
-        for values in values {
-            for (node, value) in folded.nodes.iter().zip(&values) {
-                observer(node, value);
-            }
-            if let Some(value) = values.last() {
-                logits.extend_from_slice(value);
-            }
-        }
-    }
-    Ok(logits)
+    run_observed(folded, images, batch, |index, value| {
+        observer(&folded.nodes[index], value);
+    })
 }
 
 /// Computes the logits with integer weights: every matrix product is divided by its weight scale at once, nothing else
@@ -81,16 +60,11 @@ pub fn execute_quantized(
     run(quantized, images, batch)
 }
 
-/// A network that computes node by node.
-pub(crate) trait Network: Sync {
-    fn elements(&self, index: usize) -> usize;
-    fn len(&self) -> usize;
-    fn sources(&self, index: usize) -> Vec<usize>;
-    /// The value of a node that is not the input.
-    fn compute(&self, index: usize, values: &[Block<f64, LANES_F64>]) -> Vec<Lanes>;
-}
+impl Network<f64, LANES_F64> for Folded {
+    fn input_shape(&self) -> Shape {
+        Shape::Flat(self.nodes[0].elements)
+    }
 
-impl Network for Folded {
     fn elements(&self, index: usize) -> usize {
         self.nodes[index].elements
     }
@@ -107,35 +81,16 @@ impl Network for Folded {
         match &self.nodes[index].op {
             FoldedOp::Input => Vec::new(),
             FoldedOp::Square { source, shift } => square(&values[*source], shift),
-            FoldedOp::Linear { terms, bias, .. } => {
-                let mut out: Vec<Lanes> = bias.iter().map(|&bias| [bias; LANES_F64]).collect();
-                for term in terms {
-                    match term {
-                        Term::Tiles { source, tiles } => {
-                            for tile in tiles {
-                                let x = &values[*source];
-                                add_tile(
-                                    &tile.outputs,
-                                    &tile.inputs,
-                                    &tile.weights,
-                                    1.0,
-                                    x,
-                                    &mut out,
-                                );
-                            }
-                        }
-                        Term::Diagonal { source, factors } => {
-                            add_diagonal(factors, &values[*source], &mut out);
-                        }
-                    }
-                }
-                out
-            }
+            FoldedOp::Linear { terms, bias, .. } => linear(terms, bias, 1.0, values),
         }
     }
 }
 
-impl Network for Quantized {
+impl Network<f64, LANES_F64> for Quantized {
+    fn input_shape(&self) -> Shape {
+        Shape::Flat(self.nodes[0].elements)
+    }
+
     fn elements(&self, index: usize) -> usize {
         self.nodes[index].elements
     }
@@ -161,33 +116,29 @@ impl Network for Quantized {
                 bias,
                 weight_scale,
                 ..
-            } => {
-                let mut out: Vec<Lanes> = bias.iter().map(|&bias| [bias; LANES_F64]).collect();
-                let unit = 1.0 / weight_scale;
-                for term in terms {
-                    match term {
-                        QuantizedTerm::Tiles { source, tiles } => {
-                            for tile in tiles {
-                                let x = &values[*source];
-                                add_tile(
-                                    &tile.outputs,
-                                    &tile.inputs,
-                                    &tile.weights,
-                                    unit,
-                                    x,
-                                    &mut out,
-                                );
-                            }
-                        }
-                        QuantizedTerm::Diagonal { source, factors } => {
-                            add_diagonal(factors, &values[*source], &mut out);
-                        }
-                    }
-                }
-                out
-            }
+            } => linear(terms, bias, 1.0 / weight_scale, values),
         }
     }
+}
+
+/// Sum of the terms, whose tiles count `unit`, and the bias.
+fn linear<W: Copy + Into<f64>>(
+    terms: &[Term<W>],
+    bias: &[f64],
+    unit: f64,
+    values: &[Block<f64, LANES_F64>],
+) -> Vec<Lanes> {
+    let mut out: Vec<Lanes> = bias.iter().map(|&bias| [bias; LANES_F64]).collect();
+    for term in terms {
+        let x = &values[term.source()];
+        match term {
+            Term::Tiles { tiles, .. } => tiles
+                .iter()
+                .for_each(|tile| add_tile(tile, unit, x, &mut out)),
+            Term::Diagonal { factors, .. } => add_diagonal(factors, x, &mut out),
+        }
+    }
+    out
 }
 
 fn square(x: &[Lanes], shift: &[f64]) -> Vec<Lanes> {
@@ -208,14 +159,12 @@ fn add_diagonal(factors: &[f64], x: &[Lanes], out: &mut [Lanes]) {
 /// Rows of a tile computed together, so that an input is loaded once for all of them.
 const ROWS_AT_ONCE: usize = 4;
 
-fn add_tile<W: Copy + Into<f64>>(
-    outputs: &[u32],
-    inputs: &[u32],
-    weights: &[W],
-    unit: f64,
-    x: &[Lanes],
-    out: &mut [Lanes],
-) {
+fn add_tile<W: Copy + Into<f64>>(tile: &Tile<W>, unit: f64, x: &[Lanes], out: &mut [Lanes]) {
+    let Tile {
+        outputs,
+        inputs,
+        weights,
+    } = tile;
     let gathered: Vec<Lanes> = inputs.iter().map(|&input| x[input as usize]).collect();
     let columns = inputs.len().max(1);
     // Wide vectors where the processor has them; every lane is rounded the same way with any.
@@ -244,54 +193,4 @@ fn add_tile<W: Copy + Into<f64>>(
             }
         }
     });
-}
-
-fn check(network: &impl Network, images: &[f32], batch: usize) -> Result<usize, Error> {
-    check_images(Shape::Flat(network.elements(0)), images, batch)
-}
-
-/// Computes all nodes for one block of at most [`LANES_F64`] images, shows each value, and frees it after its last reader.
-pub(crate) fn run_block(
-    network: &impl Network,
-    images: &[f32],
-    observer: &mut dyn FnMut(usize, &[Lanes]),
-) {
-    let mut last_reader = vec![0; network.len()];
-    for index in 0..network.len() {
-        for source in network.sources(index) {
-            last_reader[source] = index;
-        }
-    }
-    let mut values: Vec<Block<f64, LANES_F64>> = Vec::with_capacity(network.len());
-    for index in 0..network.len() {
-        let value = match index {
-            0 => transpose_in(images, network.elements(0)),
-            _ => network.compute(index, &values),
-        };
-        observer(index, &value);
-        values.push(value);
-        for source in network.sources(index) {
-            if last_reader[source] == index {
-                values[source] = Vec::new();
-            }
-        }
-    }
-}
-
-fn run(network: &impl Network, images: &[f32], batch: usize) -> Result<Vec<f64>, Error> {
-    let pixels = check(network, images, batch)?;
-    let last = network.len() - 1;
-    let classes = network.elements(last);
-    let mut logits = vec![0.0; batch * classes];
-    logits
-        .par_chunks_mut(LANES_F64 * classes)
-        .zip(images.par_chunks(LANES_F64 * pixels))
-        .for_each(|(logits, block)| {
-            run_block(network, block, &mut |index, value| {
-                if index == last {
-                    logits.copy_from_slice(&transpose_out(value, block.len() / pixels));
-                }
-            });
-        });
-    Ok(logits)
 }

@@ -1,50 +1,13 @@
-//! Plain executor.
-//!
-//! Images go through the graph in blocks: the value of a node is one array of `LANES` numbers an element, one number an
-//! image, so that every loop is over contiguous images and no result depends on which images share a block.
+//! Plain executor of graphs.
 
+use crate::blocks::{Block, Network, Real, run, run_observed};
 use crate::infer::window_taps;
-use crate::{Error, Graph, Node, Op, Shape};
-use rayon::prelude::*;
-use std::ops::{Add, AddAssign, Mul};
-
-/// A floating-point number to compute in.
-pub(crate) trait Real:
-    Copy
-    + Send
-    + Sync
-    + PartialOrd
-    + AddAssign
-    + Add<Output = Self>
-    + Mul<Output = Self>
-    + Into<f64>
-    + From<f32>
-{
-    const ZERO: Self;
-    fn of(value: f64) -> Self;
-}
-
-impl Real for f32 {
-    const ZERO: Self = 0.0;
-    fn of(value: f64) -> Self {
-        value as Self
-    }
-}
-
-impl Real for f64 {
-    const ZERO: Self = 0.0;
-    fn of(value: f64) -> Self {
-        value
-    }
-}
+use crate::{Error, Graph, Node, NodeId, Op, Shape};
 
 /// Images that one block holds in f32.
 pub(crate) const LANES_F32: usize = 16;
 /// Images that one block holds in f64.
 pub(crate) const LANES_F64: usize = 8;
-
-/// Value of a node for a block of images: `[element][image]`.
-pub(crate) type Block<T, const L: usize> = Vec<[T; L]>;
 
 /// Computes the logits of prepared images in f32, on all threads.
 ///
@@ -77,116 +40,33 @@ pub fn execute_observed(
     batch: usize,
     mut observer: impl FnMut(&Node, &[f32]),
 ) -> Result<Vec<f32>, Error> {
-    let pixels = check_images(graph.input_shape(), images, batch)?;
-    let classes = graph.classes();
-    let mut logits = Vec::with_capacity(batch * classes);
-    // As many blocks at a time as there are threads bounds the memory for all nodes' values.
-    let group = LANES_F32 * rayon::current_num_threads();
-    for group in images.chunks(group * pixels) {
-        let values: Vec<Vec<Vec<f32>>> = group
-            .par_chunks(LANES_F32 * pixels)
-            .map(|block| {
-                let count = block.len() / pixels;
-                let mut values = Vec::with_capacity(graph.nodes().len());
-                run_block::<f32, LANES_F32>(graph, block, pixels, &mut |_, value| {
-                    values.push(transpose_out(value, count));
-                });
-                values
-            })
-            .collect();
-        for values in values {
-            for (node, value) in graph.nodes().iter().zip(&values) {
-                observer(node, value);
-            }
-            if let Some(value) = values.last() {
-                logits.extend_from_slice(value);
-            }
-        }
+    run_observed::<f32, LANES_F32>(graph, images, batch, |index, value| {
+        observer(&graph.nodes()[index], value);
+    })
+}
+
+impl<T: Real, const L: usize> Network<T, L> for Graph {
+    fn input_shape(&self) -> Shape {
+        self.input_shape()
     }
-    Ok(logits)
-}
 
-/// Number of values of an image.
-pub(crate) fn check_images(shape: Shape, images: &[f32], batch: usize) -> Result<usize, Error> {
-    let pixels = shape.elements();
-    let expected = pixels.saturating_mul(batch);
-    if images.len() != expected {
-        return Err(Error::Images {
-            batch,
-            shape,
-            expected,
-            found: images.len(),
-        });
+    fn len(&self) -> usize {
+        self.nodes().len()
     }
-    Ok(pixels)
-}
 
-fn run<T: Real, const L: usize>(
-    graph: &Graph,
-    images: &[f32],
-    batch: usize,
-) -> Result<Vec<T>, Error> {
-    let pixels = check_images(graph.input_shape(), images, batch)?;
-    let classes = graph.classes();
-    let mut logits = vec![T::ZERO; batch * classes];
-    logits
-        .par_chunks_mut(L * classes)
-        .zip(images.par_chunks(L * pixels))
-        .for_each(|(logits, block)| {
-            let last = graph.nodes().len() - 1;
-            run_block::<T, L>(graph, block, pixels, &mut |index, value| {
-                if index == last {
-                    logits.copy_from_slice(&transpose_out(value, block.len() / pixels));
-                }
-            });
-        });
-    Ok(logits)
-}
-
-/// `[images, elements]` as `[element][image]`; lanes beyond the images are zero.
-pub(crate) fn transpose_in<T: Real, const L: usize>(images: &[f32], pixels: usize) -> Block<T, L> {
-    let mut block = vec![[T::ZERO; L]; pixels];
-    for (lane, image) in images.chunks_exact(pixels).enumerate() {
-        for (element, &value) in block.iter_mut().zip(image) {
-            element[lane] = T::from(value);
-        }
+    fn elements(&self, index: usize) -> usize {
+        self.shape(NodeId(index)).elements()
     }
-    block
-}
 
-/// `[element][image]` as `[images, elements]`, of the first `count` images.
-pub(crate) fn transpose_out<T: Real, const L: usize>(block: &[[T; L]], count: usize) -> Vec<T> {
-    (0..count)
-        .flat_map(|lane| block.iter().map(move |element| element[lane]))
-        .collect()
-}
+    fn sources(&self, index: usize) -> Vec<usize> {
+        self.nodes()[index].inputs.iter().map(|id| id.0).collect()
+    }
 
-/// Computes all nodes for one block of at most `L` images, shows each value, and frees it after its last reader.
-pub(crate) fn run_block<T: Real, const L: usize>(
-    graph: &Graph,
-    images: &[f32],
-    pixels: usize,
-    observer: &mut dyn FnMut(usize, &[[T; L]]),
-) {
-    let mut pending = graph.reader_counts();
-    let mut values: Vec<Block<T, L>> = Vec::with_capacity(graph.nodes().len());
-    for (index, node) in graph.nodes().iter().enumerate() {
+    fn compute(&self, index: usize, values: &[Block<T, L>]) -> Block<T, L> {
+        let node = &self.nodes()[index];
         let inputs: Vec<&[[T; L]]> = node.inputs.iter().map(|id| &values[id.0][..]).collect();
-        let value = match node.inputs.first() {
-            None => transpose_in(images, pixels),
-            Some(&id) => {
-                let (from, to) = (graph.shape(id), graph.shape(crate::NodeId(index)));
-                compute(&node.op, &inputs, &from, &to)
-            }
-        };
-        observer(index, &value);
-        values.push(value);
-        for id in &node.inputs {
-            pending[id.0] -= 1;
-            if pending[id.0] == 0 {
-                values[id.0] = Vec::new();
-            }
-        }
+        let (from, to) = (self.shape(node.inputs[0]), self.shape(NodeId(index)));
+        compute(&node.op, &inputs, &from, &to)
     }
 }
 

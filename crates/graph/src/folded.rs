@@ -75,7 +75,7 @@ pub enum FoldedOp {
     Linear {
         /// What is added up; an output that no term names is its bias alone.
         terms: Vec<Term>,
-        /// One value an element.
+        /// One value per element.
         bias: Vec<f64>,
         /// Every weight is 1 or -1 (pooling): the map costs no scale.
         exact_sum: bool,
@@ -84,33 +84,34 @@ pub enum FoldedOp {
     Square {
         /// The node `x`.
         source: usize,
-        /// One value an element.
+        /// One value per element.
         shift: Vec<f64>,
     },
 }
 
-/// One summand of a linear map.
+/// One summand of a linear map with weights of type `W`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Term {
+pub enum Term<W = f64> {
     /// A matrix, given as dense tiles; each output is in at most one tile, and no tile is empty.
     Tiles {
         /// The node that is read.
         source: usize,
         /// The tiles.
-        tiles: Vec<FoldedTile>,
+        tiles: Vec<Tile<W>>,
     },
     /// Element `f` of the output gets `factors[f]` times element `f` of the source.
     ///
-    /// There may be fewer factors than elements of the node or of the source: the rest is not touched.
+    /// There may be fewer factors than elements of the node or of the source: the rest is not touched. Factors are
+    /// never rounded here: the planner rounds them at the scale that it reaches.
     Diagonal {
         /// The node that is read.
         source: usize,
-        /// One factor an element.
+        /// One factor per element.
         factors: Vec<f64>,
     },
 }
 
-impl Term {
+impl<W> Term<W> {
     /// The node that the term reads.
     pub const fn source(&self) -> usize {
         match self {
@@ -119,13 +120,16 @@ impl Term {
     }
 }
 
-/// A dense block of a matrix.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoldedTile {
+/// A dense block of a matrix with weights of type `W`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile<W> {
     /// Rows: elements of the node.
     pub outputs: Vec<u32>,
     /// Columns: elements of the source.
     pub inputs: Vec<u32>,
     /// `outputs` x `inputs`, row major.
-    pub weights: Vec<f64>,
+    pub weights: Vec<W>,
 }
+
+/// A dense block of a matrix of a folded network.
+pub type FoldedTile = Tile<f64>;

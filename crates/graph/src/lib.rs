@@ -5,6 +5,7 @@
 //! a [`Folded`] network of only inputs, linear maps and squares, and [`quantize`] rounds the weights of that to
 //! integers. The crate knows nothing of encryption: scales, levels and parameters belong to the planner.
 
+mod blocks;
 mod calibrate;
 mod calibration;
 mod error;
@@ -29,7 +30,7 @@ pub use error::Error;
 pub use evaluate::{execute_folded, execute_folded_observed, execute_quantized};
 pub use execute::{execute, execute_f64, execute_observed};
 pub use fold::{MAX_WEIGHTS, fold};
-pub use folded::{Folded, FoldedNode, FoldedOp, FoldedTile, Term};
+pub use folded::{Folded, FoldedNode, FoldedOp, FoldedTile, Term, Tile};
 pub use graph::{Builder, Graph, MAX_ELEMENTS, MAX_NODES};
 pub use model::Model;
 pub use op::{Granularity, Node, NodeId, Op, Tensor};

@@ -16,7 +16,7 @@ pub struct Model {
     pub graph: Graph,
     /// How images become its input.
     pub preprocess: Preprocess,
-    /// One name a logit.
+    /// One name per logit.
     pub classes: Vec<String>,
     /// What the logits stand for.
     pub output: OutputKind,

@@ -5,14 +5,14 @@
 
 use crate::infer::tensors;
 use crate::{
-    Calibration, Error, FoldedStatistics, Granularity, Graph, Model, Node, NodeId, Op, OutputKind,
-    Preprocess, Range, Shape, Tensor,
+    Calibration, Error, Granularity, Graph, Model, Node, NodeId, Op, OutputKind, Preprocess, Shape,
+    Tensor,
 };
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sordino_container::Digest;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Version of the format that this crate writes and the only one it reads.
 const FORMAT_VERSION: u32 = 1;
@@ -45,7 +45,7 @@ struct Description {
     preprocess: Preprocess,
     input: Shape,
     nodes: Vec<NodeDescription>,
-    calibration: Option<CalibrationDescription>,
+    calibration: Option<Calibration>,
     training: serde_json::Value,
 }
 
@@ -79,27 +79,6 @@ enum OpDescription {
     Quadratic {
         granularity: Granularity,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CalibrationDescription {
-    images: usize,
-    margin_bits: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    weight_error: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    usual_logit: Option<f64>,
-    nodes: BTreeMap<String, Range>,
-    folded: Vec<FoldedDescription>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FoldedDescription {
-    name: String,
-    max_abs: f64,
-    sensitivity: crate::Distribution,
 }
 
 fn wrong(location: &str, what: impl Into<String>) -> Error {
@@ -199,25 +178,7 @@ fn describe_model(model: &Model) -> Description {
                 inputs: node.inputs.clone(),
             })
             .collect(),
-        calibration: model
-            .calibration
-            .as_ref()
-            .map(|calibration| CalibrationDescription {
-                images: calibration.images,
-                margin_bits: calibration.margin_bits,
-                weight_error: calibration.weight_error,
-                usual_logit: calibration.usual_logit,
-                nodes: calibration.nodes.clone(),
-                folded: calibration
-                    .folded
-                    .iter()
-                    .map(|node| FoldedDescription {
-                        name: node.name.clone(),
-                        max_abs: node.max_abs,
-                        sensitivity: node.sensitivity.clone(),
-                    })
-                    .collect(),
-            }),
+        calibration: model.calibration.clone(),
         training: model.training.clone(),
     }
 }
@@ -392,28 +353,11 @@ fn build(description: Description, mut tensors: Tensors<'_>) -> Result<Model, Er
         })
         .collect::<Result<Vec<_>, Error>>()?;
     let graph = Graph::new(description.input, nodes).map_err(content)?;
-    let calibration = match description.calibration {
-        None => None,
-        Some(calibration) => {
-            let mut folded = Vec::new();
-            for (index, node) in calibration.folded.into_iter().enumerate() {
-                folded.push(FoldedStatistics {
-                    name: node.name,
-                    max_abs: node.max_abs,
-                    mean_square: tensors.vector(&statistics_tensor(index))?,
-                    sensitivity: node.sensitivity,
-                });
-            }
-            Some(Calibration {
-                images: calibration.images,
-                nodes: calibration.nodes,
-                margin_bits: calibration.margin_bits,
-                weight_error: calibration.weight_error,
-                usual_logit: calibration.usual_logit,
-                folded,
-            })
-        }
-    };
+    let mut calibration = description.calibration;
+    let statistics = calibration.iter_mut().flat_map(|c| &mut c.folded);
+    for (index, node) in statistics.enumerate() {
+        node.mean_square = tensors.vector(&statistics_tensor(index))?;
+    }
     let found = tensors.file.len();
     if found != tensors.used {
         return Err(wrong(

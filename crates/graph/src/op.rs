@@ -57,9 +57,9 @@ impl Tensor {
 pub enum Granularity {
     /// One triple for the layer.
     Layer,
-    /// One triple a channel (a feature of a vector).
+    /// One triple per channel (a feature of a vector).
     Channel,
-    /// One triple an element.
+    /// One triple per element.
     Element,
 }
 
@@ -92,7 +92,7 @@ pub enum Op {
     Conv2d {
         /// `[out channels, in channels, kernel height, kernel width]`.
         weight: Tensor,
-        /// One value an output channel.
+        /// One value per output channel.
         bias: Vec<f32>,
         /// Vertical and horizontal step.
         stride: [usize; 2],
@@ -103,7 +103,7 @@ pub enum Op {
     Dense {
         /// `[out features, in features]`.
         weight: Tensor,
-        /// One value an output feature.
+        /// One value per output feature.
         bias: Vec<f32>,
     },
     /// Mean over windows that lie wholly inside the map (no padding, incomplete windows are left out).

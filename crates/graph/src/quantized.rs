@@ -1,5 +1,7 @@
 //! The folded network with integer weights.
 
+use crate::{Term, Tile};
+
 /// A folded network whose matrices hold integers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantized {
@@ -27,7 +29,7 @@ pub enum QuantizedOp {
     Linear {
         /// What is added up.
         terms: Vec<QuantizedTerm>,
-        /// One value an element, in the units of the folded network.
+        /// One value per element, in the units of the folded network.
         bias: Vec<f64>,
         /// Every weight is 1 or -1 and `weight_scale` is 1.
         exact_sum: bool,
@@ -42,46 +44,13 @@ pub enum QuantizedOp {
     Square {
         /// The node `x`.
         source: usize,
-        /// One value an element.
+        /// One value per element.
         shift: Vec<f64>,
     },
 }
 
 /// One summand of a quantized linear map.
-#[derive(Clone, Debug, PartialEq)]
-pub enum QuantizedTerm {
-    /// A matrix of integers, given as dense tiles.
-    Tiles {
-        /// The node that is read.
-        source: usize,
-        /// The tiles.
-        tiles: Vec<QuantizedTile>,
-    },
-    /// As in the folded network, not rounded: the planner rounds at the scale it reaches.
-    Diagonal {
-        /// The node that is read.
-        source: usize,
-        /// One factor an element.
-        factors: Vec<f64>,
-    },
-}
+pub type QuantizedTerm = Term<i16>;
 
-impl QuantizedTerm {
-    /// The node that the term reads.
-    pub const fn source(&self) -> usize {
-        match self {
-            Self::Tiles { source, .. } | Self::Diagonal { source, .. } => *source,
-        }
-    }
-}
-
-/// A dense block of a matrix of integers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuantizedTile {
-    /// Rows: elements of the node.
-    pub outputs: Vec<u32>,
-    /// Columns: elements of the source.
-    pub inputs: Vec<u32>,
-    /// `outputs` x `inputs`, row major; magnitude at most 127 or 32,639.
-    pub weights: Vec<i16>,
-}
+/// A dense block of a matrix of integers; their magnitude is at most 127 or 32,639.
+pub type QuantizedTile = Tile<i16>;

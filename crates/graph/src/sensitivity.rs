@@ -6,8 +6,7 @@
 
 use rayon::prelude::*;
 
-use crate::evaluate::run_block;
-use crate::execute::transpose_out;
+use crate::blocks::{run_block, transpose_out};
 use crate::{Folded, FoldedOp, Term};
 
 /// A distribution as (weight, value), values ascending, weights adding up to 1; every value is the upper end of its

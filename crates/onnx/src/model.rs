@@ -14,7 +14,7 @@ pub struct Description {
     pub mean: Vec<f64>,
     /// What each channel is divided by after the mean is taken off; one number stands for all, none for one.
     pub std: Vec<f64>,
-    /// One name a logit; none for the numbers from 0.
+    /// One name per logit; none for the numbers from 0.
     pub classes: Vec<String>,
     /// Raw values that are scaled to 0 and 1.
     pub input_range: (f64, f64),
@@ -24,7 +24,7 @@ impl Imported {
     /// The model, without activation ranges.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for numbers that are not one a channel, [`Error::Graph`] for a model that does not fit
+    /// [`Error::Malformed`] unless there is one number per channel, [`Error::Graph`] for a model that does not fit
     /// together.
     pub fn into_model(self, description: Description) -> Result<Model, Error> {
         let Shape::Map {

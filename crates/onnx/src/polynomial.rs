@@ -66,7 +66,7 @@ impl Coefficient {
         Some(Self::shared(expanded.collect(), shape))
     }
 
-    /// One value an element, stored as widely shared as they are equal.
+    /// One value per element, stored as widely shared as they are equal.
     fn shared(values: Vec<f64>, shape: &Shape) -> Self {
         if values.iter().all(|value| *value == values[0]) {
             return Self::scalar(values[0]);

@@ -1,4 +1,4 @@
-//! Putting split layers together again: a factor and an offset a channel behind a linear layer become part of it.
+//! Merging split layers: a factor and an offset per channel behind a linear layer become part of the layer.
 
 use sordino_graph::{Graph, Node, NodeId, Op, Tensor};
 

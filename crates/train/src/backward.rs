@@ -11,7 +11,7 @@ pub(crate) struct Gradient {
     /// Cross-entropy, distance to the teacher and penalties.
     pub(crate) loss: f32,
     pub(crate) correct: usize,
-    /// One list a parameter of the network.
+    /// One list per parameter of the network.
     pub(crate) parameters: Vec<Vec<f32>>,
 }
 
@@ -110,7 +110,7 @@ impl Network {
         parameters
     }
 
-    /// Of each step, whether its value depends on a parameter.
+    /// Whether the value of each step depends on a parameter.
     fn trained(&self) -> Vec<bool> {
         let mut trained: Vec<bool> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
@@ -126,7 +126,7 @@ impl Network {
     }
 }
 
-/// Adds what one reader says about a value's gradient.
+/// Adds the gradient that comes from one reader of a value.
 fn accumulate(sum: &mut Option<Vec<f32>>, gradient: Vec<f32>) {
     match sum {
         Some(sum) => add(sum, &gradient),

@@ -1,4 +1,4 @@
-//! Which images a step sees, and how they are changed: a pure function of seed and epoch.
+//! The images of each training step and their random changes: a pure function of seed and epoch.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::TrainConfig;
 use crate::network::unit;
 
-/// Stream numbers of the seed's generator: one for the split, then one an epoch.
+/// Stream numbers of the seed's generator: one for the split, then one per epoch.
 const SPLIT_STREAM: u64 = 1;
 const FIRST_EPOCH_STREAM: u64 = 2;
 
@@ -167,11 +167,11 @@ fn cut(image: &mut [f32], set: &ImageSet<'_>, center: [usize; 2], side: usize) {
     }
 }
 
-/// Prepared images `[count][channels][height][width]` and what a pixel from outside an image counts as.
+/// Prepared images `[count][channels][height][width]`, and the value of pixels outside an image.
 pub(crate) struct ImageSet<'a> {
     pub(crate) pixels: &'a [f32],
     pub(crate) shape: [usize; 3],
-    /// One prepared value a channel.
+    /// One prepared value per channel.
     pub(crate) outside: &'a [f32],
 }
 

@@ -15,11 +15,11 @@ use crate::{Architecture, Error};
 pub enum Activation {
     /// Rectifier: for teachers, cannot be evaluated under encryption.
     Relu,
-    /// One quadratic a layer.
+    /// One quadratic per layer.
     Layer,
-    /// One quadratic a channel.
+    /// One quadratic per channel.
     Channel,
-    /// One quadratic an element of the feature map.
+    /// One quadratic per element of the feature map.
     Element,
 }
 
@@ -83,13 +83,13 @@ pub enum Optimizer {
     },
 }
 
-/// How much a student listens to its teacher.
+/// Weights of the terms of the loss that compare a student with its teacher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distillation {
-    /// Weight of the distance to the teacher's softened probabilities; the rest is cross-entropy with the labels.
+    /// Weight of the divergence from the teacher's soft targets; the rest is cross-entropy with the labels.
     pub weight: f64,
-    /// Logits are divided by this before both are compared; the distance is scaled by its square.
+    /// Logits of both are divided by this before they are compared; the divergence is scaled by its square.
     pub temperature: f64,
     /// Weight of the squared distance between the activations of both, relative to the teacher's mean square.
     pub features: f64,
@@ -105,7 +105,7 @@ impl Default for Distillation {
     }
 }
 
-/// Course of the learning rate after the warm-up.
+/// Learning-rate schedule after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
@@ -127,7 +127,7 @@ pub struct TrainConfig {
     pub activation: Activation,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
@@ -163,7 +163,7 @@ pub struct TrainConfig {
     pub cutout: usize,
     /// Epochs (fractions allowed) over which ReLU, mixed into the quadratics, fades out.
     pub blend_epochs: f64,
-    /// What a student takes from its teacher; of no effect without one.
+    /// Terms of the loss that compare a student with its teacher; unused without a teacher.
     pub distillation: Option<Distillation>,
     /// Epochs without a better one after which training stops; 0 never stops early.
     pub patience: usize,
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_have_their_course() {
+    fn each_schedule_has_its_learning_rates() {
         let rates = |schedule| {
             let config = TrainConfig {
                 schedule,

@@ -16,7 +16,7 @@ pub struct TrainingData {
     pub classes: Vec<String>,
     /// Prepared images `[count][channels][height][width]`.
     pub images: Vec<f32>,
-    /// One label an image.
+    /// One label per image.
     pub labels: Vec<u16>,
     /// Images and labels that choose the best epoch; without them some of the training images are held back.
     pub validation: Option<(Vec<f32>, Vec<u16>)>,
@@ -97,7 +97,7 @@ impl TrainingData {
         ]
     }
 
-    /// What a pixel beyond the border counts as, per channel: the prepared lower end of the input range.
+    /// The value of pixels outside an image, per channel: the prepared lower end of the input range.
     pub(crate) fn outside(&self) -> Vec<f32> {
         let black = self.preprocess.input_range.0;
         (0..self.preprocess.channels)

@@ -22,7 +22,7 @@ pub(crate) const EPSILON: f64 = 1e-5;
 /// too. A fixed sign costs nothing in front of a linear layer, which can negate the whole activation.
 pub const SLOPE_BOUND: f32 = 1.0;
 
-/// What a parameter is, which decides decay, clipping and projection.
+/// The role of a parameter: it decides decay, clipping and projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Weights, with the number of outputs (rows of the layer's matrix).
@@ -204,7 +204,7 @@ impl Network {
         self.steps.last().map_or(0, |step| step.shape.elements())
     }
 
-    /// Shape of what the only or first value is that a step reads.
+    /// Shape of the first input of a step.
     pub(crate) fn input_shape(&self, step: &Step) -> Shape {
         self.steps[step.inputs[0]].shape
     }

@@ -36,7 +36,7 @@ pub struct Progress {
     pub epochs: usize,
     /// Steps done in this epoch.
     pub batch: usize,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub batches: usize,
     /// Mean loss of this epoch so far.
     pub loss: f64,
@@ -52,7 +52,7 @@ pub struct Progress {
     pub seconds: f64,
     /// Estimated seconds to the end.
     pub seconds_left: f64,
-    /// Training images a second in this epoch.
+    /// Training images per second in this epoch.
     pub images_per_second: f64,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Writes a checkpoint after each epoch, and goes on from it if the file exists.
+    /// Writes a checkpoint after each epoch, and resumes from it if the file exists.
     #[must_use]
     pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(path.into());
@@ -104,7 +104,7 @@ impl<'a> Trainer<'a> {
         self.run(architecture.name(), network, None, identity, progress)
     }
 
-    /// Trains a student that starts from a teacher's weights, with quadratics in place of its ReLUs, and listens to
+    /// Trains a student that starts from a teacher's weights, with quadratics in place of its ReLUs, and is compared with
     /// it as [`TrainConfig::distillation`] says. A teacher that has quadratics already is trained further.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ struct Diverged {
     best: Option<Best>,
 }
 
-/// What one epoch's steps came to.
+/// Sums over the steps of an epoch.
 #[derive(Default)]
 struct Sums {
     loss: f64,

@@ -1,4 +1,4 @@
-//! A ReLU network becomes a polynomial one; interrupted runs go on exactly.
+//! A ReLU network becomes a polynomial one; interrupted runs resume exactly.
 
 use std::fs;
 
@@ -83,7 +83,7 @@ fn a_student_of_each_granularity_is_as_good_as_its_teacher() {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_to_the_same_model_with_any_number_of_threads() {
+fn an_interrupted_run_resumes_to_the_same_model_with_any_number_of_threads() {
     let data = data();
     let teacher = teacher(&data);
     let config = TrainConfig {

@@ -38,7 +38,7 @@ fn recipe(name: &str, threads: usize) -> TrainConfig {
 
 #[test]
 fn distilled_files_record_the_recipes_of_student_and_teacher() {
-    // Files with quadratics a channel are named after the network and that; one shares its teacher with the other file.
+    // Files with a quadratic per channel are named after the network and that; one shares its teacher with the other file.
     for (name, file, dataset, teacher_file) in [
         ("cryptonets", "cryptonets", "mnist", "cryptonets"),
         ("cryptonets", "cryptonets-channel", "mnist", "cryptonets"),

@@ -1,4 +1,4 @@
-//! File formats of images, told apart by content.
+//! File formats of images, recognised by their content.
 
 pub(crate) mod cifar;
 pub(crate) mod folder;
@@ -17,9 +17,9 @@ use crate::{Error, Images};
 /// |---|---|---|
 /// | folder of PNG/JPEG, gray or RGB, 8 or 16 bit, in the byte order of their names | none | file names |
 /// | one PNG/JPEG | none | file name |
-/// | IDX of unsigned bytes, `[N, H, W]` or `[N, C, H, W]`, gzipped or not | if a labels file lies beside | none |
+/// | IDX of unsigned bytes, `[N, H, W]` or `[N, C, H, W]`, gzipped or not | if a labels file is in the same folder | none |
 /// | CIFAR-10 binary (`*.bin`) | in the file | none |
-/// | `.npy` of u8, u16, f32 or f64, `[N, C, H, W]` or `[N, H, W]` | if a labels file lies beside | none |
+/// | `.npy` of u8, u16, f32 or f64, `[N, C, H, W]` or `[N, H, W]` | if a labels file is in the same folder | none |
 /// | `.npz` with one such array, or one called `images`; `FILE.npz:NAME` picks another | if an array of labels is there | none |
 ///
 /// The labels of an array or file are looked for under its name with `images` replaced by `labels` (and `idx3` by

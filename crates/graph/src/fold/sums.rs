@@ -9,7 +9,7 @@ use crate::{FoldedNode, FoldedOp, FoldedTile, Term};
 /// Share of the network's matrix entries that taking a pool into the layer after it may add.
 const CHEAP: f64 = 0.02;
 
-/// Moves every sum that can be moved into its readers; nodes that nobody reads any more are gone.
+/// Moves every sum that can be moved into its readers; unused nodes are removed.
 pub(super) fn push_sums(mut nodes: Vec<FoldedNode>) -> Vec<FoldedNode> {
     let total: u64 = (0..nodes.len()).map(|node| entries(&nodes, node)).sum();
     let mut gone = vec![false; nodes.len()];

@@ -56,7 +56,7 @@ impl Convolution {
         self.channels * self.positions()
     }
 
-    /// Weights that an output sees.
+    /// Weights that one output reads.
     fn taps(&self) -> usize {
         self.inputs * self.kernel[0] * self.kernel[1]
     }
