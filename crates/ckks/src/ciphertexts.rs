@@ -9,7 +9,7 @@ use crate::{Context, Error, Scale};
 
 /// A feature map of F ciphertexts that share level, scale and number of components.
 ///
-/// Component c of ciphertext f is row f of the matrices of component c, one matrix a limb, in evaluation
+/// Component c of ciphertext f is row f of the matrices of component c, one matrix per limb, in evaluation
 /// form. A decryption is c_0 + c_1 s + c_2 s² …; two components are usual, products have three until they
 /// are relinearized.
 ///
@@ -134,7 +134,7 @@ impl Ciphertexts {
         self.scale
     }
 
-    /// One limb of one component, a row a ciphertext.
+    /// One limb of one component, one row per ciphertext.
     ///
     /// # Panics
     /// If there is no such component or limb.
@@ -179,15 +179,15 @@ impl Ciphertexts {
     /// A copy of the first `limbs` limbs of ciphertexts from several feature maps, at the scale of the first.
     ///
     /// # Errors
-    /// [`Error::Count`] if there are none, an index is out of range, or a feature map has fewer limbs or another number of
-    /// components; [`Error::ParametersMismatch`].
+    /// [`Error::Count`] if there are none, an index is out of range, or a feature map has fewer limbs or another number
+    /// of components; [`Error::ParametersMismatch`].
     pub fn gather(rows: &[(&Self, usize)], limbs: usize) -> Result<Self, Error> {
         check_some("ciphertexts to select (at least 1)", rows.len())?;
         let first = rows[0].0;
         for &(map, row) in rows {
             let what = "index of a ciphertext to select (below the number there are)";
             check_index(what, map.len(), row)?;
-            let what = "limbs to select (at least 1, at most those that there are)";
+            let what = "limbs to select (at least 1, at most the number there are)";
             check_range(what, map.limbs(), limbs)?;
             check_count(
                 "components of ciphertexts to select",

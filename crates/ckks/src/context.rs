@@ -23,7 +23,7 @@ struct Inner {
     parameters: Parameters,
     digest: Digest,
     backend: &'static Backend,
-    /// One table a modulus: the chain, then the special modulus.
+    /// One table per modulus: the chain, then the special modulus.
     tables: Vec<NttTable>,
     moduli: Vec<Modulus>,
     digits: Vec<Digit>,

@@ -156,7 +156,7 @@ pub enum Error {
         /// The first such slot.
         slot: usize,
     },
-    /// Relinearization was asked of parameters without a gadget.
+    /// Relinearization with parameters without a gadget.
     #[error(
         "these parameters have no relinearization gadget: compile a plan that relinearizes, or leave out the evaluation key"
     )]
@@ -173,12 +173,12 @@ pub enum Error {
     },
     /// The evaluation key has no key for relinearization.
     #[error(
-        "the evaluation key has no key for relinearization: make one with the key set that the plan asks for"
+        "the evaluation key has no key for relinearization: make one with the key set of the plan"
     )]
     MissingRelinearization,
     /// The evaluation key has no key for a rotation.
     #[error(
-        "the evaluation key has no key for a rotation by {steps} steps: make one with the key set that the plan asks for"
+        "the evaluation key has no key for a rotation by {steps} steps: make one with the key set of the plan"
     )]
     MissingRotation {
         /// The steps to the left, in rotation order.
@@ -238,12 +238,12 @@ pub(crate) fn check_range(what: &'static str, limit: usize, found: usize) -> Res
     check((1..=limit).contains(&found), what, limit, found)
 }
 
-/// An index is below the number of things that there are.
+/// An index is below a count.
 pub(crate) fn check_index(what: &'static str, count: usize, found: usize) -> Result<(), Error> {
     check(found < count, what, count, found)
 }
 
-/// There is something.
+/// A count is not zero.
 pub(crate) fn check_some(what: &'static str, found: usize) -> Result<(), Error> {
     check(found > 0, what, 1, found)
 }

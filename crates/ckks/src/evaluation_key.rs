@@ -12,13 +12,13 @@ use crate::{Context, Error, KeyId, KeySet, Parameters, ParametersRecord};
 /// Bytes of the public seed.
 pub(crate) const SEED_BYTES: usize = 32;
 
-/// What a key file says about itself.
+/// The metadata of a file of evaluation keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationKeyMetadata {
     /// The parameters, unchecked.
     pub parameters: ParametersRecord,
-    /// Their digest, which decides whether the key fits.
+    /// The digest of the parameters, which decides whether the key fits.
     pub parameters_digest: Digest,
     /// The public name of the secret key.
     pub key_id: KeyId,
@@ -41,7 +41,7 @@ pub struct EvaluationKeyMetadata {
 ///   (b, a) is applied first and σ to its result, so that the digits of one ciphertext serve every rotation.
 ///
 /// # Shapes
-/// One matrix a modulus of rows × N residues, for b and for a; evaluation form. Rows are the digits of the key for
+/// One matrix per modulus of rows × N residues, for b and for a; evaluation form. Rows are the digits of the key for
 /// relinearization, then those of each rotation, in rising order.
 pub struct EvaluationKey {
     pub(crate) metadata: EvaluationKeyMetadata,
@@ -49,7 +49,7 @@ pub struct EvaluationKey {
     pub(crate) seed: [u8; SEED_BYTES],
     pub(crate) bodies: Vec<ResidueMatrix>,
     pub(crate) uniform: Vec<ResidueMatrix>,
-    /// One a rotation.
+    /// One per rotation.
     automorphisms: Vec<Automorphism>,
 }
 
@@ -68,7 +68,7 @@ impl EvaluationKey {
     /// Takes the bodies of keys from outside, checks every residue and expands the uniform halves.
     ///
     /// # Shapes
-    /// `bodies`: one matrix a modulus, the special one last, of keys · digits × N residues.
+    /// `bodies`: one matrix per modulus, the special one last, of keys · digits × N residues.
     ///
     /// # Errors
     /// [`Error::NoGadget`] if the parameters have none, [`Error::Rotations`] for rotations by N steps or more,
@@ -132,7 +132,7 @@ impl EvaluationKey {
         &self.metadata.key_set
     }
 
-    /// Bytes of the key's payload, which is what its file holds beside a few hundred bytes of description.
+    /// Bytes of the key's payload; its file has a few hundred bytes of description more.
     pub fn size_bytes(&self) -> usize {
         self.seed.len()
             + self

@@ -9,7 +9,7 @@ use sordino_ring::ResidueMatrix;
 use crate::evaluation_key::{EvaluationKeyMetadata, SEED_BYTES, check_set};
 use crate::{Context, Error, EvaluationKey, KeySet};
 
-/// What is enough to name 64 primes and the largest set of rotations.
+/// Room for the names of 64 primes and the largest set of rotations.
 const METADATA_BYTES: u64 = 1 << 16;
 
 impl EvaluationKey {
@@ -89,7 +89,7 @@ impl EvaluationKey {
         std::iter::once(self.seed.as_slice()).chain(self.bodies.iter().map(ResidueMatrix::as_bytes))
     }
 
-    /// What any key set of this context stays within.
+    /// The limits of the largest key set of this context.
     fn limits(context: &Context) -> Result<Limits, Error> {
         match Self::payload_of(context.parameters(), KeySet::MAX_ROTATIONS + 1) {
             0 => Err(Error::NoGadget),

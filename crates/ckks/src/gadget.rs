@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Gadget {
-    /// One digit a limb; the result is divided by the special prime P, so its noise depends on limb / P.
+    /// One digit per limb; the result is divided by the special prime P, so its noise depends on limb / P.
     SpecialPrime,
     /// Digits of few bits of each limb's centred residue, and no special prime.
     SmallDigits {

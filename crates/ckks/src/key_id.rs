@@ -10,7 +10,7 @@ use crate::Error;
 
 /// A random public number that ties a secret key, its evaluation key and requests together.
 ///
-/// It says nothing about the key. Written as 32 lower-case hexadecimal digits.
+/// The number is independent of the key. Written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(#[serde(with = "hex::serde")] pub [u8; 16]);

@@ -1,7 +1,7 @@
 //! RNS-CKKS on the conjugate-invariant ring: parameters, encoding, ciphertexts, evaluation and noise formulas.
 //!
 //! The scheme is leveled, without bootstrapping. Ciphertexts come as feature maps
-//! ([`Ciphertexts`]): all elements of a layer at once, one slot an image. Linear layers are exact integer
+//! ([`Ciphertexts`]): all elements of a layer at once, one slot per image. Linear layers are exact integer
 //! matrix products over the whole map ([`Context::linear`]). Rotations move slots, for images that share a
 //! ciphertext ([`Context::sum_rotated`]).
 //!

@@ -87,10 +87,10 @@ pub fn rotation(parameters: &Parameters, level: usize) -> f64 {
 }
 
 /// A sum of rotated ciphertexts at a level, times plaintexts: `squared_weights` is the sum of the mean squares of their
-/// slots, at their scale, over the terms that are rotated by a step or more (1 a term without plaintext).
+/// slots, at their scale, over the terms that are rotated by a step or more (1 per term without plaintext).
 ///
-/// √(Σ weight² · digits²), and the rounding of one division by P. What the inputs' own errors become comes on top, and
-/// so does the rounding of the plaintexts: [`rounding`] times the slots of the input, at its scale, a term.
+/// √(Σ weight² · digits²), and the rounding of one division by P. The inputs' own errors come on top, rotated and
+/// multiplied, and the rounding of the plaintexts: [`rounding`] times the slots of the input at its scale, per term.
 pub fn rotated_sum(parameters: &Parameters, level: usize, squared_weights: f64) -> f64 {
     let digits = switched_digits(parameters, level) * squared_weights.sqrt();
     digits.hypot(division(parameters))

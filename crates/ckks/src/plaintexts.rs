@@ -77,9 +77,9 @@ impl Context {
     /// `slots`: F × N, vector after vector. The result has `limbs` limbs and the special modulus.
     ///
     /// # Level and scale
-    /// The slots are multiplied by `scale` and each coefficient is rounded to the nearest integer; what that adds in
-    /// a slot is [`noise::rounding`](crate::noise::rounding). Above a scale of 2^48 coefficients are rounded at that scale,
-    /// with 48 bits, and multiplied by the power of two that is missing.
+    /// The slots are multiplied by `scale` and each coefficient is rounded to the nearest integer; what that adds in a
+    /// slot is [`noise::rounding`](crate::noise::rounding). Above a scale of 2^48 coefficients are rounded at that
+    /// scale, with 48 bits, and multiplied by the power of two that is missing.
     ///
     /// # Errors
     /// [`Error::Count`] if there is no vector, not a whole number of them, or no or too many limbs;
@@ -87,7 +87,7 @@ impl Context {
     /// fit into half of the modulus.
     ///
     /// # Cost
-    /// A cosine transform a vector and a transform a vector and modulus, in parallel over vectors.
+    /// A cosine transform per vector and a transform per vector and modulus, in parallel over vectors.
     pub fn encode_plaintexts(
         &self,
         slots: &[f64],

@@ -48,24 +48,14 @@ impl RotationOrder {
     /// # Panics
     /// If a slice is not N long.
     pub fn to_slots_into<T: Copy>(&self, values: &[T], slots: &mut [T]) {
-        self.check(values, slots);
+        self.check(values);
+        self.check(slots);
         for (&slot, &value) in self.order.iter().zip(values) {
             slots[slot as usize] = value;
         }
     }
 
-    /// Moves values from the natural order of slots, which decryption gives, to rotation order.
-    ///
-    /// # Panics
-    /// If a slice is not N long.
-    pub fn from_slots_into<T: Copy>(&self, slots: &[T], values: &mut [T]) {
-        self.check(values, slots);
-        for (&slot, value) in self.order.iter().zip(values) {
-            *value = slots[slot as usize];
-        }
-    }
-
-    /// [`to_slots_into`](Self::to_slots_into) new memory.
+    /// [`to_slots_into`](Self::to_slots_into) a new vector.
     ///
     /// # Panics
     /// If there are not N values.
@@ -75,25 +65,25 @@ impl RotationOrder {
         slots
     }
 
-    /// [`from_slots_into`](Self::from_slots_into) new memory.
+    /// The values of slots in their natural order, which decryption gives, in rotation order.
     ///
     /// # Panics
     /// If there are not N slots.
     pub fn from_slots<T: Copy>(&self, slots: &[T]) -> Vec<T> {
-        let mut values = slots.to_vec();
-        self.from_slots_into(slots, &mut values);
-        values
+        self.check(slots);
+        self.order
+            .iter()
+            .map(|&slot| slots[slot as usize])
+            .collect()
     }
 
     #[track_caller]
-    fn check<T>(&self, values: &[T], slots: &[T]) {
-        for length in [values.len(), slots.len()] {
-            assert_eq!(
-                length,
-                self.len(),
-                "a vector has as many entries as there are slots"
-            );
-        }
+    fn check<T>(&self, vector: &[T]) {
+        assert_eq!(
+            vector.len(),
+            self.len(),
+            "a vector has as many entries as there are slots"
+        );
     }
 }
 

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 use sordino_ring::ResidueMatrix;
 use sordino_ring::backend::Backend;
 
-/// Row r of every matrix, row after row: chunk r of the result holds one slice a matrix, in their order.
+/// Row r of every matrix, row after row: chunk r of the result holds one slice per matrix, in their order.
 ///
 /// # Cost
-/// One allocation of a pointer a row and matrix.
+/// One allocation, of a pointer per row and matrix.
 pub fn rows_of<'a>(matrices: impl Iterator<Item = &'a mut ResidueMatrix>) -> Vec<&'a mut [u8]> {
     let mut rows: Vec<_> = matrices
         .map(|matrix| {

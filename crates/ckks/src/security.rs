@@ -18,27 +18,25 @@ pub const LARGEST_RING_DEGREE: usize = 1 << 15;
 /// Standard deviation of the discrete Gaussian error of encryptions and keys.
 pub const ERROR_DEVIATION: f64 = sordino_ring::sample::GAUSSIAN_SIGMA;
 
+/// The largest log2(QP) that keep 128 and 192 bits of security, by ring degree.
+const LARGEST_LOG2_QP: [(usize, u32, Option<u32>); 5] = [
+    (4_096, 106, Some(75)),
+    (8_192, 214, Some(152)),
+    (16_384, 430, Some(305)),
+    (32_768, 868, Some(611)),
+    (65_536, 1_747, None),
+];
+
 /// The largest log2(QP) that keeps 128 bits of security at a ring degree, if the table has that degree.
 pub fn largest_log2_qp(ring_degree: usize) -> Option<u32> {
-    match ring_degree {
-        4_096 => Some(106),
-        8_192 => Some(214),
-        16_384 => Some(430),
-        32_768 => Some(868),
-        65_536 => Some(1_747),
-        _ => None,
-    }
+    let mut rows = LARGEST_LOG2_QP.iter();
+    rows.find_map(|&(degree, bits, _)| (degree == ring_degree).then_some(bits))
 }
 
 /// The largest log2(QP) that keeps 192 bits of security at a ring degree, if the table has that degree.
 pub fn largest_log2_qp_192(ring_degree: usize) -> Option<u32> {
-    match ring_degree {
-        4_096 => Some(75),
-        8_192 => Some(152),
-        16_384 => Some(305),
-        32_768 => Some(611),
-        _ => None,
-    }
+    let mut rows = LARGEST_LOG2_QP.iter();
+    rows.find_map(|&(degree, _, bits)| bits.filter(|_| degree == ring_degree))
 }
 
 /// The security level of a modulus at a ring degree: 192, 128, or 0 for less than that.

@@ -5,7 +5,7 @@ use sordino_ring::sample::{UniformDomain, UniformStream};
 
 use crate::Context;
 
-/// What a uniform polynomial is used for: one seed never gives the same polynomial to two purposes.
+/// The use of a uniform polynomial: one seed gives independent polynomials to different purposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {

@@ -24,7 +24,7 @@ pub struct SeededCiphertexts {
 }
 
 impl SeededCiphertexts {
-    /// Takes component 0 from outside, one matrix a limb, and checks every residue.
+    /// Takes component 0 from outside, one matrix per limb, and checks every residue.
     ///
     /// # Errors
     /// As [`Ciphertexts::from_parts`], and [`Error::Count`] if the indices of the expansion are too large.
@@ -94,14 +94,9 @@ impl SeededCiphertexts {
         self.first_index
     }
 
-    /// Component 0, one matrix a limb.
+    /// Component 0, one matrix per limb.
     pub fn parts(&self) -> &[ResidueMatrix] {
         &self.parts
-    }
-
-    /// Component 0 without a copy, one matrix a limb.
-    pub fn into_parts(self) -> Vec<ResidueMatrix> {
-        self.parts
     }
 
     /// Bytes of residues, without the seed.

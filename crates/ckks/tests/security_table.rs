@@ -1,13 +1,15 @@
 //! The bounds on log2(QP) against the published rows, written down here a second time.
 //!
-//! **128 bits.** J.-P. Bossuat et al., *Security Guidelines for Implementing Homomorphic Encryption*, IACR Communications in Cryptology 1(4):26,
-//! 2024 (ePrint 2024/463), table 5.2: uniform ternary secret, 128 bits, classical.
+//! **128 bits.** J.-P. Bossuat et al., *Security Guidelines for Implementing Homomorphic Encryption*, IACR
+//! Communications in Cryptology 1(4):26, 2024 (ePrint 2024/463), table 5.2: uniform ternary secret, 128 bits,
+//! classical.
 //!
-//! **192 bits.** M. Albrecht et al., *Homomorphic Encryption Security Standard*, HomomorphicEncryption.org, November 2018, table 1: uniform
-//! ternary secret, classical. No newer table is used for that level. Its rows for 128 bits are 2 to 3 % larger than those of 2024: a
-//! bound taken from it would fail here.
+//! **192 bits.** M. Albrecht et al., *Homomorphic Encryption Security Standard*, HomomorphicEncryption.org, November
+//! 2018, table 1: uniform ternary secret, classical. No newer table is used for that level. Its rows for 128 bits are 2
+//! to 3 % larger than those of 2024: a bound taken from it would fail here.
 //!
-//! In November 2026 the rows were compared with what other public projects quote from these tables, two independent ones for those of 2024.
+//! In November 2026 the rows were compared with what other public projects quote from these tables, two independent
+//! ones for those of 2024.
 
 use sordino_ckks::security::{
     ERROR_DEVIATION, LARGEST_RING_DEGREE, SMALLEST_RING_DEGREE, largest_log2_qp,

@@ -31,8 +31,8 @@ pub enum Access {
     OwnerOnly,
 }
 
-// The temporary files of running writers, and temporary folders. The lock is held while one is created, named or removed, so that
-// `remove_unfinished` sees each of them either in the list or not on the disk.
+// The temporary files of running writers, and temporary folders. The lock is held while one is created, named or
+// removed, so that `remove_unfinished` sees each of them either in the list or not on the disk.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
@@ -40,13 +40,14 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Deletes the temporary files of all writers of this process, and its temporary folders, for an interrupt handler that exits next.
+/// Deletes the temporary files of all writers of this process, and its temporary folders, for an interrupt handler that
+/// exits next.
 ///
 /// A writer that is still running keeps its open file and fails at its commit.
 pub fn remove_unfinished() {
     let mut paths = unfinished();
     for path in paths.iter() {
-        // Nobody is left to tell, and the name tells what it is.
+        // The process ends, so a failure cannot be reported; the name says what the file is.
         let _ = if path.is_dir() {
             fs::remove_dir_all(path)
         } else {
@@ -120,7 +121,7 @@ impl AtomicFile {
             .map_err(|error| Error::io(&target, "create", error))?;
         paths.insert(file.path().to_path_buf());
         drop(paths);
-        // What only its owner may read passes through no buffer, where a copy of it would stay behind.
+        // Content for the owner alone passes through no buffer, in which a copy would stay behind.
         let buffer_bytes = match access {
             Access::Shared => 1 << 18,
             Access::OwnerOnly => 0,
@@ -147,13 +148,13 @@ impl AtomicFile {
     ///
     /// # Errors
     /// [`Error::Io`] where that fails, such as for a full disk, [`Error::Exists`] where the name was taken
-    /// meanwhile and may not be replaced. In both cases nothing is left behind.
+    /// since and may not be replaced. In both cases nothing is left behind.
     pub fn commit(self) -> Result<(), Error> {
         self.commit_with(true)
     }
 
-    /// [`commit`](Self::commit) that leaves it to the system when the content reaches the disk: if the process ends, nothing is lost; after a
-    /// power cut the file may be there with another content.
+    /// [`commit`](Self::commit) that leaves it to the system when the content reaches the disk: if the process ends,
+    /// nothing is lost; after a power cut the file may be there with another content.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
@@ -197,7 +198,8 @@ impl AtomicFile {
     }
 }
 
-/// Checks before long work that a file can be written later: it may not exist, or may be replaced, and its folder can be written to.
+/// Checks before long work that a file can be written later: it does not exist or may be replaced, and its folder can be
+/// written to.
 ///
 /// # Errors
 /// As [`AtomicFile::create`].
@@ -221,7 +223,7 @@ pub fn write_atomic(
     file.commit()
 }
 
-/// A folder that goes with everything in it when it is dropped, and when the process is interrupted.
+/// A folder that is removed with its content when this is dropped, and when the process is interrupted.
 #[derive(Debug)]
 pub struct TemporaryFolder {
     path: PathBuf,
@@ -229,7 +231,7 @@ pub struct TemporaryFolder {
 }
 
 impl TemporaryFolder {
-    /// A new folder in another, or where the system has its temporary files.
+    /// A new folder inside `folder`, or inside the system's folder for temporary files.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -265,12 +267,12 @@ impl TemporaryFolder {
         Ok(Self { path, kept: false })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Leaves it there.
+    /// Keeps the folder.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -281,7 +283,7 @@ impl Drop for TemporaryFolder {
         let mut paths = unfinished();
         paths.remove(&self.path);
         if !self.kept {
-            // Nothing can be done about what cannot be removed.
+            // A failure cannot be reported from here.
             let _ = fs::remove_dir_all(&self.path);
         }
     }

@@ -118,7 +118,7 @@ pub enum Error {
         /// Bytes left there.
         remaining: usize,
     },
-    /// A payload goes on after its last field.
+    /// A payload with bytes after its last field.
     #[error(
         "{location}: {remaining} bytes after the end: the file does not fit its own description, make it again"
     )]
@@ -191,6 +191,14 @@ classify!(Error {
 });
 
 impl Error {
+    pub(crate) fn length(location: impl Into<String>, expected: u64, found: u64) -> Self {
+        Self::Length {
+            location: location.into(),
+            expected,
+            found,
+        }
+    }
+
     /// Wraps an error of the operating system; `action` completes "cannot ...".
     pub fn io(path: impl AsRef<Path>, action: &'static str, reason: io::Error) -> Self {
         Self::Io {

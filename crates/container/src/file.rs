@@ -11,7 +11,7 @@ use crate::header::{FORMAT_VERSION, HEADER_BYTES, Header, Kind, Limits, METADATA
 use crate::reader::{CHUNK_BYTES, Contents, MEMORY, StreamReader};
 use crate::{Digest, Error};
 
-/// What any file says about itself, its digest verified.
+/// The header and metadata of a file of any kind, its digest verified.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnyHeader {
     /// The kind of file.
@@ -126,10 +126,10 @@ pub fn read_file<M: DeserializeOwned>(
     StreamReader::open(path, expected, limits)?.read_rest()
 }
 
-/// What a file of any kind says about itself, after its digest was verified.
+/// Reads header and metadata of a file of any kind, and verifies its digest.
 ///
 /// # Errors
-/// As [`read_file`], except that every kind is welcome and the payload may have any size.
+/// As [`read_file`], except that any kind is accepted and the payload may have any size.
 ///
 /// # Cost
 /// Reads the whole file once, in chunks of a megabyte.

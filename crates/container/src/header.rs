@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Error};
+use crate::{Digest, Error, Reader};
 
 /// The first eight bytes of every file.
 pub const MAGIC: [u8; 8] = *b"SORDINO\0";
@@ -15,12 +15,12 @@ pub const FORMAT_VERSION: u16 = 1;
 /// Bytes before the metadata.
 pub const HEADER_BYTES: usize = 56;
 
-/// The most metadata that any file may carry; whatever is larger belongs into the payload.
+/// The most bytes of metadata of any file; larger content belongs in the payload.
 pub const METADATA_LIMIT: u64 = 16 << 20;
 
 const DIGEST_DOMAIN: &str = "sordino container file v1";
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u16)]
@@ -38,9 +38,9 @@ pub enum Kind {
     Request = 5,
     /// Encrypted scores.
     Reply = 6,
-    /// Part of a feature map that waits outside of memory while a request is evaluated.
+    /// Part of a feature map, out of memory while a request is evaluated.
     Piece = 7,
-    /// Where an evaluation can go on that was ended.
+    /// The state of an interrupted evaluation, to resume from.
     Checkpoint = 8,
 }
 
@@ -151,41 +151,28 @@ impl Header {
                 location: location.into(),
             });
         }
-        let Ok(bytes) = <&[u8; HEADER_BYTES]>::try_from(bytes) else {
+        if bytes.len() != HEADER_BYTES {
             let (expected, found) = (HEADER_BYTES as u64, bytes.len() as u64);
-            return Err(Error::Length {
-                location: location.into(),
-                expected,
-                found,
-            });
-        };
-        let field = |at: usize, width: usize| {
-            bytes[at..at + width]
-                .iter()
-                .rev()
-                .fold(0u64, |value, &byte| value << 8 | u64::from(byte))
-        };
-        let version = field(8, 2) as u16;
+            return Err(Error::length(location, expected, found));
+        }
+        let mut fields = Reader::named(&bytes[MAGIC.len()..], location);
+        let version = fields.u16()?;
         if version != FORMAT_VERSION {
             return Err(Error::UnsupportedVersion {
                 location: location.into(),
                 found: version,
             });
         }
-        let code = field(10, 2) as u16;
-        let Some(kind) = Kind::from_code(code) else {
-            return Err(Error::UnknownKind {
-                location: location.into(),
-                found: code,
-            });
-        };
-        let mut digest = [0; 32];
-        digest.copy_from_slice(&bytes[24..]);
+        let code = fields.u16()?;
+        let kind = Kind::from_code(code).ok_or_else(|| Error::UnknownKind {
+            location: location.into(),
+            found: code,
+        })?;
         Ok(Self {
             kind,
-            metadata_bytes: field(12, 4) as u32,
-            payload_bytes: field(16, 8),
-            digest: Digest(digest),
+            metadata_bytes: fields.u32()?,
+            payload_bytes: fields.u64()?,
+            digest: Digest(fields.array()?),
         })
     }
 
@@ -206,13 +193,9 @@ impl Header {
             }
         }
         let expected = self.file_bytes();
-        if expected != found {
-            return Err(Error::Length {
-                location: location.into(),
-                expected,
-                found,
-            });
+        if expected == found {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::length(location, expected, found))
     }
 }

@@ -16,7 +16,7 @@
 //! | | | payload |
 //!
 //! The digest finds accidents (a flipped bit, a cut transfer) and names a file's content, so that files can
-//! refer to one another. It is no signature: whoever can change a file can also change its digest.
+//! refer to one another. It is no signature: who can change a file can also change its digest.
 //!
 //! What this crate does not do: it knows nothing of what metadata and payloads mean, and offers no
 //! confidentiality beyond the file mode of [`Access::OwnerOnly`].

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::header::{HEADER_BYTES, Header, Kind, Limits};
 use crate::{Digest, Error};
 
-/// What messages call content that is in no file.
+/// The name of content without a file in messages.
 pub(crate) const MEMORY: &str = "bytes in memory";
 
 // Large enough for the disk, small enough that a chunk is still in the cache when it is hashed.
@@ -86,7 +86,7 @@ impl<'a, M: DeserializeOwned> StreamReader<&'a [u8], M> {
 }
 
 impl<R: Read, M: DeserializeOwned> StreamReader<R, M> {
-    /// Reads header and metadata of `length` bytes that come from somewhere else, within the limits; messages call them `name`.
+    /// Reads header and metadata of `length` bytes from another source, within the limits; messages call them `name`.
     ///
     /// # Errors
     /// As [`from_bytes`](crate::from_bytes), and [`Error::Io`].
@@ -134,24 +134,21 @@ impl<R: Read, M: DeserializeOwned> StreamReader<R, M> {
         };
         let bytes = reader.read_part(reader.left)?;
         reader.left = header.payload_bytes;
-        let metadata = match serde_json::from_slice(&bytes) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                return Err(reader.damaged_or(Error::Metadata {
-                    location,
-                    kind: header.kind,
-                    detail: error.to_string(),
-                }));
-            }
-        };
-        Ok(StreamReader {
-            source: reader.source,
-            header,
-            hasher: reader.hasher,
-            metadata,
-            left: reader.left,
-            path: reader.path,
-        })
+        match serde_json::from_slice(&bytes) {
+            Ok(metadata) => Ok(StreamReader {
+                source: reader.source,
+                header,
+                hasher: reader.hasher,
+                metadata,
+                left: reader.left,
+                path: reader.path,
+            }),
+            Err(error) => Err(reader.damaged_or(Error::Metadata {
+                location,
+                kind: header.kind,
+                detail: error.to_string(),
+            })),
+        }
     }
 }
 
@@ -184,11 +181,8 @@ impl<R: Read, M> StreamReader<R, M> {
     /// # Errors
     /// [`Error::Io`], [`Error::OutOfMemory`], [`Error::Length`] where the payload ends before.
     pub fn read_part(&mut self, bytes: u64) -> Result<Vec<u8>, Error> {
-        let too_short = |expected, found| Error::Length {
-            location: self.path.display().to_string(),
-            expected,
-            found,
-        };
+        let location = self.location();
+        let too_short = |expected, found| Error::length(location, expected, found);
         let read = self.header.payload_bytes.saturating_sub(self.left);
         if bytes > self.left {
             return Err(too_short(
@@ -214,7 +208,7 @@ impl<R: Read, M> StreamReader<R, M> {
                 .read_to_end(&mut part)
                 .map_err(|error| Error::io(&self.path, "read", error))?;
             if count == 0 {
-                // It was long enough when it was opened: somebody cut it while we read.
+                // It was long enough when it was opened: it was cut during the reading.
                 let found = HEADER_BYTES as u64 + read + done as u64;
                 return Err(too_short(self.header.file_bytes(), found));
             }
@@ -246,7 +240,7 @@ impl<R: Read, M> StreamReader<R, M> {
         self.finish()
     }
 
-    /// Reads to the end and returns the error, or a worse one: that the file is damaged.
+    /// Reads to the end and returns the error, or if the file is damaged that error instead.
     pub fn damaged_or<E: From<Error>>(self, error: E) -> E {
         match self.skip_rest() {
             Err(damage @ (Error::DigestMismatch { .. } | Error::Length { .. })) => damage.into(),
@@ -266,11 +260,8 @@ impl<R: Read, M> StreamReader<R, M> {
             .map_err(|error| Error::io(&self.path, "read", error))?;
         if count > 0 || self.left > 0 {
             let expected = self.header.file_bytes();
-            return Err(Error::Length {
-                location: self.location(),
-                expected,
-                found: expected.saturating_add(1),
-            });
+            let found = expected.saturating_add(1);
+            return Err(Error::length(self.location(), expected, found));
         }
         if self.hasher.finalize().as_bytes() != self.header.digest.as_bytes() {
             return Err(Error::DigestMismatch {

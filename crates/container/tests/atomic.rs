@@ -115,6 +115,9 @@ fn folders_and_devices_are_not_replaced() {
     let missing = folder.path().join("no/such/folder");
     let error = AtomicFile::create(missing, Overwrite::Replace, Access::Shared).unwrap_err();
     assert_eq!(error.fault(), Fault::Io, "{error}");
+    // The message has the system's reason, which is therefore no cause to print once more.
+    assert!(error.to_string().contains("os error 2"), "{error}");
+    assert!(std::error::Error::source(&error).is_none(), "{error}");
 }
 
 #[test]

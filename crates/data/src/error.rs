@@ -129,6 +129,25 @@ impl Error {
         }
     }
 
+    /// Refuses a size over the limit of a reader.
+    pub(crate) fn check_limit(
+        location: &str,
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    ) -> Result<(), Self> {
+        if found <= limit {
+            return Ok(());
+        }
+        let location = location.into();
+        Err(Self::TooLarge {
+            location,
+            what,
+            found,
+            limit,
+        })
+    }
+
     pub(crate) fn malformed(
         location: impl Into<String>,
         expected: impl Into<String>,

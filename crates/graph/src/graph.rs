@@ -1,6 +1,6 @@
 //! A validated network.
 
-use crate::infer::{infer_shape, tensors};
+use crate::infer::tensors;
 use crate::{Error, Node, NodeId, Op, Shape};
 use std::collections::HashSet;
 
@@ -38,7 +38,7 @@ impl Graph {
             let inputs: Vec<Shape> = node.inputs.iter().map(|id| shapes[id.0]).collect();
             let shape = match node.op {
                 Op::Input => input,
-                _ => infer_shape(node, &inputs)?,
+                _ => node.op.output_shape(&node.name, &inputs)?,
             };
             let elements = shape.elements();
             if elements == 0 || elements > MAX_ELEMENTS {

@@ -34,10 +34,19 @@ fn positions(size: usize, kernel: usize, stride: usize, padding: usize) -> Optio
     Some(padded.checked_sub(kernel)? / stride + 1)
 }
 
-/// Shape of the value of a node that is not the input.
-pub(crate) fn infer_shape(node: &Node, inputs: &[Shape]) -> Result<Shape, Error> {
+impl Op {
+    /// The shape of the value of this operation, as node `name`, on inputs of these shapes.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for inputs or weights that do not fit, and for the input, which has no shape of its own.
+    pub fn output_shape(&self, name: &str, inputs: &[Shape]) -> Result<Shape, Error> {
+        infer_shape(name, self, inputs)
+    }
+}
+
+fn infer_shape(name: &str, op: &Op, inputs: &[Shape]) -> Result<Shape, Error> {
     let wrong = |what: String| Error::Node {
-        node: node.name.clone(),
+        node: name.to_string(),
         what,
     };
     let map = |shape: Shape| match shape {
@@ -48,7 +57,7 @@ pub(crate) fn infer_shape(node: &Node, inputs: &[Shape]) -> Result<Shape, Error>
         } => Ok((channels, height, width)),
         Shape::Flat(features) => Err(wrong(format!(
             "{} expects a feature map, found a vector of {features}: move it before the flatten",
-            node.op.kind()
+            op.kind()
         ))),
     };
     let length = |tensor: &str, expected: usize, found: usize| {
@@ -86,7 +95,7 @@ pub(crate) fn infer_shape(node: &Node, inputs: &[Shape]) -> Result<Shape, Error>
         }
         Ok((rows, columns))
     };
-    match &node.op {
+    match op {
         Op::Input => Err(wrong("the input has no shape of its own".into())),
         Op::Conv2d {
             weight,

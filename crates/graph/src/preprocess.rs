@@ -14,7 +14,7 @@ pub enum SizePolicy {
 }
 
 /// What the logits stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// One class of several: probabilities are the softmax of the logits.
@@ -22,6 +22,7 @@ pub enum OutputKind {
     /// Independent labels: a probability is the sigmoid of its logit.
     Sigmoid,
     /// Plain numbers.
+    #[default]
     Raw,
 }
 

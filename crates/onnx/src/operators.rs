@@ -27,7 +27,7 @@ pub(crate) fn apply(
         "Gemm" => gemm(reader, at),
         "MatMul" => matmul(reader, at),
         "BatchNormalization" => batch_norm(reader, at),
-        "Relu" => push_like(reader, at, Op::Relu),
+        "Relu" => push(reader, at, Op::Relu),
         "AveragePool" | "MaxPool" => pool(reader, at),
         "GlobalAveragePool" => global_pool(reader, at, true),
         "ReduceMean" => reduce_mean(reader, at),
@@ -99,12 +99,10 @@ fn nearest(operator: &str) -> &'static str {
     }
 }
 
-/// A node of the shape of its only input.
-fn push_like(reader: &mut Reader, at: Attributes<'_>, op: Op) -> Result<Value, Error> {
+/// A node that reads the first input only.
+fn push(reader: &mut Reader, at: Attributes<'_>, op: Op) -> Result<Value, Error> {
     let input = reader.node(at, 0)?;
-    let shape = reader.shape(input);
-    let node = reader.push_shaped(at.name(), op, &[input], shape);
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    reader.push(at.name(), op, &[input])
 }
 
 fn map(at: Attributes<'_>, shape: Shape) -> Result<[usize; 3], Error> {
@@ -118,32 +116,6 @@ fn map(at: Attributes<'_>, shape: Shape) -> Result<[usize; 3], Error> {
             "it reads a vector of {features}, expected a feature map"
         ))),
     }
-}
-
-/// Height and width after a window has passed over a padded map.
-fn slid(
-    at: Attributes<'_>,
-    size: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Result<[usize; 2], Error> {
-    let mut result = [0; 2];
-    for axis in 0..2 {
-        let padded = padding[axis]
-            .checked_mul(2)
-            .and_then(|both| both.checked_add(size[axis]));
-        let room = padded.and_then(|padded| padded.checked_sub(kernel[axis]));
-        let room = room
-            .filter(|_| padding[axis] < kernel[axis])
-            .ok_or_else(|| {
-                at.wrong(format!(
-                    "a window of {kernel:?} does not fit a map of {size:?} with padding {padding:?}"
-                ))
-            })?;
-        result[axis] = room / stride[axis] + 1;
-    }
-    Ok(result)
 }
 
 fn convolution(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
@@ -165,16 +137,18 @@ fn convolution(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> 
     let kernel = [rows, columns];
     let stride = at.pair("strides")?.unwrap_or([1, 1]);
     let padding = at.padding(kernel, stride, [height, width])?;
-    let [rows, columns] = slid(at, [height, width], kernel, stride, padding)?;
+    if padding[0] >= rows || padding[1] >= columns {
+        return Err(at.wrong(format!(
+            "padding {padding:?}, expected less than the window {kernel:?}"
+        )));
+    }
     let op = Op::Conv2d {
         weight: Tensor::new(&weight.dims, weight.floats())?,
         bias: bias(reader, at, 2, outputs)?,
         stride,
         padding,
     };
-    let shape = Shape::map(outputs, rows, columns);
-    let node = reader.push_shaped(at.name(), op, &[input], shape);
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    reader.push(at.name(), op, &[input])
 }
 
 /// The constant of an optional input, zeros without it; one number stands for all.
@@ -199,8 +173,7 @@ fn gemm(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
     at.expect("transA", 0, "the images come first")?;
     let weight = reader.constant(at, 1)?;
     let alpha = at.float("alpha", 1.0);
-    let rows = matrix(at, weight, at.int("transB", 0) == 0)?;
-    let (outputs, inputs, values) = rows;
+    let (outputs, inputs, values) = matrix(at, weight, at.int("transB", 0) == 0)?;
     let values = values.into_iter().map(|value| alpha * value).collect();
     let beta = at.float("beta", 1.0);
     let bias = bias(reader, at, 2, outputs)?;
@@ -248,8 +221,7 @@ fn dense(
         weight: Tensor::new(&[outputs, inputs], values)?,
         bias,
     };
-    let node = reader.push_shaped(at.name(), op, &[input], Shape::Flat(outputs));
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    reader.push(at.name(), op, &[input])
 }
 
 fn batch_norm(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
@@ -266,14 +238,14 @@ fn batch_norm(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
         variance: constant(4)?,
         epsilon: f64::from(at.float("epsilon", 1e-5)),
     };
-    push_like(reader, at, op)
+    push(reader, at, op)
 }
 
 fn pool(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
     at.expect("ceil_mode", 0, "incomplete windows are left out")?;
     at.no_dilation()?;
     let input = reader.node(at, 0)?;
-    let [channels, height, width] = map(at, reader.shape(input))?;
+    let [_, height, width] = map(at, reader.shape(input))?;
     let kernel = at.pair("kernel_shape")?;
     let kernel = kernel.ok_or_else(|| at.wrong("it has no kernel_shape"))?;
     let stride = at.pair("strides")?.unwrap_or([1, 1]);
@@ -289,31 +261,22 @@ fn pool(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
             at.name()
         ));
     }
-    let [rows, columns] = slid(at, [height, width], kernel, stride, padding)?;
-    let shape = Shape::map(channels, rows, columns);
-    let node = reader.push_shaped(
-        at.name(),
-        Op::AveragePool { kernel, stride },
-        &[input],
-        shape,
-    );
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    reader.push(at.name(), Op::AveragePool { kernel, stride }, &[input])
 }
 
 fn global_pool(reader: &mut Reader, at: Attributes<'_>, keep: bool) -> Result<Value, Error> {
     let input = reader.node(at, 0)?;
-    let [channels, height, width] = map(at, reader.shape(input))?;
+    let [_, height, width] = map(at, reader.shape(input))?;
     let op = Op::AveragePool {
         kernel: [height, width],
         stride: [height, width],
     };
-    let shape = Shape::map(channels, 1, 1);
-    let mut node = reader.push_shaped(at.name(), op, &[input], shape);
-    if !keep {
-        let name = format!("{}_flatten", at.name());
-        node = reader.push_shaped(&name, Op::Flatten, &[node], Shape::Flat(channels));
+    if keep {
+        return reader.push(at.name(), op, &[input]);
     }
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    let pooled = reader.append(at.name(), op, &[input])?;
+    let name = format!("{}_flatten", at.name());
+    reader.push(&name, Op::Flatten, &[pooled])
 }
 
 fn reduce_mean(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
@@ -334,7 +297,7 @@ fn reduce_mean(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> 
 }
 
 /// The polynomial of a constant next to another value, broadcast to its shape.
-fn beside(
+fn broadcast(
     reader: &Reader,
     at: Attributes<'_>,
     array: &Array,
@@ -343,7 +306,7 @@ fn beside(
     let shape = reader.shape(other.node);
     Coefficient::broadcast(array, &shape).ok_or_else(|| {
         at.wrong(format!(
-            "a constant of dimensions {:?} beside a value of shape {shape}: expected one number, one a channel or one an element",
+            "a constant of dimensions {:?} next to a value of shape {shape}: expected one number, one a channel or one an element",
             array.dims
         ))
     })
@@ -360,11 +323,11 @@ fn operands(
         }
         (Value::Polynomial(_), Value::Polynomial(_)) => None,
         (Value::Polynomial(x), Value::Constant(y)) => {
-            let y = Polynomial::constant(x.node, beside(reader, at, y, x)?);
+            let y = Polynomial::constant(x.node, broadcast(reader, at, y, x)?);
             Some((x.clone(), y))
         }
         (Value::Constant(x), Value::Polynomial(y)) => {
-            let x = Polynomial::constant(y.node, beside(reader, at, x, y)?);
+            let x = Polynomial::constant(y.node, broadcast(reader, at, x, y)?);
             Some((x, y.clone()))
         }
         (Value::Constant(_), Value::Constant(_)) => {
@@ -386,9 +349,7 @@ fn sum(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
         return Err(at.unsupported("differences of two values are not supported: use a sum"));
     }
     let inputs = [reader.node(at, 0)?, reader.node(at, 1)?];
-    let shape = reader.shape(inputs[0]);
-    let node = reader.push_shaped(at.name(), Op::Add, &inputs, shape);
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    reader.push(at.name(), Op::Add, &inputs)
 }
 
 fn product(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
@@ -417,7 +378,7 @@ fn multiply(
 
 fn quotient(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
     let x = reader.polynomial(at, 0)?;
-    let divisor = beside(reader, at, reader.constant(at, 1)?, x)?;
+    let divisor = broadcast(reader, at, reader.constant(at, 1)?, x)?;
     let factor = Polynomial::constant(x.node, divisor.inverse());
     multiply(reader, at, x, &factor)
 }
@@ -439,14 +400,11 @@ fn flatten(reader: &mut Reader, at: Attributes<'_>) -> Result<Value, Error> {
     if let Shape::Flat(_) = shape {
         return Ok(Value::Polynomial(polynomial.clone()));
     }
-    let [channels, height, width] = map(at, shape)?;
+    let [_, height, width] = map(at, shape)?;
     if at.node.op_type == "Squeeze" && height * width != 1 {
         return Err(at.wrong(format!("a map of {height}x{width}, expected 1x1")));
     }
-    let input = reader.node(at, 0)?;
-    let flat = Shape::Flat(channels * height * width);
-    let node = reader.push_shaped(at.name(), Op::Flatten, &[input], flat);
-    Ok(Value::Polynomial(Polynomial::of(node)))
+    push(reader, at, Op::Flatten)
 }
 
 /// Sides of a value behind the batch.

@@ -1,4 +1,4 @@
-//! From ONNX's named values to the nodes of a graph.
+//! The network read so far: ONNX's named values and the nodes of a graph that hold them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,123 +7,32 @@ use sordino_graph::{Graph, Node, NodeId, Op, OutputKind, Shape};
 use crate::Error;
 use crate::array::Array;
 use crate::attributes::Attributes;
-use crate::operators;
 use crate::polynomial::Polynomial;
-use crate::proto::{GraphProto, ValueInfoProto};
-
-/// Most nodes that are looked at.
-const MAX_NODES: usize = 1 << 16;
 
 /// What a name stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Constant(Array),
-    /// A polynomial of a node's value. Exact nodes are made when something else than a polynomial needs it.
+    /// A polynomial of a node's value. It becomes a node of its own when something else than a polynomial reads it.
     Polynomial(Polynomial),
 }
 
+impl Value {
+    /// The value of a node itself.
+    fn of(node: NodeId) -> Self {
+        Self::Polynomial(Polynomial::of(node))
+    }
+}
+
 /// The network read so far.
+#[derive(Default)]
 pub(crate) struct Reader {
     nodes: Vec<Node>,
     shapes: Vec<Shape>,
     names: HashSet<String>,
-    values: HashMap<String, Value>,
+    pub(crate) values: HashMap<String, Value>,
     pub(crate) output: OutputKind,
     pub(crate) warnings: Vec<String>,
-}
-
-pub(crate) fn read(graph: &GraphProto) -> Result<(Graph, OutputKind, Vec<String>), Error> {
-    let malformed = |what: String| Error::Malformed { what };
-    if graph.node.len() > MAX_NODES {
-        return Err(malformed(format!(
-            "{} nodes, expected at most {MAX_NODES}",
-            graph.node.len()
-        )));
-    }
-    let mut reader = Reader {
-        nodes: Vec::new(),
-        shapes: Vec::new(),
-        names: HashSet::new(),
-        values: HashMap::new(),
-        output: OutputKind::Raw,
-        warnings: Vec::new(),
-    };
-    for tensor in &graph.initializer {
-        let constant = Value::Constant(Array::read(tensor)?);
-        reader.values.insert(tensor.name.clone(), constant);
-    }
-    let inputs = graph.input.iter();
-    let inputs: Vec<&ValueInfoProto> = inputs
-        .filter(|input| !reader.values.contains_key(&input.name))
-        .collect();
-    let [input] = inputs[..] else {
-        return Err(malformed(format!(
-            "{} inputs, expected one: the images",
-            inputs.len()
-        )));
-    };
-    let shape = input_shape(input)?;
-    let image = reader.push_shaped("input", Op::Input, &[], shape);
-    let image = Value::Polynomial(Polynomial::of(image));
-    reader.values.insert(input.name.clone(), image);
-    let [output] = &graph.output[..] else {
-        return Err(malformed(format!(
-            "{} outputs, expected one: the logits",
-            graph.output.len()
-        )));
-    };
-    for node in &graph.node {
-        let at = Attributes { node };
-        let is_last = node.output.contains(&output.name);
-        let value = operators::apply(&mut reader, at, is_last)?;
-        let Some(name) = node.output.first() else {
-            return Err(at.wrong("it has no output"));
-        };
-        reader.values.insert(name.clone(), value);
-    }
-    let logits = match reader.values.get(&output.name) {
-        Some(Value::Polynomial(polynomial)) => polynomial.clone(),
-        _ => {
-            return Err(malformed(format!(
-                "nothing computes the output {:?}",
-                output.name
-            )));
-        }
-    };
-    let last = reader.materialize(&logits, "logits")?;
-    reader.finish(last, shape)
-}
-
-/// Channels, height and width of the images.
-fn input_shape(input: &ValueInfoProto) -> Result<Shape, Error> {
-    let shape = input.r#type.as_ref();
-    let shape = shape.and_then(|kind| kind.tensor_type.as_ref()?.shape.as_ref());
-    let dims: Vec<i64> = shape.map_or_else(Vec::new, |s| {
-        s.dim.iter().map(|dim| dim.dim_value).collect()
-    });
-    let sides = match dims[..] {
-        [_, channels, height, width] => [channels, height, width].map(usize::try_from),
-        _ => {
-            return Err(Error::Malformed {
-                what: format!(
-                    "input {:?} has the dimensions {dims:?}, expected [batch, channels, height, width]: a network on vectors \
-                     starts with torch.nn.Flatten, export it on images",
-                    input.name
-                ),
-            });
-        }
-    };
-    match sides {
-        [Ok(channels), Ok(height), Ok(width)] if channels * height * width > 0 => {
-            Ok(Shape::map(channels, height, width))
-        }
-        _ => Err(Error::Malformed {
-            what: format!(
-                "input {:?} has the dimensions {dims:?}, expected numbers for channels, height and width: only the batch may be dynamic",
-                input.name
-            ),
-        }),
-    }
 }
 
 impl Reader {
@@ -178,7 +87,11 @@ impl Reader {
     }
 
     /// The node that holds the value of a polynomial, made if there is none.
-    fn materialize(&mut self, polynomial: &Polynomial, name: &str) -> Result<NodeId, Error> {
+    pub(crate) fn materialize(
+        &mut self,
+        polynomial: &Polynomial,
+        name: &str,
+    ) -> Result<NodeId, Error> {
         if polynomial.is_value() {
             return Ok(polynomial.node);
         }
@@ -190,7 +103,7 @@ impl Reader {
                 .to_string(),
         })?;
         let name = format!("{name}_{}", op.kind());
-        let node = self.push_shaped(&name, op, &[polynomial.node], shape);
+        let node = self.append(&name, op, &[polynomial.node])?;
         // Others who read the same polynomial find the node.
         for value in self.values.values_mut() {
             if matches!(value, Value::Polynomial(other) if other == polynomial) {
@@ -204,14 +117,28 @@ impl Reader {
         self.shapes[node.0]
     }
 
-    /// Appends an operation whose shape is known.
-    pub(crate) fn push_shaped(
+    /// The value of the images, which must come first.
+    pub(crate) fn input(&mut self, shape: Shape) -> Value {
+        Value::of(self.append_shaped("input", Op::Input, &[], shape))
+    }
+
+    /// Appends an operation, and gives its value.
+    pub(crate) fn push(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<Value, Error> {
+        self.append(name, op, inputs).map(Value::of)
+    }
+
+    pub(crate) fn append(
         &mut self,
         name: &str,
         op: Op,
         inputs: &[NodeId],
-        shape: Shape,
-    ) -> NodeId {
+    ) -> Result<NodeId, Error> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
+        let shape = op.output_shape(name, &shapes)?;
+        Ok(self.append_shaped(name, op, inputs, shape))
+    }
+
+    fn append_shaped(&mut self, name: &str, op: Op, inputs: &[NodeId], shape: Shape) -> NodeId {
         let name = self.unique(name);
         self.nodes.push(Node {
             name,
@@ -248,7 +175,11 @@ impl Reader {
     }
 
     /// The graph of the nodes that the last one needs.
-    fn finish(self, last: NodeId, input: Shape) -> Result<(Graph, OutputKind, Vec<String>), Error> {
+    pub(crate) fn finish(
+        self,
+        last: NodeId,
+        input: Shape,
+    ) -> Result<(Graph, OutputKind, Vec<String>), Error> {
         let mut needed = vec![false; self.nodes.len()];
         needed[last.0] = true;
         needed[0] = true;

@@ -9,9 +9,8 @@ use crate::estimate::Sizes;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
 use crate::options::MAX_BATCH;
-use crate::precision::NodeNoise;
+use crate::precision::{Demand, NodeNoise};
 use crate::primes::{self, Chain};
-use crate::search::Demand;
 use crate::search::channel_wise::{ChannelWinner, scale_weights, search as search_channel_wise};
 use crate::search::element_wise::{Winner, search};
 use crate::server_plan::{Content, ServerParents};
@@ -207,15 +206,8 @@ fn realize(
     estimate.memory_bytes = schedule.memory_bytes();
     estimate.scratch_bytes = schedule.scratch_bytes();
     Ok(Content {
-        header: header(model, options, realized.parameters, blocks, &steps),
-        parents: ServerParents {
-            model: model.digest()?,
-        },
-        packing: Packing::ElementWise,
-        estimate,
         alternatives: winner.alternatives,
-        comparison: None,
-        steps,
+        ..content(model, options, realized.parameters, blocks, estimate, steps)?
     })
 }
 
@@ -257,16 +249,10 @@ fn realize_channel_wise(
     };
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
+    let estimate = estimate(network, options, winner.seconds, &noise, sizes);
     Ok(Content {
-        estimate: estimate(network, options, winner.seconds, &noise, sizes),
-        header: header(model, options, realized.parameters, blocks, &steps),
-        parents: ServerParents {
-            model: model.digest()?,
-        },
         packing: Packing::ChannelWise(channel),
-        alternatives: vec![],
-        comparison: None,
-        steps,
+        ..content(model, options, realized.parameters, blocks, estimate, steps)?
     })
 }
 
@@ -292,14 +278,16 @@ fn estimate(
     }
 }
 
-fn header(
+/// The content of an element-wise plan without alternatives.
+fn content(
     model: &Model,
     options: &CompileOptions,
     parameters: Parameters,
     blocks: usize,
-    steps: &[Step],
-) -> PlanHeader {
-    PlanHeader {
+    estimate: Estimate,
+    steps: Vec<Step>,
+) -> Result<Content, Error> {
+    let header = PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
         parameters,
@@ -307,5 +295,15 @@ fn header(
         blocks,
         input: InputLayout::of(&steps[0]),
         output: OutputLayout::of(&steps[steps.len() - 1]),
-    }
+    };
+    let model = model.digest()?;
+    Ok(Content {
+        header,
+        parents: ServerParents { model },
+        packing: Packing::ElementWise,
+        estimate,
+        alternatives: vec![],
+        comparison: None,
+        steps,
+    })
 }

@@ -36,24 +36,27 @@ impl CostTable {
     /// Reads a table written by `sordino bench calibrate`.
     ///
     /// # Errors
-    /// [`Error::CostTable`] when the file cannot be read, is no such table or holds a value that is not positive.
+    /// [`Error::File`] when the file cannot be read, [`Error::CostTable`] when it is no such table or holds a value that is not
+    /// positive.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let refuse = |detail: String| Error::CostTable {
             path: path.to_owned(),
             detail,
         };
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| sordino_container::Error::io(path, "read", error))?;
         let table: CostTable = serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let values = [
-            table.linear_gmacs,
-            table.ntt_us,
-            table.pointwise_ns,
-            table.expand_ns,
-        ];
-        if values.iter().any(|v| !(v.is_finite() && *v > 0.0)) {
-            return Err(refuse("every cost must be a positive number".into()));
+        let Self {
+            linear_gmacs,
+            ntt_us,
+            pointwise_ns,
+            expand_ns,
+        } = table;
+        let costs = [linear_gmacs, ntt_us, pointwise_ns, expand_ns];
+        match costs.iter().all(|cost| cost.is_finite() && *cost > 0.0) {
+            true => Ok(table),
+            false => Err(refuse("every cost must be a positive number".into())),
         }
-        Ok(table)
     }
 
     /// Seconds of one transform of `ring_degree` coefficients.

@@ -75,9 +75,9 @@ fn read_term(
             let tiles = (0..reader.count(16)?).map(|_| read_tile(width, reader));
             let tiles = tiles.collect::<Result<_, Error>>()?;
             let read = LinearMap::new(inputs, elements, width, tiles);
-            *map = read.map_err(|source| Error::Weights {
-                step: step.to_owned(),
-                source,
+            *map = read.map_err(|error| {
+                let what = format!("weights of step \"{step}\"");
+                Error::malformed("server", what, "a matrix that the kernels take", error)
             })?;
         }
     }

@@ -118,33 +118,24 @@ pub(crate) struct Chain {
 /// Finds primes for a modulus of `base_bits` and rescale groups of `group_bits`.
 pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> Option<Chain> {
     let mut taken: Vec<u64> = Vec::new();
-    let mut pick = |bits: u32| -> Option<u64> {
-        let prime = below(bits, ring_degree, &taken)?;
-        taken.push(prime);
-        Some(prime)
-    };
     let mut primes_of = |bits: f64| -> Option<Vec<u64>> {
-        let parts = split(bits, ring_degree)?;
-        parts.into_iter().map(&mut pick).collect()
+        let start = taken.len();
+        for bits in split(bits, ring_degree)? {
+            taken.push(below(bits, ring_degree, &taken)?);
+        }
+        Some(taken[start..].to_vec())
     };
     let base = primes_of(base_bits)?;
-    let groups: Vec<Vec<u64>> = group_bits
-        .iter()
-        .map(|&bits| primes_of(bits))
-        .collect::<Option<_>>()?;
-    let divisors = groups
-        .iter()
-        .map(|g| g.iter().map(|&q| q as f64).product())
-        .collect();
-    let group_sizes = groups.iter().map(Vec::len).collect();
-    let primes = base
-        .into_iter()
-        .chain(groups.into_iter().rev().flatten())
-        .collect();
+    let groups = group_bits.iter().map(|&bits| primes_of(bits));
+    let groups: Vec<Vec<u64>> = groups.collect::<Option<_>>()?;
+    let product = |group: &Vec<u64>| group.iter().map(|&q| q as f64).product();
     Some(Chain {
-        primes,
-        group_sizes,
-        divisors,
+        group_sizes: groups.iter().map(Vec::len).collect(),
+        divisors: groups.iter().map(product).collect(),
+        primes: base
+            .into_iter()
+            .chain(groups.into_iter().rev().flatten())
+            .collect(),
     })
 }
 

@@ -79,7 +79,7 @@ fn numbers(seed: u32) -> impl FnMut() -> f32 {
 }
 
 impl Network {
-    /// `None` for one whose values explode, which nobody could plan.
+    /// `None` for a network whose values explode, which cannot be planned.
     fn model(&self) -> Option<Model> {
         let mut next = numbers(self.seed);
         let mut shape = Shape::map(1, self.side, self.side);
@@ -170,14 +170,14 @@ fn metadata(file: &[u8]) -> serde_json::Value {
 /// Whether a number has no divisor: deterministic Miller and Rabin for 64 bits.
 fn is_prime(q: u64) -> bool {
     let multiply = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(q)) as u64;
-    let (odd, twos) = (
+    let (odd_part, twos) = (
         (q - 1) >> (q - 1).trailing_zeros(),
         (q - 1).trailing_zeros(),
     );
     [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]
         .iter()
         .all(|&base| {
-            let (mut x, mut square, mut exponent) = (1, base, odd);
+            let (mut x, mut square, mut exponent) = (1, base, odd_part);
             while exponent > 0 {
                 if exponent & 1 == 1 {
                     x = multiply(x, square);

@@ -23,7 +23,7 @@ use crate::{
 /// The automorphism X → X^(5^s) as a permutation of evaluations.
 ///
 /// # Cost
-/// 1.5 bytes of tables a coefficient.
+/// Tables of 1.5 bytes per coefficient.
 #[derive(Clone)]
 pub struct Automorphism {
     ring_degree: usize,
@@ -85,7 +85,7 @@ impl Automorphism {
             .permute_blocks(&self.sources, 0, evaluations, image);
     }
 
-    /// Where a strip of positions of an image comes from: a strip of the same length.
+    /// The strip of positions that a strip of the image comes from; both have one length.
     ///
     /// # Panics
     /// If the length is not a power of two of at least 8 that the start is a multiple of, or ends above N.
@@ -104,7 +104,7 @@ impl Automorphism {
         start..start + length
     }
 
-    /// A strip of positions of the image, from the evaluations at the positions [`source_of`](Self::source_of) it.
+    /// A strip of the image, from the evaluations at the positions that [`source_of`](Self::source_of) gives for it.
     ///
     /// # Panics
     /// As `source_of`, and if a slice is not as long as the strip.

@@ -2,7 +2,7 @@
 
 use sordino_fault::classify;
 
-/// What can go wrong in ring arithmetic.
+/// An error of ring arithmetic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,7 +26,7 @@ pub enum Error {
         /// The largest degree supported.
         max: usize,
     },
-    /// The prime has no root of unity of the order that the ring degree asks for.
+    /// The prime has no root of unity of the order that the ring degree needs.
     #[error(
         "modulus {modulus} is not 1 mod {order}, so it has no transform for ring degree {ring_degree}: \
          choose a prime from `primes_below` for this degree"
@@ -39,7 +39,7 @@ pub enum Error {
         /// The order 4N that must divide the modulus minus one.
         order: u64,
     },
-    /// No backend of that name exists or the processor lacks its instructions.
+    /// No back end of that name exists, or the processor lacks its instructions.
     #[error(
         "backend \"{found}\" is unknown or not supported by this processor: choose one of {available}"
     )]
@@ -59,8 +59,8 @@ pub enum Error {
         /// The size given.
         found: usize,
     },
-    /// The bytes of a residue do not fit into a machine word, or are none at all.
-    #[error("{found} bytes a residue: choose 1 to 8 (`Modulus::byte_width`)")]
+    /// A residue of no bytes, or of more than a machine word.
+    #[error("{found} bytes per residue: choose 1 to 8 (`Modulus::byte_width`)")]
     Width {
         /// The refused width.
         found: usize,

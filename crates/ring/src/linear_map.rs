@@ -13,7 +13,7 @@ pub struct Tile {
     pub weights: Vec<i16>,
 }
 
-/// How many bytes a weight takes in the kernel.
+/// Bytes per weight in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightWidth {
     /// |w| ≤ 127, one pass.
@@ -40,7 +40,7 @@ impl WeightWidth {
         }
     }
 
-    /// Bytes a weight.
+    /// Bytes per weight.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Eight => 1,
@@ -103,7 +103,8 @@ impl LinearMap {
         &self.tiles
     }
 
-    /// The map of some inputs to some outputs alone: row k of the new map is row `outputs[k]` or `inputs[k]` of this one.
+    /// The map of some inputs to some outputs alone: row k of the new map is row `outputs[k]` or `inputs[k]` of this
+    /// one.
     ///
     /// # Panics
     /// If there is no such row, or a chosen output reads an input that is not chosen.
@@ -174,7 +175,7 @@ impl LinearMap {
         )
     }
 
-    /// Weights over all tiles, zeros included: modular multiply-accumulates a column.
+    /// Weights over all tiles, zeros included: modular multiply-accumulates per column.
     pub fn multiply_accumulates(&self) -> u64 {
         self.tiles
             .iter()
@@ -183,7 +184,7 @@ impl LinearMap {
     }
 }
 
-/// Where the inputs of every map start when they are put side by side.
+/// The first input of each map when the maps are put side by side.
 fn offsets(maps: &[LinearMap]) -> impl Iterator<Item = u32> + '_ {
     maps.iter().scan(0, |next, map| {
         let offset = *next;

@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use crate::{Error, error::check_shape};
 
-/// One limb of one component of a feature map: a matrix of packed residues, one polynomial a row.
+/// One limb of one component of a feature map: a matrix of packed residues, one polynomial per row.
 ///
-/// The bytes are exactly the file layout: row after row, `width` little-endian bytes a residue, no padding.
+/// The bytes are exactly the file layout: row after row, `width` little-endian bytes per residue, no padding.
 ///
 /// # Shapes
 /// rows (features) × columns (ring degree N).
@@ -67,7 +67,7 @@ impl ResidueMatrix {
         })
     }
 
-    /// Gives the matrix another shape; the residues are then unspecified. Memory is only taken where there is too little.
+    /// Gives the matrix another shape; its residues are then unspecified. Allocates only if its memory is too small.
     ///
     /// # Panics
     /// As [`zeros`](Self::zeros).
@@ -86,12 +86,12 @@ impl ResidueMatrix {
         self.columns
     }
 
-    /// The bytes a residue takes.
+    /// Bytes per residue.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The bytes a row takes.
+    /// Bytes per row.
     pub fn row_bytes(&self) -> usize {
         self.columns * self.width
     }
@@ -104,11 +104,6 @@ impl ResidueMatrix {
     /// All bytes, to be overwritten with packed residues.
     pub fn as_mut_bytes(&mut self) -> &mut [u8] {
         &mut self.data
-    }
-
-    /// The bytes, without a copy.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.data
     }
 
     /// The packed residues of one row.

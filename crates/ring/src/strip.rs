@@ -33,7 +33,7 @@ impl<'a> Strip<'a> {
         self.columns
     }
 
-    /// The bytes a residue takes.
+    /// Bytes per residue.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -48,7 +48,7 @@ impl<'a> Strip<'a> {
     }
 }
 
-/// Columns of a matrix, to be written; nobody else reads or writes them meanwhile.
+/// Columns of a matrix, to be written; it borrows them exclusively.
 ///
 /// # Shapes
 /// rows × columns residues of `width` bytes.
@@ -77,7 +77,7 @@ impl StripMut<'_> {
         self.columns
     }
 
-    /// The bytes a residue takes.
+    /// Bytes per residue.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -105,16 +105,16 @@ impl StripMut<'_> {
 }
 
 impl ResidueMatrix {
-    /// Becomes a copy of a strip, in memory of its own that is taken only where there is not enough yet.
+    /// Becomes a copy of a strip. Allocates only if its own memory is too small.
     ///
-    /// Rows of a large matrix are pages apart, and where they lie a power of two apart they even compete for the same
-    /// places of the cache. Side by side they do neither.
+    /// Rows of a large matrix lie in different pages, and at distances of a power of two they compete for the same
+    /// lines of the cache. Rows of the copy do neither.
     pub fn copy_from_strip(&mut self, source: Strip<'_>) {
         self.reshape(source.rows, source.columns, source.width);
         self.fill_rows(source.rows, |row| source.row(row));
     }
 
-    /// The same for rows from anywhere.
+    /// Becomes a copy of rows from anywhere. Allocates only if its own memory is too small.
     ///
     /// # Shapes
     /// `row(0..rows)` of `columns` residues of `width` bytes.
@@ -142,7 +142,7 @@ impl ResidueMatrix {
         }
     }
 
-    /// Some columns, to be read.
+    /// A range of columns, to be read.
     ///
     /// # Panics
     /// If there are no such columns.

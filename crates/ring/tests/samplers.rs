@@ -1,7 +1,7 @@
 //! The distributions of the samplers, millions of samples each, against their definitions.
 //!
-//! Seeds are fixed, so that a failure can be repeated; limits are those that a correct sampler exceeds with a probability of about one
-//! in a million.
+//! Seeds are fixed, so that a failure can be repeated; limits are those that a correct sampler exceeds with a
+//! probability of about one in a million.
 
 use sordino_ring::sample::{SecretRng, UniformDomain, UniformStream, gaussian, ternary};
 use sordino_ring::{Modulus, backend, primes_below};

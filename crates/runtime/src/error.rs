@@ -70,9 +70,10 @@ pub enum Error {
 
 classify!(Error {
     Usage: MissingKey;
-    BadFile: Parameters, Input, Watched;
+    BadFile: Parameters, Input;
     Limits: NoScratch;
     Interrupted: Stopped;
+    Bug: Watched;
 } inner { Plan, Scratch } by {
     Step { source, .. } => sordino_fault::Classified::fault(source),
 });

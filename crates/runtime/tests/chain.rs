@@ -222,8 +222,8 @@ impl Scratch for Shelf {
     }
 }
 
-/// The same reply in as little memory as the plan can do with, with and without scratch, and by runs that end and are gone on
-/// with. Returns whether scratch saves memory.
+/// The reply is the same in the least memory that the plan needs, with and without scratch, and for runs that end and are
+/// resumed. Returns whether scratch saves memory.
 fn check_little_memory(graph: Graph) -> bool {
     let model = model(graph);
     let plan = compiled(&model, 100);

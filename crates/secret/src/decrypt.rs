@@ -21,8 +21,8 @@ struct Scratch {
 /// Decrypts c_0 + c_1 s + c_2 s² for one to three components. A wrong key gives noise of the size of the
 /// modulus, not an error.
 ///
-/// The result carries the error that the ciphertexts had, which depends on the secret: round it before anybody
-/// else sees it (`SECURITY.md`).
+/// The result carries the error that the ciphertexts had, which depends on the secret: round it before
+/// others see it (`SECURITY.md`).
 ///
 /// # Shapes
 /// F vectors of N slots.

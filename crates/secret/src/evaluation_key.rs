@@ -23,11 +23,12 @@ struct Scratch {
 
 /// The relinearization key of a secret key, for the gadget of the parameters.
 ///
-/// It is public: an encryption of s² under s, digit by digit (circular security is assumed). One key serves all
-/// levels.
+/// The relinearization key is public: an encryption of s² under s, digit by digit (circular security is assumed). One
+/// key serves all levels.
 ///
 /// # Errors
-/// [`Error::Ckks`] if the parameters have no gadget or the key belongs to others; [`Error::Ring`] if the operating system gives no random bytes.
+/// [`Error::Ckks`] if the parameters have no gadget or the key belongs to others; [`Error::Ring`] if the operating
+/// system gives no random bytes.
 pub fn evaluation_key(
     context: &Context,
     key: &SecretKey,
@@ -38,15 +39,15 @@ pub fn evaluation_key(
 
 /// The switching keys of a set, for the gadget of the parameters.
 ///
-/// They are public: encryptions, digit by digit, of s² under s for relinearization, and of s under its images by the
-/// inverse automorphisms for rotations (circular security is assumed). Each serves all levels.
+/// Switching keys are public: encryptions, digit by digit, of s² under s for relinearization, and of s under its images
+/// by the inverse automorphisms for rotations (circular security is assumed). Each serves all levels.
 ///
 /// # Errors
-/// [`Error::Ckks`] if the parameters have no gadget, the set is empty or has rotations by N steps or more, or the key belongs to
-/// other parameters; [`Error::Ring`] if the operating system gives no random bytes.
+/// [`Error::Ckks`] if the parameters have no gadget, the set is empty or has rotations by N steps or more, or the key
+/// belongs to other parameters; [`Error::Ring`] if the operating system gives no random bytes.
 ///
 /// # Cost
-/// A transform and an expansion a row and modulus, in parallel over rows: a row is a digit of one key.
+/// A transform and an expansion per row and modulus, in parallel over rows; a row is a digit of one key.
 pub fn evaluation_key_for(
     context: &Context,
     key: &SecretKey,

@@ -10,13 +10,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Error;
 
-/// What a secret key file says about itself; nothing of it is secret.
+/// The metadata of a secret key file; nothing in it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretKeyMetadata {
     /// The parameters, unchecked.
     pub parameters: ParametersRecord,
-    /// Their digest, which decides whether the key fits.
+    /// The digest of the parameters, which decides whether the key fits.
     pub parameters_digest: Digest,
     /// The public name of the key.
     pub key_id: KeyId,
@@ -24,7 +24,7 @@ pub struct SecretKeyMetadata {
 
 /// A uniform ternary secret polynomial.
 ///
-/// It is overwritten when dropped and can be neither copied, printed nor serialized; the only way out is
+/// A key is overwritten when dropped and can be neither copied, printed nor serialized; the only way out is
 /// [`write_file`](Self::write_file).
 pub struct SecretKey {
     pub(crate) metadata: SecretKeyMetadata,

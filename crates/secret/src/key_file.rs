@@ -14,7 +14,7 @@ use crate::{Error, SecretKey};
 impl SecretKey {
     /// Writes the key to a new file that only its owner can read (mode 0600); an existing file stays.
     ///
-    /// The payload is one byte a coefficient: 0, 1 or 2 for -1, 0 or 1.
+    /// The payload has one byte per coefficient: 0, 1 or 2 for -1, 0 or 1.
     ///
     /// # Errors
     /// [`Error::Container`], for a file that exists among others.

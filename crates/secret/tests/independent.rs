@@ -1,7 +1,8 @@
-//! The library against an implementation of the ring, encoding and decryption that shares nothing with it (`reference`).
+//! The library against an implementation of the ring, encoding and decryption that shares nothing with it
+//! (`reference`).
 //!
-//! Keys, ciphertexts and seeds are taken as the bytes that files hold. What the scheme computes exactly is compared exactly, residue
-//! by residue; what carries noise is compared with the noise that the definitions give.
+//! Keys, ciphertexts and seeds are taken as the bytes that files hold. What the scheme computes exactly is compared
+//! exactly, residue by residue; what carries noise is compared with the noise that the definitions give.
 
 mod common;
 mod reference;
@@ -141,7 +142,8 @@ fn chi_square(classes: &[(f64, f64)]) -> f64 {
         .sum()
 }
 
-/// Above what a chi-square of that many degrees of freedom is with a probability of about 10^-6 (Wilson and Hilferty, z = 4.75).
+/// Above what a chi-square of that many degrees of freedom is with a probability of about 10^-6 (Wilson and Hilferty, z
+/// = 4.75).
 fn chi_square_limit(freedom: f64) -> f64 {
     let spread = 2.0 / (9.0 * freedom);
     freedom * (1.0 - spread + 4.75 * spread.sqrt()).powi(3)

@@ -1,14 +1,13 @@
-//! Lays out a network's steps from a layer list and draws its initial weights.
+//! The steps of a layer list, with initial weights.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sordino_graph::Shape;
 
-use crate::network::{
-    Activated, Network, Parameter, RELU_FIT, Role, Statistics, Step, StepKind, unit,
-};
+use crate::network::{Activated, Network, RELU_FIT, Role, Statistics, Step, StepKind, unit};
 use crate::{Activation, Architecture, Error, Layer, TrainConfig};
 
+/// Lays out the steps of a network and draws its initial weights.
 pub(crate) fn build(
     architecture: &Architecture,
     input: [usize; 3],
@@ -18,11 +17,7 @@ pub(crate) fn build(
     let layers = architecture.layers();
     let [channels, height, width] = input;
     let mut builder = Builder {
-        network: Network {
-            steps: vec![],
-            parameters: vec![],
-            statistics: vec![],
-        },
+        network: Network::default(),
         rng: ChaCha8Rng::seed_from_u64(config.seed),
         activation: config.activation,
         counts: [0; 4],
@@ -108,8 +103,10 @@ impl Builder {
                 }
                 let name = self.name(0, "dense");
                 let weight = self.weight(&name, outputs, self.shape().elements());
-                let bias =
-                    (!normalized).then(|| self.parameter(&name, Role::Bias, vec![0.0; outputs]));
+                let bias = (!normalized).then(|| {
+                    self.network
+                        .parameter(&name, Role::Bias, vec![0.0; outputs])
+                });
                 self.append(name, StepKind::Dense { weight, bias }, Shape::Flat(outputs));
             }
             Layer::AveragePool { kernel, stride } => {
@@ -194,7 +191,10 @@ impl Builder {
             output.channels(),
         );
         let weight = self.weight(&name, outputs, inputs * kernel * kernel);
-        let bias = (!normalized).then(|| self.parameter(&name, Role::Bias, vec![0.0; outputs]));
+        let bias = (!normalized).then(|| {
+            self.network
+                .parameter(&name, Role::Bias, vec![0.0; outputs])
+        });
         let kind = StepKind::Convolution {
             weight,
             bias,
@@ -213,37 +213,21 @@ impl Builder {
         );
         let shape = self.shape();
         let channels = shape.channels();
-        let gamma = self.parameter(&norm, Role::Gamma, vec![1.0; channels]);
-        let beta = self.parameter(&norm, Role::Beta, vec![0.0; channels]);
-        let statistics = self.network.statistics.len();
-        self.network.statistics.push(Statistics {
-            mean: vec![0.0; channels],
-            variance: vec![1.0; channels],
-        });
-        let activation = match self.activation.granularity() {
+        let mut normalization = self.network.normalization(
+            norm,
+            vec![1.0; channels],
+            vec![0.0; channels],
+            Statistics::constant(channels, 1.0),
+        );
+        normalization.activation = match self.activation.granularity() {
             None => Activated::Relu,
             Some(granularity) => {
-                let shared = granularity.coefficients(&shape);
-                let fit = RELU_FIT.into_iter().zip([Role::A, Role::B, Role::C]);
-                let mut coefficients =
-                    fit.map(|(start, role)| self.parameter(&name, role, vec![start; shared]));
-                let mut next = || coefficients.next().expect("there are three");
-                Activated::Quadratic {
-                    granularity,
-                    a: next(),
-                    b: next(),
-                    c: next(),
-                }
+                let count = granularity.coefficients(&shape);
+                let fit = RELU_FIT.map(|start| vec![start; count]);
+                self.network.quadratic(&name, granularity, fit)
             }
         };
-        let kind = StepKind::Normalize {
-            norm,
-            gamma,
-            beta,
-            statistics,
-            activation,
-        };
-        self.append(name, kind, shape);
+        self.append(name, StepKind::Normalize(normalization), shape);
     }
 
     fn refuse<T>(&self, name: &'static str, expected: &str, found: String) -> Result<T, Error> {
@@ -294,20 +278,14 @@ impl Builder {
         });
     }
 
-    fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.network
-            .parameters
-            .push(Parameter::new(step, role, values));
-        self.network.parameters.len() - 1
-    }
-
     /// Uniform weights of variance `1 / fan_in`: what follows is normalized or linear, so there is no gain.
     fn weight(&mut self, step: &str, outputs: usize, fan_in: usize) -> usize {
         let bound = (3.0 / fan_in as f32).sqrt();
         let values = (0..outputs * fan_in)
             .map(|_| bound * (2.0 * unit(&mut self.rng) - 1.0))
             .collect();
-        self.parameter(step, Role::Weight { outputs }, values)
+        self.network
+            .parameter(step, Role::Weight { outputs }, values)
     }
 }
 
@@ -326,5 +304,117 @@ impl Window {
         let fits = self.kernel > 0 && self.stride > 0 && self.padding < self.kernel;
         (fits && padded.iter().all(|&side| side >= self.kernel))
             .then(|| padded.map(|side| (side - self.kernel) / self.stride + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LayerList;
+
+    fn custom(layers: Vec<Layer>) -> Architecture {
+        Architecture::Custom(LayerList {
+            name: "custom".to_string(),
+            layers,
+            training: None,
+        })
+    }
+
+    #[test]
+    fn cryptonets_has_the_shapes_of_its_paper() {
+        let network = build(
+            &Architecture::CryptoNets,
+            [1, 28, 28],
+            10,
+            &TrainConfig::default(),
+        )
+        .unwrap();
+        let names: Vec<&str> = network
+            .steps
+            .iter()
+            .map(|step| step.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "input", "conv1", "act1", "flatten", "dense2", "act2", "dense3"
+            ]
+        );
+        assert_eq!(
+            network.steps[2].shape,
+            Shape::Map {
+                channels: 5,
+                height: 13,
+                width: 13
+            }
+        );
+        assert_eq!(network.steps[3].shape, Shape::Flat(845));
+        let weights = 125 + 84_500 + 1_000 + 10;
+        assert_eq!(
+            network.parameter_count(),
+            weights + 2 * 5 + 2 * 100 + 3 * 845 + 3 * 100
+        );
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_refused_by_number() {
+        let config = TrainConfig::default();
+        let big = custom(vec![Layer::Convolution {
+            channels: 2,
+            kernel: 9,
+            stride: 1,
+            padding: 0,
+        }]);
+        let message = build(&big, [1, 8, 8], 10, &config).unwrap_err().to_string();
+        assert!(
+            message.contains("layer 1 (convolution)") && message.contains("1x8x8"),
+            "{message}"
+        );
+        let flat = custom(vec![
+            Layer::Dense { outputs: Some(4) },
+            Layer::AveragePool {
+                kernel: 2,
+                stride: None,
+            },
+        ]);
+        assert!(
+            build(&flat, [1, 8, 8], 10, &config)
+                .unwrap_err()
+                .to_string()
+                .contains("layer 2")
+        );
+        let classes = custom(vec![Layer::Dense { outputs: Some(4) }]);
+        assert!(
+            build(&classes, [1, 8, 8], 10, &config)
+                .unwrap_err()
+                .to_string()
+                .contains("10 outputs")
+        );
+        assert!(build(&custom(vec![]), [1, 8, 8], 10, &config).is_err());
+    }
+
+    #[test]
+    fn projection_bounds_coefficients_and_weights() {
+        let config = TrainConfig {
+            curvature: (0.1, 0.3),
+            weight_clip: 2.0,
+            ..Default::default()
+        };
+        let mut network = build(&Architecture::Mlp, [1, 4, 4], 3, &config).unwrap();
+        for parameter in &mut network.parameters {
+            if matches!(parameter.role, Role::A) {
+                parameter.values[0] = -1.0;
+                parameter.values[1] = 7.0;
+            }
+        }
+        network.parameters[0].values[0] = 100.0;
+        network.project(&config);
+        let a = network
+            .parameters
+            .iter()
+            .find(|parameter| parameter.role == Role::A)
+            .unwrap();
+        assert_eq!(a.values[..3], [0.1, 0.3, RELU_FIT[0]]);
+        assert!(network.parameters[0].values[0] < 10.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a run needs to go on exactly where it stopped: one file, replaced after each epoch.
+//! The state of a run between two epochs, and the file that resumes it, replaced after each epoch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,7 +14,6 @@ use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
 use crate::Error;
 use crate::network::Network;
 use crate::optimizer::State;
-use crate::training::Best;
 
 /// Metadata key of the description, and the version of the format.
 const KEY: &str = "sordino-checkpoint-1";
@@ -31,6 +30,16 @@ pub(crate) struct Position {
     pub(crate) network: Network,
     pub(crate) optimizer: State,
     pub(crate) best: Option<Best>,
+}
+
+/// The network of a run's best epoch.
+#[derive(Clone)]
+pub(crate) struct Best {
+    pub(crate) network: Network,
+    /// From 1.
+    pub(crate) epoch: usize,
+    /// None without images held back.
+    pub(crate) validation_accuracy: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use serde_json::json;
 use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate, to_half_precision};
 
 use crate::batches::{Augmentation, Epoch, ImageSet};
-use crate::network::{Activated, EPSILON, Network, StepKind};
-use crate::training::Best;
+use crate::checkpoint::Best;
+use crate::network::{Activated, EPSILON, Network, StepKind, transposed};
 use crate::{Error, TrainConfig, TrainingData};
 
 /// Images that record the ranges: training images, changed as in training. Large networks get fewer: as many as these
@@ -77,7 +77,7 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
 ///
 /// `half_weights`: convolution and dense weights are rounded to half precision.
 pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Error> {
-    let values = |index: usize| network.parameters[index].values.clone();
+    let values = |index: usize| network.values(index).to_vec();
     let rounded = |mut values: Vec<f32>| {
         if half_weights {
             values
@@ -123,7 +123,7 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                 Op::Dense {
                     weight: Tensor::new(
                         &[outputs, inputs],
-                        rounded(transposed(&network.parameters[*weight].values, outputs)),
+                        rounded(transposed(network.values(*weight), outputs)),
                     )?,
                     bias: bias(*offset, outputs),
                 }
@@ -134,39 +134,36 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
             },
             StepKind::Flatten => Op::Flatten,
             StepKind::Add => Op::Add,
-            StepKind::Normalize {
-                norm,
-                gamma,
-                beta,
-                statistics,
-                activation,
-            } => {
-                let normalization = Op::BatchNorm {
-                    gamma: values(*gamma),
-                    beta: values(*beta),
-                    mean: network.statistics[*statistics].mean.clone(),
-                    variance: network.statistics[*statistics].variance.clone(),
+            StepKind::Normalize(normalization) => {
+                let statistics = &network.statistics[normalization.statistics];
+                let normalize = Op::BatchNorm {
+                    gamma: values(normalization.gamma),
+                    beta: values(normalization.beta),
+                    mean: statistics.mean.clone(),
+                    variance: statistics.variance.clone(),
                     epsilon: EPSILON,
                 };
-                let activation = match *activation {
+                let activation = match normalization.activation {
                     Activated::Not => None,
                     Activated::Relu => Some(Op::Relu),
                     Activated::Quadratic {
                         granularity,
-                        a,
-                        b,
-                        c,
-                    } => Some(Op::Quadratic {
-                        granularity,
-                        a: values(a),
-                        b: values(b),
-                        c: values(c),
-                    }),
+                        coefficients,
+                    } => {
+                        let [a, b, c] = coefficients.map(values);
+                        Some(Op::Quadratic {
+                            granularity,
+                            a,
+                            b,
+                            c,
+                        })
+                    }
                 };
                 match activation {
-                    None => normalization,
+                    None => normalize,
                     Some(activation) => {
-                        inputs = vec![builder.push(norm.clone(), normalization, &inputs)];
+                        let name = normalization.name.clone();
+                        inputs = vec![builder.push(name, normalize, &inputs)];
                         activation
                     }
                 }
@@ -177,16 +174,10 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
     Ok(builder.finish()?)
 }
 
-/// A matrix with rows of length `columns`, transposed.
-pub(crate) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns)
-        .flat_map(|column| values[column..].iter().step_by(columns).copied())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::build;
     use crate::network::unit;
     use crate::{Activation, Architecture, Layer, LayerList};
     use rand_chacha::ChaCha8Rng;
@@ -237,7 +228,7 @@ mod tests {
             activation,
             ..Default::default()
         };
-        let mut network = Network::new(&Architecture::Custom(list), [2, 9, 9], 5, &config).unwrap();
+        let mut network = build(&Architecture::Custom(list), [2, 9, 9], 5, &config).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for values in network
             .parameters
@@ -273,12 +264,13 @@ mod tests {
         ] {
             let network = network(activation);
             let mut observed = Vec::new();
-            let trained = network.logits(&images, |step, values| {
-                if let StepKind::Normalize { norm, .. } = &step.kind {
-                    observed.push(norm.clone());
+            let trained = network.logits(&images, |index, values| {
+                let step = &network.steps[index];
+                if let StepKind::Normalize(normalization) = &step.kind {
+                    observed.push(normalization.name.clone());
                 }
                 observed.push(step.name.clone());
-                assert_eq!(values.dims(), [7, step.shape.elements()]);
+                assert_eq!(values.len(), 7 * step.shape.elements());
             });
             let graph = graph(&network, false).unwrap();
             let executed = sordino_graph::execute(&graph, &images, 7).unwrap();

@@ -5,10 +5,11 @@
 //! nodes of the exported graph, where folding removes the latter. Training bounds what encryption pays for: the size
 //! of pre-activations, logits and weights and the quadratics' coefficients.
 //!
-//! Tensors and gradients are `burn-tensor`'s, on its CPU backend; everything else is plain Rust, so that a run is
-//! reproducible.
+//! The gradient is a walk over the network's own steps in reverse. Every sum has an order that the number of threads
+//! does not change, so that a run is reproducible.
 
 mod architecture;
+mod backward;
 mod batches;
 mod builder;
 mod checkpoint;
@@ -18,6 +19,7 @@ mod error;
 mod export;
 mod forward;
 mod kernel;
+mod loss;
 mod network;
 mod optimizer;
 mod student;

@@ -1,13 +1,13 @@
 //! A network under training: steps, parameters as plain numbers, running statistics.
 //!
-//! Parameters live here and not in modules of the tensor library: a step hands copies to its autodiff and takes
-//! gradients back, so that clipping, projection and keeping the best epoch are a few plain loops.
+//! Steps refer to parameters and statistics by number, so that the optimizer, clipping, projection and checkpoints are
+//! a few plain loops over lists.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use sordino_graph::{Granularity, Shape};
 
-use crate::{Architecture, Error, TrainConfig, builder};
+use crate::TrainConfig;
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -72,13 +72,21 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    /// Adds a share of a batch's statistics.
-    pub(crate) fn add(&mut self, mean: &[f32], variance: &[f32], share: f32) {
-        for (sums, values) in [(&mut self.mean, mean), (&mut self.variance, variance)] {
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += share * value;
-            }
+    /// Mean 0 and this variance in every channel.
+    pub(crate) fn constant(channels: usize, variance: f32) -> Self {
+        Self {
+            mean: vec![0.0; channels],
+            variance: vec![variance; channels],
         }
+    }
+
+    /// Adds a share of a batch's statistics.
+    pub(crate) fn add(&mut self, batch: &Self, share: f32) {
+        let means = self.mean.iter_mut().zip(&batch.mean);
+        let variances = self.variance.iter_mut().zip(&batch.variance);
+        means
+            .chain(variances)
+            .for_each(|(sum, value)| *sum += share * value);
     }
 }
 
@@ -114,14 +122,17 @@ pub(crate) enum StepKind {
     },
     Flatten,
     Add,
-    /// Batch normalization and the activation behind it, which has the step's name.
-    Normalize {
-        norm: String,
-        gamma: usize,
-        beta: usize,
-        statistics: usize,
-        activation: Activated,
-    },
+    Normalize(Normalization),
+}
+
+/// Batch normalization and the activation behind it, which has the step's name.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Normalization {
+    pub(crate) name: String,
+    pub(crate) gamma: usize,
+    pub(crate) beta: usize,
+    pub(crate) statistics: usize,
+    pub(crate) activation: Activated,
 }
 
 /// The activation behind a normalization.
@@ -132,13 +143,12 @@ pub(crate) enum Activated {
     Relu,
     Quadratic {
         granularity: Granularity,
-        a: usize,
-        b: usize,
-        c: usize,
+        /// The numbers of a, b and c.
+        coefficients: [usize; 3],
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Network {
     pub(crate) steps: Vec<Step>,
     pub(crate) parameters: Vec<Parameter>,
@@ -146,14 +156,47 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Lays the steps out and draws the initial weights.
-    pub(crate) fn new(
-        architecture: &Architecture,
-        input: [usize; 3],
-        classes: usize,
-        config: &TrainConfig,
-    ) -> Result<Self, Error> {
-        builder::build(architecture, input, classes, config)
+    /// Adds a parameter of a step, and numbers it.
+    pub(crate) fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
+        self.parameters.push(Parameter::new(step, role, values));
+        self.parameters.len() - 1
+    }
+
+    /// Adds the parameters of a batch normalization without an activation.
+    pub(crate) fn normalization(
+        &mut self,
+        name: String,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+        statistics: Statistics,
+    ) -> Normalization {
+        self.statistics.push(statistics);
+        Normalization {
+            gamma: self.parameter(&name, Role::Gamma, gamma),
+            beta: self.parameter(&name, Role::Beta, beta),
+            statistics: self.statistics.len() - 1,
+            activation: Activated::Not,
+            name,
+        }
+    }
+
+    /// Adds the coefficients a, b and c of a quadratic.
+    pub(crate) fn quadratic(
+        &mut self,
+        step: &str,
+        granularity: Granularity,
+        [a, b, c]: [Vec<f32>; 3],
+    ) -> Activated {
+        let coefficients = [(Role::A, a), (Role::B, b), (Role::C, c)];
+        Activated::Quadratic {
+            granularity,
+            coefficients: coefficients.map(|(role, values)| self.parameter(step, role, values)),
+        }
+    }
+
+    /// The numbers of a parameter.
+    pub(crate) fn values(&self, parameter: usize) -> &[f32] {
+        &self.parameters[parameter].values
     }
 
     /// Number of logits.
@@ -202,121 +245,14 @@ impl Network {
     }
 }
 
+/// A matrix with rows of length `columns`, transposed.
+pub(crate) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns)
+        .flat_map(|column| values[column..].iter().step_by(columns).copied())
+        .collect()
+}
+
 /// A uniform number in `[0, 1)` with 24 bits.
 pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f32 {
     (rng.next_u32() >> 8) as f32 / (1u32 << 24) as f32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Layer, LayerList};
-
-    fn custom(layers: Vec<Layer>) -> Architecture {
-        Architecture::Custom(LayerList {
-            name: "custom".to_string(),
-            layers,
-            training: None,
-        })
-    }
-
-    #[test]
-    fn cryptonets_has_the_shapes_of_its_paper() {
-        let network = Network::new(
-            &Architecture::CryptoNets,
-            [1, 28, 28],
-            10,
-            &TrainConfig::default(),
-        )
-        .unwrap();
-        let names: Vec<&str> = network
-            .steps
-            .iter()
-            .map(|step| step.name.as_str())
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "input", "conv1", "act1", "flatten", "dense2", "act2", "dense3"
-            ]
-        );
-        assert_eq!(
-            network.steps[2].shape,
-            Shape::Map {
-                channels: 5,
-                height: 13,
-                width: 13
-            }
-        );
-        assert_eq!(network.steps[3].shape, Shape::Flat(845));
-        let weights = 125 + 84_500 + 1_000 + 10;
-        assert_eq!(
-            network.parameter_count(),
-            weights + 2 * 5 + 2 * 100 + 3 * 845 + 3 * 100
-        );
-    }
-
-    #[test]
-    fn layers_that_do_not_fit_are_refused_by_number() {
-        let config = TrainConfig::default();
-        let big = custom(vec![Layer::Convolution {
-            channels: 2,
-            kernel: 9,
-            stride: 1,
-            padding: 0,
-        }]);
-        let message = Network::new(&big, [1, 8, 8], 10, &config)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("layer 1 (convolution)") && message.contains("1x8x8"),
-            "{message}"
-        );
-        let flat = custom(vec![
-            Layer::Dense { outputs: Some(4) },
-            Layer::AveragePool {
-                kernel: 2,
-                stride: None,
-            },
-        ]);
-        assert!(
-            Network::new(&flat, [1, 8, 8], 10, &config)
-                .unwrap_err()
-                .to_string()
-                .contains("layer 2")
-        );
-        let classes = custom(vec![Layer::Dense { outputs: Some(4) }]);
-        assert!(
-            Network::new(&classes, [1, 8, 8], 10, &config)
-                .unwrap_err()
-                .to_string()
-                .contains("10 outputs")
-        );
-        assert!(Network::new(&custom(vec![]), [1, 8, 8], 10, &config).is_err());
-    }
-
-    #[test]
-    fn projection_bounds_coefficients_and_weights() {
-        let config = TrainConfig {
-            curvature: (0.1, 0.3),
-            weight_clip: 2.0,
-            ..Default::default()
-        };
-        let mut network = Network::new(&Architecture::Mlp, [1, 4, 4], 3, &config).unwrap();
-        for parameter in &mut network.parameters {
-            if matches!(parameter.role, Role::A) {
-                parameter.values[0] = -1.0;
-                parameter.values[1] = 7.0;
-            }
-        }
-        network.parameters[0].values[0] = 100.0;
-        network.project(&config);
-        let a = network
-            .parameters
-            .iter()
-            .find(|parameter| parameter.role == Role::A)
-            .unwrap();
-        assert_eq!(a.values[..3], [0.1, 0.3, RELU_FIT[0]]);
-        assert!(network.parameters[0].values[0] < 10.0);
-    }
 }

@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use sordino_graph::{Graph, NodeId, Op};
 
-use crate::export::transposed;
-use crate::forward::numbers;
+use crate::Activation;
 use crate::network::{
-    Activated, EPSILON, Network, Parameter, RELU_FIT, Role, Statistics, Step, StepKind,
+    Activated, EPSILON, Network, RELU_FIT, Role, Statistics, Step, StepKind, transposed,
 };
-use crate::{Activation, Error};
 
 /// Images that measure the statistics of activations which had no batch normalization.
 const MEASURED_IMAGES: usize = 2048;
@@ -19,29 +17,21 @@ const BATCH: usize = 256;
 
 /// The steps of a graph. An activation without a batch normalization gets one that changes nothing; `images` measure
 /// its statistics.
-pub(crate) fn network(graph: &Graph, images: &[f32]) -> Result<Network, Error> {
+pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
     let mut reader = Reader {
         graph,
-        network: Network {
-            steps: vec![],
-            parameters: vec![],
-            statistics: vec![],
-        },
+        network: Network::default(),
         steps: vec![],
         readers: graph.reader_counts(),
         inserted: vec![],
     };
     for index in 0..graph.nodes().len() {
-        let step = reader.node(NodeId(index))?;
+        let step = reader.node(NodeId(index));
         reader.steps.push(step);
     }
-    let Reader {
-        mut network,
-        inserted,
-        ..
-    } = reader;
-    settle(&mut network, &inserted, images);
-    Ok(network)
+    let mut network = reader.network;
+    measure(&mut network, &reader.inserted, images);
+    network
 }
 
 /// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
@@ -49,34 +39,28 @@ pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
     let Some(granularity) = activation.granularity() else {
         return;
     };
-    let Network {
-        steps, parameters, ..
-    } = network;
-    for step in steps {
-        let Step {
-            name, kind, shape, ..
-        } = step;
-        let StepKind::Normalize {
-            gamma,
-            beta,
-            activation: activated @ Activated::Relu,
-            ..
-        } = kind
-        else {
+    for index in 0..network.steps.len() {
+        let Step { name, shape, .. } = network.steps[index].clone();
+        let StepKind::Normalize(normalization) = &mut network.steps[index].kind else {
             continue;
         };
-        let count = granularity.coefficients(shape);
+        if normalization.activation != Activated::Relu {
+            continue;
+        }
+        let (gamma, beta) = (normalization.gamma, normalization.beta);
+        let count = granularity.coefficients(&shape);
         let mut fits = vec![RELU_FIT; count];
         // Coefficients of a layer serve channels of every scale: the fit for the unit scale, like the start without a
         // teacher. Else each channel has its own, and its values get the unit scale.
         if count > 1 || shape.channels() == 1 {
+            let parameters = &mut network.parameters;
             let channels: Vec<[f32; 3]> = (0..shape.channels())
                 .map(|channel| {
-                    let scale = parameters[*gamma].values[channel];
+                    let scale = parameters[gamma].values[channel];
                     let size = scale.abs().max(1e-3);
-                    let mean = parameters[*beta].values[channel] / size;
-                    parameters[*gamma].values[channel] = 1f32.copysign(scale);
-                    parameters[*beta].values[channel] = mean;
+                    let mean = parameters[beta].values[channel] / size;
+                    parameters[gamma].values[channel] = 1f32.copysign(scale);
+                    parameters[beta].values[channel] = mean;
                     fit(mean).map(|coefficient| coefficient * size)
                 })
                 .collect();
@@ -85,19 +69,11 @@ pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
                 .map(|index| channels[index / per_channel])
                 .collect();
         }
-        let mut next = 0;
-        let [a, b, c] = [Role::A, Role::B, Role::C].map(|role| {
-            let values = fits.iter().map(|fit| fit[next]).collect();
-            next += 1;
-            parameters.push(Parameter::new(name, role, values));
-            parameters.len() - 1
-        });
-        *activated = Activated::Quadratic {
-            granularity,
-            a,
-            b,
-            c,
-        };
+        let coefficients = [0, 1, 2].map(|which| fits.iter().map(|fit| fit[which]).collect());
+        let quadratic = network.quadratic(&name, granularity, coefficients);
+        if let StepKind::Normalize(normalization) = &mut network.steps[index].kind {
+            normalization.activation = quadratic;
+        }
     }
 }
 
@@ -106,7 +82,7 @@ pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
 fn fit(mean: f32) -> [f32; 3] {
     let mean = f64::from(mean);
     let density = (-0.5 * mean * mean).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    let below = cumulative(mean);
+    let below = 0.5 * libm::erfc(-mean / std::f64::consts::SQRT_2);
     let (constant, slope, curvature) = (density + mean * below, below, 0.5 * density);
     [
         curvature,
@@ -114,21 +90,6 @@ fn fit(mean: f32) -> [f32; 3] {
         constant - curvature - slope * mean + curvature * mean * mean,
     ]
     .map(|coefficient| coefficient as f32)
-}
-
-/// Probability of a standard normal value below `x`, by the integral's series and its asymptotic ends.
-fn cumulative(x: f64) -> f64 {
-    if x.abs() > 6.0 {
-        return if x > 0.0 { 1.0 } else { 0.0 };
-    }
-    // Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/15 + ...)
-    let (mut term, mut sum, mut odd) = (x, x, 1.0);
-    while term.abs() > 1e-17 {
-        odd += 2.0;
-        term *= x * x / odd;
-        sum += term;
-    }
-    0.5 + sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 struct Reader<'a> {
@@ -142,8 +103,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn node(&mut self, id: NodeId) -> Result<usize, Error> {
+    /// Adds the step of a node, if it needs one of its own, and says which step holds the node's value.
+    fn node(&mut self, id: NodeId) -> usize {
         let node = self.graph.node(id);
+        let shape = self.graph.shape(id);
+        let next = self.network.steps.len();
         let inputs: Vec<usize> = node
             .inputs
             .iter()
@@ -160,9 +124,8 @@ impl Reader<'_> {
                 let &[outputs, _, height, width] = weight.shape() else {
                     unreachable!("checked by the graph")
                 };
-                let values = weight.data().to_vec();
                 StepKind::Convolution {
-                    weight: self.parameter(&node.name, Role::Weight { outputs }, values),
+                    weight: self.weight(&node.name, outputs, weight.data().to_vec()),
                     bias: self.bias(&node.name, bias),
                     kernel: [height, width],
                     stride: *stride,
@@ -170,10 +133,9 @@ impl Reader<'_> {
                 }
             }
             Op::Dense { weight, bias } => {
-                let outputs = bias.len();
                 let values = transposed(weight.data(), weight.shape()[1]);
                 StepKind::Dense {
-                    weight: self.parameter(&node.name, Role::Weight { outputs }, values),
+                    weight: self.weight(&node.name, bias.len(), values),
                     bias: self.bias(&node.name, bias),
                 }
             }
@@ -202,143 +164,115 @@ impl Reader<'_> {
                 if mean.iter().all(|m| *m == 0.0)
                     && statistics.variance.iter().all(|v| (v - 1.0).abs() < 1e-4)
                 {
-                    self.inserted.push(self.network.steps.len());
+                    self.inserted.push(next);
                 }
-                self.normalize(&node.name, gamma.clone(), beta.clone(), statistics)
+                let (name, gamma, beta) = (node.name.clone(), gamma.clone(), beta.clone());
+                StepKind::Normalize(self.network.normalization(name, gamma, beta, statistics))
             }
             Op::Relu | Op::Quadratic { .. } => {
-                let activated = self.activation(&node.name, &node.op);
+                let activation = match &node.op {
+                    Op::Quadratic {
+                        granularity,
+                        a,
+                        b,
+                        c,
+                    } => {
+                        let coefficients = [a, b, c].map(Vec::clone);
+                        self.network
+                            .quadratic(&node.name, *granularity, coefficients)
+                    }
+                    _ => Activated::Relu,
+                };
                 let before = inputs[0];
                 let only_reader = self.readers[node.inputs[0].0] == 1;
-                if let StepKind::Normalize {
-                    activation: activation @ Activated::Not,
-                    ..
-                } = &mut self.network.steps[before].kind
+                let step = &mut self.network.steps[before];
+                if let StepKind::Normalize(normalization) = &mut step.kind
+                    && normalization.activation == Activated::Not
                     && only_reader
                 {
-                    *activation = activated;
-                    self.network.steps[before].name = node.name.clone();
-                    return Ok(before);
+                    normalization.activation = activation;
+                    step.name = node.name.clone();
+                    return before;
                 }
-                let channels = self.graph.shape(id).channels();
-                let unchanged = Statistics {
-                    mean: vec![0.0; channels],
-                    variance: vec![(1.0 - EPSILON) as f32; channels],
-                };
-                let name = format!("{}.norm", node.name);
-                let mut kind =
-                    self.normalize(&name, vec![1.0; channels], vec![0.0; channels], unchanged);
-                if let StepKind::Normalize { activation, .. } = &mut kind {
-                    *activation = activated;
-                }
-                self.inserted.push(self.network.steps.len());
-                kind
+                let channels = shape.channels();
+                let mut normalization = self.network.normalization(
+                    format!("{}.norm", node.name),
+                    vec![1.0; channels],
+                    vec![0.0; channels],
+                    Statistics::constant(channels, (1.0 - EPSILON) as f32),
+                );
+                normalization.activation = activation;
+                self.inserted.push(next);
+                StepKind::Normalize(normalization)
             }
         };
         self.network.steps.push(Step {
             name: node.name.clone(),
             kind,
             inputs,
-            shape: self.graph.shape(id),
+            shape,
         });
-        Ok(self.network.steps.len() - 1)
+        next
     }
 
-    fn activation(&mut self, name: &str, op: &Op) -> Activated {
-        match op {
-            Op::Quadratic {
-                granularity,
-                a,
-                b,
-                c,
-            } => Activated::Quadratic {
-                granularity: *granularity,
-                a: self.parameter(name, Role::A, a.clone()),
-                b: self.parameter(name, Role::B, b.clone()),
-                c: self.parameter(name, Role::C, c.clone()),
-            },
-            _ => Activated::Relu,
-        }
-    }
-
-    fn normalize(
-        &mut self,
-        name: &str,
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-        statistics: Statistics,
-    ) -> StepKind {
-        self.network.statistics.push(statistics);
-        StepKind::Normalize {
-            norm: name.to_string(),
-            gamma: self.parameter(name, Role::Gamma, gamma),
-            beta: self.parameter(name, Role::Beta, beta),
-            statistics: self.network.statistics.len() - 1,
-            activation: Activated::Not,
-        }
+    fn weight(&mut self, step: &str, outputs: usize, values: Vec<f32>) -> usize {
+        self.network
+            .parameter(step, Role::Weight { outputs }, values)
     }
 
     /// A bias that is zero throughout is none: a batch normalization follows.
-    fn bias(&mut self, name: &str, values: &[f32]) -> Option<usize> {
+    fn bias(&mut self, step: &str, values: &[f32]) -> Option<usize> {
         let used = values.iter().any(|&value| value != 0.0);
-        used.then(|| self.parameter(name, Role::Bias, values.to_vec()))
-    }
-
-    fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.network
-            .parameters
-            .push(Parameter::new(step, role, values));
-        self.network.parameters.len() - 1
+        used.then(|| self.network.parameter(step, Role::Bias, values.to_vec()))
     }
 }
 
-/// Gives the normalizations of `steps`, which have no statistics of their own, those of what they read, and the gamma
-/// and beta that make up for them.
-fn settle(network: &mut Network, steps: &[usize], images: &[f32]) {
+/// Gives the normalizations of `steps`, which have no statistics of their own, those of their inputs, and the gamma and
+/// beta that make up for them.
+fn measure(network: &mut Network, steps: &[usize], images: &[f32]) {
     if steps.is_empty() {
         return;
     }
     let image = network.steps[0].shape.elements();
-    // Of each value that is measured: count, sum and sum of squares a channel.
-    let mut sums: HashMap<String, Vec<[f64; 3]>> = HashMap::new();
+    // Of each step whose value is measured: count, sum and sum of squares per channel.
+    let mut sums: HashMap<usize, Vec<[f64; 3]>> = HashMap::new();
     for &step in steps {
-        let before = &network.steps[network.steps[step].inputs[0]];
-        sums.insert(before.name.clone(), vec![[0.0; 3]; before.shape.channels()]);
+        let before = network.steps[step].inputs[0];
+        sums.insert(
+            before,
+            vec![[0.0; 3]; network.steps[before].shape.channels()],
+        );
     }
     let few = &images[..images.len().min(MEASURED_IMAGES * image)];
-    let mut add = |step: &Step, values: &[f32]| {
-        let Some(sums) = sums.get_mut(&step.name) else {
+    let mut add = |step: usize, values: &[f32]| {
+        let Some(sums) = sums.get_mut(&step) else {
             return;
         };
-        let planes = values.chunks_exact(step.shape.channel_elements());
+        let shape = network.steps[step].shape;
+        let planes = values.chunks_exact(shape.channel_elements());
         for (plane, values) in planes.enumerate() {
-            let [count, sum, squares] = &mut sums[plane % step.shape.channels()];
+            let [count, sum, squares] = &mut sums[plane % shape.channels()];
             *count += values.len() as f64;
             *sum += values.iter().map(|&v| f64::from(v)).sum::<f64>();
             *squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
         }
     };
     for images in few.chunks(BATCH * image) {
-        add(&network.steps[0], images);
-        network.logits(images, |step, value| add(step, &numbers(value.clone())));
+        add(0, images);
+        network.logits(images, |step, values| add(step, values));
     }
     for &step in steps {
-        let before = network.steps[step].inputs[0];
-        let sums = &sums[&network.steps[before].name];
-        let StepKind::Normalize {
-            gamma,
-            beta,
-            statistics,
-            ..
-        } = network.steps[step].kind
-        else {
+        let sums = &sums[&network.steps[step].inputs[0]];
+        let StepKind::Normalize(normalization) = &network.steps[step].kind else {
             unreachable!("only normalizations are inserted")
         };
+        let statistics = &mut network.statistics[normalization.statistics];
+        let (gamma, beta) = (normalization.gamma, normalization.beta);
         for (channel, &[count, sum, squares]) in sums.iter().enumerate() {
             let mean = sum / count;
             let variance = (squares / count - mean * mean).max(1e-6);
-            network.statistics[statistics].mean[channel] = mean as f32;
-            network.statistics[statistics].variance[channel] = variance as f32;
+            statistics.mean[channel] = mean as f32;
+            statistics.variance[channel] = variance as f32;
             let factor = network.parameters[gamma].values[channel];
             network.parameters[gamma].values[channel] = factor * (variance + EPSILON).sqrt() as f32;
             network.parameters[beta].values[channel] += factor * mean as f32;
@@ -398,7 +332,7 @@ mod tests {
         let graph = foreign(&mut rng);
         let images: Vec<f32> = (0..300 * 36).map(|_| unit(&mut rng)).collect();
         let expected = execute(&graph, &images, 300).unwrap();
-        let mut network = network(&graph, &images).unwrap();
+        let mut network = network(&graph, &images);
         let size = expected.iter().fold(0.0f32, |size, v| size.max(v.abs()));
         let worst = |network: &Network| {
             let found = network.logits(&images, |_, _| ());

@@ -8,9 +8,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use sordino_graph::Model;
 
+use crate::backward::Gradient;
 use crate::batches::{Augmentation, Epoch, ImageSet, split};
-use crate::checkpoint::{self, Position};
-use crate::forward::{Batch, Lesson, count_correct, numbers};
+use crate::builder;
+use crate::checkpoint::{self, Best, Position};
+use crate::forward::{Batch, TeacherOutput, Training, count_correct};
 use crate::network::{Network, Statistics, StepKind};
 use crate::optimizer::{State, norm};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
@@ -52,16 +54,6 @@ pub struct Progress {
     pub seconds_left: f64,
     /// Training images a second in this epoch.
     pub images_per_second: f64,
-}
-
-/// What came of a run that ended well: the network of its best epoch.
-#[derive(Clone)]
-pub(crate) struct Best {
-    pub(crate) network: Network,
-    /// From 1.
-    pub(crate) epoch: usize,
-    /// None without images held back.
-    pub(crate) validation_accuracy: Option<f64>,
 }
 
 /// Trains networks on one set of images.
@@ -106,7 +98,7 @@ impl<'a> Trainer<'a> {
         self.config.check()?;
         self.data.check()?;
         let classes = self.data.classes.len();
-        let network = Network::new(architecture, self.data.shape(), classes, self.config)?;
+        let network = builder::build(architecture, self.data.shape(), classes, self.config)?;
         let mut identity = self.identity()?;
         identity.insert("network".to_string(), json!(architecture.layers()));
         self.run(architecture.name(), network, None, identity, progress)
@@ -136,12 +128,18 @@ impl<'a> Trainer<'a> {
                 found: format!("{} logits", teacher.graph.classes()),
             });
         }
-        let network = student::network(&teacher.graph, &self.data.images)?;
-        let mut pupil = network.clone();
-        student::replace_relus(&mut pupil, self.config.activation);
+        let teacher_network = student::network(&teacher.graph, &self.data.images);
+        let mut student = teacher_network.clone();
+        student::replace_relus(&mut student, self.config.activation);
         let mut identity = self.identity()?;
         identity.insert("teacher".to_string(), json!(teacher.digest()?));
-        let mut model = self.run(&teacher.name, pupil, Some(&network), identity, progress)?;
+        let mut model = self.run(
+            &teacher.name,
+            student,
+            Some(&teacher_network),
+            identity,
+            progress,
+        )?;
         model.output = teacher.output;
         model.training["teacher"] = json!({
             "digest": teacher.digest()?,
@@ -180,7 +178,7 @@ impl<'a> Trainer<'a> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Model, Error> {
         let (sender, receiver) = mpsc::channel();
-        let course = Course {
+        let run = Run {
             data: self.data,
             config: self.config,
             teacher: teacher.filter(|_| self.config.distillation.is_some()),
@@ -196,7 +194,7 @@ impl<'a> Trainer<'a> {
                     .num_threads(threads)
                     .build()
                     .expect("threads start");
-                pool.install(|| course.run(network))
+                pool.install(|| run.epochs(network))
             });
             receiver.iter().for_each(|report| progress(&report));
             worker
@@ -262,7 +260,7 @@ struct Sums {
 }
 
 /// One run, from its first epoch or a checkpoint to its end.
-struct Course<'a> {
+struct Run<'a> {
     data: &'a TrainingData,
     config: &'a TrainConfig,
     teacher: Option<&'a Network>,
@@ -271,8 +269,8 @@ struct Course<'a> {
     reports: mpsc::Sender<Progress>,
 }
 
-impl Course<'_> {
-    fn run(&self, network: Network) -> Result<Best, Stop> {
+impl Run<'_> {
+    fn epochs(&self, network: Network) -> Result<Best, Stop> {
         let (data, config) = (self.data, self.config);
         let outside = data.outside();
         let set = ImageSet {
@@ -371,14 +369,14 @@ impl Course<'_> {
             let batch = Batch {
                 images: &images,
                 labels: &labels,
-                lesson: self.lesson(&images),
+                teacher: self.teacher_output(&images),
                 blend: config.blend_at(step, steps_per_epoch),
             };
             let network = &mut position.network;
-            let gradient = network.gradient(&network.values(), &batch, config);
+            let gradient = network.gradient(&batch, config);
             let length = norm(&gradient.parameters);
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
-                let (layer, found) = network.culprit(&images, &gradient);
+                let (layer, found) = network.explain_divergence(&images, &gradient);
                 return Err(Stop::Diverged(Box::new(Diverged {
                     epoch: position.epoch + 1,
                     batch: number + 1,
@@ -425,39 +423,35 @@ impl Course<'_> {
             .min(STATISTICS_IMAGES.div_ceil(config.batch))
             .max(1);
         let blend = config.blend_at((position.epoch + 1) * batches.len(), batches.len());
-        let mut sums: Vec<Statistics> = Vec::new();
+        let zeros = |statistics: &Statistics| Statistics::constant(statistics.mean.len(), 0.0);
+        let mut sums: Vec<Statistics> = position.network.statistics.iter().map(zeros).collect();
         for indices in &batches[..count] {
             let images = order.gather(set, indices, Augmentation::new(config));
-            let found = position.network.batch_statistics(&images, config, blend);
-            if sums.is_empty() {
-                let zeros = |(mean, variance): &(Vec<f32>, Vec<f32>)| Statistics {
-                    mean: vec![0.0; mean.len()],
-                    variance: vec![0.0; variance.len()],
-                };
-                sums = found.iter().map(zeros).collect();
-            }
-            for (sum, (mean, variance)) in sums.iter_mut().zip(&found) {
-                sum.add(mean, variance, 1.0 / count as f32);
+            let batch = Batch {
+                images: &images,
+                labels: &[],
+                teacher: None,
+                blend,
+            };
+            let training = Training {
+                batch: &batch,
+                config,
+            };
+            let tape = position.network.forward(&images, Some(training), |_, _| ());
+            for (sum, batch) in sums.iter_mut().zip(&tape.statistics) {
+                sum.add(batch, 1.0 / count as f32);
             }
         }
         position.network.statistics = sums;
     }
 
-    fn lesson(&self, images: &[f32]) -> Option<Lesson> {
+    fn teacher_output(&self, images: &[f32]) -> Option<TeacherOutput> {
         let features = self.config.distillation.as_ref()?.features > 0.0;
-        Some(self.teacher?.lesson(images, features))
+        Some(self.teacher?.teacher_output(images, features))
     }
 }
 
 impl Network {
-    /// The parameters as the forward pass takes them.
-    pub(crate) fn values(&self) -> Vec<Vec<f32>> {
-        self.parameters
-            .iter()
-            .map(|parameter| parameter.values.clone())
-            .collect()
-    }
-
     /// Share of prepared images classified as labelled.
     pub(crate) fn accuracy(&self, images: &[f32], labels: &[u16]) -> f64 {
         let image_len = images.len() / labels.len();
@@ -473,20 +467,20 @@ impl Network {
 
     /// Names the layer where a batch left the numbers, and the range found there: the first value that is not finite,
     /// else the gradient that is not, with the values of its layer, else the greatest value.
-    fn culprit(&self, images: &[f32], gradient: &crate::forward::Gradient) -> (String, String) {
+    fn explain_divergence(&self, images: &[f32], gradient: &Gradient) -> (String, String) {
         let mut greatest = (String::new(), 0.0f32);
         let mut broken = None;
         let mut ranges = BTreeMap::new();
-        self.logits(images, |step, values| {
-            let values = numbers(values.clone());
+        self.logits(images, |index, values| {
+            let step = &self.steps[index];
             let (low, high) = values
                 .iter()
                 .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| {
                     (low.min(value), high.max(value))
                 });
-            ranges.insert(step.name.clone(), (low, high));
-            if let StepKind::Normalize { norm, .. } = &step.kind {
-                ranges.insert(norm.clone(), (low, high));
+            ranges.insert(&step.name, (low, high));
+            if let StepKind::Normalize(normalization) = &step.kind {
+                ranges.insert(&normalization.name, (low, high));
             }
             if broken.is_none() && values.iter().any(|value| !value.is_finite()) {
                 broken = Some((
@@ -509,12 +503,13 @@ impl Network {
                 let layer = parameter
                     .name
                     .rsplit_once('.')
-                    .map_or("", |(layer, _)| layer);
-                let range = ranges.get(layer).map_or(String::new(), |(low, high)| {
+                    .map_or("", |(layer, _)| layer)
+                    .to_string();
+                let range = ranges.get(&layer).map_or(String::new(), |(low, high)| {
                     format!(" (its values range from {low:e} to {high:e})")
                 });
                 return (
-                    layer.to_string(),
+                    layer,
                     format!("a gradient of {} that is not finite{range}", parameter.name),
                 );
             }
@@ -530,34 +525,37 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::Gradient;
 
-    /// The culprit when gradient number `index` is not finite and pixels have this size.
-    fn culprit(index: usize, size: f32) -> (String, String) {
+    /// The explanation when gradient number `index` is not finite and pixels have this size.
+    fn explain(index: usize, size: f32) -> (String, String) {
         let config = TrainConfig::default();
-        let network = Network::new(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
+        let network = builder::build(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
         let images = [0.0, 1.0, -1.0, 0.5].map(|pixel| pixel * size);
-        let mut parameters = network.values();
+        let mut parameters: Vec<Vec<f32>> = network
+            .parameters
+            .iter()
+            .map(|p| p.values.clone())
+            .collect();
         parameters[index][0] = f32::NAN;
         let gradient = Gradient {
             parameters,
             loss: 1.0,
             correct: 0,
         };
-        network.culprit(&images, &gradient)
+        network.explain_divergence(&images, &gradient)
     }
 
     #[test]
     fn a_divergence_is_told_with_the_layer_and_its_range() {
         let config = TrainConfig::default();
-        let network = Network::new(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
+        let network = builder::build(&Architecture::Mlp, [1, 2, 2], 2, &config).unwrap();
         for (index, parameter) in network.parameters.iter().enumerate() {
-            let (layer, found) = culprit(index, 1.0);
+            let (layer, found) = explain(index, 1.0);
             assert_eq!(parameter.name.rsplit_once('.').unwrap().0, layer);
             assert!(found.contains(&parameter.name), "{found}");
             assert!(found.contains("range from"), "{layer}: {found}");
         }
-        let (layer, found) = culprit(0, f32::INFINITY);
+        let (layer, found) = explain(0, f32::INFINITY);
         assert_eq!(layer, "flatten", "the first step that reads the pixels");
         assert!(found.contains("range -inf to inf"), "{found}");
     }

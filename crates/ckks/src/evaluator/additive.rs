@@ -63,14 +63,14 @@ impl Context {
     /// Ciphertext f times `integers[f]`, with the scale unchanged: the slots are multiplied.
     ///
     /// # Errors
-    /// [`Error::Count`] if there is not one integer a ciphertext, [`Error::ParametersMismatch`].
+    /// [`Error::Count`] if there is not one integer per ciphertext, [`Error::ParametersMismatch`].
     pub fn multiply_integers(
         &self,
         a: &Ciphertexts,
         integers: &[i64],
     ) -> Result<Ciphertexts, Error> {
         self.check_parameters("product with integers", a)?;
-        check_count("integers, one a ciphertext", a.len(), integers.len())?;
+        check_count("integers, one per ciphertext", a.len(), integers.len())?;
         let mut product = a.clone();
         self.update(&mut product, |modulus, row, residues| {
             let factor = modulus.from_i64(integers[row]);
@@ -96,7 +96,7 @@ impl Context {
         integers: &[i64],
     ) -> Result<(), Error> {
         self.check_pair("sum with multiples", a, b)?;
-        check_count("integers, one a ciphertext", a.len(), integers.len())?;
+        check_count("integers, one per ciphertext", a.len(), integers.len())?;
         self.combine(a, b, |modulus, row, a, b| {
             let factor = modulus.from_i64(integers[row]);
             self.backend()
@@ -111,10 +111,10 @@ impl Context {
     /// The constants are at the scale of the ciphertexts already: value · scale, rounded.
     ///
     /// # Errors
-    /// [`Error::Count`] if there is not one constant a ciphertext, [`Error::ParametersMismatch`].
+    /// [`Error::Count`] if there is not one constant per ciphertext, [`Error::ParametersMismatch`].
     pub fn add_constants(&self, a: &mut Ciphertexts, constants: &[i128]) -> Result<(), Error> {
         self.check_parameters("sum with constants", a)?;
-        check_count("constants, one a ciphertext", a.len(), constants.len())?;
+        check_count("constants, one per ciphertext", a.len(), constants.len())?;
         // A constant polynomial has the same residue at every evaluation point.
         for (limb, matrix) in a.parts[0].iter_mut().enumerate() {
             let modulus = self.modulus(limb);

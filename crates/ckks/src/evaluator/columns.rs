@@ -1,8 +1,8 @@
 //! Whole layers and squares in a row, a few columns at a time.
 //!
 //! In evaluation form layers, sums and squares act on each column of each limb by itself. A thread takes one strip of
-//! columns of one limb through all of them while it stays in the cache; the feature maps between are never in memory,
-//! and the uniform half of a fresh ciphertext is expanded right where it is read.
+//! columns of one limb through all of them while it stays in the cache; the feature maps in between are never in
+//! memory, and the uniform half of a fresh ciphertext is expanded right where it is read.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -25,14 +25,14 @@ pub enum ColumnOperation<'a> {
     Linear {
         /// The integer weights.
         map: &'a PreparedLinearMap,
-        /// What one unit of real weight is as an integer.
+        /// The integer that stands for a real weight of 1.
         weight_scale: f64,
-        /// One integer an output, at the scale of the result.
+        /// One integer per output, at the scale of the result.
         bias: &'a [i128],
     },
     /// As [`Context::square_shifted`].
     Square {
-        /// One integer an element, at the scale of the ciphertexts.
+        /// One integer per element, at the scale of the ciphertexts.
         shift: &'a [i128],
     },
 }
@@ -58,40 +58,34 @@ impl ColumnSource<'_> {
     /// # Errors
     /// [`Error::Count`] for no ciphertexts or one that is not there, others where the ciphertexts differ.
     fn check(&self, context: &Context) -> Result<(usize, Scale, Shape), Error> {
+        let rows = match *self {
+            Self::Seeded { rows, .. } => rows.len(),
+            Self::Rows(rows) => rows.len(),
+        };
+        check_some("ciphertexts of column operations (at least)", rows)?;
         let what = "index of a ciphertext of column operations (below the number there are)";
-        match *self {
+        let (limbs, scale, components) = match *self {
             Self::Seeded { map, rows } => {
                 context.check_digest("column operations", map.parameters())?;
-                check_some("ciphertexts of column operations (at least)", rows.len())?;
                 rows.iter()
                     .try_for_each(|&row| check_index(what, map.len(), row as usize))?;
-                let shape = Shape {
-                    rows: rows.len(),
-                    components: 2,
-                };
-                Ok((map.limbs(), map.scale(), shape))
+                (map.limbs(), map.scale(), 2)
             }
             Self::Rows(rows) => {
-                check_some("ciphertexts of column operations (at least)", rows.len())?;
-                let (first, _) = rows[0];
+                let first = rows[0].0;
+                let components = first.components();
                 let mut limbs = first.limbs();
                 for &(map, row) in rows {
                     context.check_digest("column operations", map.parameters())?;
-                    check_count(
-                        "components of ciphertexts together",
-                        first.components(),
-                        map.components(),
-                    )?;
+                    let what_differs = "components of ciphertexts together";
+                    check_count(what_differs, components, map.components())?;
                     check_index(what, map.len(), row as usize)?;
                     limbs = limbs.min(map.limbs());
                 }
-                let shape = Shape {
-                    rows: rows.len(),
-                    components: first.components(),
-                };
-                Ok((limbs, first.scale(), shape))
+                (limbs, first.scale(), components)
             }
-        }
+        };
+        Ok((limbs, scale, Shape { rows, components }))
     }
 
     /// Consecutive indices of a fresh source's expansion, joined.
@@ -111,7 +105,7 @@ impl ColumnSource<'_> {
     }
 }
 
-/// What a run of column operations made, and how long each took.
+/// The result of a run of column operations, and the time of each.
 #[derive(Clone, Debug)]
 pub struct ColumnResult {
     /// The last operation's result.
@@ -137,7 +131,7 @@ enum Constants {
 type Components = [ResidueMatrix; 3];
 
 thread_local! {
-    /// Memory of a thread: the source's strip, then that of every layer but the last. Kept from strip to strip.
+    /// Memory of a thread, kept from strip to strip: the strip of the source, then those of all layers but the last.
     static SCRATCH: RefCell<Vec<Components>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -214,12 +208,12 @@ fn check(
                 bias,
             } => {
                 check_count("inputs of a linear layer", map.input_rows(), shape.rows)?;
-                check_count("constants, one an output", map.output_rows(), bias.len())?;
+                check_count("constants, one per output", map.output_rows(), bias.len())?;
                 shape.rows = map.output_rows();
                 scale = scale.times(*weight_scale)?;
             }
             ColumnOperation::Square { shift } => {
-                check_count("shifts, one a ciphertext", shape.rows, shift.len())?;
+                check_count("shifts, one per ciphertext", shape.rows, shift.len())?;
                 check_components("square", "two", 2, shape.components)?;
                 shape.components = 3;
                 scale = scale.times(scale.value())?;
@@ -277,7 +271,7 @@ fn tasks(result: &mut Ciphertexts) -> Vec<Task<'_>> {
     tasks.into_iter().flatten().collect()
 }
 
-/// What all strips share.
+/// A run of operations on a source, the same for all strips.
 struct Chain<'a> {
     context: &'a Context,
     source: ColumnSource<'a>,
@@ -384,7 +378,7 @@ impl Chain<'_> {
     }
 }
 
-/// Adds one constant a row, or none if there are none.
+/// Adds one constant per row, or nothing for an empty list.
 fn add_bias(context: &Context, modulus: &Modulus, strip: &mut StripMut<'_>, bias: &[u64]) {
     let (backend, width, columns) = (context.backend(), strip.width(), strip.columns());
     let mut residues = [0; SEGMENT];

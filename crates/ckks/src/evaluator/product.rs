@@ -71,12 +71,12 @@ impl Context {
     /// `shift` is at the scale of the ciphertexts: r · scale, rounded. The scale is squared, the level stays.
     ///
     /// # Errors
-    /// [`Error::Components`] unless there are two, [`Error::Count`] if there is not one shift a ciphertext,
+    /// [`Error::Components`] unless there are two, [`Error::Count`] if there is not one shift per ciphertext,
     /// [`Error::ParametersMismatch`].
     pub fn square_shifted(&self, a: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
         self.check_parameters("square", &a)?;
         check_two_components("square", &a)?;
-        check_count("shifts, one a ciphertext", a.len(), shift.len())?;
+        check_count("shifts, one per ciphertext", a.len(), shift.len())?;
         self.square_rows(a, |limb, row, [c0, c1, c2, _]| {
             let modulus = self.modulus(limb);
             let shift = modulus.from_i128(shift[row]);
@@ -85,8 +85,8 @@ impl Context {
         })
     }
 
-    /// The squared scale and a third component, of ciphertexts with two; `square(limb, row, [c0, c1, c2, scratch])` replaces the
-    /// first two components of a polynomial and makes the third.
+    /// The squared scale and a third component, of ciphertexts with two; `square(limb, row, [c0, c1, c2, scratch])`
+    /// replaces the first two components of a polynomial and makes the third.
     ///
     /// # Errors
     /// [`Error::Scale`].

@@ -16,7 +16,7 @@ const LARGEST_BLOCK: usize = 4;
 struct KeySwitch<'a> {
     context: &'a Context,
     key: &'a EvaluationKey,
-    /// Where the digits of the key for relinearization start.
+    /// The first row of the digits of the key for relinearization.
     first_row: usize,
     limbs: usize,
     /// Division by the special prime, with that gadget.
@@ -49,7 +49,7 @@ impl Context {
     /// for the ciphertexts or the key.
     ///
     /// # Cost
-    /// With ℓ limbs: ℓ² + 3ℓ + 2 transforms a ciphertext with a special prime, ℓ + Dℓ with D small digits.
+    /// With ℓ limbs: ℓ² + 3ℓ + 2 transforms per ciphertext with a special prime, ℓ + Dℓ with D small digits.
     pub fn relinearize(
         &self,
         mut a: Ciphertexts,
@@ -96,7 +96,7 @@ impl Scratch {
 }
 
 impl KeySwitch<'_> {
-    /// Switches a block of ciphertexts; `rows` holds, a ciphertext, the limbs of components 0, 1 and 2.
+    /// Switches a block of ciphertexts; `rows` holds the limbs of components 0, 1 and 2 of each ciphertext.
     fn run(&self, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let block = rows.len() / (3 * limbs);

@@ -65,7 +65,7 @@ impl Context {
     /// [`Error::Level`] if no limb would be left, [`Error::ParametersMismatch`].
     ///
     /// # Cost
-    /// `count` inverse transforms and one forward transform a limb that stays, for each component.
+    /// `count` inverse transforms, and one forward transform per limb that stays, for each component.
     pub fn rescale(&self, mut a: Ciphertexts, count: usize) -> Result<Ciphertexts, Error> {
         self.check_parameters("rescale", &a)?;
         let kept = self.kept_limbs("rescale", &a, count)?;

@@ -1,4 +1,4 @@
-//! Sums of rotated ciphertexts: what is asked for, checked and ordered.
+//! Sums of rotated ciphertexts: checking the terms and grouping them by rotation.
 
 use std::collections::BTreeMap;
 
@@ -37,10 +37,11 @@ impl Context {
     /// plaintexts with fewer limbs; [`Error::MissingRotation`]; [`Error::ParametersMismatch`]; [`Error::Scale`].
     ///
     /// # Cost
-    /// With ℓ limbs and a special prime: ℓ² + ℓ transforms an input that is rotated, 2ℓ + 2 an output, and 2ℓ products of
-    /// polynomials a modulus for every distinct (input, steps): its key is read once. Digits are cut once an input and the
-    /// division by the special prime happens once an output. Memory: 8 N bytes a digit and input for one modulus at a
-    /// time, and 16 kB a thread and output. Parallel over digits and positions, so that a single output uses all cores.
+    /// With ℓ limbs and a special prime: ℓ² + ℓ transforms per input that is rotated, 2ℓ + 2 per output, and 2ℓ
+    /// products of polynomials per modulus and distinct (input, steps), whose key is read once. Digits are cut once per
+    /// input, and the division by the special prime happens once per output. Memory: 8 N bytes per digit and input for
+    /// one modulus at a time, and 16 kB per thread and output. Parallel over digits and positions, so that a single
+    /// output uses all cores.
     ///
     /// # Reference
     /// Bossuat et al., "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse Keys", EUROCRYPT
@@ -110,7 +111,8 @@ impl Context {
         self.sum_rotated(a, &outputs, None, key)
     }
 
-    /// Inputs, steps and plaintexts exist, and all terms have a plaintext or none has; `counts` of inputs and plaintexts.
+    /// Inputs, steps and plaintexts exist, and all terms have a plaintext or none has; `counts` of inputs and
+    /// plaintexts.
     fn check_terms(
         &self,
         counts: [usize; 2],

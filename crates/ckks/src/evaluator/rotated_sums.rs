@@ -65,9 +65,9 @@ pub(super) struct RotatedSums<'a> {
     plaintexts: Option<&'a Plaintexts>,
     key: &'a EvaluationKey,
     groups: Vec<Group<'a>>,
-    /// Inputs of which digits are needed, in rising order.
+    /// Inputs whose digits are needed, in rising order.
     switched: Vec<usize>,
-    /// The digits of the limbs that there are.
+    /// The digits of the limbs of `a`.
     digits: &'a [Digit],
     /// Division by the special prime, where something is switched with that gadget.
     division: Option<Division>,

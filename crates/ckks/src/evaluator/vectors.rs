@@ -12,7 +12,7 @@ impl Context {
     /// The vectors have the scale of the ciphertexts and as many limbs or more; both stay.
     ///
     /// # Errors
-    /// [`Error::Count`] if there is not one vector a ciphertext or they have fewer limbs, [`Error::ScaleMismatch`],
+    /// [`Error::Count`] if there is not one vector per ciphertext or they have fewer limbs, [`Error::ScaleMismatch`],
     /// [`Error::ParametersMismatch`].
     pub fn add_plaintexts(
         &self,
@@ -73,7 +73,7 @@ impl Context {
         )
     }
 
-    /// One vector a ciphertext, at its scale.
+    /// One vector per ciphertext, at its scale.
     fn check_vectors(
         &self,
         what: &'static str,
@@ -83,7 +83,7 @@ impl Context {
         self.check_parameters(what, a)?;
         self.check_plaintexts(what, a, plaintexts)?;
         check_count(
-            "encoded vectors, one a ciphertext",
+            "encoded vectors, one per ciphertext",
             a.len(),
             plaintexts.len(),
         )?;

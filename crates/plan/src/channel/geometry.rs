@@ -88,8 +88,8 @@ impl Grid {
     fn fits(&self) -> bool {
         let last = |count: usize, step: usize| count * step - step / self.gap;
         let across = last(self.width, self.column);
-        let rows_apart = (self.height == 1 && self.gap == 1) || across < self.row / self.gap;
-        rows_apart && last(self.height, self.row) + across < self.block
+        let rows_are_separate = (self.height == 1 && self.gap == 1) || across < self.row / self.gap;
+        rows_are_separate && last(self.height, self.row) + across < self.block
     }
 
     /// The layout of a map of `channels` channels, repeated after no less than `period`.

@@ -5,14 +5,15 @@ use sordino_ckks::{Gadget, noise as scheme_noise};
 use sordino_graph::{Calibration, Folded, Graph};
 
 use super::closest::Closest;
-use super::{CLEARLY_LESS, Demand, weight_networks};
+use super::{CLEARLY_LESS, weight_networks};
 use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
 use crate::channel::merge::without_sums;
 use crate::channel::noise::of_channel_wise;
 use crate::estimate::relinearize_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
-use crate::network::{Network, NodeKind};
+use crate::network::Network;
+use crate::precision::Demand;
 use crate::sketch::{Choice, Sketch, SketchKind, SketchOperation};
 use crate::{CompileOptions, CostTable, Error, primes};
 
@@ -221,35 +222,30 @@ impl Search<'_> {
 pub(crate) fn scale_weights(network: &Network, plaintext_bits: u32) -> Network {
     let mut scaled = network.clone();
     let factor = f64::from(plaintext_bits).exp2();
-    for node in scaled
-        .nodes
-        .iter_mut()
-        .filter(|n| matches!(n.kind, NodeKind::Linear { exact: false, .. }))
-    {
-        node.weight_scale *= factor;
+    let weighted: Vec<usize> = network.weighted().collect();
+    for node in weighted {
+        scaled.nodes[node].weight_scale *= factor;
     }
     scaled
 }
 
-/// Every square is relinearized at once: what follows rotates it, or is the client.
-fn choices(network: &Network, degree: usize) -> impl Iterator<Item = Choice> {
+/// The grid of choices. Every square is relinearized at once, as it is rotated next or sent to the client.
+fn choices(network: &Network, degree: usize) -> Vec<Choice> {
     let least_input = scheme_noise::fresh(degree).log2().floor();
     let least = scheme_noise::rescale_two(degree).log2().floor();
-    let early = vec![true; network.nodes.len()];
     let grid = || (0..=GRID_BITS).step_by(GRID).map(f64::from);
-    [false, true].into_iter().flat_map(move |rescale_first| {
-        let early = early.clone();
-        grid().flat_map(move |scale| {
-            let early = early.clone();
-            grid().map(move |input| Choice {
-                ring_degree: degree,
-                log2_input_scale: least_input + input,
-                log2_scale: least + scale,
-                rescale_first,
-                early: early.clone(),
-            })
-        })
-    })
+    let scales = [false, true]
+        .into_iter()
+        .flat_map(|first| grid().map(move |scale| (first, scale)));
+    let points = scales.flat_map(|(first, scale)| grid().map(move |input| (first, scale, input)));
+    let choice = |(rescale_first, scale, input)| Choice {
+        ring_degree: degree,
+        log2_input_scale: least_input + input,
+        log2_scale: least + scale,
+        rescale_first,
+        early: vec![true; network.nodes.len()],
+    };
+    points.map(choice).collect()
 }
 
 /// Seconds for one block.

@@ -11,13 +11,13 @@ use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
 
 use super::closest::Closest;
-use super::{CLEARLY_LESS, Demand, weight_networks};
+use super::{CLEARLY_LESS, weight_networks};
 use crate::alternatives::Alternative;
 use crate::estimate::block_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::{Network, NodeKind};
 use crate::noise::of_sketch;
-use crate::precision::NodeNoise;
+use crate::precision::{Demand, NodeNoise};
 use crate::sketch::{Choice, Sketch};
 use crate::{CompileOptions, Error, primes, weights};
 

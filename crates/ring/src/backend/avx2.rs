@@ -1,7 +1,7 @@
 //! The matrix product on 256-bit vectors, with the byte products of AVX-VNNI or, without them, of AVX2.
 //!
-//! AVX2 has no product of unsigned and signed bytes that does not saturate; its quads are two vectors a plane, rows 0 and 2
-//! and rows 1 and 3 as 16-bit numbers, for `vpmaddwd`, which is exact.
+//! AVX2 has no product of unsigned and signed bytes that does not saturate; its quads are two vectors per plane, for
+//! rows 0 and 2 and for rows 1 and 3, in 16-bit numbers for `vpmaddwd`, which is exact.
 
 mod exit;
 mod pack;
@@ -23,7 +23,7 @@ fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     };
     match weight_width {
         WeightWidth::Eight => rows,
-        // The low and high row of an output share a block.
+        // The low and the high row of an output share a block.
         WeightWidth::Sixteen => (rows & !1).max(2),
     }
 }
@@ -72,7 +72,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn pack<const W: usize>(rows: [&[u8]; 4], quads: &mut [__m256i], stride: usize) {
-        pack::quad::<W>(rows, Self::PARTS, quads, stride);
+        pack::quad::<VNNI, W>(rows, quads, stride);
     }
 
     #[inline(always)]
@@ -104,7 +104,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store<const W: usize>(
+    unsafe fn store<const W: usize, const B: usize>(
         reducer: &exit::Reducer,
         sums: &[__m256i],
         _inputs: usize,
@@ -112,7 +112,7 @@ impl<const VNNI: bool> Instructions for Avx2<VNNI> {
         columns: usize,
     ) {
         // SAFETY: as required of the caller.
-        unsafe { reducer.store::<W>(sums, target, columns) };
+        unsafe { reducer.store::<W, B>(sums, target, columns) };
     }
 }
 
@@ -130,7 +130,7 @@ fn words(quad: [i8; 4]) -> [i32; 2] {
 /// sum + the products of one part of a quad of one plane.
 ///
 /// # Safety
-/// The processor has AVX2, and AVX-VNNI if that is to be used.
+/// The processor has AVX2, and with `VNNI` AVX-VNNI.
 #[inline(always)]
 unsafe fn add<const VNNI: bool>(sum: __m256i, quad: __m256i, weights: __m256i) -> __m256i {
     // SAFETY: as required of the caller.
@@ -143,8 +143,8 @@ unsafe fn add<const VNNI: bool>(sum: __m256i, quad: __m256i, weights: __m256i) -
     }
 }
 
-/// Adds the product of a block of weights \[read, R, parts\] and the quads at the positions `read` to the sums \[R, W\],
-/// which it overwrites unless it continues an earlier pass.
+/// Adds the product of a block of weights \[read, R, parts\] and the quads at the positions `read` to the sums \[R,
+/// W\], which it overwrites unless it continues an earlier pass.
 ///
 /// # Safety
 /// As [`add`]; the lengths fit together.
@@ -161,7 +161,7 @@ unsafe fn register_block<const VNNI: bool, const R: usize, const W: usize>(
     if R * W > MAX_ACCUMULATORS {
         unreachable!("{R} rows of {W} planes do not fit the registers");
     }
-    // SAFETY: R · W sums and R · PARTS weights a quad, as required; the features are there.
+    // SAFETY: R · W sums and R · PARTS weights per quad, as required; the features are there.
     unsafe {
         let sums = &mut *sums.as_mut_ptr().cast::<[[__m256i; W]; R]>();
         let mut block = if continues {

@@ -6,7 +6,7 @@ use crate::{Modulus, constant::Constant};
 /// Residues that move together in an automorphism.
 pub(crate) const BLOCK: usize = 8;
 
-/// Where a block of results comes from: a block, and a place in that block for each result.
+/// The source of a block of results: a block, and for each result a place in that block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockSource {
     pub(crate) block: u32,
@@ -140,7 +140,8 @@ pub(crate) trait LimbOperations: Sync {
         bytes::pack(width, residues, out);
     }
 
-    /// Masks rows of packed candidates to the bits of the modulus, and appends the rows that have some not below it to a list.
+    /// Masks rows of packed candidates to the bits of the modulus, and appends the rows that have some not below it to
+    /// a list.
     fn screen(
         &self,
         modulus: &Modulus,

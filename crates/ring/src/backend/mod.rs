@@ -56,19 +56,14 @@ static AVX_VNNI: Backend = Backend {
     ..AVX2
 };
 
-/// For the few processors with VNNI but without IFMA and VBMI (Cascade Lake, Cooper Lake).
+/// AVX-512 with VNNI for the matrix product, and with IFMA and VBMI for limbs; every processor with VBMI has IFMA.
 #[cfg(target_arch = "x86_64")]
-static AVX512_VNNI_WITHOUT_IFMA: Backend = Backend {
+static AVX512_VNNI: Backend = Backend {
     name: "avx512-vnni",
+    limb: &avx512::Avx512Ifma,
     linear: planes::prepare::<vnni::Vnni>,
     int8_burst: vnni::int8_burst,
     ..AVX2
-};
-
-#[cfg(target_arch = "x86_64")]
-static AVX512_VNNI: Backend = Backend {
-    limb: &avx512::Avx512Ifma,
-    ..AVX512_VNNI_WITHOUT_IFMA
 };
 
 /// The plain implementation that defines every result.
@@ -76,16 +71,12 @@ pub fn portable() -> &'static Backend {
     &PORTABLE
 }
 
-/// The backends that this processor can run, the best first; [`portable`] is always the last.
+/// The back ends that this processor can run, the best first; [`portable`] is always the last.
 pub fn available() -> Vec<&'static Backend> {
-    let mut backends = Vec::new();
+    let mut backends: Vec<&'static Backend> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     if has_avx512_vnni() {
-        backends.push(if avx512::supported() {
-            &AVX512_VNNI
-        } else {
-            &AVX512_VNNI_WITHOUT_IFMA
-        });
+        backends.push(&AVX512_VNNI);
     }
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -105,36 +96,33 @@ fn has_avx512_vnni() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512ifma")
         && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// The backend of that name; without one the one named by `SORDINO_BACKEND`, else the best available.
+/// The back end of that name; without a name the one that `SORDINO_BACKEND` names, else the best available.
 ///
 /// # Errors
 /// [`Error::Backend`] if the name is unknown or the processor lacks its instructions.
 pub fn select(name: Option<&str>) -> Result<&'static Backend, Error> {
-    let from_environment = match name {
-        Some(_) => None,
+    let named = match name {
+        Some(name) => Some(name.to_owned()),
         None => std::env::var(ENVIRONMENT_VARIABLE)
             .ok()
             .filter(|value| !value.is_empty()),
     };
     let backends = available();
-    match name.or(from_environment.as_deref()) {
-        None => Ok(backends[0]),
-        Some(name) => backends
-            .iter()
-            .copied()
-            .find(|backend| backend.name == name)
-            .ok_or_else(|| Error::Backend {
-                found: name.to_owned(),
-                available: backends
-                    .iter()
-                    .map(|backend| backend.name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            }),
+    let Some(found) = named else {
+        return Ok(backends[0]);
+    };
+    match backends.iter().find(|backend| backend.name == found) {
+        Some(backend) => Ok(backend),
+        None => {
+            let names: Vec<_> = backends.iter().map(|backend| backend.name).collect();
+            let available = names.join(", ");
+            Err(Error::Backend { found, available })
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{Backend, bytes};
+use super::{bytes, table::Backend};
 use crate::{Error, Modulus, ResidueMatrix, error::check_shape};
 
 /// Panics unless the operands are equally long.
@@ -123,11 +123,11 @@ impl Backend {
         self.limb.square_shifted_assign(modulus, c0, c1, r, c2);
     }
 
-    /// Every row of (c0, c1) becomes the components 0 and 1 of x·(x + r) with x = c0 + bias + c1·s, and `c2` the third;
-    /// a row has its own `[bias, r]`.
+    /// With x = c0 + bias + c1·s in every row, (c0, c1) become components 0 and 1 of x·(x + r) and `c2` becomes
+    /// component 2; each row has its own `[bias, r]`.
     ///
     /// # Shapes
-    /// Three equal shapes with one pair of constants a row.
+    /// Three equal shapes, and one pair of constants per row.
     pub fn square_rows(
         &self,
         modulus: &Modulus,
@@ -195,7 +195,7 @@ impl Backend {
     /// [`Error::Shape`] for another width, [`Error::ResidueRange`] naming the first residue that is too large.
     pub fn validate(&self, modulus: &Modulus, matrix: &ResidueMatrix) -> Result<(), Error> {
         let width = modulus.byte_width();
-        check_shape("bytes a residue for this modulus", width, matrix.width())?;
+        check_shape("bytes per residue of this modulus", width, matrix.width())?;
         let bad = matrix
             .par_rows()
             .enumerate()

@@ -1,16 +1,16 @@
-//! The machine's int8 multiply-accumulate rate: what a linear layer's time is a share of.
+//! The machine's int8 multiply-accumulate rate, the yardstick of linear layers.
 
 use std::{hint::black_box, sync::Barrier, time::Instant};
 
 use super::table::{Backend, PORTABLE};
 
-/// Byte products a thread runs in one timed burst: some milliseconds.
+/// Byte products per thread in one timed burst, which takes some milliseconds.
 const BURST: u64 = 1 << 30;
-/// A plain loop is a tenth to a hundredth as fast.
+/// Byte products per thread of the plain loop, which is ten to a hundred times slower.
 const PORTABLE_BURST: u64 = 1 << 26;
 const RUNS: usize = 9;
 
-/// The peak rate of byte products of a backend in 10^9 a second: threads all at once, nothing but registers.
+/// The peak rate of a back end's byte products in 10^9 per second: all threads at once, operands in registers.
 ///
 /// One product is one unsigned byte times one signed byte, added to a 32-bit sum. Best of several short runs,
 /// so that other load on the machine hides it as little as possible. The portable product multiplies whole residues
@@ -54,7 +54,7 @@ pub fn measure_int8_peak(backend: &Backend, threads: usize) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// The loop as any processor can run it.
+/// The loop for any processor.
 pub(super) fn portable_burst(products: u64) -> u64 {
     const LANES: usize = 256;
     let unsigned: [u8; LANES] = black_box(std::array::from_fn(|i| i as u8));

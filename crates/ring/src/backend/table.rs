@@ -28,8 +28,8 @@ impl std::fmt::Debug for Backend {
 
 /// A linear map with its weights in the order in which the kernel of a back end reads them.
 ///
-/// Whole tiles in, whole tiles out, one strip of columns at a time. The caller has checked shapes, and spreads strips over
-/// threads.
+/// Whole tiles in, whole tiles out, one strip of columns at a time. The caller has checked shapes, and spreads strips
+/// over threads.
 pub(crate) trait LinearKernel: Send + Sync {
     /// Overwrites every row of `output` that some tile writes.
     fn apply(&self, modulus: &Modulus, input: Strip<'_>, output: &mut StripMut<'_>);

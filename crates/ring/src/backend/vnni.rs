@@ -12,7 +12,7 @@ use crate::{Modulus, linear_map::WeightWidth};
 
 pub(super) use product::int8_burst;
 
-/// Output rows of a register block: rows times planes accumulators, one vector a plane and one weight in 32 registers.
+/// Output rows of a register block: rows · planes accumulators, one vector per plane and one weight fit 32 registers.
 fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     let rows = match width {
         7 => 3,
@@ -23,7 +23,7 @@ fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     };
     match weight_width {
         WeightWidth::Eight => rows,
-        // The low and high row of an output share a block.
+        // The low and the high row of an output share a block.
         WeightWidth::Sixteen => rows & !1,
     }
 }
@@ -75,20 +75,15 @@ impl Instructions for Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    unsafe fn store<const W: usize>(
+    unsafe fn store<const W: usize, const B: usize>(
         reducer: &exit::Reducer,
         sums: &[__m512i],
         inputs: usize,
         target: *mut u8,
         columns: usize,
     ) {
+        let (rows, _) = sums.as_chunks::<W>().0.as_chunks::<B>();
         // SAFETY: as required of the caller.
-        unsafe {
-            match sums.as_chunks::<W>().0 {
-                [low] => reducer.store(&[*low], inputs, target, columns),
-                [low, high] => reducer.store(&[*low, *high], inputs, target, columns),
-                _ => unreachable!("one or two rows of planes"),
-            }
-        }
+        unsafe { reducer.store(&rows[0], inputs, target, columns) };
     }
 }

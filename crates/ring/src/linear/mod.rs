@@ -2,8 +2,8 @@
 //!
 //! Scalars commute with the transform and with every limb, so a linear layer on ciphertexts is, for each limb and
 //! component, the product of an integer matrix with a [`ResidueMatrix`]. A [`LinearMap`] describes the integer
-//! matrix as dense [`Tile`]s: a dense layer is one tile, a convolution one tile an output position, with the
-//! list of the inputs under its window. [`LinearMap::prepare`] packs the weights for a backend once;
+//! matrix as dense [`Tile`]s: a dense layer is one tile, a convolution has one tile per output position, with
+//! the list of the inputs under its window. [`LinearMap::prepare`] packs the weights for a backend once;
 //! [`PreparedLinearMap::apply`] is then called for every limb and component.
 //!
 //! Scales, biases and the choice of weights are not known here. The portable kernel adds exact products and reduces
@@ -65,10 +65,11 @@ impl PreparedLinearMap {
     /// Rows that no tile writes become zero. The bytes are the same on every backend and for every number of threads.
     ///
     /// # Shapes
-    /// input \[input_rows, N\], output \[output_rows, N\], both with `modulus.byte_width()` bytes a residue.
+    /// input \[input_rows, N\], output \[output_rows, N\], both with `modulus.byte_width()` bytes per residue.
     ///
     /// # Range
-    /// Input residues are canonical ([`ResidueMatrix::validate`]), output residues are. Others give unspecified residues.
+    /// Input residues are canonical ([`Backend::validate`]), output residues are. Others give unspecified
+    /// residues.
     ///
     /// # Panics
     /// If a shape or width differs.
@@ -100,10 +101,11 @@ impl PreparedLinearMap {
             });
     }
 
-    /// The same for a strip of columns, on the calling thread.
+    /// Multiplies a strip of columns as [`apply`](Self::apply) does a matrix, on the calling thread.
     ///
     /// # Shapes
-    /// input \[input_rows, columns\], output \[output_rows, columns\], both with `modulus.byte_width()` bytes a residue.
+    /// input \[input_rows, columns\], output \[output_rows, columns\], both with `modulus.byte_width()` bytes per
+    /// residue.
     ///
     /// # Panics
     /// If a shape or width differs.
@@ -123,7 +125,7 @@ impl PreparedLinearMap {
         self.kernel.apply(modulus, input, output);
     }
 
-    /// Columns of a strip of which the inputs take a good part of a second-level cache, with work for all threads.
+    /// Columns of a strip: its inputs fill a good part of a second-level cache, and there are strips for all threads.
     fn strip_columns(&self, input: &ResidueMatrix) -> usize {
         const INPUT_BYTES: usize = 256 << 10;
         const UNIT: usize = 64;
@@ -142,12 +144,12 @@ impl PreparedLinearMap {
         self.output_rows
     }
 
-    /// Weights over all tiles, zeros included: modular multiply-accumulates a column.
+    /// Weights over all tiles, zeros included: modular multiply-accumulates per column.
     pub fn multiply_accumulates(&self) -> u64 {
         self.multiply_accumulates
     }
 
-    /// Weight bytes over all tiles: the byte products a column and byte of a residue, in the unit of the int8 peak.
+    /// Weight bytes over all tiles: byte products per column and byte of a residue, the unit of the int8 peak.
     pub fn byte_products(&self) -> u64 {
         self.byte_products
     }

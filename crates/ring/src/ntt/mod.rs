@@ -6,9 +6,9 @@
 //! transform of size N gives the values at the roots of Y^N = -1, that is at X = ζ^(4t+1), one of each conjugate pair.
 //!
 //! **Order and roots**, which files depend on: ψ is the primitive 2N-th root that Tonelli-Shanks square roots give when
-//! they start from -1 (non-residue: the smallest one), ζ is the smaller square root of ψ, and position t holds the value
-//! at X = ψ^(2·r(t)+1) / ζ, r reversing the log2 N bits of t. [`portable`](crate::backend::portable) defines this by a
-//! plain implementation; the fast transform (`tfhe-ntt`) chooses the same ψ and order, which a test checks.
+//! they start from -1 (non-residue: the smallest one), ζ is the smaller square root of ψ, and position t holds the
+//! value at X = ψ^(2·r(t)+1) / ζ, r reversing the log2 N bits of t. [`portable`](crate::backend::portable) defines this
+//! by a plain implementation; the fast transform (`tfhe-ntt`) chooses the same ψ and order, which a test checks.
 //!
 //! A constant has the same value at every point, so adding one to a polynomial in evaluation form adds it everywhere.
 
@@ -32,7 +32,7 @@ enum Plan {
 /// Tables to transform polynomials of one ring degree modulo one prime.
 ///
 /// # Cost
-/// 48 bytes a coefficient of tables.
+/// Tables of 48 bytes per coefficient.
 #[derive(Clone)]
 pub struct NttTable {
     ring_degree: usize,
@@ -46,7 +46,8 @@ impl NttTable {
     /// Builds the tables for ring degree N.
     ///
     /// # Errors
-    /// [`Error::RingDegree`] if N is not a power of two from 2^4 to 2^16, [`Error::NoRootOfUnity`] if q is not 1 mod 4N.
+    /// [`Error::RingDegree`] if N is not a power of two from 2^4 to 2^16, [`Error::NoRootOfUnity`] if q is not 1 mod
+    /// 4N.
     pub fn new(
         ring_degree: usize,
         modulus: Modulus,

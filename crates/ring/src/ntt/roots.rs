@@ -2,7 +2,7 @@
 
 use crate::Modulus;
 
-/// What square roots modulo a prime are found with.
+/// Square roots modulo a prime.
 pub(super) struct Roots<'a> {
     modulus: &'a Modulus,
     /// The smallest number that has no square root.
@@ -21,7 +21,8 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// The primitive root of unity of `order`, a power of two that divides q - 1, that repeated square roots of -1 give.
+    /// The primitive root of unity of `order`, a power of two that divides q - 1, that repeated square roots of -1
+    /// give.
     pub(super) fn primitive(&self, order: u64) -> u64 {
         let minus_one = self.modulus.value() - 1;
         (1..order.trailing_zeros()).fold(minus_one, |root, _| self.square_root(root))

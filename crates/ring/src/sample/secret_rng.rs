@@ -20,8 +20,8 @@ pub fn system_bytes(bytes: &mut [u8]) -> Result<(), Error> {
 
 /// A cryptographic generator (ChaCha20) for keys and errors.
 ///
-/// It is neither `Clone` nor `Debug`, and its state is overwritten when it is dropped. The same state must never make
-/// two encryptions: the difference of two ciphertexts with the same error reveals the messages.
+/// It is neither `Clone` nor `Debug`, and its state is overwritten when it is dropped. One state must never make two
+/// encryptions: the difference of two ciphertexts with the same error reveals the messages.
 pub struct SecretRng {
     /// Boxed, so that moving the generator leaves no copies of the state behind.
     generator: Box<ChaCha20Rng>,
@@ -51,7 +51,7 @@ impl SecretRng {
 
     /// A family of independent generators for parallel work, so that the order of the work does not matter.
     ///
-    /// It advances this generator: every call gives another family, never the same streams twice.
+    /// The call advances this generator, so that every call gives another family.
     pub fn streams(&mut self) -> SecretStreams {
         let mut key = Zeroizing::new([0; 32]);
         self.fill(&mut *key);

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::{Modulus, ResidueMatrix, StripMut, backend::Backend};
+use crate::{Modulus, ResidueMatrix, backend::Backend};
 
 /// Positions that share a stream: the width of the strips into which a polynomial is cut for expansion.
 pub const SEGMENT: usize = 64;
 
-/// What a stretch of uniform residues is for: other values give independent residues from the same seed.
+/// The use of a stretch of uniform residues: different domains give independent residues from one seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UniformDomain {
     /// Which limb, as its position in the list of primes.
@@ -78,7 +78,7 @@ impl<'a> UniformStream<'a> {
         self.expand_strip_of(segment, std::slice::from_ref(&all), strip);
     }
 
-    /// The same for the polynomials of several ranges, range after range.
+    /// Fills a strip with one segment of the polynomials of several ranges, range after range.
     ///
     /// # Panics
     /// As [`expand_strip`](Self::expand_strip), or if the ranges have not as many indices as the strip has rows.
@@ -130,22 +130,14 @@ impl<'a> UniformStream<'a> {
             .enumerate()
             .for_each_init(
                 || ResidueMatrix::zeros(0, 1, 1),
-                |strip, (segment, target)| self.expand_into(segment, first_index, strip, target),
+                |strip, (segment, mut target)| {
+                    strip.reshape(target.rows(), target.columns(), target.width());
+                    self.expand_strip(segment, first_index, strip);
+                    for row in 0..target.rows() {
+                        target.row_mut(row).copy_from_slice(strip.row(row));
+                    }
+                },
             );
-    }
-
-    fn expand_into(
-        &self,
-        segment: usize,
-        first_index: u64,
-        strip: &mut ResidueMatrix,
-        mut target: StripMut<'_>,
-    ) {
-        strip.reshape(target.rows(), target.columns(), target.width());
-        self.expand_strip(segment, first_index, strip);
-        for row in 0..target.rows() {
-            target.row_mut(row).copy_from_slice(strip.row(row));
-        }
     }
 
     /// Fills `out` with the first residues of one polynomial.

@@ -1,7 +1,8 @@
 //! The conjugate-invariant ring, encoding and decryption once more, from their definitions and with big integers.
 //!
-//! Written to check the library, so it shares no code with it: no transform but sums over all points, no reduction but that of big
-//! integers, no product but that of two long integers. It is slow, and knows only what `docs/reference/formats.md` says.
+//! Written to check the library, so it shares no code with it: no transform but sums over all points, no reduction but
+//! that of big integers, no product but that of two long integers. It is slow, and knows only what
+//! `docs/reference/formats.md` says.
 
 use std::f64::consts::PI;
 

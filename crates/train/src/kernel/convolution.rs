@@ -1,12 +1,9 @@
 //! Convolution as matrix products over a few images at a time, which stay in the cache.
 
-use burn_backend::TensorData;
-use burn_backend::ops::FloatTensorOps;
-use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 use sordino_graph::Shape;
 
-use super::Kernel;
+use super::product::{add_product, matrix, product};
 
 /// Columns of a product: enough to pay for packing the weights, few enough for the cache.
 const COLUMNS: usize = 256;
@@ -15,7 +12,6 @@ const COLUMNS: usize = 256;
 const PARTS: usize = 16;
 
 /// Cross-correlation of maps `[images][inputs][height][width]` with weights `[channels][inputs][kernel][kernel]`.
-#[derive(Clone, Debug)]
 pub(crate) struct Convolution {
     inputs: usize,
     size: [usize; 2],
@@ -35,15 +31,7 @@ impl Convolution {
         stride: [usize; 2],
         padding: [usize; 2],
     ) -> Self {
-        let sides = |shape| match shape {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => (channels, [height, width]),
-            Shape::Flat(_) => unreachable!("convolutions act on maps, as the builder checks"),
-        };
-        let ((inputs, size), (channels, output)) = (sides(input), sides(output));
+        let ((inputs, size), (channels, output)) = (super::sides(input), super::sides(output));
         Self {
             inputs,
             size,
@@ -78,10 +66,6 @@ impl Convolution {
         (COLUMNS / self.positions()).max(1)
     }
 
-    fn weights(&self, weights: &[f32]) -> FlexTensor {
-        matrix(weights.to_vec(), self.channels, self.taps())
-    }
-
     /// Calls `copy(column range, image range)` for every run of positions of a row of the unfolded images that lies
     /// inside the image; `row` numbers (input channel, kernel row, kernel column).
     fn runs(&self, row: usize, mut copy: impl FnMut(usize, usize, usize)) {
@@ -109,7 +93,7 @@ impl Convolution {
     }
 
     /// The images' windows as columns: `[taps][images * positions]`.
-    fn unfold(&self, images: &[f32]) -> FlexTensor {
+    fn unfold(&self, images: &[f32]) -> Vec<f32> {
         let count = images.len() / self.input_len();
         let columns = count * self.positions();
         let mut unfolded = vec![0.0; self.taps() * columns];
@@ -125,7 +109,7 @@ impl Convolution {
                 });
             }
         }
-        matrix(unfolded, self.taps(), columns)
+        unfolded
     }
 
     /// Adds columns back into the pixels that they were taken from.
@@ -151,15 +135,14 @@ impl Convolution {
     }
 
     /// `[images][channels][positions]` as `[channels][images * positions]`.
-    fn gather(&self, maps: &[f32]) -> FlexTensor {
-        let count = maps.len() / self.output_len();
+    fn gather(&self, maps: &[f32]) -> Vec<f32> {
         let mut rows = Vec::with_capacity(maps.len());
         for channel in 0..self.channels {
             for map in maps.chunks_exact(self.output_len()) {
                 rows.extend_from_slice(&map[channel * self.positions()..][..self.positions()]);
             }
         }
-        matrix(rows, self.channels, count * self.positions())
+        rows
     }
 
     /// The inverse of [`gather`](Self::gather).
@@ -172,30 +155,30 @@ impl Convolution {
             }
         }
     }
-}
 
-impl Kernel<2> for Convolution {
-    fn forward(&mut self, [images, weights]: [&[f32]; 2]) -> Vec<f32> {
-        let weights = self.weights(weights);
+    /// The maps of `images`.
+    pub(crate) fn forward(&self, images: &[f32], weights: &[f32]) -> Vec<f32> {
         let count = images.len() / self.input_len();
         let mut maps = vec![0.0; count * self.output_len()];
         images
             .par_chunks(self.together() * self.input_len())
             .zip(maps.par_chunks_mut(self.together() * self.output_len()))
             .for_each(|(images, maps)| {
-                let rows = product(weights.clone(), self.unfold(images));
-                self.scatter(super::slice(&rows), maps);
+                let windows = self.unfold(images);
+                let windows = matrix(&windows, windows.len() / self.taps());
+                self.scatter(&product(matrix(weights, self.taps()), windows), maps);
             });
         maps
     }
 
-    fn backward(
+    /// The gradients of the images, if wanted, and of the weights, given that of the maps.
+    pub(crate) fn backward(
         &self,
-        [images, weights]: [&[f32]; 2],
+        images: &[f32],
+        weights: &[f32],
         gradient: &[f32],
-        [of_images, of_weights]: [bool; 2],
-    ) -> [Option<Vec<f32>>; 2] {
-        let transposed = self.weights(weights).transpose(0, 1);
+        of_images: bool,
+    ) -> (Option<Vec<f32>>, Vec<f32>) {
         let count = images.len() / self.input_len();
         let mut image_gradient = vec![0.0; if of_images { images.len() } else { 0 }];
         let part = count.div_ceil(PARTS).next_multiple_of(self.together());
@@ -210,43 +193,29 @@ impl Kernel<2> for Convolution {
         let sums: Vec<Vec<f32>> = parts
             .zip(&mut slices)
             .map(|((images, gradient), image_gradient)| {
-                let mut sum = vec![0.0; if of_weights { weights.len() } else { 0 }];
+                let mut sum = vec![0.0; weights.len()];
                 let pieces = images
                     .chunks(self.together() * self.input_len())
                     .zip(gradient.chunks(self.together() * self.output_len()));
                 let mut rest = &mut image_gradient[..];
                 for (images, gradient) in pieces {
-                    let rows = self.gather(gradient);
-                    if of_weights {
-                        let windows = self.unfold(images).transpose(0, 1);
-                        add(&mut sum, super::slice(&product(rows.clone(), windows)));
-                    }
+                    let (rows, windows) = (self.gather(gradient), self.unfold(images));
+                    let columns = rows.len() / self.channels;
+                    let rows = matrix(&rows, columns);
+                    add_product(&mut sum, rows, matrix(&windows, columns).transpose());
                     if of_images {
                         let (piece, left) = rest.split_at_mut(images.len());
                         rest = left;
-                        self.fold(super::slice(&product(transposed.clone(), rows)), piece);
+                        let weights = matrix(weights, self.taps()).transpose();
+                        self.fold(&product(weights, rows), piece);
                     }
                 }
                 sum
             })
             .collect();
-        let weight_gradient = of_weights.then(|| {
-            let mut total = vec![0.0; weights.len()];
-            sums.iter().for_each(|sum| add(&mut total, sum));
-            total
-        });
-        [of_images.then_some(image_gradient), weight_gradient]
+        let mut weight_gradient = vec![0.0; weights.len()];
+        sums.iter()
+            .for_each(|sum| super::add(&mut weight_gradient, sum));
+        (of_images.then_some(image_gradient), weight_gradient)
     }
-}
-
-fn add(total: &mut [f32], values: &[f32]) {
-    total.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
-}
-
-fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, [rows, columns]))
-}
-
-fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
-    Flex::float_matmul(left, right)
 }

@@ -2,26 +2,25 @@
 //!
 //! A channel of a batch fits the cache, so that normalizing, activating and, on the way back, all sums and the
 //! gradient cost one trip to memory. Terms of the loss that look at pre-activations or activations add their
-//! gradient here instead of being built from the library's operations.
+//! gradient here.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use sordino_graph::{Granularity, Shape};
 
-use super::Kernel;
-use crate::network::EPSILON;
+use crate::network::{EPSILON, Statistics};
 
-/// What follows the normalization.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Function {
+/// What follows the normalization; a quadratic has its coefficients a, b and c.
+#[derive(Clone, Copy)]
+pub(crate) enum Function<'a> {
     Identity,
     Relu,
-    Quadratic(Granularity),
+    Quadratic(Granularity, [&'a [f32]; 3]),
 }
 
-/// Terms of the loss beside the one at the end; what they add to it is known after the forward pass.
-#[derive(Clone, Debug, Default)]
+/// Terms of the loss that look at a normalization or its activation.
+#[derive(Default)]
 pub(crate) struct Terms {
     /// Normalized values beyond this are penalized ...
     pub(crate) range_limit: f32,
@@ -31,22 +30,33 @@ pub(crate) struct Terms {
     pub(crate) features: Option<(Arc<Vec<f32>>, f32)>,
 }
 
-/// Normalization over the batch, or with given statistics, and an activation; inputs are `x`, gamma, beta and, for a
-/// quadratic, a, b and c.
-#[derive(Clone, Debug)]
-pub(crate) struct Normalize {
+/// Normalization over the batch, or with recorded statistics, and an activation.
+pub(crate) struct Normalize<'a> {
     pub(crate) shape: Shape,
-    pub(crate) function: Function,
+    pub(crate) gamma: &'a [f32],
+    pub(crate) beta: &'a [f32],
+    pub(crate) function: Function<'a>,
     /// Share of ReLU that is mixed into a quadratic while training warms up.
     pub(crate) blend: f32,
     pub(crate) terms: Terms,
-    /// Recorded mean and variance; the batch's own while training.
-    pub(crate) recorded: Option<(Vec<f32>, Vec<f32>)>,
-    /// Found by the forward pass: the batch's mean and (biased) variance.
-    pub(crate) mean: Vec<f32>,
-    pub(crate) variance: Vec<f32>,
-    /// Found by the forward pass: what the terms add to the loss.
+}
+
+/// The result of a normalization and its activation.
+pub(crate) struct Normalized {
+    pub(crate) values: Vec<f32>,
+    /// The statistics that the values were normalized with.
+    pub(crate) statistics: Statistics,
+    /// The sum of the terms of the loss.
     pub(crate) added_loss: f64,
+}
+
+/// Gradients of the inputs of a normalization.
+pub(crate) struct NormalizeGradient {
+    pub(crate) x: Vec<f32>,
+    pub(crate) gamma: Vec<f32>,
+    pub(crate) beta: Vec<f32>,
+    /// Of a, b and c; empty without a quadratic.
+    pub(crate) coefficients: [Vec<f32>; 3],
 }
 
 /// One channel's constants.
@@ -95,27 +105,14 @@ fn sum(length: usize, term: impl Fn(usize) -> f32) -> f64 {
     f64::from(lanes.iter().sum::<f32>() + rest)
 }
 
-impl Normalize {
-    /// A normalization over the batch without terms; the fields say otherwise.
-    pub(crate) fn new(shape: Shape, function: Function) -> Self {
-        Self {
-            shape,
-            function,
-            blend: 0.0,
-            terms: Terms::default(),
-            recorded: None,
-            mean: Vec::new(),
-            variance: Vec::new(),
-            added_loss: 0.0,
-        }
-    }
-
-    fn channel(&self, index: usize, gamma: f32, beta: f32, abc: Option<[&[f32]; 3]>) -> Channel {
+impl Normalize<'_> {
+    fn channel(&self, index: usize, statistics: &Statistics) -> Channel {
         let plane = self.shape.channel_elements();
         let constant = |values: [f32; 3]| values.map(|value| vec![value; plane]);
-        let (coefficients, relu) = match (self.function, abc) {
-            (Function::Relu, _) => (constant([0.0; 3]), 1.0),
-            (Function::Quadratic(granularity), Some(abc)) => {
+        let ([a, b, c], relu) = match self.function {
+            Function::Identity => (constant([0.0, 1.0, 0.0]), 0.0),
+            Function::Relu => (constant([0.0; 3]), 1.0),
+            Function::Quadratic(granularity, abc) => {
                 let first = granularity.index(&self.shape, index * plane);
                 let coefficients = match granularity {
                     Granularity::Element => abc.map(|v| v[first..first + plane].to_vec()),
@@ -123,14 +120,12 @@ impl Normalize {
                 };
                 (coefficients, self.blend)
             }
-            _ => (constant([0.0, 1.0, 0.0]), 0.0),
         };
-        let [a, b, c] = coefficients;
         Channel {
-            gamma,
-            beta,
-            mean: self.mean[index],
-            inverse: (1.0 / (f64::from(self.variance[index]) + EPSILON).sqrt()) as f32,
+            gamma: self.gamma[index],
+            beta: self.beta[index],
+            mean: statistics.mean[index],
+            inverse: (1.0 / (f64::from(statistics.variance[index]) + EPSILON).sqrt()) as f32,
             a,
             b,
             c,
@@ -138,32 +133,20 @@ impl Normalize {
         }
     }
 
-    fn channels(&self, gamma: &[f32], beta: &[f32], abc: Option<[&[f32]; 3]>) -> Vec<Channel> {
-        (0..self.shape.channels())
-            .map(|index| self.channel(index, gamma[index], beta[index], abc))
-            .collect()
-    }
-
-    /// The slices of each channel, one an image.
-    fn planes<'a>(&self, values: &'a [f32]) -> Vec<Vec<&'a [f32]>> {
-        let mut channels = vec![Vec::new(); self.shape.channels()];
-        let planes = values.chunks_exact(self.shape.channel_elements());
+    /// Planes `[image][channel]`, sorted by channel.
+    fn by_channel<P>(&self, planes: impl Iterator<Item = P>) -> Vec<Vec<P>> {
+        let mut channels: Vec<Vec<P>> = (0..self.shape.channels()).map(|_| Vec::new()).collect();
         for (index, plane) in planes.enumerate() {
             channels[index % self.shape.channels()].push(plane);
         }
         channels
     }
 
-    fn planes_mut<'a>(&self, values: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
-        let mut channels: Vec<Vec<_>> = (0..self.shape.channels()).map(|_| Vec::new()).collect();
-        let planes = values.chunks_exact_mut(self.shape.channel_elements());
-        for (index, plane) in planes.enumerate() {
-            channels[index % self.shape.channels()].push(plane);
-        }
-        channels
+    fn planes<'v>(&self, values: &'v [f32]) -> Vec<Vec<&'v [f32]>> {
+        self.by_channel(values.chunks_exact(self.shape.channel_elements()))
     }
 
-    /// Features that the channel's activations should have, if that is asked for.
+    /// Values that each channel's activations should take, and the weight of the squared distance; `None` without any.
     fn targets(&self) -> Option<(Vec<Vec<&[f32]>>, f64)> {
         let (values, weight) = self.terms.features.as_ref()?;
         let squares: f64 = values
@@ -175,36 +158,31 @@ impl Normalize {
         Some((self.planes(values), f64::from(*weight) / squares.max(1e-12)))
     }
 
-    fn run(
-        &mut self,
-        x: &[f32],
-        gamma: &[f32],
-        beta: &[f32],
-        abc: Option<[&[f32]; 3]>,
-    ) -> Vec<f32> {
+    /// Normalizes `x` with recorded statistics, or with its own, and activates it.
+    pub(crate) fn forward(&self, x: &[f32], recorded: Option<&Statistics>) -> Normalized {
         let planes = self.planes(x);
-        (self.mean, self.variance) = match &self.recorded {
-            Some(recorded) => recorded.clone(),
-            None => planes.par_iter().map(|planes| moments(planes)).unzip(),
-        };
-        let mut y = vec![0.0; x.len()];
-        let channels = self.channels(gamma, beta, abc);
+        let statistics = recorded.cloned().unwrap_or_else(|| {
+            let (mean, variance) = planes.par_iter().map(|planes| moments(planes)).unzip();
+            Statistics { mean, variance }
+        });
+        let mut values = vec![0.0; x.len()];
         let targets = self.targets();
         let excess_weight = f64::from(self.terms.range_penalty) / x.len() as f64;
         let limit = self.terms.range_limit;
         let added: Vec<f64> = self
-            .planes_mut(&mut y)
+            .by_channel(values.chunks_exact_mut(self.shape.channel_elements()))
             .into_par_iter()
             .enumerate()
             .with_min_len(self.least_channels(planes[0].len()))
             .map(|(index, outputs)| {
+                let channel = self.channel(index, &statistics);
                 let mut added = 0.0;
                 pulp::Arch::new().dispatch(|| {
                     for (image, output) in outputs.into_iter().enumerate() {
                         let x = planes[index][image];
-                        activate(&channels[index], x, output);
+                        activate(&channel, x, output);
                         if excess_weight > 0.0 {
-                            let (scale, shift) = channels[index].scale_and_shift();
+                            let (scale, shift) = channel.scale_and_shift();
                             added += excess_weight
                                 * sum(x.len(), |i| {
                                     let over = ((scale * x[i] + shift).abs() - limit).max(0.0);
@@ -223,8 +201,11 @@ impl Normalize {
                 added
             })
             .collect();
-        self.added_loss = added.iter().sum();
-        y
+        Normalized {
+            values,
+            statistics,
+            added_loss: added.iter().sum(),
+        }
     }
 
     /// Channels that are worth a task of their own.
@@ -232,44 +213,39 @@ impl Normalize {
         (16_384 / (images * self.shape.channel_elements()).max(1)).max(1)
     }
 
-    /// Gradient of `x`, and what each channel adds to those of the parameters.
-    fn gradient(
+    /// The gradients of the inputs, given that of the result and the batch's statistics.
+    pub(crate) fn backward(
         &self,
         x: &[f32],
-        gamma: &[f32],
-        beta: &[f32],
-        abc: Option<[&[f32]; 3]>,
+        statistics: &Statistics,
         gradient: &[f32],
-    ) -> (Vec<f32>, Vec<Sums>) {
+    ) -> NormalizeGradient {
         let mut result = vec![0.0; x.len()];
         let (planes, gradients) = (self.planes(x), self.planes(gradient));
-        let channels = self.channels(gamma, beta, abc);
         let targets = self.targets();
         let excess = 2.0 * self.terms.range_penalty / x.len() as f32;
-        let sums = self
-            .planes_mut(&mut result)
+        let sums: Vec<Sums> = self
+            .by_channel(result.chunks_exact_mut(self.shape.channel_elements()))
             .into_par_iter()
             .enumerate()
             .with_min_len(self.least_channels(planes[0].len()))
             .map(|(index, mut outputs)| {
-                let channel = &channels[index];
-                let coefficients = abc.is_some();
+                let channel = self.channel(index, statistics);
+                let quadratic = matches!(self.function, Function::Quadratic(..));
+                let positions = if quadratic { channel.a.len() } else { 0 };
                 let mut sums = Sums {
                     gamma: 0.0,
                     beta: 0.0,
-                    coefficients: [(); 3]
-                        .map(|()| vec![0.0; if coefficients { channel.a.len() } else { 0 }]),
+                    coefficients: [(); 3].map(|()| vec![0.0; positions]),
                 };
                 pulp::Arch::new().dispatch(|| {
                     for (image, output) in outputs.iter_mut().enumerate() {
                         let x = planes[index][image];
-                        let target = targets
-                            .as_ref()
-                            .map(|(targets, weight)| (targets[index][image], *weight as f32));
                         let mut incoming = gradients[index][image];
                         let with_features;
-                        if let Some((target, weight)) = target {
-                            activate(channel, x, output);
+                        if let Some((targets, weight)) = &targets {
+                            let (target, weight) = (targets[index][image], *weight as f32);
+                            activate(&channel, x, output);
                             with_features = incoming
                                 .iter()
                                 .zip(&**output)
@@ -278,23 +254,19 @@ impl Normalize {
                                 .collect::<Vec<f32>>();
                             incoming = &with_features;
                         }
-                        differentiate(channel, x, incoming, self.terms.range_limit, excess, output);
-                        if coefficients {
+                        let limit = self.terms.range_limit;
+                        differentiate(&channel, x, incoming, limit, excess, output);
+                        if quadratic {
                             let [of_a, of_b, of_c] = &mut sums.coefficients;
-                            differentiate_coefficients(channel, x, incoming, of_a, of_b, of_c);
+                            differentiate_coefficients(&channel, x, incoming, of_a, of_b, of_c);
                         }
                         sums.beta += sum(x.len(), |i| output[i]);
                         sums.gamma += sum(x.len(), |i| output[i] * (x[i] - channel.mean))
                             * f64::from(channel.inverse);
                     }
                     let count = (planes[index].len() * channel.a.len()) as f64;
-                    let (mean, slope) = match self.recorded {
-                        Some(_) => (0.0, 0.0),
-                        None => (
-                            (sums.beta / count) as f32,
-                            (sums.gamma / count) as f32 * channel.inverse,
-                        ),
-                    };
+                    let mean = (sums.beta / count) as f32;
+                    let slope = (sums.gamma / count) as f32 * channel.inverse;
                     let scale = channel.gamma * channel.inverse;
                     for (output, x) in outputs.iter_mut().zip(&planes[index]) {
                         for (value, x) in output.iter_mut().zip(*x) {
@@ -305,22 +277,25 @@ impl Normalize {
                 sums
             })
             .collect();
-        (result, sums)
+        NormalizeGradient {
+            x: result,
+            gamma: sums.iter().map(|sums| sums.gamma as f32).collect(),
+            beta: sums.iter().map(|sums| sums.beta as f32).collect(),
+            coefficients: [0, 1, 2].map(|which| self.shared(&sums, which)),
+        }
     }
 
-    /// Coefficient gradients as the granularity shares them.
+    /// Gradients of the coefficients as the granularity shares them.
     fn shared(&self, sums: &[Sums], which: usize) -> Vec<f32> {
         let positions = || sums.iter().map(|sums| &sums.coefficients[which]);
+        let totals = || positions().map(|values| sum(values.len(), |i| values[i]));
         match self.function {
-            Function::Quadratic(Granularity::Element) => positions().flatten().copied().collect(),
-            Function::Quadratic(Granularity::Channel) => positions()
-                .map(|values| sum(values.len(), |i| values[i]) as f32)
-                .collect(),
-            _ => vec![
-                positions()
-                    .map(|values| sum(values.len(), |i| values[i]))
-                    .sum::<f64>() as f32,
-            ],
+            Function::Quadratic(Granularity::Element, _) => {
+                positions().flatten().copied().collect()
+            }
+            Function::Quadratic(Granularity::Channel, _) => totals().map(|v| v as f32).collect(),
+            Function::Quadratic(Granularity::Layer, _) => vec![totals().sum::<f64>() as f32],
+            Function::Identity | Function::Relu => Vec::new(),
         }
     }
 }
@@ -401,42 +376,5 @@ fn differentiate_coefficients(
         of_a[i] += gradient * z * z;
         of_b[i] += gradient * z;
         of_c[i] += gradient;
-    }
-}
-
-impl Kernel<3> for Normalize {
-    fn forward(&mut self, [x, gamma, beta]: [&[f32]; 3]) -> Vec<f32> {
-        self.run(x, gamma, beta, None)
-    }
-
-    fn backward(
-        &self,
-        [x, gamma, beta]: [&[f32]; 3],
-        gradient: &[f32],
-        _: [bool; 3],
-    ) -> [Option<Vec<f32>>; 3] {
-        let (x, sums) = self.gradient(x, gamma, beta, None, gradient);
-        let of_gamma = sums.iter().map(|sums| sums.gamma as f32).collect();
-        let of_beta = sums.iter().map(|sums| sums.beta as f32).collect();
-        [Some(x), Some(of_gamma), Some(of_beta)]
-    }
-}
-
-impl Kernel<6> for Normalize {
-    fn forward(&mut self, [x, gamma, beta, a, b, c]: [&[f32]; 6]) -> Vec<f32> {
-        self.run(x, gamma, beta, Some([a, b, c]))
-    }
-
-    fn backward(
-        &self,
-        [x, gamma, beta, a, b, c]: [&[f32]; 6],
-        gradient: &[f32],
-        _: [bool; 6],
-    ) -> [Option<Vec<f32>>; 6] {
-        let (x, sums) = self.gradient(x, gamma, beta, Some([a, b, c]), gradient);
-        let of_gamma = sums.iter().map(|sums| sums.gamma as f32).collect();
-        let of_beta = sums.iter().map(|sums| sums.beta as f32).collect();
-        let [a, b, c] = [0, 1, 2].map(|which| Some(self.shared(&sums, which)));
-        [Some(x), Some(of_gamma), Some(of_beta), a, b, c]
     }
 }

@@ -1,19 +1,28 @@
 //! Average pooling.
 
 use rayon::prelude::*;
-
-use super::Kernel;
+use sordino_graph::Shape;
 
 /// Means over windows of maps `[images][channels][height][width]`; incomplete windows are left out.
-#[derive(Clone, Debug)]
 pub(crate) struct AveragePool {
-    pub(crate) size: [usize; 2],
-    pub(crate) output: [usize; 2],
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
+    size: [usize; 2],
+    output: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
 }
 
 impl AveragePool {
+    /// A pool of maps of shape `input` to maps of shape `output`.
+    pub(crate) fn new(input: Shape, output: Shape, kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        let ((_, size), (_, output)) = (super::sides(input), super::sides(output));
+        Self {
+            size,
+            output,
+            kernel,
+            stride,
+        }
+    }
+
     /// Calls `visit(output position, start in the input, length)` for every row of every window.
     fn windows(&self, mut visit: impl FnMut(usize, usize, usize)) {
         for oy in 0..self.output[0] {
@@ -34,10 +43,9 @@ impl AveragePool {
     fn weight(&self) -> f32 {
         1.0 / (self.kernel[0] * self.kernel[1]) as f32
     }
-}
 
-impl Kernel<1> for AveragePool {
-    fn forward(&mut self, [maps]: [&[f32]; 1]) -> Vec<f32> {
+    /// The means of `maps`.
+    pub(crate) fn forward(&self, maps: &[f32]) -> Vec<f32> {
         let [input, output] = self.lengths();
         let mut means = vec![0.0; maps.len() / input * output];
         means
@@ -53,14 +61,10 @@ impl Kernel<1> for AveragePool {
         means
     }
 
-    fn backward(
-        &self,
-        [maps]: [&[f32]; 1],
-        gradient: &[f32],
-        _: [bool; 1],
-    ) -> [Option<Vec<f32>>; 1] {
+    /// The gradient of the maps, given that of the means.
+    pub(crate) fn backward(&self, gradient: &[f32]) -> Vec<f32> {
         let [input, output] = self.lengths();
-        let mut spread = vec![0.0; maps.len()];
+        let mut spread = vec![0.0; gradient.len() / output * input];
         spread
             .par_chunks_mut(input)
             .zip(gradient.par_chunks(output))
@@ -73,6 +77,6 @@ impl Kernel<1> for AveragePool {
                         .for_each(|value| *value += share);
                 });
             });
-        [Some(spread)]
+        spread
     }
 }

@@ -40,7 +40,7 @@ impl Reducer {
     /// The processor has the features and `target` is writable for `columns` residues of W bytes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn store<const W: usize>(
+    pub(super) unsafe fn store<const W: usize, const B: usize>(
         &self,
         sums: &[__m256i],
         target: *mut u8,
@@ -49,14 +49,14 @@ impl Reducer {
         let mut bytes = [0; LANES * 8];
         for half in 0..2 {
             let mut remainder = self.remainder::<W>(&sums[..W], half);
-            if sums.len() == 2 * W {
+            if B == 2 {
                 remainder = self.combine(self.remainder::<W>(&sums[W..], half), remainder);
             }
             let mut residues = [0_u64; HALF];
             // SAFETY: writes the 32 bytes of the array.
             unsafe { _mm256_storeu_si256(residues.as_mut_ptr().cast(), self.canonical(remainder)) };
             for (i, residue) in residues.into_iter().enumerate() {
-                // What is written too far is overwritten by the next.
+                // Bytes written beyond the residue are overwritten by the next.
                 let column = half * HALF + i;
                 bytes[column * W..column * W + 8].copy_from_slice(&residue.to_le_bytes());
             }

@@ -1,4 +1,4 @@
-//! Entry of the kernel: four rows of packed residues become one vector, or two, a byte plane.
+//! Entry of the kernel: four rows of packed residues become one or two vectors per byte plane.
 
 use std::arch::x86_64::*;
 
@@ -7,29 +7,28 @@ use crate::backend::planes::MAX_WIDTH;
 /// Columns of a group: the 32-bit lanes of a vector.
 pub(super) const LANES: usize = 8;
 
-/// Packs four rows: the vectors of column group `g` start at `quads[g · stride]`, `parts` a plane. Columns missing in the
+/// Packs four rows: the vectors of column group `g` start at `quads[g · stride]`. Columns missing in the
 /// last group count as zero.
 ///
-/// With one part, byte i of lane c of plane p is byte p of row i. With two, the first has rows 0 and 2 as 16-bit numbers
-/// and the second rows 1 and 3.
+/// With VNNI there is one vector per plane: byte i of lane c of plane p is byte p of row i. Without it there are two,
+/// the first with rows 0 and 2 as 16-bit numbers and the second with rows 1 and 3.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn quad<const W: usize>(
+pub(super) fn quad<const VNNI: bool, const W: usize>(
     rows: [&[u8]; 4],
-    parts: usize,
     quads: &mut [__m256i],
     stride: usize,
 ) {
     let groups = (0..rows[0].len()).step_by(LANES * W);
     for (start, target) in groups.zip(quads.chunks_mut(stride)) {
-        group::<W>(rows, start, parts, target);
+        group::<VNNI, W>(rows, start, target);
     }
 }
 
 /// Packs eight columns of four rows, from byte `start` of each on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn group<const W: usize>(rows: [&[u8]; 4], start: usize, parts: usize, target: &mut [__m256i]) {
+fn group<const VNNI: bool, const W: usize>(rows: [&[u8]; 4], start: usize, target: &mut [__m256i]) {
     let mut halves = [[[0_u32; LANES]; 4]; 2];
     for (i, row) in rows.into_iter().enumerate() {
         let bytes = &row[start..row.len().min(start + LANES * W)];
@@ -50,13 +49,13 @@ fn group<const W: usize>(rows: [&[u8]; 4], start: usize, parts: usize, target: &
             .each_ref()
             .map(|row| unsafe { _mm256_loadu_si256(row.as_ptr().cast()) });
         for (plane, quad) in transpose(rows).into_iter().enumerate().take(planes) {
-            let position = (4 * half + plane) * parts;
-            if parts == 1 {
-                target[position] = quad;
+            let plane = 4 * half + plane;
+            if VNNI {
+                target[plane] = quad;
             } else {
                 let low_bytes = _mm256_set1_epi16(0xff);
-                target[position] = _mm256_and_si256(quad, low_bytes);
-                target[position + 1] = _mm256_srli_epi16::<8>(quad);
+                target[2 * plane] = _mm256_and_si256(quad, low_bytes);
+                target[2 * plane + 1] = _mm256_srli_epi16::<8>(quad);
             }
         }
     }

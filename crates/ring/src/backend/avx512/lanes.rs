@@ -51,7 +51,7 @@ pub(super) struct Lanes {
     complement: __m512i,
 }
 
-/// A constant factor and its quotient floor(w · 2^52 / q) in every lane, or one a lane.
+/// A constant factor and its quotient floor(w · 2^52 / q) in every lane, or a different one in each lane.
 #[derive(Clone, Copy)]
 pub(super) struct Factor {
     factor: __m512i,

@@ -7,6 +7,7 @@ mod packed;
 
 use std::arch::x86_64::*;
 
+use self::bytes::for_width;
 use self::lanes::{Factor, LANES, Lanes, SHIFT, load, reverse, splat, store};
 use super::{
     limb::{self, BlockSource, LimbOperations, Portable},
@@ -14,17 +15,8 @@ use super::{
 };
 use crate::Modulus;
 
-/// The operations of processors for which [`supported`] holds.
+/// The operations of processors with the instructions of the back end `avx512-vnni`.
 pub(super) struct Avx512Ifma;
-
-/// Whether the processor has the instructions of [`Avx512Ifma`].
-pub(super) fn supported() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512ifma")
-        && is_x86_feature_detected!("avx512vbmi")
-}
 
 /// Defines an operation by what it does to eight lanes; what is left over goes to the plain operation.
 ///
@@ -42,7 +34,7 @@ macro_rules! limb_operation {
                 let $prepared = $prepare;
                 limb_operation!(@loop $body, $($argument: $kind),*);
             }
-            // SAFETY: this is used only where `supported` found these instructions.
+            // SAFETY: this is used only where `backend::available` found these instructions.
             unsafe { groups($modulus, $(limb_operation!(@reborrow $argument $kind)),*) };
             $(limb_operation!(@tail $argument $kind);)*
             Portable.$name($modulus, $($argument),*);
@@ -191,7 +183,7 @@ impl LimbOperations for Avx512Ifma {
             }
         }
         let ((a, a_tail), (out, out_tail)) = (a.as_chunks(), out.as_chunks_mut());
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(modulus, a, out) };
         Portable.reduce_i64_into(modulus, a_tail, out_tail);
     }
@@ -221,7 +213,7 @@ impl LimbOperations for Avx512Ifma {
                 store(out, _mm512_permutexvar_epi64(places, block));
             }
         }
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(sources, first, a.as_chunks().0, out.as_chunks_mut().0) };
     }
 
@@ -246,17 +238,25 @@ impl LimbOperations for Avx512Ifma {
             }
         }
         let ((random, random_tail), (out, out_tail)) = (random.as_chunks(), out.as_chunks_mut());
-        // SAFETY: this is used only where `supported` found these instructions.
+        // SAFETY: this is used only where `backend::available` found these instructions.
         unsafe { groups(thresholds, random, out) };
         Portable.cumulative_lookup(thresholds, random_tail, out_tail);
     }
 
     fn unpack(&self, width: usize, bytes: &[u8], out: &mut [u64]) {
-        bytes::unpack(width, bytes, out);
+        let (whole, tail) = out.as_chunks_mut();
+        let (bytes, tail_bytes) = bytes.split_at(whole.len() * LANES * width);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, bytes::unpack(bytes, whole)) };
+        Portable.unpack(width, tail_bytes, tail);
     }
 
     fn pack(&self, width: usize, residues: &[u64], out: &mut [u8]) {
-        bytes::pack(width, residues, out);
+        let (whole, tail) = residues.as_chunks();
+        let (out, tail_out) = out.split_at_mut(whole.len() * LANES * width);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, bytes::pack(whole, out)) };
+        Portable.pack(width, tail, tail_out);
     }
 
     fn screen(
@@ -266,11 +266,21 @@ impl LimbOperations for Avx512Ifma {
         rows: &mut [u8],
         rejected: &mut Vec<usize>,
     ) {
-        packed::screen(modulus, row_bytes, rows, rejected);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe {
+            for_width!(
+                modulus.byte_width(),
+                packed::screen(modulus, row_bytes, rows, rejected)
+            )
+        }
     }
 
     fn is_canonical(&self, modulus: &Modulus, bytes: &[u8]) -> bool {
-        packed::is_canonical(modulus, bytes)
+        let width = modulus.byte_width();
+        let (whole, tail) = bytes.split_at(bytes.len() - bytes.len() % (LANES * width));
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        let canonical = unsafe { for_width!(width, packed::is_canonical(modulus, whole)) };
+        canonical && Portable.is_canonical(modulus, tail)
     }
 
     fn square_rows(
@@ -280,7 +290,13 @@ impl LimbOperations for Avx512Ifma {
         constants: &[[u64; 2]],
         components: [&mut [u8]; 3],
     ) {
-        packed::square_rows(modulus, row_bytes, constants, components);
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe {
+            for_width!(
+                modulus.byte_width(),
+                packed::square_rows(modulus, row_bytes, constants, components)
+            )
+        }
     }
 
     fn add_packed_products(
@@ -289,15 +305,22 @@ impl LimbOperations for Avx512Ifma {
         sum: &mut [u64],
         products: &[(&[u64], &[u8])],
     ) {
-        packed::add_packed_products(modulus, sum, products);
+        let width = modulus.byte_width();
+        let (whole, tail) = sum.as_chunks_mut::<LANES>();
+        let done = whole.len() * LANES;
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe { for_width!(width, packed::add_packed_products(modulus, whole, products)) };
+        for (a, b) in products {
+            Portable.add_packed_products(modulus, tail, &[(&a[done..], &b[done * width..])]);
+        }
     }
 }
 
 /// Whole registers of a half of a limb.
 type Groups<'a> = &'a mut [[u64; LANES]];
 
-/// One pass of the conjugate-invariant transform over the two halves of a limb, which it returns: whole groups of pairs by
-/// `groups`, the pairs from a position on by `rest`.
+/// One pass of the conjugate-invariant transform over the two halves of a limb, which it returns: whole groups of pairs
+/// by `groups`, the pairs from a position on by `rest`.
 fn pass<'a>(
     twist: &Twist,
     a: &'a mut [u64],
@@ -308,7 +331,7 @@ fn pass<'a>(
     let (front_groups, front_rest) = front[1..].as_chunks_mut();
     let (back_rest, back_groups) = back[1..].as_rchunks_mut();
     let done = front_groups.len() * LANES;
-    // SAFETY: this is used only where `supported` found the instructions of `groups`.
+    // SAFETY: this is used only where `backend::available` found the instructions of `groups`.
     unsafe { groups(twist, front_groups, back_groups) };
     rest(twist, done, front_rest, back_rest);
     (front, back)

@@ -1,9 +1,9 @@
 //! The product over byte planes, for the vectors of any processor.
 //!
-//! The columns are cut into groups of as many as a vector has 32-bit lanes, and the residues of a group into byte planes.
-//! Four input rows make a quad: one vector a plane, or a few, that hold the four rows' bytes of each column. The quads of a
-//! strip are packed once and read by every output that needs them. A register block is all planes of a column group times
-//! some output rows, so the sums that recombine into one residue leave the registers together.
+//! The columns are cut into groups of as many as a vector has 32-bit lanes, and the residues of a group into byte
+//! planes. Four input rows make a quad: one or two vectors per plane, which hold the four rows' bytes of each column.
+//! The quads of a strip are packed once and read by every output that needs them. A register block is all planes of a
+//! column group times some output rows, so the sums that recombine into one residue leave the registers together.
 
 use std::{cell::RefCell, marker::PhantomData};
 
@@ -32,7 +32,7 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
     /// Bytes of quads that one column group may take between two passes over the outputs: what stays in the first level
     /// of the cache besides weights and sums.
     const FIRST_LEVEL: usize;
-    /// Bytes of quads a thread works on at a time: a good part of the second level.
+    /// Bytes of quads that a thread works on at a time: a good part of the second level.
     const SECOND_LEVEL: usize;
 
     fn reducer(modulus: &Modulus) -> Self::Reducer;
@@ -40,8 +40,8 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
     /// Calls [`Job::run`] from a function that has the instructions enabled.
     unsafe fn run(job: &Job<'_>, work: &PanelWork, scratch: &mut Scratch);
 
-    /// Packs four equally long rows of residues of W bytes: the vectors of column group `g` start at `quads[g · stride]`.
-    /// Columns missing in the last group count as zero.
+    /// Packs four equally long rows of residues of W bytes: the vectors of column group `g` start at `quads[g ·
+    /// stride]`. Columns missing in the last group count as zero.
     unsafe fn pack<const W: usize>(rows: [&[u8]; 4], quads: &mut [Self::Vector], stride: usize);
 
     /// Adds the product of a block of weights \[read, rows, parts\] and the quads at the positions `read` to the sums
@@ -54,9 +54,9 @@ pub(in crate::backend) trait Instructions: Send + Sync + 'static {
         continues: bool,
     );
 
-    /// Reduces the sums of one output over `inputs` inputs, W planes of the low row and for 16-bit weights W of the high
-    /// one, and stores its first `columns` residues of W bytes, for which there is room.
-    unsafe fn store<const W: usize>(
+    /// Reduces the sums of one output over `inputs` inputs, W planes of the low row and for 16-bit weights (B = 2) W of
+    /// the high one, and stores its first `columns` residues of W bytes, for which there is room.
+    unsafe fn store<const W: usize, const B: usize>(
         reducer: &Self::Reducer,
         sums: &[Self::Vector],
         inputs: usize,
@@ -126,8 +126,8 @@ impl<I: Instructions> LinearKernel for Kernel<I> {
     }
 }
 
-/// What all panels of one call share. Rows and columns named by the groups are inside both strips, whose shapes
-/// `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably meanwhile.
+/// The operands of one call. Rows and columns named by the groups are inside both strips, whose shapes
+/// `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably.
 pub(in crate::backend) struct Job<'a> {
     modulus: &'a Modulus,
     input: Strip<'a>,
@@ -149,14 +149,9 @@ impl Job<'_> {
     ) {
         // SAFETY: as required of the caller.
         unsafe {
-            match self.input.width() {
-                1 => self.run_width::<I, 1>(work, scratch),
-                2 => self.run_width::<I, 2>(work, scratch),
-                3 => self.run_width::<I, 3>(work, scratch),
-                4 => self.run_width::<I, 4>(work, scratch),
-                5 => self.run_width::<I, 5>(work, scratch),
-                6 => self.run_width::<I, 6>(work, scratch),
-                _ => self.run_width::<I, 7>(work, scratch),
+            match self.weight_width {
+                WeightWidth::Eight => self.run_weights::<I, 1>(work, scratch),
+                WeightWidth::Sixteen => self.run_weights::<I, 2>(work, scratch),
             }
         }
     }
@@ -164,7 +159,29 @@ impl Job<'_> {
     /// # Safety
     /// As [`run`](Self::run).
     #[inline(always)]
-    unsafe fn run_width<I: Instructions, const W: usize>(
+    unsafe fn run_weights<I: Instructions, const B: usize>(
+        &self,
+        work: &PanelWork,
+        scratch: &mut Scratch,
+    ) {
+        // SAFETY: as required of the caller.
+        unsafe {
+            match self.input.width() {
+                1 => self.run_width::<I, B, 1>(work, scratch),
+                2 => self.run_width::<I, B, 2>(work, scratch),
+                3 => self.run_width::<I, B, 3>(work, scratch),
+                4 => self.run_width::<I, B, 4>(work, scratch),
+                5 => self.run_width::<I, B, 5>(work, scratch),
+                6 => self.run_width::<I, B, 6>(work, scratch),
+                _ => self.run_width::<I, B, 7>(work, scratch),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn run_width<I: Instructions, const B: usize, const W: usize>(
         &self,
         work: &PanelWork,
         scratch: &mut Scratch,
@@ -191,7 +208,7 @@ impl Job<'_> {
                 for group in &work.groups {
                     // SAFETY: as required of the caller.
                     unsafe {
-                        self.group::<I, W>(group, quads, column, &reducer, &mut scratch.sums);
+                        self.group::<I, B, W>(group, quads, column, &reducer, &mut scratch.sums);
                     }
                 }
             }
@@ -203,7 +220,7 @@ impl Job<'_> {
     /// # Safety
     /// As [`run`](Self::run); `column` is one of the input.
     #[inline(always)]
-    unsafe fn group<I: Instructions, const W: usize>(
+    unsafe fn group<I: Instructions, const B: usize, const W: usize>(
         &self,
         group: &PackedGroup,
         quads: &[I::Vector],
@@ -211,9 +228,8 @@ impl Job<'_> {
         reducer: &I::Reducer,
         sums: &mut Vec<Line>,
     ) {
-        let unit = self.weight_width.bytes();
         let depth = group.quads.len();
-        let sums = grown::<I>(sums, group.outputs.len() * unit * W);
+        let sums = grown::<I>(sums, group.outputs.len() * B * W);
         let bytes = depth * W * I::PARTS * size_of::<I::Vector>();
         let passes = bytes.div_ceil(I::FIRST_LEVEL).max(1);
         let columns = (self.input.columns() - column).min(I::LANES);
@@ -228,12 +244,12 @@ impl Job<'_> {
                 if pass + 1 < passes {
                     continue;
                 }
-                let outputs = &group.outputs[block.first_row / unit..];
-                for (sums, &row) in sums.chunks_exact(W * unit).zip(outputs) {
+                let outputs = &group.outputs[block.first_row / B..];
+                for (sums, &row) in sums.chunks_exact(W * B).zip(outputs) {
                     // SAFETY: row and columns are inside the output.
                     unsafe {
                         let row = self.target.add(row as usize * self.target_stride);
-                        I::store::<W>(reducer, sums, group.inputs, row.add(column * W), columns);
+                        I::store::<W, B>(reducer, sums, group.inputs, row.add(column * W), columns);
                     }
                 }
             }

@@ -1,21 +1,21 @@
 //! Which input rows are packed side by side.
 //!
-//! Packing a quad costs about as much as multiplying it by a dozen outputs. A dense layer packs each of its inputs once.
-//! The windows of a convolution overlap, so its inputs are cut into quads once for all windows, at multiples of four
-//! rows: a window then reads a few more quads, with weights of zero for the rows outside of it, and packs none.
+//! Packing a quad costs about as much as multiplying it by a dozen outputs. A dense layer packs each of its inputs
+//! once. The windows of a convolution overlap, so its inputs are cut into quads once for all windows, at multiples of
+//! four rows: a window then reads a few more quads, with weights of zero for the rows outside of it, and packs none.
 
 use std::collections::HashMap;
 
 use crate::backend::groups::Group;
 
-/// Quads that are packed together, and who reads them.
+/// Quads that are packed together, and the groups that read them.
 pub(in crate::backend) struct Panel {
     /// Input rows; a quad that is not full repeats one, with weights of zero.
     pub(in crate::backend) quads: Vec<[u32; 4]>,
     pub(super) readers: Vec<Reader>,
 }
 
-/// What a group reads of a panel.
+/// The part of a panel that a group reads.
 pub(super) struct Reader {
     /// Position of the group.
     pub(super) group: usize,
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     pub(super) places: Vec<(u32, u8)>,
 }
 
-/// Cost of packing a quad, in outputs that it is multiplied by meanwhile.
+/// Cost of packing a quad, in outputs that it could be multiplied by in the same time.
 const PACKING: usize = 8;
 /// The most quads of a shared panel: more would not stay in the cache with the rest.
 const MAX_SHARED: usize = 512;

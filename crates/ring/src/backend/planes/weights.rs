@@ -13,11 +13,12 @@ pub(in crate::backend) const MAX_WIDTH: usize = 7;
 
 /// How a kernel wants its weights.
 pub(in crate::backend) struct Layout {
-    /// Output rows of a register block, by width of a residue; even for 16-bit weights, whose low and high row share one.
+    /// Output rows of a register block, by width of a residue; even for 16-bit weights, whose low and high row share
+    /// one.
     pub(in crate::backend) block_rows: fn(usize, WeightWidth) -> usize,
     /// Words that hold the weights of a quad.
     pub(in crate::backend) words: usize,
-    /// These words; the rest is not used.
+    /// The words of a quad; those beyond `words` are unused.
     pub(in crate::backend) encode: fn([i8; 4]) -> [i32; 2],
 }
 
@@ -40,7 +41,7 @@ impl Planes {
     }
 }
 
-/// Quads that are packed together and all that reads them.
+/// Quads that are packed together and the outputs that read them.
 pub(in crate::backend) struct PanelWork {
     pub(in crate::backend) panel: Panel,
     pub(in crate::backend) groups: Vec<PackedGroup>,
@@ -66,7 +67,7 @@ pub(in crate::backend) struct PackedGroup {
     pub(in crate::backend) inputs: usize,
     /// Row-major \[outputs (low and high row each for 16-bit weights), quads\].
     weights: Vec<[i8; 4]>,
-    /// The same in the order of the kernel, for each width of a residue on first use: the register block follows it.
+    /// The weights in the order of the kernel, which depends on the width of a residue; made on first use of a width.
     blocks: [OnceLock<Vec<WeightBlock>>; MAX_WIDTH + 1],
 }
 

@@ -1,4 +1,4 @@
-//! Entry of the kernel: four rows of packed residues become one vector a byte plane.
+//! Entry of the kernel: four rows of packed residues become one vector per byte plane.
 
 use std::arch::x86_64::*;
 
@@ -37,7 +37,7 @@ const fn filled(width: usize, skip: usize) -> u64 {
 struct Layout<const W: usize>;
 
 impl<const W: usize> Layout<W> {
-    /// Where the second load of a row starts: it ends with the group, so that it reads nothing behind it.
+    /// The start of the second load of a row, which ends with the group and reads nothing behind it.
     const UPPER: usize = if W < 4 { 0 } else { LANES * W - 64 };
     const LOW: [u8; 64] = spread(W, 0, Self::UPPER);
     const LOW_FILLED: u64 = filled(W, 0);

@@ -2,7 +2,7 @@
 
 use std::{arch::x86_64::*, hint::black_box};
 
-/// The most accumulators a register block may have; larger ones are never asked for and not compiled.
+/// The most accumulators of a register block; larger blocks do not occur and are not compiled.
 const MAX_ACCUMULATORS: usize = 27;
 
 /// Adds the product of a block of weights \[read, rows\] and the quads \[read, W\] at the positions `read` to the sums
@@ -61,7 +61,7 @@ unsafe fn register_block<const R: usize, const W: usize>(
     for &position in read {
         let planes = &quads[position as usize];
         for (r, sums) in block.iter_mut().enumerate() {
-            // SAFETY: R weights a quad, as required.
+            // SAFETY: R weights per quad, as required.
             let weight = _mm512_set1_epi32(unsafe { *weights.add(r) });
             for (sum, &plane) in sums.iter_mut().zip(planes) {
                 *sum = _mm512_dpbusd_epi32(*sum, plane, weight);
