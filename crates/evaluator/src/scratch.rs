@@ -144,7 +144,11 @@ impl ScratchFolder {
     /// # Errors
     /// [`Error::Checkpoint`] where the one to resume from is of another schedule; [`Error::Space`] where the disk has no room, and
     /// [`Error::File`] where the folder cannot be written to, if the schedule needs it.
-    pub(crate) fn set_schedule(&mut self, schedule: Option<Digest>, reserved: u64) -> Result<(), Error> {
+    pub(crate) fn set_schedule(
+        &mut self,
+        schedule: Option<Digest>,
+        reserved: u64,
+    ) -> Result<(), Error> {
         if self
             .resumed
             .as_ref()
