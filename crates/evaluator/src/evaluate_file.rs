@@ -15,7 +15,8 @@ use sordino_protocol::{ReceivedBlock, RequestReader};
 use sordino_ring::backend::Backend;
 use sordino_runtime::{Options, Progress, Trace};
 
-use crate::{Error, Evaluator, Identity, ScratchFolder, ScratchOptions, Stop};
+use crate::scratch::{Identity, ScratchFolder, ScratchOptions};
+use crate::{Error, Evaluator, Stop};
 
 /// A request up to this size is read before it is evaluated, a larger one while it is.
 const READ_FIRST_BYTES: u64 = 1 << 29;

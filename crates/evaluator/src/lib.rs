@@ -1,7 +1,7 @@
 //! The evaluating side: requests in, replies out. No secret key, no training, no images, no network.
 //!
 //! [`Evaluator`] evaluates requests in memory, [`evaluate_file`] from file to file. What has no room in memory, and what a later run
-//! resumes from, goes into a [`ScratchFolder`].
+//! resumes from, goes into a scratch folder.
 //!
 //! A reply depends on plan, key and request only: it holds no time and no machine, and any number of threads and any
 //! back end give the same bytes.
@@ -18,4 +18,4 @@ pub use evaluate_file::{
     EvaluateOptions, Evaluation, evaluate_file, evaluate_request, most_of_free_memory,
 };
 pub use evaluator::Evaluator;
-pub use scratch::{Identity, ScratchFolder, ScratchOptions, Stop};
+pub use scratch::Stop;

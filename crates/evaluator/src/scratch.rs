@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an evaluation is of; two with the same identity give the same reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Digest of the plan.
     pub plan: Digest,
     /// Digest of the request, as its header claims it.
@@ -55,7 +55,7 @@ impl Identity {
 
 /// How a scratch folder is used.
 #[derive(Clone, Debug, Default)]
-pub struct ScratchOptions {
+pub(crate) struct ScratchOptions {
     /// Whether to resume from a checkpoint, if there is one.
     pub resume: bool,
     /// Whether to leave a checkpoint behind when the evaluation fails or is interrupted.
@@ -67,7 +67,7 @@ pub struct ScratchOptions {
 }
 
 /// A scratch folder that belongs to this process.
-pub struct ScratchFolder {
+pub(crate) struct ScratchFolder {
     options: ScratchOptions,
     identity: Identity,
     budget: Budget,
@@ -94,7 +94,7 @@ impl ScratchFolder {
     /// # Errors
     /// [`Error::Busy`] while another process evaluates the same request there, [`Error::File`] where a checkpoint to resume from
     /// cannot be read, [`Error::Checkpoint`] where it is of another evaluation.
-    pub fn new(
+    pub(crate) fn new(
         folder: &Path,
         identity: Identity,
         budget: Budget,
@@ -135,7 +135,7 @@ impl ScratchFolder {
     }
 
     /// The budget to schedule for: the requested one, or the checkpoint's when resuming.
-    pub fn budget(&self) -> Budget {
+    pub(crate) fn budget(&self) -> Budget {
         self.budget
     }
 
@@ -144,7 +144,11 @@ impl ScratchFolder {
     /// # Errors
     /// [`Error::Checkpoint`] where the one to resume from is of another schedule; [`Error::Space`] where the disk has no room, and
     /// [`Error::File`] where the folder cannot be written to, if the schedule needs it.
-    pub fn set_schedule(&mut self, schedule: Option<Digest>, reserved: u64) -> Result<(), Error> {
+    pub(crate) fn set_schedule(
+        &mut self,
+        schedule: Option<Digest>,
+        reserved: u64,
+    ) -> Result<(), Error> {
         if self
             .resumed
             .as_ref()
@@ -172,18 +176,18 @@ impl ScratchFolder {
     }
 
     /// How much the earlier run had done: blocks, and units of the next one.
-    pub fn done_before(&self) -> Option<(usize, usize)> {
+    pub(crate) fn done_before(&self) -> Option<(usize, usize)> {
         let checkpoint = self.resumed.as_ref()?;
         Some((checkpoint.finished.len(), checkpoint.units))
     }
 
     /// Why no more checkpoints are written, if so.
-    pub fn given_up(&self) -> Option<&str> {
+    pub(crate) fn given_up(&self) -> Option<&str> {
         self.given_up.as_deref()
     }
 
     /// Removes the folder: the evaluation is done.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.options.keep = false;
     }
 
