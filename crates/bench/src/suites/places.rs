@@ -35,19 +35,23 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
+    fn path(&self, name: &str) -> PathBuf {
+        self.models.join(format!("{name}.safetensors"))
+    }
+
     /// The model of a file name without its ending; `None` where there is no file.
     pub(super) fn find(&self, name: &str) -> anyhow::Result<Option<Model>> {
-        let path = self.models.join(format!("{name}.safetensors"));
+        let path = self.path(name);
         Ok(path.exists().then(|| Model::load(&path)).transpose()?)
     }
 
-    /// The same, and an error where there is no file.
+    /// The model of a file name without its ending; an error where there is no file.
     pub(super) fn load(&self, name: &str) -> anyhow::Result<Model> {
         let found = self.find(name)?;
         Ok(found.ok_or_else(|| {
             Error::Usage(format!(
-                "no model {name}.safetensors in {}: run this in the repository's root, give the folder of the models with --models, or train it with `sordino train`",
-                self.models.display()
+                "no model {}: run this in the repository's root, give the folder of the models with --models, or train it with `sordino train`",
+                self.path(name).display()
             ))
         })?)
     }
