@@ -1,7 +1,7 @@
 //! The command line as a whole.
 
 use clap::{Parser, Subcommand};
-use sordino_server::command::{GlobalArgs, version};
+use sordino_command::{GlobalArgs, version};
 
 use crate::{
     bench, compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,

@@ -7,8 +7,8 @@ use serde_json::json;
 use sordino::graph::Model;
 use sordino::plan::{CompileOptions, CostTable, Packing, compile};
 use sordino::{PlanFiles, container::Error as FileError};
-use sordino_server::command::GlobalArgs;
-use sordino_server::parse_size;
+use sordino_command::GlobalArgs;
+use sordino_command::parse_size;
 
 use crate::output::{Outcome, Output};
 

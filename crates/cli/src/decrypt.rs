@@ -7,7 +7,7 @@ use sordino::client::{PredictionFormat, read_names};
 use sordino::container::{Access, AtomicFile};
 use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 use sordino::data::prepare;
 use sordino::plan::{CompileOptions, compile};
 use sordino::{MeasureOptions, measure, shifted_digits, train_digits};
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 use sordino_report::{bytes_text, seconds_text};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
 
 use crate::output::{Outcome, Output};
 

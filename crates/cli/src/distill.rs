@@ -6,7 +6,7 @@ use serde_json::json;
 use sordino::data::open_set;
 use sordino::graph::Model;
 use sordino::train::{Architecture, Distillation, TrainConfig, TrainingData};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::import::{ImagesArgs, is_onnx};
 use crate::output::{Outcome, Output};

@@ -8,7 +8,7 @@ use sordino::client::write_names;
 use sordino::container::{Access, AtomicFile};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

@@ -7,8 +7,8 @@ use sordino::plan::ServerPlan;
 use sordino::report::{
     Cell, Comparison, Environment, Figure, Provenance, Report, Row, StepTime, Unit,
 };
-use sordino_server::Evaluation;
-use sordino_server::command::{EvaluateArgs, GlobalArgs};
+use sordino_command::{EvaluateArgs, GlobalArgs, summary};
+use sordino_evaluator::Evaluation;
 
 use crate::exit::Mismatch;
 use crate::output::{Outcome, Output};
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let evaluate = &args.evaluate;
     let Some(path) = &args.report else {
         let evaluation = evaluate.run(global)?;
-        output.result(&evaluation, || evaluation.summary())?;
+        output.result(&evaluation, || summary(&evaluation))?;
         return Ok(Outcome::Good);
     };
     let others = [Some(&evaluate.out), evaluate.trace.as_ref()];
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let keys = evaluate.keys.as_deref().and_then(size);
     file.write(&report(&evaluation, &plan, &environment, (upload, keys)))?;
     output.result(&evaluation, || {
-        format!("{}\nreport in {}", evaluation.summary(), path.display())
+        format!("{}\nreport in {}", summary(&evaluation), path.display())
     })?;
     Ok(Outcome::Good)
 }

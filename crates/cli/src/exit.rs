@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use sordino_server::exit::{
+use sordino_command::exit::{
     BAD_FILE, BUG, IMPOSSIBLE, INTERRUPTED, IO, USAGE, code_of, of_fault, of_file, of_protocol,
     of_ring, of_scheme,
 };
@@ -55,6 +55,7 @@ fn of_cause(error: &(dyn StdError + 'static)) -> Option<u8> {
         sordino_plan::Error => of_plan,
         sordino_report::Error => of_report,
         sordino_secret::Error => of_secret,
+        sordino_server::Error => sordino_server::exit::code,
         sordino_train::Error => of_train,
         sordino::onnx::Error => of_onnx,
         std::io::Error => |_| IO,

@@ -7,7 +7,7 @@ use serde_json::json;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::graph::Model;
 use sordino::onnx::{Description, MAX_FILE_BYTES, import};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Client;
 use sordino::plan::ClientPlan;
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

@@ -29,7 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_server::terminal;
+use sordino_command::terminal;
 
 use arguments::{Arguments, Command};
 use output::{Outcome, Output};
@@ -42,13 +42,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
         Ok(Ok(Outcome::Good)) => ExitCode::SUCCESS,
-        Ok(Ok(Outcome::CheckFailed)) => ExitCode::from(sordino_server::exit::CHECK_FAILED),
+        Ok(Ok(Outcome::CheckFailed)) => ExitCode::from(sordino_command::exit::CHECK_FAILED),
         Ok(Err(error)) => {
             terminal::say(format_args!("sordino: {error:#}"));
             ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(sordino_server::exit::BUG),
+        Err(_) => ExitCode::from(sordino_command::exit::BUG),
     }
 }
 

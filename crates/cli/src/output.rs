@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use serde::Serialize;
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::{print_line, say};
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::{print_line, say};
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Fault, Images, open_images, open_set, prepare};
 use sordino::graph::{Model, calibrate};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use crate::encrypt::parse_range;
 use crate::output::{Outcome, Output};

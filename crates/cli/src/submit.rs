@@ -11,9 +11,9 @@ use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
 };
-use sordino_server::command::GlobalArgs;
-use sordino_server::exit::INTERRUPTED;
-use sordino_server::terminal::{Bar, on_first_interrupt, say};
+use sordino_command::GlobalArgs;
+use sordino_command::exit::INTERRUPTED;
+use sordino_command::terminal::{Bar, on_first_interrupt, say};
 
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;

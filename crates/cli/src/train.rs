@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sordino::data::open_set;
 use sordino::train::{Architecture, TrainConfig, TrainingData};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 use crate::training::{ActivationName, TrainingArgs, settings};

@@ -12,8 +12,8 @@ use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::data::{DataSet, Images, prepare};
 use sordino::graph::{Model, execute};
 use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use crate::exit::Mismatch;
 use crate::output::{Outcome, Output};

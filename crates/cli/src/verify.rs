@@ -10,7 +10,7 @@ use sordino::data::{open_images, prepare};
 use sordino::graph::Model;
 use sordino::plan::ServerPlan;
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, is_enough, worst_difference};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::encrypt::parse_range;
 use crate::output::{Outcome, Output};

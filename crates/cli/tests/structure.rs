@@ -190,7 +190,7 @@ fn an_edge_outside_the_table_is_found() {
 
 #[test]
 fn the_server_reaches_no_secret() {
-    for server in ["server", "fhe-benchmark-server"] {
+    for server in ["evaluator", "server", "fhe-benchmark-server"] {
         let reached = closure(&edges(&metadata()), server);
         assert!(reached.contains("ckks"), "the closure is computed");
         for forbidden in ["secret", "train", "data", "client"] {

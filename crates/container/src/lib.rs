@@ -28,6 +28,7 @@ mod error;
 mod file;
 mod header;
 mod hexadecimal;
+mod locked_folder;
 pub mod memory;
 mod reader;
 
@@ -43,4 +44,5 @@ pub use file::{
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use hexadecimal::bytes_from_hex;
+pub use locked_folder::LockedFolder;
 pub use reader::StreamReader;

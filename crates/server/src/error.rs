@@ -1,93 +1,9 @@
-//! What can go wrong on the evaluating side.
+//! What can go wrong in the service.
 
-use std::path::PathBuf;
-
-/// Everything this crate refuses, with what was expected, what was found and what to try.
+/// Everything that keeps the service from running, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The plan relinearizes and no key was given.
-    #[error(
-        "this plan needs the client's evaluation key, and none was given: add --keys with the evaluation.key that `sordino keygen` wrote for this plan"
-    )]
-    MissingKey,
-    /// The evaluation would not fit into the memory that it may use.
-    #[error(
-        "the evaluation needs about {} MiB and may use {} MiB: raise --memory, or compile with a smaller --batch or with --memory",
-        mebibytes(*estimate), mebibytes(*limit)
-    )]
-    Memory {
-        /// Bytes by the plan's estimate.
-        estimate: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
-    /// Another process evaluates the same request with the same scratch.
-    #[error(
-        "{}: another process evaluates this request here: wait for it, or give another --scratch",
-        path.display()
-    )]
-    Busy {
-        /// The scratch folder.
-        path: PathBuf,
-    },
-    /// A checkpoint that does not belong to the evaluation.
-    #[error(
-        "{}: expected a checkpoint of this evaluation, found one of another {differs}: start anew without --resume",
-        path.display()
-    )]
-    Checkpoint {
-        /// The checkpoint.
-        path: PathBuf,
-        /// What is another one.
-        differs: &'static str,
-    },
-    /// The disk has less room than the schedule needs.
-    #[error(
-        "{}: the evaluation keeps {} MiB outside of memory and the disk has {} MiB free: raise --memory, or give a --scratch on another disk",
-        path.display(), mebibytes(*needed), mebibytes(*free)
-    )]
-    Space {
-        /// The scratch folder.
-        path: PathBuf,
-        /// Bytes by the schedule.
-        needed: u64,
-        /// Bytes there are.
-        free: u64,
-    },
-    /// Less memory than the evaluation was begun with.
-    #[error(
-        "this evaluation was begun with --memory {begun}, and goes on with --memory {given}: give as much, or start anew without --resume"
-    )]
-    LessMemory {
-        /// Bytes at the beginning.
-        begun: u64,
-        /// Bytes now.
-        given: u64,
-    },
-    /// A thread pool of the size asked for cannot be had.
-    #[error("cannot start {threads} threads: {detail}: give a smaller --threads")]
-    Threads {
-        /// Threads asked for.
-        threads: usize,
-        /// The system's reason.
-        detail: String,
-    },
-    /// The request does not fit the plan, or the key does not fit the request.
-    #[error(transparent)]
-    Protocol(#[from] sordino_protocol::Error),
-    /// The evaluation failed.
-    #[error(transparent)]
-    Runtime(#[from] sordino_runtime::Error),
-    /// The plan could not be read.
-    #[error(transparent)]
-    Plan(#[from] sordino_plan::Error),
-    /// The key or the parameters were refused.
-    #[error(transparent)]
-    Scheme(#[from] sordino_ckks::Error),
-    /// The back end cannot be used.
-    #[error(transparent)]
-    Ring(#[from] sordino_ring::Error),
     /// A configuration that cannot be used.
     #[error("{location}: {detail}")]
     Config {
@@ -118,14 +34,19 @@ pub enum Error {
         /// The system's reason.
         detail: String,
     },
-    /// The result could not be printed.
-    #[error("cannot write to standard output: {0}: check where it is redirected to")]
-    Output(#[source] std::io::Error),
+    /// An evaluation, or a plan, was refused.
+    #[error(transparent)]
+    Evaluator(#[from] sordino_evaluator::Error),
+    /// A plan could not be read.
+    #[error(transparent)]
+    Plan(#[from] sordino_plan::Error),
+    /// The keys that a plan needs cannot be described.
+    #[error(transparent)]
+    Scheme(#[from] sordino_ckks::Error),
+    /// The command cannot do its work.
+    #[error(transparent)]
+    Command(#[from] sordino_command::Error),
     /// The file layer refused.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
-}
-
-fn mebibytes(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
 }

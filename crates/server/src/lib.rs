@@ -1,27 +1,31 @@
-//! The evaluating side: requests in, replies out. No secret key, no training, no images.
+//! The service over HTTP, and the binary `sordino-server`: clients register keys, send requests, and fetch replies.
 //!
-//! [`Server`] evaluates requests in memory, [`evaluate_file`] is the command `evaluate` of both binaries, [`serve`] the service over
-//! HTTP. The rest is
-//! what a command needs around it: arguments ([`command`]), exit codes ([`exit`]), interruption and progress
-//! ([`terminal`]).
+//! What the service knows is in a database and a store of blobs under its state folder; every answer that says something is kept
+//! comes after it was handed to the system. So the process may end at any moment, and the next one resumes: uploads where they were,
+//! jobs in their order, the job that was evaluated from its last checkpoint.
 //!
-//! A reply depends on plan, key and request only: it holds no time and no machine, and any number of threads and any
-//! back end give the same bytes.
+//! Handlers (`http`) talk to database and blobs; one task for each job at once (`worker`) evaluates what the queue gives it.
 
-pub mod command;
+mod blobs;
+mod clock;
+mod config;
+mod database;
 mod error;
-mod evaluate_file;
 pub mod exit;
-mod scratch;
-pub mod serve;
+mod http;
+mod listener;
+mod metrics;
+mod models;
+mod queue;
+mod retention;
+mod serve;
 mod serve_command;
-mod server;
-mod size;
-pub mod terminal;
+mod service;
+mod token;
+mod worker;
 
+pub use config::{ClientConfig, ModelConfig, ServeConfig, TlsConfig};
 pub use error::Error;
-pub use evaluate_file::{EvaluateOptions, Evaluation, evaluate_file, evaluate_request};
-pub use scratch::{Identity, ScratchFolder, ScratchOptions, Stop};
+pub use serve::serve;
 pub use serve_command::{ServeArgs, TokenArgs};
-pub use server::Server;
-pub use size::parse_size;
+pub use token::{TokenHash, read_token, write_token};

@@ -1,43 +1,22 @@
-//! The HTTP service: clients register keys, send requests, and fetch replies.
-//!
-//! What it knows is in a database and a store of blobs under its state folder; every answer that says something is kept comes after
-//! it was handed to the system. So the process may end at any moment, and the next one goes on: with uploads where they were, with jobs in their order, with
-//! the job that was evaluated from its last checkpoint.
-//!
-//! Handlers ([`http`]) talk to database and blobs; one task a job at once ([`worker`]) evaluates what the queue gives it.
+//! Starting and ending the service.
 
-mod blobs;
-mod clock;
-mod config;
-mod database;
-mod http;
-mod listener;
-mod metrics;
-mod models;
-mod queue;
-mod retention;
-mod service;
-mod token;
-mod worker;
-
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sordino_container::{Error as FileError, memory};
+use sordino_container::{Error as FileError, LockedFolder, memory};
 use sordino_plan::Budget;
 use sordino_protocol::api::CHUNK_BYTES;
 use sordino_ring::backend::Backend;
 use tokio::net::TcpListener;
 
-use crate::Error;
-use blobs::Blobs;
-pub use config::{ClientConfig, ModelConfig, ServeConfig, TlsConfig};
-use database::Database;
-use models::Models;
-use service::{CHUNKS_AT_ONCE, Service};
-pub use token::{TokenHash, read_token, write_token};
+use crate::blobs::Blobs;
+use crate::config::ServeConfig;
+use crate::database::Database;
+use crate::models::Models;
+use crate::service::{CHUNKS_AT_ONCE, Service};
+use crate::{Error, http, listener, retention, worker};
 
 /// Memory for connections, the database and the program itself.
 const PROGRAM_BYTES: u64 = 96 << 20;
@@ -64,7 +43,12 @@ pub fn serve(
     let state = config.state.clone();
     make_private_folder(&state)?;
     make_private_folder(&state.join("work"))?;
-    let _lock = lock(&state)?;
+    let Some(_locked) = LockedFolder::open(&state, LOCK_PATIENCE)? else {
+        return Err(Error::Service {
+            what: format!("state folder {}", state.display()),
+            detail: "another server uses it: stop that one, or give another folder".to_owned(),
+        });
+    };
     let tls = config.tls.as_ref().map(listener::tls).transpose()?;
     let models = Models::read(
         &config.models,
@@ -181,25 +165,6 @@ fn make_private_folder(path: &Path) -> Result<(), Error> {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
     Ok(())
-}
-
-/// One process at a time works in a state folder.
-fn lock(state: &Path) -> Result<File, Error> {
-    let path = state.join("lock");
-    let file = File::create(&path).map_err(|error| FileError::io(&path, "create", error))?;
-    let start = std::time::Instant::now();
-    while let Err(error) = file.try_lock() {
-        if start.elapsed() > LOCK_PATIENCE {
-            return Err(Error::Service {
-                what: format!("state folder {}", state.display()),
-                detail: format!(
-                    "another server uses it ({error}): stop that one, or give another folder"
-                ),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(file)
 }
 
 /// Four fifths of the memory that is free now, where the system tells.

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use sordino_command::{GlobalArgs, parse_size, terminal};
 use tracing::level_filters::LevelFilter;
 
-use crate::command::GlobalArgs;
-use crate::serve::{
-    ClientConfig, ModelConfig, ServeConfig, TokenHash, read_token, serve, write_token,
-};
-use crate::{Error, parse_size, terminal};
+use crate::config::{ClientConfig, ModelConfig, ServeConfig};
+use crate::token::{TokenHash, read_token, write_token};
+use crate::{Error, serve};
 
 /// The client of a service without a configuration file.
 const LOCAL_CLIENT: &str = "local";

@@ -1,85 +1,44 @@
 //! The binary `sordino-server` evaluates what a client encrypted, and refuses what does not fit.
 
+mod network;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
-use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
-};
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_ring::backend::process_default;
 use sordino_runtime::evaluate_clear;
 
-const FEATURES: usize = 4;
+use network::Layer::{Activation, Dense};
+use network::{images, model};
+
+/// Rows and columns of an image.
+const SIDE: usize = 2;
 const COUNT: usize = 50;
 
-fn images() -> Vec<f32> {
-    (0..COUNT * FEATURES)
-        .map(|i| (i * 37 % 101) as f32 / 101.0)
-        .collect()
-}
-
-/// Two layers with a quadratic between them on images of 2 x 2 pixels; with `layers` quadratics it relinearizes.
-fn plan(layers: usize) -> Plan {
-    let mut graph = Graph::builder(Shape::map(1, 2, 2));
-    let mut x = graph.push("input", Op::Input, &[]);
-    x = graph.push("flatten", Op::Flatten, &[x]);
-    for layer in 0..=layers {
-        let weights = (0..16)
-            .map(|i| ((i * 7 + layer) % 5) as f32 / 5.0 - 0.4)
-            .collect();
-        let weight = Tensor::new(&[4, 4], weights).unwrap();
-        let dense = Op::Dense {
-            weight,
-            bias: vec![0.1; 4],
-        };
-        x = graph.push(format!("dense{layer}"), dense, &[x]);
-        if layer < layers {
-            let (a, b, c) = (vec![0.2], vec![0.5], vec![0.2]);
-            let quadratic = Op::Quadratic {
-                granularity: Granularity::Layer,
-                a,
-                b,
-                c,
-            };
-            x = graph.push(format!("activation{layer}"), quadratic, &[x]);
-        }
-    }
-    let mut model = Model {
-        graph: graph.finish().unwrap(),
-        preprocess: Preprocess {
-            channels: 1,
-            height: 2,
-            width: 2,
-            size: SizePolicy::Refuse,
-            input_range: (0.0, 1.0),
-            mean: vec![0.0],
-            std: vec![1.0],
-            allowed: (0.0, 1.0),
-        },
-        classes: (0..4).map(|class| class.to_string()).collect(),
-        output: OutputKind::Raw,
-        name: "small".into(),
-        dataset: "random".into(),
-        calibration: None,
-        training: serde_json::Value::Null,
-    };
-    model.calibration = Some(calibrate(&model, &images(), COUNT, &mut |_| ()).unwrap());
-    compile(&model, &CompileOptions::new(COUNT)).unwrap()
+/// Dense layers with `activations` quadratics between them; three of them relinearize.
+fn plan(activations: usize) -> Plan {
+    let dense = Dense { outputs: 4 };
+    let layers = [vec![dense], [Activation, dense].repeat(activations)].concat();
+    compile(
+        &model("small", SIDE, &layers, COUNT),
+        &CompileOptions::new(COUNT),
+    )
+    .unwrap()
 }
 
 /// Writes what a server gets into a folder.
-fn send(folder: &Path, layers: usize) -> (Plan, Client, Keys) {
-    let plan = plan(layers);
+fn send(folder: &Path, activations: usize) -> (Plan, Client, Keys) {
+    let plan = plan(activations);
     let client = Client::new(plan.client.clone(), process_default()).unwrap();
     let keys = client.generate_keys().unwrap();
     plan.server
         .write(folder.join("server.plan"), Overwrite::Refuse)
         .unwrap();
-    let request = client.encrypt(&keys.secret, &images()).unwrap();
+    let request = client.encrypt(&keys.secret, &images(COUNT, SIDE)).unwrap();
     request
         .write_file(folder.join("request"), Overwrite::Refuse)
         .unwrap();
@@ -101,9 +60,9 @@ fn server(folder: &Path, arguments: &str) -> Output {
 
 #[test]
 fn replies_decrypt_to_the_clear_scores() {
-    for layers in [1, 3] {
+    for activations in [1, 3] {
         let folder = tempfile::tempdir().unwrap();
-        let (plan, client, keys) = send(folder.path(), layers);
+        let (plan, client, keys) = send(folder.path(), activations);
         let flags = if keys.evaluation.is_some() {
             "--keys evaluation.key"
         } else {
@@ -120,7 +79,7 @@ fn replies_decrypt_to_the_clear_scores() {
         let reply = folder.path().join("reply");
         assert_eq!(result["reply_bytes"], fs::metadata(&reply).unwrap().len());
         let (predictions, _) = client.decrypt_file(&keys.secret, &reply).unwrap();
-        let clear = evaluate_clear(&plan.server, &images(), COUNT).unwrap();
+        let clear = evaluate_clear(&plan.server, &images(COUNT, SIDE), COUNT).unwrap();
         let unit = f64::from(-predictions.released_bits()).exp2();
         for (found, expected) in predictions.logits().iter().zip(&clear) {
             assert!(

@@ -6,10 +6,10 @@ use std::time::Instant;
 use serde::Serialize;
 use sordino_ckks::EvaluationKey;
 use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
+use sordino_evaluator::Evaluator;
 use sordino_protocol::ReceivedRequest;
 use sordino_ring::backend;
 use sordino_runtime::Options;
-use sordino_server::Server;
 
 use crate::{EVALUATION_KEY_FILE, Error, Folders, REPLY_FILE, REQUEST_FILE, Size, server_plan};
 
@@ -51,11 +51,11 @@ pub fn preprocess_model() -> Result<(), Error> {
 /// Every one of [`Error`]; then there is no new result.
 pub fn compute(folders: &Folders) -> Result<(), Error> {
     let start = Instant::now();
-    let server = Server::new(server_plan(folders.size())?, backend::select(None)?)?;
-    server.prepare()?;
-    let key = match server.plan().needs_evaluation_key() {
+    let evaluator = Evaluator::new(server_plan(folders.size())?, backend::select(None)?)?;
+    evaluator.prepare()?;
+    let key = match evaluator.plan().needs_evaluation_key() {
         true => Some(EvaluationKey::read_file(
-            server.context(),
+            evaluator.context(),
             folders.public_keys().join(EVALUATION_KEY_FILE),
         )?),
         false => None,
@@ -64,11 +64,11 @@ pub fn compute(folders: &Folders) -> Result<(), Error> {
 
     let step = Instant::now();
     let path = folders.upload().join(REQUEST_FILE);
-    let request = ReceivedRequest::read_file(path, &server.request_shape())?;
+    let request = ReceivedRequest::read_file(path, &evaluator.request_shape())?;
     let reading = step.elapsed().as_secs_f64();
 
     let step = Instant::now();
-    let reply = server.evaluate(key.as_ref(), request, Options::default())?;
+    let reply = evaluator.evaluate(key.as_ref(), request, Options::default())?;
     let evaluation = step.elapsed().as_secs_f64();
 
     let step = Instant::now();

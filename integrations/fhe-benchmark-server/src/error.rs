@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// The evaluation was refused or failed.
     #[error(transparent)]
-    Server(#[from] sordino_server::Error),
+    Evaluator(#[from] sordino_evaluator::Error),
     /// The evaluation key was refused.
     #[error(transparent)]
     Scheme(#[from] sordino_ckks::Error),

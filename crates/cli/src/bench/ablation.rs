@@ -8,8 +8,8 @@ use sordino::data::{DataSet, SetName, open_named};
 use sordino::graph::Model;
 use sordino::report::{Environment, Record, ablation_table, write_records};
 use sordino::train::{Activation, Architecture, Progress, TrainConfig, Trainer, TrainingData};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};

@@ -8,8 +8,8 @@ use sordino::graph::Model;
 use sordino::plan::{CompileOptions, Packing, compile};
 use sordino::report::{Record, table, write_records};
 use sordino::{MeasureOptions, measure_accuracy};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};

@@ -8,7 +8,7 @@ use sordino::calibrate;
 use sordino::container::{Access, AtomicFile, Error as FileError};
 use sordino::plan::CostTable;
 use sordino::report::lines;
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

@@ -14,8 +14,8 @@ use sordino::{
     EvaluatedApart, FilesApart, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, MeasureOptions, Workflow,
     is_enough, measure_apart,
 };
-use sordino_server::command::GlobalArgs;
-use sordino_server::parse_size;
+use sordino_command::GlobalArgs;
+use sordino_command::parse_size;
 
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};

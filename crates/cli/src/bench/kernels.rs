@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sordino::report::{kernel_tables, write_kernels};
 use sordino::ring::backend::{self, Backend, ENVIRONMENT_VARIABLE};
 use sordino::{KernelOptions, measure_kernels};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

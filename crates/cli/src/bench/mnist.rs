@@ -8,8 +8,8 @@ use sordino::plan::{CompileOptions, Packing, compile};
 use sordino::report::{Record, block_table, layer_table, table, thread_table, write_records};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino::{MeasureOptions, measure};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use super::apart::set_apart;
 use super::series::{Blocks, over_blocks, over_threads};

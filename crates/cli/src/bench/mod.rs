@@ -11,7 +11,7 @@ mod paper;
 mod series;
 
 use clap::Subcommand;
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::output::{Outcome, Output};
 

@@ -12,19 +12,18 @@
 //! The digits are a digest of server, model, plan, key and images, so that the same command finds its folder again. Every file is complete under
 //! its name or not there (the partial reply but for its end), and refers to the digest of what it was made from.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
-use sordino_container::{Digest, Error as FileError, Overwrite, TEMPORARY_SUFFIX};
+use sordino_container::{Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX};
 use sordino_protocol::RequestReader;
 use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::SecretKey;
-use tokio::time::Instant;
 
 use crate::files::write_atomic;
 use crate::{Client, Error};
@@ -84,10 +83,8 @@ pub(super) struct JobRecord {
 /// The folder of a submission, which no other process uses meanwhile.
 #[derive(Debug)]
 pub(super) struct Submission {
-    folder: PathBuf,
+    locked: LockedFolder,
     identity: Identity,
-    // Unlocked when it is closed.
-    _lock: File,
 }
 
 /// A request in the folder of a submission.
@@ -104,33 +101,25 @@ impl Submission {
         fs::read_dir(keys.join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Takes the folder, which is made if need be.
-    pub(super) async fn open(keys: &Path, identity: Identity) -> Result<Self, Error> {
+    /// Takes the folder, which is made if need be; waits for the process before this one.
+    pub(super) fn open(keys: &Path, identity: Identity) -> Result<Self, Error> {
         let folder = keys.join(FOLDER).join(identity.folder_name()?);
-        let began = Instant::now();
-        loop {
-            fs::create_dir_all(&folder)
-                .map_err(|error| FileError::io(&folder, "create the folder", error))?;
-            if let Some(lock) = try_lock(&folder)? {
-                let submission = Self {
-                    folder,
-                    identity,
-                    _lock: lock,
-                };
-                submission.clean()?;
-                return Ok(submission);
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(Error::Busy { folder });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let Some(locked) = LockedFolder::open(&folder, PATIENCE)? else {
+            return Err(Error::Busy { folder });
+        };
+        let submission = Self { locked, identity };
+        submission.clean()?;
+        Ok(submission)
+    }
+
+    fn folder(&self) -> &Path {
+        self.locked.path()
     }
 
     /// Removes what processes left that were killed while they wrote.
     fn clean(&self) -> Result<(), Error> {
-        let entries = fs::read_dir(&self.folder)
-            .map_err(|error| FileError::io(&self.folder, "list", error))?;
+        let entries = fs::read_dir(self.folder())
+            .map_err(|error| FileError::io(self.folder(), "list", error))?;
         for entry in entries.flatten() {
             if entry
                 .file_name()
@@ -153,11 +142,11 @@ impl Submission {
 
     /// The folder of all submissions.
     fn parent(&self) -> &Path {
-        self.folder.parent().unwrap_or(&self.folder)
+        self.folder().parent().unwrap_or(self.folder())
     }
 
     pub(super) fn reply_path(&self) -> PathBuf {
-        self.folder.join("reply")
+        self.folder().join("reply")
     }
 
     /// Whether the reply is here.
@@ -171,11 +160,11 @@ impl Submission {
     }
 
     fn request_path(&self) -> PathBuf {
-        self.folder.join("request")
+        self.folder().join("request")
     }
 
     fn record_path(&self) -> PathBuf {
-        self.folder.join("job.json")
+        self.folder().join("job.json")
     }
 
     /// The request, if it is here and is one that this key and plan can have made.
@@ -277,16 +266,16 @@ impl Submission {
         let _ = fs::remove_file(self.request_path());
         let parent = self.parent();
         let name = self
-            .folder
+            .folder()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
         let mut gone = parent.join(format!("{FINISHED}{name}"));
         // What cannot be removed here and below is removed by the next submission.
         let _ = fs::remove_dir_all(&gone);
-        if fs::rename(&self.folder, &gone).is_err() {
+        if fs::rename(self.folder(), &gone).is_err() {
             // Not every system renames a folder with an open file.
-            gone.clone_from(&self.folder);
+            gone = self.folder().to_path_buf();
         }
         let _ = fs::remove_dir_all(&gone);
         // Succeeds where this was the last submission.
@@ -302,7 +291,7 @@ impl Submission {
             .flatten()
             .map(|entry| entry.path());
         folders
-            .filter(|folder| *folder != self.folder)
+            .filter(|folder| folder != self.folder())
             .filter_map(|folder| {
                 let record = read_record(&folder.join("job.json"))?;
                 let same = Identity {
@@ -312,49 +301,13 @@ impl Submission {
                 if same != self.identity {
                     return None;
                 }
-                let lock = try_lock(&folder).ok().flatten()?;
                 let submission = Submission {
-                    folder,
+                    locked: LockedFolder::try_open(folder).ok().flatten()?,
                     identity: record.of.clone(),
-                    _lock: lock,
                 };
                 Some((submission, record))
             })
             .collect()
-    }
-}
-
-/// Takes the lock of a folder, unless another process has it or has just removed the folder.
-fn try_lock(folder: &Path) -> Result<Option<File>, Error> {
-    let path = folder.join("lock");
-    let failed = |action, error| Err(FileError::io(&path, action, error).into());
-    let lock = match File::create(&path) {
-        Ok(lock) => lock,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return failed("create", error),
-    };
-    match lock.try_lock() {
-        Ok(()) => Ok(is_still(&path, &lock).then_some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => failed("lock", error),
-    }
-}
-
-/// Whether a path still leads to an open file.
-fn is_still(path: &Path, file: &File) -> bool {
-    let (Ok(there), Ok(open)) = (fs::metadata(path), file.metadata()) else {
-        return false;
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        (there.dev(), there.ino()) == (open.dev(), open.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        // Open files cannot be removed there.
-        let _ = (there, open);
-        true
     }
 }
 

@@ -88,7 +88,9 @@ pub async fn submit(
         times: SubmitTimes::default(),
     };
     flow.times.keys = started.elapsed().as_secs_f64();
-    let submission = Arc::new(Submission::open(&options.keys, identity).await?);
+    let folder = options.keys.clone();
+    let opening = move || Submission::open(&folder, identity);
+    let submission = Arc::new(apart("opening of the submission", opening).await?);
     let went_on = submission.record().is_some();
     flow.drop_outdated(&submission).await;
     if written.is_some() && !submission.has_reply() {

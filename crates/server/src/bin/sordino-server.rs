@@ -4,8 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sordino_server::command::{EvaluateArgs, GlobalArgs, version};
-use sordino_server::{Error, ServeArgs, TokenArgs, exit, terminal};
+use sordino_command::exit::BUG;
+use sordino_command::{
+    Error as CommandError, EvaluateArgs, GlobalArgs, summary, terminal, version,
+};
+use sordino_server::{Error, ServeArgs, TokenArgs, exit};
 
 /// Evaluates neural networks on encrypted images. Holds no secret key.
 #[derive(Parser)]
@@ -39,10 +42,10 @@ fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             terminal::say(format_args!("sordino-server: {error}"));
-            ExitCode::from(exit::code_of(&error).unwrap_or(exit::BUG))
+            ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(exit::BUG),
+        Err(_) => ExitCode::from(BUG),
     }
 }
 
@@ -52,17 +55,22 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         Command::Serve(serve) => return serve.run(&arguments.global),
         Command::Token(token) => {
             let entry = token.run(&arguments.global)?;
-            return terminal::print_line(entry).map_err(Error::Output);
+            return print(entry);
         }
         Command::Evaluate(evaluate) => evaluate,
     };
     let evaluation = evaluate.run(&arguments.global)?;
     let text = if arguments.global.json {
-        serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Output(error.into()))?
+        serde_json::to_string_pretty(&evaluation)
+            .map_err(|error| CommandError::Output(error.into()))?
     } else if arguments.global.quiet {
         return Ok(());
     } else {
-        evaluation.summary()
+        summary(&evaluation)
     };
-    terminal::print_line(text).map_err(Error::Output)
+    print(text)
+}
+
+fn print(text: String) -> Result<(), Error> {
+    Ok(terminal::print_line(text).map_err(CommandError::Output)?)
 }

@@ -5,8 +5,8 @@ use sordino::plan::{CompileOptions, Packing, Plan, compile};
 use sordino::report::Environment;
 use sordino::ring::backend::Backend;
 use sordino::{MeasureOptions, measure};
-use sordino_server::command::GlobalArgs;
-use sordino_server::terminal::Bar;
+use sordino_command::GlobalArgs;
+use sordino_command::terminal::Bar;
 
 use super::Settings;
 use super::state::{Finished, State};

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use sordino::container::{Access, Overwrite};
 use sordino::report::{ablation_table, amortized_table, sweep_table, table, write_records};
-use sordino_server::command::GlobalArgs;
+use sordino_command::GlobalArgs;
 
 use crate::exit::Usage;
 use crate::output::{Outcome, Output};

@@ -1,0 +1,14 @@
+//! What the binaries share: the arguments of every command and of `evaluate`, exit codes, what is shown on the terminal, and
+//! sizes as people write them.
+
+mod arguments;
+mod error;
+mod evaluate;
+pub mod exit;
+mod size;
+pub mod terminal;
+
+pub use arguments::{GlobalArgs, version};
+pub use error::Error;
+pub use evaluate::{EvaluateArgs, summary};
+pub use size::parse_size;

@@ -1,0 +1,4 @@
+//! Servers that are killed at random moments, and lose nothing.
+
+mod drive;
+mod server;
