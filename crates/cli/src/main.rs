@@ -17,6 +17,8 @@ mod inspect_file;
 mod keygen;
 mod output;
 mod ranges;
+#[cfg(test)]
+mod reference;
 mod report;
 mod settle;
 mod submit;
