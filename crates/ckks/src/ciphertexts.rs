@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 
-use crate::error::check_count;
+use crate::error::{check_count, check_index, check_range, check_some};
 use crate::{Context, Error, Scale};
 
 /// A feature map of F ciphertexts that share level, scale and number of components.
@@ -30,35 +30,23 @@ pub(crate) fn check_component(
     rows: usize,
 ) -> Result<(), Error> {
     check_count("limbs of a component", limbs, component.len())?;
+    let n = context.ring_degree();
     for (limb, matrix) in component.iter().enumerate() {
         check_count("ciphertexts of a feature map", rows, matrix.rows())?;
-        check_count(
-            "residues of a polynomial",
-            context.ring_degree(),
-            matrix.columns(),
-        )?;
-        matrix.validate(context.modulus(limb))?;
+        check_count("residues of a polynomial", n, matrix.columns())?;
+        context.backend().validate(context.modulus(limb), matrix)?;
     }
     Ok(())
 }
 
 /// Checks the number of limbs and rows of a feature map from outside.
 pub(crate) fn check_size(context: &Context, limbs: usize, rows: usize) -> Result<(), Error> {
-    if limbs == 0 || limbs > context.limbs() {
-        return Err(Error::Count {
-            what: "limbs of a feature map (at most those of the chain, at least 1)",
-            expected: context.limbs(),
-            found: limbs,
-        });
-    }
-    if rows == 0 {
-        return Err(Error::Count {
-            what: "ciphertexts of a feature map (at least 1)",
-            expected: 1,
-            found: 0,
-        });
-    }
-    Ok(())
+    check_range(
+        "limbs of a feature map (at most those of the chain, at least 1)",
+        context.limbs(),
+        limbs,
+    )?;
+    check_some("ciphertexts of a feature map (at least 1)", rows)
 }
 
 impl Ciphertexts {
@@ -103,11 +91,7 @@ impl Ciphertexts {
         limbs: usize,
         scale: Scale,
     ) -> Self {
-        let component = || {
-            (0..limbs)
-                .map(|limb| zero_matrix(context, rows, limb))
-                .collect()
-        };
+        let component = || (0..limbs).map(|limb| context.zeros(rows, limb)).collect();
         Self {
             parameters: context.digest(),
             parts: (0..components).map(|_| component()).collect(),
@@ -198,28 +182,13 @@ impl Ciphertexts {
     /// [`Error::Count`] if there are none, an index is out of range, or a feature map has fewer limbs or another number of
     /// components; [`Error::ParametersMismatch`].
     pub fn gather(rows: &[(&Self, usize)], limbs: usize) -> Result<Self, Error> {
-        let Some(&(first, _)) = rows.first() else {
-            return Err(Error::Count {
-                what: "ciphertexts to select (at least 1)",
-                expected: 1,
-                found: 0,
-            });
-        };
+        check_some("ciphertexts to select (at least 1)", rows.len())?;
+        let first = rows[0].0;
         for &(map, row) in rows {
-            if row >= map.len() {
-                return Err(Error::Count {
-                    what: "index of a ciphertext to select (below the number there are)",
-                    expected: map.len(),
-                    found: row,
-                });
-            }
-            if limbs == 0 || limbs > map.limbs() {
-                return Err(Error::Count {
-                    what: "limbs to select (at least 1, at most those that there are)",
-                    expected: map.limbs(),
-                    found: limbs,
-                });
-            }
+            let what = "index of a ciphertext to select (below the number there are)";
+            check_index(what, map.len(), row)?;
+            let what = "limbs to select (at least 1, at most those that there are)";
+            check_range(what, map.limbs(), limbs)?;
             check_count(
                 "components of ciphertexts to select",
                 first.components(),
@@ -252,13 +221,4 @@ impl Ciphertexts {
             scale: first.scale,
         })
     }
-}
-
-/// A matrix of zeros for one limb of `rows` polynomials.
-pub(crate) fn zero_matrix(context: &Context, rows: usize, limb: usize) -> ResidueMatrix {
-    ResidueMatrix::zeros(
-        rows,
-        context.ring_degree(),
-        context.modulus(limb).byte_width(),
-    )
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use sordino_container::Digest;
 use sordino_ring::backend::Backend;
-use sordino_ring::{Modulus, NttTable};
+use sordino_ring::{Modulus, NttTable, ResidueMatrix};
 
 use crate::gadget::Digit;
-use crate::{Encoder, Error, Parameters, RotationOrder};
+use crate::{Encoder, Error, Parameters, ParametersRecord, RotationOrder};
 
 /// [`Parameters`] with moduli, transform tables, encoder and backend; never serialized, cheap to clone.
 ///
@@ -85,7 +85,7 @@ impl Context {
         self.inner.parameters.ring_degree()
     }
 
-    /// The backend that transforms and matrix products run on.
+    /// The back end that everything on this context runs on.
     pub fn backend(&self) -> &'static Backend {
         self.inner.backend
     }
@@ -134,5 +134,68 @@ impl Context {
     /// The special modulus, if there is one.
     pub fn special_modulus(&self) -> Option<&Modulus> {
         self.inner.moduli.get(self.limbs())
+    }
+
+    /// Zeros for one limb of `rows` polynomials.
+    ///
+    /// # Panics
+    /// If `limb` is not below [`all_limbs`](Self::all_limbs).
+    pub fn zeros(&self, rows: usize, limb: usize) -> ResidueMatrix {
+        ResidueMatrix::zeros(rows, self.ring_degree(), self.modulus(limb).byte_width())
+    }
+
+    /// Reads the packed residues of a limb.
+    ///
+    /// # Panics
+    /// If there is no such limb or `bytes` does not hold exactly the residues that `out` has room for.
+    pub fn unpack(&self, limb: usize, bytes: &[u8], out: &mut [u64]) {
+        let width = self.modulus(limb).byte_width();
+        self.backend().unpack(width, bytes, out);
+    }
+
+    /// Writes residues of a limb as packed bytes.
+    ///
+    /// # Panics
+    /// If there is no such limb or `out` has not exactly the bytes of the residues.
+    pub fn pack(&self, limb: usize, residues: &[u64], out: &mut [u8]) {
+        let width = self.modulus(limb).byte_width();
+        self.backend().pack(width, residues, out);
+    }
+
+    /// The digest is that of this context's parameters; `what` names the thing that it was found in.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`].
+    pub fn check_digest(&self, what: &'static str, found: Digest) -> Result<(), Error> {
+        let expected = self.digest();
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::ParametersMismatch {
+            what,
+            expected,
+            found,
+        })
+    }
+
+    /// Digest and numbers are those of this context's parameters; `what` names the file that says them.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`].
+    pub fn check_record(
+        &self,
+        what: &'static str,
+        digest: Digest,
+        record: &ParametersRecord,
+    ) -> Result<(), Error> {
+        self.check_digest(what, digest)?;
+        if record == self.parameters().record() {
+            return Ok(());
+        }
+        Err(Error::ParametersMismatch {
+            what,
+            expected: self.digest(),
+            found: digest,
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustdct::{DctPlanner, TransformType2And3};
 
-use crate::error::check_count;
+use crate::error::{check, check_count};
 use crate::{Error, Scale};
 
 /// Encoded coefficients stay below this, so that an error can be added to them in an `i64`.
@@ -171,15 +171,8 @@ impl Encoder {
 
     fn check_scratch(&self, scratch: &[f64]) -> Result<(), Error> {
         let (expected, found) = (self.scratch_len(), scratch.len());
-        if found >= expected {
-            Ok(())
-        } else {
-            Err(Error::Count {
-                what: "scratch numbers of the encoder",
-                expected,
-                found,
-            })
-        }
+        let what = "scratch numbers of the encoder";
+        check(found >= expected, what, expected, found)
     }
 }
 

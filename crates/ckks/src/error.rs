@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-use crate::parameters::MAX_LIMBS;
+use sordino_fault::classify;
 
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +20,13 @@ pub enum Error {
     },
     /// A modulus chain without a prime, or with too many.
     #[error(
-        "a modulus chain of {found} primes: expected 1 to {MAX_LIMBS}: take larger or fewer primes"
+        "a modulus chain of {found} primes: expected 1 to {largest}: take larger or fewer primes"
     )]
     ChainLength {
         /// The number of primes, special ones included.
         found: usize,
+        /// The largest number accepted.
+        largest: usize,
     },
     /// A modulus that cannot be used with this ring degree.
     #[error(
@@ -202,15 +204,46 @@ pub enum Error {
     Container(#[from] sordino_container::Error),
 }
 
+classify!(Error {
+    Limits: Insecure;
+    BadFile: RingDegree, ChainLength, Modulus, GadgetShape, MadeForTests, Scale, KeyIdText, ParametersMismatch, Count,
+        Level, ScaleMismatch, Components, MessageRange, NotFinite, NoGadget, Rotations, MissingRelinearization,
+        MissingRotation, Terms;
+} inner { Ring, Container });
+
+/// [`Error::Count`] unless a condition on the two numbers holds.
+pub(crate) fn check(
+    holds: bool,
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), Error> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Count {
+        what,
+        expected,
+        found,
+    })
+}
+
 /// A list, or a side of a matrix, is as long as it must be.
 pub(crate) fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::Count {
-            what,
-            expected,
-            found,
-        })
-    }
+    check(expected == found, what, expected, found)
+}
+
+/// A number is from 1 to a limit.
+pub(crate) fn check_range(what: &'static str, limit: usize, found: usize) -> Result<(), Error> {
+    check((1..=limit).contains(&found), what, limit, found)
+}
+
+/// An index is below the number of things that there are.
+pub(crate) fn check_index(what: &'static str, count: usize, found: usize) -> Result<(), Error> {
+    check(found < count, what, count, found)
+}
+
+/// There is something.
+pub(crate) fn check_some(what: &'static str, found: usize) -> Result<(), Error> {
+    check(found > 0, what, 1, found)
 }

@@ -1,18 +1,34 @@
 //! The public keys that relinearization and rotations need.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use sordino_container::Digest;
 use sordino_ring::{Automorphism, ResidueMatrix};
 
-use crate::ciphertexts::zero_matrix;
-use crate::error::check_count;
-use crate::evaluation_key_file::EvaluationKeyMetadata;
-use crate::parameters::ParametersRecord;
-use crate::seed::{Purpose, uniform};
-use crate::{Context, Error, KeyId, KeySet, Parameters};
+use crate::error::{check_count, check_some};
+use crate::seed::Purpose;
+use crate::{Context, Error, KeyId, KeySet, Parameters, ParametersRecord};
 
 /// Bytes of the public seed.
-pub(crate) const SEED_BYTES: u64 = 32;
+pub(crate) const SEED_BYTES: usize = 32;
+
+/// What a key file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationKeyMetadata {
+    /// The parameters, unchecked.
+    pub parameters: ParametersRecord,
+    /// Their digest, which decides whether the key fits.
+    pub parameters_digest: Digest,
+    /// The public name of the secret key.
+    pub key_id: KeyId,
+    /// The switching keys in the file; files that do not say have the one for relinearization.
+    #[serde(
+        default = "KeySet::relinearization_only",
+        skip_serializing_if = "KeySet::is_relinearization_only"
+    )]
+    pub key_set: KeySet,
+}
 
 /// Switching keys: for relinearization, if it is wanted, and for a set of rotations.
 ///
@@ -28,12 +44,9 @@ pub(crate) const SEED_BYTES: u64 = 32;
 /// One matrix a modulus of rows × N residues, for b and for a; evaluation form. Rows are the digits of the key for
 /// relinearization, then those of each rotation, in rising order.
 pub struct EvaluationKey {
-    parameters: ParametersRecord,
-    parameters_digest: Digest,
-    key_id: KeyId,
-    key_set: KeySet,
+    pub(crate) metadata: EvaluationKeyMetadata,
     digits: usize,
-    seed: [u8; 32],
+    pub(crate) seed: [u8; SEED_BYTES],
     pub(crate) bodies: Vec<ResidueMatrix>,
     pub(crate) uniform: Vec<ResidueMatrix>,
     /// One a rotation.
@@ -43,9 +56,9 @@ pub struct EvaluationKey {
 impl std::fmt::Debug for EvaluationKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EvaluationKey")
-            .field("key_id", &self.key_id)
-            .field("parameters", &self.parameters_digest)
-            .field("key_set", &self.key_set)
+            .field("key_id", &self.metadata.key_id)
+            .field("parameters", &self.metadata.parameters_digest)
+            .field("key_set", &self.metadata.key_set)
             .field("bodies", &self.bodies)
             .finish_non_exhaustive()
     }
@@ -79,15 +92,10 @@ impl EvaluationKey {
         for (limb, matrix) in bodies.iter().enumerate() {
             check_count("digits of an evaluation key", rows, matrix.rows())?;
             check_count("residues of a polynomial", n, matrix.columns())?;
-            matrix.validate(context.modulus(limb))?;
+            context.backend().validate(context.modulus(limb), matrix)?;
         }
-        let uniform = (0..context.all_limbs())
-            .map(|limb| {
-                let mut matrix = zero_matrix(context, rows, limb);
-                let purpose = Purpose::EvaluationKey;
-                uniform(&seed, purpose, limb, context.modulus(limb)).expand_rows(0, &mut matrix);
-                matrix
-            })
+        let uniform = (0..moduli)
+            .map(|limb| context.uniform_rows(&seed, Purpose::EvaluationKey, limb, 0, rows))
             .collect();
         let automorphisms = key_set
             .rotations()
@@ -95,10 +103,12 @@ impl EvaluationKey {
             .map(|&steps| Automorphism::new(n, steps))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            parameters: context.parameters().record().clone(),
-            parameters_digest: context.digest(),
-            key_id,
-            key_set,
+            metadata: EvaluationKeyMetadata {
+                parameters: context.parameters().record().clone(),
+                parameters_digest: context.digest(),
+                key_id,
+                key_set,
+            },
             digits,
             seed,
             bodies,
@@ -109,17 +119,17 @@ impl EvaluationKey {
 
     /// The digest of the parameters that the key belongs to.
     pub fn parameters(&self) -> Digest {
-        self.parameters_digest
+        self.metadata.parameters_digest
     }
 
     /// The public name of the secret key that it was made from.
     pub fn key_id(&self) -> KeyId {
-        self.key_id
+        self.metadata.key_id
     }
 
     /// Which switching keys there are.
     pub fn key_set(&self) -> &KeySet {
-        &self.key_set
+        &self.metadata.key_set
     }
 
     /// Bytes of the key's payload, which is what its file holds beside a few hundred bytes of description.
@@ -148,38 +158,17 @@ impl EvaluationKey {
             .primes()
             .iter()
             .chain(parameters.special_primes());
-        SEED_BYTES + rows * parameters.ring_degree() as u64 * moduli.map(width).sum::<u64>()
-    }
-
-    pub(crate) fn metadata(&self) -> EvaluationKeyMetadata {
-        EvaluationKeyMetadata {
-            parameters: self.parameters.clone(),
-            parameters_digest: self.parameters_digest,
-            key_id: self.key_id,
-            key_set: self.key_set.clone(),
-        }
-    }
-
-    pub(crate) fn seed(&self) -> &[u8; 32] {
-        &self.seed
+        SEED_BYTES as u64 + rows * parameters.ring_degree() as u64 * moduli.map(width).sum::<u64>()
     }
 
     /// The key belongs to this context.
     pub(crate) fn check(&self, context: &Context) -> Result<(), Error> {
-        if self.parameters_digest == context.digest() {
-            Ok(())
-        } else {
-            Err(Error::ParametersMismatch {
-                what: "the evaluation key",
-                expected: context.digest(),
-                found: self.parameters_digest,
-            })
-        }
+        context.check_digest("the evaluation key", self.parameters())
     }
 
     /// The first row of the key for relinearization.
     pub(crate) fn relinearization_row(&self) -> Result<usize, Error> {
-        if self.key_set.relinearization() {
+        if self.key_set().relinearization() {
             Ok(0)
         } else {
             Err(Error::MissingRelinearization)
@@ -189,10 +178,10 @@ impl EvaluationKey {
     /// The first row of the key for a rotation, and what is applied to the sum of its digits.
     pub(crate) fn rotation(&self, steps: usize) -> Result<(usize, &Automorphism), Error> {
         let position = self
-            .key_set
+            .key_set()
             .position(steps)
             .ok_or(Error::MissingRotation { steps })?;
-        let place = position - usize::from(self.key_set.relinearization());
+        let place = position - usize::from(self.key_set().relinearization());
         Ok((position * self.digits, &self.automorphisms[place]))
     }
 }
@@ -202,12 +191,7 @@ pub(crate) fn check_set(context: &Context, key_set: &KeySet) -> Result<(), Error
     if context.digits().is_empty() {
         return Err(Error::NoGadget);
     }
-    if key_set.is_empty() {
-        return Err(Error::Count {
-            what: "switching keys of an evaluation key (at least 1)",
-            expected: 1,
-            found: 0,
-        });
-    }
+    let what = "switching keys of an evaluation key (at least 1)";
+    check_some(what, key_set.len())?;
     key_set.check(context.ring_degree())
 }

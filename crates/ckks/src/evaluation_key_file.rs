@@ -3,34 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sordino_container::{self as container, Access, Digest, Kind, Limits, Overwrite, StreamReader};
 use sordino_ring::ResidueMatrix;
 
-use crate::evaluation_key::{SEED_BYTES, check_set};
-use crate::parameters::ParametersRecord;
-use crate::{Context, Error, EvaluationKey, KeyId, KeySet};
+use crate::evaluation_key::{EvaluationKeyMetadata, SEED_BYTES, check_set};
+use crate::{Context, Error, EvaluationKey, KeySet};
 
 /// What is enough to name 64 primes and the largest set of rotations.
 const METADATA_BYTES: u64 = 1 << 16;
-
-/// What a key file says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationKeyMetadata {
-    /// The parameters, unchecked.
-    pub parameters: ParametersRecord,
-    /// Their digest, which decides whether the key fits.
-    pub parameters_digest: Digest,
-    /// The public name of the secret key.
-    pub key_id: KeyId,
-    /// The switching keys in the file; files that do not say have the one for relinearization.
-    #[serde(
-        default = "KeySet::relinearization_only",
-        skip_serializing_if = "KeySet::is_relinearization_only"
-    )]
-    pub key_set: KeySet,
-}
 
 impl EvaluationKey {
     /// The key as the bytes of a file.
@@ -43,7 +23,7 @@ impl EvaluationKey {
             .for_each(|part| payload.extend_from_slice(part));
         Ok(container::to_bytes(
             Kind::EvaluationKey,
-            &self.metadata(),
+            &self.metadata,
             &payload,
         )?)
     }
@@ -72,7 +52,7 @@ impl EvaluationKey {
         Ok(container::write_file_parts(
             path,
             Kind::EvaluationKey,
-            &self.metadata(),
+            &self.metadata,
             &parts,
             overwrite,
             Access::Shared,
@@ -106,8 +86,7 @@ impl EvaluationKey {
     }
 
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.seed().as_slice())
-            .chain(self.bodies.iter().map(ResidueMatrix::as_bytes))
+        std::iter::once(self.seed.as_slice()).chain(self.bodies.iter().map(ResidueMatrix::as_bytes))
     }
 
     /// What any key set of this context stays within.
@@ -130,8 +109,8 @@ impl EvaluationKey {
         if let Err(error) = check_metadata(context, reader.metadata(), reader.left(), location) {
             return Err(reader.damaged_or(error));
         }
-        let mut seed = [0; SEED_BYTES as usize];
-        seed.copy_from_slice(&reader.read_part(SEED_BYTES)?);
+        let mut seed = [0; SEED_BYTES];
+        seed.copy_from_slice(&reader.read_part(SEED_BYTES as u64)?);
         let rows = context.digits().len() * reader.metadata().key_set.len();
         let n = context.ring_degree();
         let bodies = (0..context.all_limbs())
@@ -153,15 +132,8 @@ fn check_metadata(
     payload_bytes: u64,
     location: &str,
 ) -> Result<(), Error> {
-    if metadata.parameters_digest != context.digest()
-        || metadata.parameters != *context.parameters().record()
-    {
-        return Err(Error::ParametersMismatch {
-            what: "the evaluation key",
-            expected: context.digest(),
-            found: metadata.parameters_digest,
-        });
-    }
+    let what = "the evaluation key";
+    context.check_record(what, metadata.parameters_digest, &metadata.parameters)?;
     check_set(context, &metadata.key_set)?;
     let expected = EvaluationKey::payload_bytes(context.parameters(), &metadata.key_set);
     if payload_bytes == expected {

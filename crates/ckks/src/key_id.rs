@@ -3,20 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sordino_container::bytes_from_hex;
+use hex::FromHex;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// A random public number that ties a secret key, its evaluation key and requests together.
 ///
 /// It says nothing about the key. Written as 32 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(#[serde(with = "hex::serde")] pub [u8; 16]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -30,24 +31,10 @@ impl FromStr for KeyId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        bytes_from_hex(text)
-            .map(Self)
-            .ok_or_else(|| Error::KeyIdText {
-                found: text.chars().take(40).collect(),
-            })
-    }
-}
-
-impl Serialize for KeyId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let refused = |_| Error::KeyIdText {
+            found: text.chars().take(40).collect(),
+        };
+        FromHex::from_hex(text).map(Self).map_err(refused)
     }
 }
 

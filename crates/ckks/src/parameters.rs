@@ -208,7 +208,10 @@ impl ParametersRecord {
         }
         let length = self.primes.len().saturating_add(self.special_primes.len());
         if self.primes.is_empty() || length > MAX_LIMBS {
-            return Err(Error::ChainLength { found: length });
+            return Err(Error::ChainLength {
+                found: length,
+                largest: MAX_LIMBS,
+            });
         }
         let step = 4 * self.ring_degree as u64;
         let moduli: Vec<u64> = self

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 use sordino_container::Digest;
-use sordino_ring::{ResidueMatrix, pack};
+use sordino_ring::ResidueMatrix;
 
-use crate::ciphertexts::zero_matrix;
+use crate::error::{check_count, check_range};
 use crate::rows::rows_of;
 use crate::{Context, Error, Scale, check_message_range};
 
@@ -95,25 +95,14 @@ impl Context {
         limbs: usize,
     ) -> Result<Plaintexts, Error> {
         let n = self.ring_degree();
-        if limbs == 0 || limbs > self.limbs() {
-            return Err(Error::Count {
-                what: "limbs of encoded vectors (at most those of the chain, at least 1)",
-                expected: self.limbs(),
-                found: limbs,
-            });
-        }
+        let what = "limbs of encoded vectors (at most those of the chain, at least 1)";
+        check_range(what, self.limbs(), limbs)?;
         let count = slots.len() / n;
-        if count == 0 || !slots.len().is_multiple_of(n) {
-            return Err(Error::Count {
-                what: "slots of whole vectors",
-                expected: count.max(1) * n,
-                found: slots.len(),
-            });
-        }
+        check_count("slots of whole vectors", count.max(1) * n, slots.len())?;
         let moduli: Vec<usize> = (0..limbs).chain(self.limbs()..self.all_limbs()).collect();
         let mut residues: Vec<_> = moduli
             .iter()
-            .map(|&modulus| zero_matrix(self, count, modulus))
+            .map(|&modulus| self.zeros(count, modulus))
             .collect();
         let shift = (scale.log2() - ENCODED_BITS).ceil().max(0.0);
         let limit = self.parameters().log2_q_at(limbs - 1) - 1.0 - shift;
@@ -135,16 +124,14 @@ impl Context {
                     encoder.encode_in_place(ordered, transform, encoded_scale, coefficients)?;
                     check_message_range(coefficients, limit)?;
                     for (&modulus, row) in moduli.iter().zip(rows) {
-                        let table = self.table(modulus);
-                        self.backend()
-                            .reduce_i64_into(table.modulus(), coefficients, values);
+                        let (table, backend) = (self.table(modulus), self.backend());
+                        backend.reduce_i64_into(table.modulus(), coefficients, values);
                         table.forward(values);
                         if shift > 0.0 {
                             let factor = table.modulus().pow(2, shift as u64);
-                            self.backend()
-                                .multiply_scalar_assign(table.modulus(), values, factor);
+                            backend.multiply_scalar_assign(table.modulus(), values, factor);
                         }
-                        pack(table.modulus().byte_width(), values, row);
+                        self.pack(modulus, values, row);
                     }
                     Ok(())
                 },

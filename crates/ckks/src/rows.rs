@@ -1,7 +1,8 @@
 //! Rows of several matrices side by side, for parallel loops over ciphertexts.
 
 use rayon::prelude::*;
-use sordino_ring::{ResidueMatrix, pack, unpack};
+use sordino_ring::ResidueMatrix;
+use sordino_ring::backend::Backend;
 
 /// Row r of every matrix, row after row: chunk r of the result holds one slice a matrix, in their order.
 ///
@@ -24,6 +25,7 @@ pub fn rows_of<'a>(matrices: impl Iterator<Item = &'a mut ResidueMatrix>) -> Vec
 
 /// Changes every row of a matrix in place: `change(row, residues)`.
 pub(crate) fn update_rows(
+    backend: &Backend,
     matrix: &mut ResidueMatrix,
     change: impl Fn(usize, &mut [u64]) + Sync + Send,
 ) {
@@ -31,15 +33,16 @@ pub(crate) fn update_rows(
     matrix.rows_mut().enumerate().for_each_init(
         || vec![0; columns],
         |residues, (row, bytes)| {
-            unpack(width, bytes, residues);
+            backend.unpack(width, bytes, residues);
             change(row, residues);
-            pack(width, residues, bytes);
+            backend.pack(width, residues, bytes);
         },
     );
 }
 
 /// Changes every row of a matrix in place by the same row of another: `change(row, residues, others)`.
 pub(crate) fn update_rows_by(
+    backend: &Backend,
     matrix: &mut ResidueMatrix,
     other: &ResidueMatrix,
     change: impl Fn(usize, &mut [u64], &[u64]) + Sync + Send,
@@ -49,10 +52,10 @@ pub(crate) fn update_rows_by(
         || vec![0; 2 * columns],
         |scratch, (row, bytes)| {
             let (residues, others) = scratch.split_at_mut(columns);
-            unpack(width, bytes, residues);
-            other.unpack_row_into(row, others);
+            backend.unpack(width, bytes, residues);
+            backend.unpack_row(other, row, others);
             change(row, residues, others);
-            pack(width, residues, bytes);
+            backend.pack(width, residues, bytes);
         },
     );
 }

@@ -6,8 +6,9 @@ use sordino_container::Digest;
 use sordino_ring::ResidueMatrix;
 use sordino_ring::sample::{MAX_INDEX, UniformStream};
 
-use crate::ciphertexts::{check_component, check_size, zero_matrix};
-use crate::seed::{Purpose, uniform};
+use crate::ciphertexts::{check_component, check_size};
+use crate::error::check;
+use crate::seed::Purpose;
 use crate::{Ciphertexts, Context, Error, Scale};
 
 /// Fresh ciphertexts whose uniform component is expanded from a public seed: half the size.
@@ -37,13 +38,13 @@ impl SeededCiphertexts {
         let rows = parts.first().map_or(0, ResidueMatrix::rows);
         check_size(context, parts.len(), rows)?;
         check_component(context, &parts, parts.len(), rows)?;
-        if first_index.saturating_add(rows as u64) > MAX_INDEX {
-            return Err(Error::Count {
-                what: "last index of seeded ciphertexts (at most)",
-                expected: MAX_INDEX as usize,
-                found: first_index.saturating_add(rows as u64) as usize,
-            });
-        }
+        let last = first_index.saturating_add(rows as u64);
+        check(
+            last <= MAX_INDEX,
+            "last index of seeded ciphertexts (at most)",
+            MAX_INDEX as usize,
+            last as usize,
+        )?;
         Ok(Self {
             parameters: context.digest(),
             seed,
@@ -116,13 +117,12 @@ impl SeededCiphertexts {
     /// # Errors
     /// [`Error::Count`] if the range is empty or out of bounds.
     pub fn select(&self, rows: Range<usize>) -> Result<Self, Error> {
-        if rows.is_empty() || rows.end > self.len() {
-            return Err(Error::Count {
-                what: "end of the rows to select (not empty, at most the number there are)",
-                expected: self.len(),
-                found: rows.end,
-            });
-        }
+        check(
+            !rows.is_empty() && rows.end <= self.len(),
+            "end of the rows to select (not empty, at most the number there are)",
+            self.len(),
+            rows.end,
+        )?;
         let select = |matrix: &ResidueMatrix| {
             let bytes =
                 &matrix.as_bytes()[rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes()];
@@ -139,8 +139,7 @@ impl SeededCiphertexts {
 
     /// Component 1 of one limb.
     pub(crate) fn uniform<'a>(&'a self, context: &'a Context, limb: usize) -> UniformStream<'a> {
-        let modulus = context.modulus(limb);
-        uniform(&self.seed, Purpose::Ciphertext, limb, modulus)
+        context.uniform(&self.seed, Purpose::Ciphertext, limb)
     }
 
     /// Both components: the uniform one is expanded from the seed.
@@ -148,20 +147,10 @@ impl SeededCiphertexts {
     /// # Errors
     /// [`Error::ParametersMismatch`] if they were made in another context.
     pub fn expand(self, context: &Context) -> Result<Ciphertexts, Error> {
-        if self.parameters != context.digest() {
-            return Err(Error::ParametersMismatch {
-                what: "a fresh feature map",
-                expected: context.digest(),
-                found: self.parameters,
-            });
-        }
+        context.check_digest("a fresh feature map", self.parameters)?;
+        let (purpose, first, rows) = (Purpose::Ciphertext, self.first_index, self.len());
         let uniform = (0..self.limbs())
-            .map(|limb| {
-                let mut matrix = zero_matrix(context, self.len(), limb);
-                self.uniform(context, limb)
-                    .expand_rows(self.first_index, &mut matrix);
-                matrix
-            })
+            .map(|limb| context.uniform_rows(&self.seed, purpose, limb, first, rows))
             .collect();
         Ok(Ciphertexts {
             parameters: self.parameters,

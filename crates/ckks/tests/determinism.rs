@@ -28,7 +28,7 @@ fn evaluate(context: &Context) -> Vec<Ciphertexts> {
                             .reduce_u64((k + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (row % 60))
                     })
                     .collect();
-                matrix.pack_row_from(row, &residues);
+                context.backend().pack_row(&mut matrix, row, &residues);
             }
             matrix
         })

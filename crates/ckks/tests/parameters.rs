@@ -76,12 +76,12 @@ fn degrees_primes_and_gadgets_are_checked() {
     }
     assert!(matches!(
         with(4096, &[], &[], None),
-        Err(Error::ChainLength { found: 0 })
+        Err(Error::ChainLength { found: 0, .. })
     ));
     let many = vec![good[0]; 65];
     assert!(matches!(
         with(4096, &many, &[], None),
-        Err(Error::ChainLength { found: 65 })
+        Err(Error::ChainLength { found: 65, .. })
     ));
     let reason = |primes: &[u64]| match with(4096, primes, &[], None) {
         Err(Error::Modulus { reason, .. }) => reason,

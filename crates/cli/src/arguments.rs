@@ -1,11 +1,12 @@
 //! The command line as a whole.
 
 use clap::{Parser, Subcommand};
+use sordino_bench::Suite;
 use sordino_command::{GlobalArgs, version};
 
 use crate::{
-    bench, compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
-    keygen, ranges, submit, train, verify,
+    compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect, keygen,
+    ranges, submit, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -59,5 +60,6 @@ pub(crate) enum Command {
     /// Show what any file is, recomputed from the file itself
     Inspect(inspect::Args),
     /// Measure
-    Bench(bench::Args),
+    #[command(subcommand)]
+    Bench(Suite),
 }

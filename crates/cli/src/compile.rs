@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde_json::json;
-use sordino::graph::Model;
-use sordino::plan::{CompileOptions, CostTable, Packing, compile};
+use sordino::Model;
+use sordino::plan::{CompileOptions, CostTable, PackingKind, compile};
 use sordino::{PlanFiles, container::Error as FileError};
-use sordino_command::GlobalArgs;
 use sordino_command::parse_size;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `compile`.
 #[derive(clap::Args)]
@@ -25,8 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How images lie in ciphertexts: auto takes what is expected to be faster for the batch
-    #[arg(long, value_enum, default_value = "auto")]
-    packing: PackingName,
+    #[arg(long, default_value = "auto", value_parser = ["auto", "element-wise", "channel-wise"])]
+    packing: String,
     /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit of usual images]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     precision_bits: Option<f64>,
@@ -42,31 +39,18 @@ pub(crate) struct Args {
     /// Fix how many images share a channel-wise ciphertext, a power of two
     #[arg(long, value_name = "K")]
     block_images: Option<usize>,
-    /// Fix the bits of every weight instead of choosing 8 or 16 a layer
+    /// Fix the bits of every weight instead of choosing 8 or 16 per layer
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum PackingName {
-    Auto,
-    ElementWise,
-    ChannelWise,
-}
-
-impl From<PackingName> for Packing {
-    fn from(name: PackingName) -> Self {
-        match name {
-            PackingName::Auto => Self::Auto,
-            PackingName::ElementWise => Self::ElementWise,
-            PackingName::ChannelWise => Self::ChannelWise,
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // No kind is called "auto".
+    let kinds = [PackingKind::ElementWise, PackingKind::ChannelWise];
     let options = CompileOptions {
-        packing: args.packing.into(),
+        packing: kinds
+            .into_iter()
+            .find(|kind| kind.to_string() == args.packing),
         precision_bits: args.precision_bits,
         memory_bytes: args.memory,
         ring_degree: args.ring_degree,

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use sordino::data::{DataSet, Fault, Images, Pixels, SetName, find_set, open_images, open_set};
+use sordino::data::{DataSet, Images, Pixels, SetName, find_set, open_images, open_set};
+use sordino_fault::{Classified, Fault};
 
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `data`.
 #[derive(clap::Args)]
@@ -45,7 +46,7 @@ fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
             SetName::Digits => Some("built in".to_owned()),
             name => match find_set(path, name) {
                 Ok(place) => Some(place.display().to_string()),
-                Err(error) if error.kind() == Fault::Usage => None,
+                Err(error) if error.fault() == Fault::Usage => None,
                 Err(error) => return Err(error.into()),
             },
         };
@@ -71,7 +72,7 @@ fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
 fn show(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
     let result = match open_set(path) {
         Ok(set) => describe_set(&set),
-        Err(error) if error.kind() != Fault::Io && path.exists() => {
+        Err(error) if error.fault() != Fault::Io && path.exists() => {
             // Not a set; a damaged one will not be images either, and then its own error says more.
             let images = open_images(path).map_err(|_| error)?;
             json!({"images": describe(&images, None)})

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sordino::client::{PredictionFormat, read_names};
-use sordino::container::{Access, AtomicFile};
+use sordino::container::{Access, check_writable};
 use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
-use sordino_command::GlobalArgs;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `decrypt`.
 #[derive(clap::Args)]
@@ -35,12 +33,8 @@ pub(crate) struct Args {
 const NAMED: usize = 5;
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    // Asked before the work: whether the predictions can be written at all.
-    drop(AtomicFile::create(
-        &args.out,
-        global.overwrite(),
-        Access::OwnerOnly,
-    )?);
+    // Refuses predictions that cannot be written before the work.
+    check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = client.read_secret_key(&args.key)?;
     let (predictions, request) = client.decrypt_file(&key, &args.reply)?;

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use sordino::data::prepare;
 use sordino::plan::{CompileOptions, compile};
-use sordino::{MeasureOptions, measure, shifted_digits, train_digits};
-use sordino_command::GlobalArgs;
+use sordino_bench::measure::{MeasureOptions, measure};
+use sordino_bench::record::Timing;
+use sordino_bench::{shifted_digits, train_digits};
 use sordino_command::terminal::Bar;
-use sordino_report::{bytes_text, seconds_text};
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_report::{bytes_text, percent_text, seconds_text};
 
 /// Arguments of `demo`.
 #[derive(clap::Args)]
@@ -46,30 +46,25 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
     let images = shifted_digits(IMAGES)?;
     let prepared = prepare(&images, &model.preprocess, None)?;
     let bar = Bar::new("evaluate", global.quiet);
-    let progress = |progress: &sordino::runtime::Progress<'_>| bar.evaluation(progress);
-    let options = MeasureOptions {
-        progress: Some(&progress),
-        ..MeasureOptions::new(global.backend()?, rayon::current_num_threads(), 1)
-    };
+    let options = MeasureOptions::new(global.backend()?, 1, &bar);
     let record = measure(&model, plan, &prepared, images.labels.as_deref(), &options)?.record;
     drop(bar);
 
-    let seconds = |value: Option<f64>| value.map_or("-".to_owned(), seconds_text);
-    let bytes = |value: Option<u64>| value.map_or("-".to_owned(), bytes_text);
-    let percent =
-        |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.2} %", v * 100.0));
-    let each =
-        |value: Option<u64>| value.map_or("-".to_owned(), |v| format!("{}", v / IMAGES as u64));
+    let or_dash = |text: Option<String>| text.unwrap_or("-".to_owned());
+    let seconds = |timing: Timing| or_dash(timing.median.map(seconds_text));
+    let bytes = |value: Option<u64>| or_dash(value.map(bytes_text));
+    let percent = |value: Option<f64>| or_dash(value.map(percent_text));
+    let each = |value: Option<u64>| or_dash(value.map(|v| format!("{}", v / IMAGES as u64)));
     let accuracy = record.accuracy_encrypted.unwrap_or(0.0);
     let good = accuracy >= LEAST_ACCURACY;
     let measured = record.worst_logit_error.unwrap_or(0.0);
     let records = [record.clone()];
     output.result(&records, || {
         format!(
-            "   {}, request of {} ({} bytes an image)\n\
+            "   {}, request of {} ({} bytes per image)\n\
              4. Evaluating the network on the ciphertexts, without the secret key\n   \
-             {}: {} an image in a batch of {IMAGES} (amortized, not a latency), {} thread(s), back end {}\n\
-             5. Decrypting the reply of {} ({} bytes an image)\n   {}\n\n\
+             {}: {} per image in a batch of {IMAGES} (amortized, not a latency), {} thread(s), back end {}\n\
+             5. Decrypting the reply of {} ({} bytes per image)\n   {}\n\n\
              accuracy             {} encrypted, {} plain (float)\n\
              agreement            {} with the same integers in the clear, {} with the float network\n\
              worst logit error    {measured:.2e} measured (2^{:.1}), at most 2^{:.1} predicted\n\
@@ -77,16 +72,16 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
              evaluation key       {}\n\
              whole demo           {:.1} s\n\
              {}",
-            seconds(record.encrypt_seconds),
+            seconds(record.encrypt),
             bytes(record.upload_bytes),
             each(record.upload_bytes),
-            seconds(record.evaluate_seconds),
-            seconds(record.amortized_seconds),
+            seconds(record.evaluate),
+            seconds(record.amortized),
             record.threads.unwrap_or(0),
             record.backend.as_deref().unwrap_or("-"),
             bytes(record.reply_bytes),
             each(record.reply_bytes),
-            seconds(record.decrypt_seconds),
+            seconds(record.decrypt),
             percent(record.accuracy_encrypted),
             percent(record.accuracy_plain),
             percent(record.agreement),

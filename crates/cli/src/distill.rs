@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use sordino::Model;
 use sordino::data::open_set;
-use sordino::graph::Model;
-use sordino::train::{Architecture, Distillation, TrainConfig, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino::train::{Activation, Architecture, Distillation, TrainConfig, TrainingData};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::import::{ImagesArgs, is_onnx};
-use crate::output::{Outcome, Output};
-use crate::training::{ActivationName, TrainingArgs, test_accuracy};
+use crate::one_of::one_of;
+use crate::training::{ACTIVATIONS, TrainingArgs, test_accuracy};
 
 /// Arguments of `distill`.
 #[derive(clap::Args)]
@@ -20,16 +20,16 @@ pub(crate) struct Args {
     teacher: PathBuf,
     #[command(flatten)]
     images: ImagesArgs,
-    /// The student's quadratics: one a layer, a channel or an element [default: element, or as --config says]
-    #[arg(long, value_enum)]
-    activation: Option<ActivationName>,
-    /// Weight of the teacher's opinion against the labels, 0 to 1
+    /// The student's quadratics: one per layer, channel or element [default: element, or as --config says]
+    #[arg(long, value_name = "ACTIVATION", value_parser = one_of::<Activation>(ACTIVATIONS))]
+    activation: Option<Activation>,
+    /// Weight of the teacher's soft targets against the labels, 0 to 1
     #[arg(long, value_name = "SHARE")]
     teacher_weight: Option<f64>,
-    /// Temperature that softens the opinions of both
+    /// Temperature that softens the logits of teacher and student
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
-    /// Weight of the distance between the activations of both
+    /// Weight of the distance between the activations of teacher and student
     #[arg(long, value_name = "WEIGHT")]
     feature_weight: Option<f64>,
     #[command(flatten)]
@@ -59,9 +59,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         Model::load(&args.teacher)?
     };
     let mut config = training.configuration(recipe(&teacher))?;
-    if let Some(activation) = args.activation {
-        config.activation = activation.into();
-    }
+    config.activation = args.activation.unwrap_or(config.activation);
     let distillation = config.distillation.get_or_insert_default();
     distillation.weight = args.teacher_weight.unwrap_or(distillation.weight);
     distillation.temperature = args.temperature.unwrap_or(distillation.temperature);

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Client;
 use sordino::client::write_names;
-use sordino::container::{Access, AtomicFile};
+use sordino::container::{Access, check_writable};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
-use sordino_command::GlobalArgs;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `encrypt`.
 #[derive(clap::Args)]
@@ -49,12 +47,8 @@ pub(crate) fn parse_range(text: &str) -> Result<(f64, f64), String> {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    // Asked before the work: whether the request can be written at all.
-    drop(AtomicFile::create(
-        &args.out,
-        global.overwrite(),
-        Access::Shared,
-    )?);
+    // Refuses request that cannot be written before the work.
+    check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = client.read_secret_key(&args.key)?;
     let images = open_images(&args.images)?;

@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 
 use sordino::container::Access;
 use sordino::plan::ServerPlan;
-use sordino::report::{
-    Cell, Comparison, Environment, Figure, Provenance, Report, Row, StepTime, Unit,
-};
 use sordino_command::{EvaluateArgs, GlobalArgs, summary};
 use sordino_evaluator::Evaluation;
+use sordino_report::{
+    Cell, Environment, Figure, Provenance, Report, ReportFile, StepTime, Table, Unit, count_text,
+    page,
+};
 
 use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
-use crate::report::{PROGRAM, ReportFile, parameters};
+use crate::report::parameters;
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `evaluate`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     evaluate: EvaluateArgs,
-    /// Also write a page of what was done (HTML, and its numbers as JSON beside it)
+    /// Also write a page about the evaluation (HTML, and its numbers in a JSON file)
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 }
@@ -49,121 +50,66 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let size = |path: &Path| std::fs::metadata(path).ok().map(|found| found.len());
     let upload = size(&evaluate.request);
     let keys = evaluate.keys.as_deref().and_then(size);
-    file.write(&report(&evaluation, &plan, &environment, (upload, keys)))?;
+    let report = report(&evaluation, &plan, &environment, (upload, keys));
+    file.write(&report, &page(&report))?;
     output.result(&evaluation, || {
         format!("{}\nreport in {}", summary(&evaluation), path.display())
     })?;
     Ok(Outcome::Good)
 }
 
-/// What the server knows: plan, times, sizes, machine; nothing of the images but how many there are.
+/// What the server knows: plan, times, sizes, machine; of the images only their number.
 fn report(
     evaluation: &Evaluation,
     plan: &ServerPlan,
     environment: &Environment,
     (upload, keys): (Option<u64>, Option<u64>),
 ) -> Report {
-    let images = Unit::Count.text(evaluation.images as f64);
-    let title = format!("{images} encrypted images through {}", plan.network());
-    let figure = |label: &str, value, unit, detail: &str| Figure {
-        label: label.into(),
-        value,
-        unit,
-        detail: detail.into(),
-    };
-    let mut figures = vec![
-        figure(
+    let figures = [
+        Figure::of(
             "total time",
             evaluation.evaluate_seconds,
             Unit::Seconds,
             "from the request in memory to the reply in memory",
         ),
-        figure(
-            "amortized time an image",
+        Figure::of(
+            "amortized time per image",
             evaluation.amortized_seconds,
             Unit::Seconds,
             "total time divided by the images; no single image is answered that fast",
         ),
-    ];
-    if let Some(bytes) = evaluation.peak_rss_bytes {
-        figures.push(figure(
+        Figure::of(
             "peak memory",
-            bytes as f64,
+            evaluation.peak_rss_bytes.map(|bytes| bytes as f64),
             Unit::Bytes,
             "of the whole process",
-        ));
-    }
-    let row = |name, label, unit, value| Row::new(name, label, unit, vec![value]);
-    let bytes = |bytes: Option<u64>| Cell::number(bytes.map(|bytes| bytes as f64));
-    let rows = vec![
-        row(
-            "images",
-            "Images",
-            Unit::Count,
-            Cell::number(evaluation.images as f64),
-        ),
-        row(
-            "blocks",
-            "Blocks of ciphertexts",
-            Unit::Count,
-            Cell::number(f64::from(evaluation.blocks)),
-        ),
-        row(
-            "evaluate_seconds",
-            "Total time",
-            Unit::Seconds,
-            Cell::number(evaluation.evaluate_seconds),
-        ),
-        row(
-            "amortized_seconds",
-            "Amortized time an image",
-            Unit::Seconds,
-            Cell::number(evaluation.amortized_seconds),
-        ),
-        row(
-            "read_seconds",
-            "Reading and checking files",
-            Unit::Seconds,
-            Cell::number(evaluation.read_seconds),
-        ),
-        row(
-            "write_seconds",
-            "Writing the reply",
-            Unit::Seconds,
-            Cell::number(evaluation.write_seconds),
-        ),
-        row("upload_bytes", "Request", Unit::Bytes, bytes(upload)),
-        row("key_bytes", "Evaluation key", Unit::Bytes, bytes(keys)),
-        row(
-            "reply_bytes",
-            "Reply",
-            Unit::Bytes,
-            Cell::number(evaluation.reply_bytes as f64),
-        ),
-        row(
-            "peak_rss_bytes",
-            "Peak memory",
-            Unit::Bytes,
-            bytes(evaluation.peak_rss_bytes),
-        ),
-        row(
-            "estimated_seconds",
-            "Total time that the plan foresaw for a full batch",
-            Unit::Seconds,
-            Cell::number(plan.estimate().evaluate_seconds),
         ),
     ];
+    let bytes = |bytes: Option<u64>| Cell::from(bytes.map(|bytes| bytes as f64));
+    let measured = Table::single(
+        format!("{} on {}", plan.network(), plan.dataset()),
+        plan.packing().kind().to_string(),
+        [
+            ("images", evaluation.images.into()),
+            ("blocks", u64::from(evaluation.blocks).into()),
+            ("evaluate_seconds", evaluation.evaluate_seconds.into()),
+            ("amortized_seconds", evaluation.amortized_seconds.into()),
+            ("read_seconds", evaluation.read_seconds.into()),
+            ("write_seconds", evaluation.write_seconds.into()),
+            ("upload_bytes", bytes(upload)),
+            ("key_bytes", bytes(keys)),
+            ("reply_bytes", evaluation.reply_bytes.into()),
+            ("peak_rss_bytes", bytes(evaluation.peak_rss_bytes)),
+            ("estimated_seconds", plan.estimate().evaluate_seconds.into()),
+        ],
+    );
+    let images = count_text(evaluation.images as f64);
     Report {
-        title,
+        title: format!("{images} encrypted images through {}", plan.network()),
         summary: "What the evaluating side knows: plan, times and sizes. It saw ciphertexts only."
             .into(),
-        figures,
-        comparisons: vec![Comparison {
-            title: format!("{} on {}", plan.network(), plan.dataset()),
-            baseline: None,
-            columns: vec![plan.packing().to_string()],
-            rows,
-        }],
+        figures: figures.into_iter().flatten().collect(),
+        comparisons: vec![measured],
         steps: steps(evaluation, plan),
         parameters: vec![parameters(plan)],
         provenance: Provenance {
@@ -174,13 +120,13 @@ fn report(
                 ("request".into(), evaluation.request.to_string()),
                 ("reply".into(), evaluation.reply.to_string()),
             ],
-            ..Provenance::new(PROGRAM, environment)
+            ..Provenance::new(environment)
         },
         ..Report::default()
     }
 }
 
-/// Every step of the plan with what its blocks took together.
+/// Every step of the plan with the time of all blocks together.
 fn steps(evaluation: &Evaluation, plan: &ServerPlan) -> Vec<StepTime> {
     let traced = evaluation
         .trace

@@ -8,7 +8,7 @@ use sordino::container::{Kind, inspect_file};
 use sordino::plan::{ClientPlan, Explanation, ServerPlan};
 
 use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `explain`.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
         }
         Kind::ClientPlan => {
             let plan = ClientPlan::read(&args.plan)?;
-            (plan.explain(), plan.parameters)
+            (plan.explain(), plan.header.parameters)
         }
         kind => {
             let path = args.plan.display();

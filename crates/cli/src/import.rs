@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sordino::container::{Access, AtomicFile, Error as FileError};
-use sordino::graph::Model;
+use sordino::Model;
+use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::onnx::{Description, MAX_FILE_BYTES, import};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
@@ -40,7 +39,7 @@ pub(crate) struct ImagesArgs {
     /// Standard deviation of each channel, likewise [default: 1]
     #[arg(long, value_name = "S,…", value_delimiter = ',')]
     std: Vec<f64>,
-    /// Names of the classes in the order of the logits, or a text file with one a line [default: their numbers]
+    /// Names of the classes in the order of the logits, or a text file with one per line [default: their numbers]
     #[arg(long, value_name = "A,B,…|FILE")]
     classes: Option<String>,
     /// Raw values of black and white, which are scaled to 0 and 1
@@ -64,7 +63,7 @@ impl ImagesArgs {
         let size = fs::metadata(path).map_err(read)?.len();
         if size > CLASSES_BYTES {
             return Err(Mismatch(format!(
-                "{text}: expected class names, one a line, found {size} bytes: check the path"
+                "{text}: expected class names, one per line, found {size} bytes: check the path"
             ))
             .into());
         }
@@ -105,11 +104,7 @@ pub(crate) fn is_onnx(path: &Path) -> bool {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    drop(AtomicFile::create(
-        &args.out,
-        global.overwrite(),
-        Access::Shared,
-    )?);
+    check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
     let relus = model

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::data::lines;
 use crate::inspect_file::inspect;
-use crate::output::{Outcome, Output};
+use sordino_command::{Outcome, Output};
 
 /// Arguments of `inspect`.
 #[derive(clap::Args)]

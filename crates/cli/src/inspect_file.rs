@@ -13,7 +13,7 @@ use sordino::container::{
 };
 use sordino::graph::{Model, Op};
 use sordino::plan::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
-use sordino::protocol::{ReplyHeader, RequestHeader, shorten};
+use sordino::protocol::{Error as ProtocolError, ReplyHeader, RequestHeader, shorten};
 use sordino::secret::SecretKeyMetadata;
 
 use crate::exit::Mismatch;
@@ -231,15 +231,23 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     Ok(merged(details, parameters(&checked)))
 }
 
+/// The parameters of a message, whose payload has the size that its description asks for.
+fn checked_message(
+    path: &Path,
+    header: &AnyHeader,
+    parameters: Result<Parameters, ProtocolError>,
+    payload_bytes: Result<u64, ProtocolError>,
+) -> anyhow::Result<Parameters> {
+    let location = || path.display().to_string();
+    let parameters = parameters.with_context(location)?;
+    expect_payload(path, header, payload_bytes.with_context(location)?)?;
+    Ok(parameters)
+}
+
 fn request(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: RequestHeader = typed(path, header)?;
-    let checked = metadata
-        .checked_parameters()
-        .with_context(|| path.display().to_string())?;
-    let layout = metadata
-        .layout()
-        .with_context(|| path.display().to_string())?;
-    expect_payload(path, header, layout.payload_bytes())?;
+    let payload = metadata.layout().map(|layout| layout.payload_bytes());
+    let checked = checked_message(path, header, metadata.checked_parameters(), payload)?;
     let details = json!({
         "parents": metadata.parents,
         "key_id": metadata.key_id,
@@ -259,13 +267,8 @@ fn request(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
 
 fn reply(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: ReplyHeader = typed(path, header)?;
-    let checked = metadata
-        .checked_parameters()
-        .with_context(|| path.display().to_string())?;
-    let layout = metadata
-        .layout()
-        .with_context(|| path.display().to_string())?;
-    expect_payload(path, header, layout.payload_bytes())?;
+    let payload = metadata.layout().map(|layout| layout.payload_bytes());
+    let checked = checked_message(path, header, metadata.checked_parameters(), payload)?;
     let details = json!({
         "parents": metadata.parents,
         "key_id": metadata.key_id,
@@ -307,7 +310,7 @@ fn server_plan(path: &Path) -> anyhow::Result<Value> {
         "parameters": plan.parameters().digest(),
         "network": plan.network(),
         "dataset": plan.dataset(),
-        "packing": plan.packing(),
+        "packing": plan.packing().kind(),
         "needs_evaluation_key": plan.needs_evaluation_key(),
         "block_images": plan.block_images(),
         "slots": plan.channel().map(|channel| channel.slots),
@@ -327,13 +330,13 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
     let plan = ClientPlan::read(path)?;
     let details = json!({
         "parents": plan.parents,
-        "parameters": plan.parameters.digest(),
-        "network": plan.network,
-        "dataset": plan.dataset,
-        "packing": plan.packing,
+        "parameters": plan.header.parameters.digest(),
+        "network": plan.header.network,
+        "dataset": plan.header.dataset,
+        "packing": plan.packing.kind(),
         "block_images": plan.block_images(),
-        "slots": plan.channel.as_ref().map(|channel| channel.slots),
-        "rotations": plan.channel.as_ref().map_or(&[][..], |channel| &channel.rotations),
+        "slots": plan.packing.channel().map(|channel| channel.slots),
+        "rotations": plan.packing.channel().map_or(&[][..], |channel| &channel.rotations),
         "preprocess": plan.preprocess,
         "classes": plan.class_names,
         "output_kind": plan.output_kind,
@@ -341,9 +344,14 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "released_bits": plan.released_bits(),
         "estimate": plan.estimate,
     });
-    let layouts = layouts(&plan.input, &plan.output, plan.batch, plan.blocks);
+    let layouts = layouts(
+        &plan.header.input,
+        &plan.header.output,
+        plan.header.batch,
+        plan.header.blocks,
+    );
     Ok(merged(
         merged(details, layouts),
-        parameters(&plan.parameters),
+        parameters(&plan.header.parameters),
     ))
 }

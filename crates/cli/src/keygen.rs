@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Client;
 use sordino::plan::ClientPlan;
-use sordino_command::GlobalArgs;
-
-use crate::output::{Outcome, Output};
+use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `keygen`.
 #[derive(clap::Args)]
@@ -30,7 +28,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "secret_key": files.secret,
         "evaluation_key": files.evaluation,
         "evaluation_key_bytes": keys.evaluation.as_ref().map_or(0, |key| key.size_bytes()),
-        "security_bits": client.plan().parameters.security_bits(),
+        "security_bits": client.plan().header.parameters.security_bits(),
     });
     output.result(&result, || {
         let secret = files.secret.display();

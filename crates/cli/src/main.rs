@@ -1,7 +1,6 @@
-//! The `sordino` command line: arguments and output. One file a verb; the work is in the libraries.
+//! The `sordino` command line: arguments and output. One file per verb; the work is in the libraries.
 
 mod arguments;
-mod bench;
 mod compile;
 mod data;
 mod decrypt;
@@ -15,12 +14,11 @@ mod import;
 mod inspect;
 mod inspect_file;
 mod keygen;
-mod output;
+mod one_of;
 mod ranges;
 #[cfg(test)]
 mod reference;
 mod report;
-mod settle;
 mod submit;
 mod train;
 mod training;
@@ -31,10 +29,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_command::terminal;
+use sordino_command::{Outcome, Output, terminal};
+use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
-use output::{Outcome, Output};
 
 fn main() -> ExitCode {
     terminal::report_panics("sordino");
@@ -50,14 +48,14 @@ fn main() -> ExitCode {
             ExitCode::from(exit::code(&error))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(sordino_command::exit::BUG),
+        Err(_) => ExitCode::from(sordino_command::exit::code(Fault::Bug)),
     }
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let global = &arguments.global;
     global.start_threads()?;
-    // A wrong name is told before any work, whatever the command.
+    // Refuses a wrong name before any work, whatever the command.
     global.backend()?;
     let output = Output::new(global);
     match &arguments.command {
@@ -84,6 +82,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Verify(arguments) => verify::run(arguments, global, &output),
         Command::Explain(arguments) => explain::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(arguments, &output),
-        Command::Bench(arguments) => bench::run(arguments, global, &output),
+        Command::Bench(suite) => suite.run(global, &output),
     }
 }

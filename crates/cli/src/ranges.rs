@@ -6,14 +6,15 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
-use sordino::data::{Fault, Images, open_images, open_set, prepare};
+use sordino::data::{Images, open_images, open_set, prepare};
 use sordino::graph::{Model, calibrate};
-use sordino_command::GlobalArgs;
 use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_fault::{Classified, Fault};
+use sordino_report::lines;
 
 use crate::encrypt::parse_range;
-use crate::output::{Outcome, Output};
-use crate::settle::settle;
+use crate::training::tune;
 
 /// Arguments of `ranges`.
 #[derive(clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     /// Use the first N images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// Keep ranges that are recorded: only find out anew how precise integer weights must be
+    /// Keep recorded ranges, and only find again how precise integer weights must be
     #[arg(long)]
     weights_only: bool,
     /// Raw values of black and white, where they are not the network's own
@@ -39,7 +40,7 @@ pub(crate) struct Args {
 fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
     match open_set(path) {
         Ok(set) => Ok((set.train, set.validation)),
-        Err(error) if error.kind() != Fault::Io && path.exists() => {
+        Err(error) if error.fault() != Fault::Io && path.exists() => {
             let images = open_images(path);
             let images =
                 images.with_context(|| format!("no data set ({error}) and no images either"))?;
@@ -71,15 +72,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         }
     };
     model.calibration = Some(calibration.clone());
-    // As after training: images that took no part in it, where there are any.
+    // As after training: validation images, where there are any.
     let trials = match &validation {
         Some(images) => {
             let prepared = prepare(images, &model.preprocess, args.range)?;
-            settle(&mut model, &prepared, images.labels.as_deref(), output)?
+            tune(&mut model, &prepared, images.labels.as_deref(), output)?
         }
-        None => settle(&mut model, &prepared, images.labels.as_deref(), output)?,
+        None => tune(&mut model, &prepared, images.labels.as_deref(), output)?,
     };
-    // The command is to change this file: that is no overwriting by accident.
+    // The command's purpose is to change this file.
     let digest = model.save(&args.model, Overwrite::Replace)?;
     let result = json!({
         "model": digest,
@@ -89,16 +90,16 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "integer_weights": trials,
     });
     output.result(&result, || {
-        let mut text = format!(
-            "{:<28} {:>12} {:>12} {:>12}\n",
-            "node", "smallest", "largest", "99.99 %"
-        );
-        for (name, range) in &calibration.nodes {
-            text.push_str(&format!(
-                "{name:<28} {:>12.4} {:>12.4} {:>12.4}\n",
-                range.min, range.max, range.p9999
-            ));
-        }
+        let titles = ["node", "smallest", "largest", "99.99 %"];
+        let rows: Vec<Vec<String>> = calibration
+            .nodes
+            .iter()
+            .map(|(name, range)| {
+                let numbers = [range.min, range.max, range.p9999].map(|n| format!("{n:.4}"));
+                [name.clone()].into_iter().chain(numbers).collect()
+            })
+            .collect();
+        let mut text = lines(1, &titles, &rows);
         text.push_str(&format!(
             "recorded the ranges of {} images in {}; plans leave {} bits above them",
             calibration.images,

@@ -11,14 +11,13 @@ use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
 };
-use sordino_command::GlobalArgs;
-use sordino_command::exit::INTERRUPTED;
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
+use sordino_command::{GlobalArgs, Outcome, Output, exit};
+use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;
 use crate::exit::Usage;
-use crate::output::{Outcome, Output};
 
 /// Where the token is looked for without `--token-file`.
 const TOKEN_VARIABLE: &str = "SORDINO_TOKEN";
@@ -85,8 +84,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     on_first_interrupt(|| {
         remove_unfinished();
-        say("interrupted: the same command goes on from here");
-        std::process::exit(INTERRUPTED.into());
+        say("interrupted: the same command resumes from here");
+        std::process::exit(exit::code(Fault::Interrupted).into());
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -130,7 +129,7 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
         "request_bytes": submitted.request_bytes,
         "reply_bytes": submitted.reply_bytes,
         "made_keys": submitted.made_keys,
-        "went_on": submitted.went_on,
+        "went_on": submitted.resumed,
         "keys_seconds": times.keys,
         "encrypt_seconds": times.encrypt,
         "upload_seconds": times.upload,
@@ -179,7 +178,7 @@ impl Display {
                 folder.display()
             )),
             Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
-            Event::GoingOn { job } => self.line(format!("going on with job {job}")),
+            Event::Resumed { job } => self.line(format!("resuming job {job}")),
             Event::PlanChanged { model, job } => self.line(format!(
                 "the server has another plan for model {model:?} than when job {job} was made: that job is given up, and the images are encrypted again"
             )),

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use sordino::data::open_set;
-use sordino::train::{Architecture, TrainConfig, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino::train::{Activation, Architecture, TrainConfig, TrainingData};
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
-use crate::output::{Outcome, Output};
-use crate::training::{ActivationName, TrainingArgs, settings};
+use crate::one_of::one_of;
+use crate::training::{ACTIVATIONS, TrainingArgs};
 
 /// Arguments of `train`.
 #[derive(clap::Args)]
@@ -16,15 +16,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME|FILE")]
     arch: String,
     /// The activation: relu for a teacher; quadratics per layer, channel or element [default: element, or as the file says]
-    #[arg(long, value_enum)]
-    activation: Option<ActivationName>,
+    #[arg(long, value_name = "ACTIVATION", value_parser = one_of::<Activation>(ACTIVATIONS))]
+    activation: Option<Activation>,
     #[command(flatten)]
     training: TrainingArgs,
 }
 
 /// A named architecture, or the layer list in a file.
 fn architecture(text: &str) -> anyhow::Result<Architecture> {
-    match settings(Path::new(text), "a layer list")? {
+    match read_settings(Path::new(text), "a layer list")? {
         Some(list) => Ok(Architecture::Custom(list)),
         None => Ok(text.parse()?),
     }
@@ -35,9 +35,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     training.check_output(global)?;
     let architecture = architecture(&args.arch)?;
     let mut config = training.configuration(TrainConfig::for_architecture(&architecture))?;
-    if let Some(activation) = args.activation {
-        config.activation = activation.into();
-    }
+    config.activation = args.activation.unwrap_or(config.activation);
     let mut set = open_set(&training.data)?;
     set.train = training.training_images(&set);
     let data = TrainingData::from_set(&set)?;

@@ -1,23 +1,22 @@
-//! What `train` and `distill` share: the options of a run, its progress, and what is said of the result.
+//! What `train` and `distill` share: the options of a run, its progress, and the report of its result.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sordino::classes_of;
-use sordino::container::{Access, AtomicFile, Error as FileError};
+use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::data::{DataSet, Images, prepare};
-use sordino::graph::{Model, execute};
-use sordino::train::{Activation, Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino_command::GlobalArgs;
+use sordino::plan::DEFAULT_WEIGHT_ERROR;
+use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
+use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
 use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
-use crate::exit::Mismatch;
-use crate::output::{Outcome, Output};
-use crate::settle::settle;
+use crate::one_of::one_of;
+
+/// The names of activations.
+pub(crate) const ACTIVATIONS: &[&str] = &["relu", "layer", "channel", "element"];
 
 /// Options of a training run; those that are left out come from --config, else from the architecture's recipe.
 #[derive(clap::Args)]
@@ -34,15 +33,15 @@ pub(crate) struct TrainingArgs {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Images a step
+    /// Images per step
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Largest learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Course of the learning rate
-    #[arg(long, value_enum)]
-    schedule: Option<ScheduleName>,
+    /// Learning-rate schedule
+    #[arg(long, value_name = "SCHEDULE", value_parser = one_of::<Schedule>(&["cosine", "linear", "steps", "constant"]))]
+    schedule: Option<Schedule>,
     /// Decay of the weights
     #[arg(long, value_name = "RATE")]
     weight_decay: Option<f64>,
@@ -73,7 +72,7 @@ pub(crate) struct TrainingArgs {
     /// Train on the first N training images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// A file that is written after each epoch; if it exists, the run goes on from it, exactly as if never interrupted
+    /// A file that is written after each epoch; if it exists, the run resumes from it, exactly as if never interrupted
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Append a line of JSON for each epoch to this file
@@ -81,81 +80,21 @@ pub(crate) struct TrainingArgs {
     metrics: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ScheduleName {
-    Cosine,
-    Linear,
-    Steps,
-    Constant,
-}
-
-/// Granularity of a network's quadratics, or none.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ActivationName {
-    Relu,
-    Layer,
-    Channel,
-    Element,
-}
-
-impl From<ActivationName> for Activation {
-    fn from(name: ActivationName) -> Self {
-        match name {
-            ActivationName::Relu => Self::Relu,
-            ActivationName::Layer => Self::Layer,
-            ActivationName::Channel => Self::Channel,
-            ActivationName::Element => Self::Element,
-        }
-    }
-}
-
-/// Most bytes of a layer list or a configuration.
-const SETTINGS_BYTES: u64 = 1 << 20;
-
-/// Reads a structure from a .toml or .json file; `None` when the name ends in neither.
-pub(crate) fn settings<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<Option<T>> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let json = match extension.unwrap_or("").to_ascii_lowercase().as_str() {
-        "json" => true,
-        "toml" => false,
-        _ => return Ok(None),
-    };
-    let read = |error| FileError::io(path, "read", error);
-    let size = fs::metadata(path).map_err(read)?.len();
-    let wrong = |detail: String| {
-        Mismatch(format!(
-            "{}: expected {what}, found: {detail}: correct the file (docs/guide/training.md)",
-            path.display()
-        ))
-    };
-    if size > SETTINGS_BYTES {
-        return Err(wrong(format!("{size} bytes, more than {SETTINGS_BYTES}")).into());
-    }
-    let content = fs::read_to_string(path).map_err(read)?;
-    let parsed = if json {
-        serde_json::from_str(&content).map_err(|error| wrong(error.to_string()))?
-    } else {
-        toml::from_str(&content).map_err(|error| wrong(error.to_string()))?
-    };
-    Ok(Some(parsed))
-}
-
 impl TrainingArgs {
-    /// Asked before the work: whether the model can be written at all.
+    /// Checks before the work that the model can be written.
     pub(crate) fn check_output(&self, global: &GlobalArgs) -> anyhow::Result<()> {
-        drop(AtomicFile::create(
+        Ok(check_writable(
             &self.out,
             global.overwrite(),
             Access::Shared,
-        )?);
-        Ok(())
+        )?)
     }
 
-    /// The configuration: that of --config or else `recipe`, and what the options say.
+    /// The configuration: that of --config or else `recipe`, changed by the options.
     pub(crate) fn configuration(&self, recipe: TrainConfig) -> anyhow::Result<TrainConfig> {
         let mut config = match &self.config {
             None => recipe,
-            Some(path) => settings(path, "a training configuration")?.ok_or_else(|| {
+            Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
                 crate::exit::Usage(format!(
                     "--config {}: give a .toml or .json file",
                     path.display()
@@ -174,13 +113,7 @@ impl TrainingArgs {
         config.validation = self.validation.unwrap_or(config.validation);
         config.patience = self.patience.unwrap_or(config.patience);
         config.seed = self.seed.unwrap_or(config.seed);
-        config.schedule = match self.schedule {
-            None => config.schedule,
-            Some(ScheduleName::Cosine) => Schedule::Cosine,
-            Some(ScheduleName::Linear) => Schedule::Linear,
-            Some(ScheduleName::Steps) => Schedule::Steps,
-            Some(ScheduleName::Constant) => Schedule::Constant,
-        };
+        config.schedule = self.schedule.unwrap_or(config.schedule);
         config.threads = rayon::current_num_threads();
         Ok(config)
     }
@@ -191,7 +124,7 @@ impl TrainingArgs {
         set.train.split_at(count.min(set.train.len())).0
     }
 
-    /// Runs `train` with a trainer that writes the checkpoint, while telling how it goes.
+    /// Runs `train` with a trainer that writes the checkpoint, and shows its progress.
     pub(crate) fn run(
         &self,
         data: &TrainingData,
@@ -210,7 +143,7 @@ impl TrainingArgs {
         let mut unwritten = None;
         let bar = Bar::new("train", global.quiet);
         let mut progress = |progress: &Progress| {
-            tell(&bar, progress);
+            show(&bar, progress);
             if let (true, Some((path, file))) = (progress.epoch_is_over, &mut metrics) {
                 let line = epoch_line(progress);
                 if let Err(error) = writeln!(file, "{line}") {
@@ -235,7 +168,7 @@ impl TrainingArgs {
         }
     }
 
-    /// Writes the model and says what it is; `accuracy` is that on the set's test images.
+    /// Writes the model and describes it.
     pub(crate) fn finish(
         &self,
         mut model: Model,
@@ -248,7 +181,7 @@ impl TrainingArgs {
             Some((images, labels)) => (images, labels),
             None => (&data.images, &data.labels),
         };
-        let trials = settle(&mut model, images, Some(labels), output)?;
+        let trials = tune(&mut model, images, Some(labels), output)?;
         let accuracy = test_accuracy(&model, set)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
@@ -303,7 +236,7 @@ fn epoch_line(progress: &Progress) -> Value {
     })
 }
 
-fn tell(bar: &Bar, progress: &Progress) {
+fn show(bar: &Bar, progress: &Progress) {
     let done = (progress.epoch - 1) * progress.batches + progress.batch;
     let name = format!(
         "epoch {}/{}, loss {:.4}, accuracy {:.2} %, {:.0} images/s",
@@ -335,19 +268,25 @@ fn tell(bar: &Bar, progress: &Progress) {
     }
 }
 
-/// Accuracy on the test images, which had no part in training; `None` without labels.
+/// Finds how precise integer weights must be, and says what was tried: the end of `train`, `distill` and `ranges`.
+///
+/// Shapes: `images` is `[count, C, H, W]`, prepared.
+pub(crate) fn tune(
+    model: &mut Model,
+    images: &[f32],
+    labels: Option<&[u16]>,
+    output: &Output,
+) -> anyhow::Result<Vec<WeightTrial>> {
+    let trials = tune_weight_error(model, images, labels, DEFAULT_WEIGHT_ERROR)?;
+    trials.iter().for_each(|trial| output.note(trial));
+    Ok(trials)
+}
+
+/// Accuracy on the test images, which take no part in training; `None` without labels.
 pub(crate) fn test_accuracy(model: &Model, set: &DataSet) -> anyhow::Result<Option<f64>> {
     let Some(labels) = &set.test.labels else {
         return Ok(None);
     };
     let images = prepare(&set.test, &model.preprocess, None)?;
-    let logits = execute(&model.graph, &images, labels.len())?;
-    let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
-    let classes = classes_of(&logits, model.classes.len());
-    let right = classes
-        .iter()
-        .zip(labels)
-        .filter(|(c, l)| **c == usize::from(**l))
-        .count();
-    Ok(Some(right as f64 / labels.len().max(1) as f64))
+    Ok(Some(float_accuracy(model, &images, labels)?))
 }

@@ -3,18 +3,17 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use sordino::Model;
 use sordino::client::PredictionTable;
 use sordino::container::{Access, Error as FileError};
 use sordino::data::{open_images, prepare};
-use sordino::graph::Model;
 use sordino::plan::ServerPlan;
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, is_enough, worst_difference};
-use sordino_command::GlobalArgs;
+use sordino_command::{GlobalArgs, Outcome, Output};
+use sordino_report::{ReportFile, page, percent_text};
 
 use crate::encrypt::parse_range;
-use crate::output::{Outcome, Output};
-use crate::report::ReportFile;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -35,7 +34,7 @@ pub(crate) struct Args {
     /// The predictions, as CSV
     #[arg(long, value_name = "FILE.csv")]
     predictions: PathBuf,
-    /// Also write a page with images and predictions (HTML, and its numbers as JSON beside it); only its owner may read it
+    /// Also write a page with images and predictions (HTML, and its numbers in a JSON file); only its owner may read it
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 }
@@ -77,7 +76,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )
         && logits_agree;
     if let Some(file) = &report {
-        file.write(&verify_report(&Verified {
+        let report = verify_report(&Verified {
             model: &model,
             plan: &plan,
             images: &images,
@@ -88,32 +87,23 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             worst_integer,
             worst_float: worst(reference.float()),
             passed,
-        })?)?;
+        })?;
+        file.write(&report, &page(&report))?;
         output.note(format_args!("report in {}", file.path().display()));
     }
     let mut result = serde_json::to_value(&comparison)?;
-    if let Value::Object(fields) = &mut result {
-        for (name, value) in [
-            ("worst_logit_difference", json!(worst_integer)),
-            (
-                "worst_logit_difference_float",
-                json!(worst(reference.float())),
-            ),
-            ("released_unit", json!(unit)),
-            ("passed", json!(passed)),
-        ] {
-            fields.insert(name.to_owned(), value);
-        }
-    }
+    result["worst_logit_difference"] = json!(worst_integer);
+    result["worst_logit_difference_float"] = json!(worst(reference.float()));
+    result["released_unit"] = json!(unit);
+    result["passed"] = json!(passed);
     output.result(&result, || {
-        let percent = |share: f64| format!("{:.2} %", share * 100.0);
         let mut text = format!(
             "{} images: {} of the classes are those of the clear integer engine (at least {}), {} those of the float network (at least {})",
             comparison.images,
-            percent(comparison.agreement),
-            percent(LEAST_AGREEMENT),
-            percent(comparison.agreement_float),
-            percent(LEAST_AGREEMENT_FLOAT),
+            percent_text(comparison.agreement),
+            percent_text(LEAST_AGREEMENT),
+            percent_text(comparison.agreement_float),
+            percent_text(LEAST_AGREEMENT_FLOAT),
         );
         if let Some(worst) = worst_integer {
             text.push_str(&format!(
@@ -125,9 +115,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         {
             text.push_str(&format!(
                 "\naccuracy: {} float, {} clear integer, {} predictions",
-                percent(plain),
-                percent(integer),
-                percent(encrypted)
+                percent_text(plain),
+                percent_text(integer),
+                percent_text(encrypted)
             ));
         }
         text.push_str(if passed { "\npassed" } else { "\nFAILED" });

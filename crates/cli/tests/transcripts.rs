@@ -16,7 +16,10 @@ fn the_documentation_shows_what_the_program_prints() {
     // The only test of this process, so no other one sees the change.
     std::env::set_current_dir(&folder).expect("the folder is there");
     trycmd::TestCases::new()
-        .register_bin("sordino", Path::new(env!("CARGO_BIN_EXE_sordino")).to_path_buf())
+        .register_bin(
+            "sordino",
+            Path::new(env!("CARGO_BIN_EXE_sordino")).to_path_buf(),
+        )
         .case(root.join("docs/guide/transcripts.md"))
         .run();
     std::fs::remove_dir_all(&folder).expect("the folder is this test's own");

@@ -1,8 +1,8 @@
 //! Keys, encryption and decryption on buffers.
 
-use sordino_ckks::{Context, EvaluationKey, KeySet, Scale};
+use sordino_ckks::{Context, EvaluationKey, Scale};
 use sordino_plan::ClientPlan;
-use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key, shorten};
+use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
@@ -31,7 +31,7 @@ impl Client {
     /// # Errors
     /// [`Error::Scheme`] if the parameters cannot be used.
     pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
-        let context = Context::new(plan.parameters.clone(), backend)?;
+        let context = Context::new(plan.header.parameters.clone(), backend)?;
         Ok(Self { plan, context })
     }
 
@@ -47,30 +47,12 @@ impl Client {
 
     /// What the plan fixes about a request.
     pub fn request_shape(&self) -> MessageShape<'_> {
-        MessageShape {
-            plan: self.plan.plan(),
-            context: &self.context,
-            batch: self.plan.batch,
-            block_images: self.plan.block_images(),
-            rows: self.plan.input_ciphertexts(),
-            components: 1,
-            limbs: self.plan.input.limbs,
-            scale: self.plan.input.scale,
-        }
+        self.plan.request_shape(&self.context)
     }
 
     /// What the plan fixes about a reply.
     pub fn reply_shape(&self) -> MessageShape<'_> {
-        MessageShape {
-            plan: self.plan.plan(),
-            context: &self.context,
-            batch: self.plan.batch,
-            block_images: self.plan.block_images(),
-            rows: self.plan.output_ciphertexts(),
-            components: self.plan.output.components,
-            limbs: self.plan.output.limbs,
-            scale: self.plan.output.scale,
-        }
+        self.plan.reply_shape(&self.context)
     }
 
     /// Fresh keys from the operating system's randomness.
@@ -80,16 +62,10 @@ impl Client {
     pub fn generate_keys(&self) -> Result<Keys, Error> {
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
         let secret = SecretKey::generate(&self.context, &mut rng)?;
-        let evaluation = match self.plan.parameters.gadget() {
-            Some(_) => {
-                let keys = match &self.plan.channel {
-                    None => KeySet::relinearization_only(),
-                    Some(channel) => channel.key_set()?,
-                };
-                Some(evaluation_key_for(&self.context, &secret, &keys, &mut rng)?)
-            }
-            None => None,
-        };
+        let needed = self.plan.key_set()?;
+        let evaluation = needed
+            .map(|keys| evaluation_key_for(&self.context, &secret, &keys, &mut rng))
+            .transpose()?;
         Ok(Keys { secret, evaluation })
     }
 
@@ -106,15 +82,15 @@ impl Client {
     pub fn encrypt(&self, key: &SecretKey, images: &[f32]) -> Result<Request, Error> {
         self.check_key(key)?;
         let plan = &self.plan;
-        let features = plan.input.features;
+        let features = plan.header.input.features;
         if images.is_empty() || !images.len().is_multiple_of(features) {
             let found = images.len();
             return Err(Error::Images { features, found });
         }
         let count = images.len() / features;
-        if count > plan.batch {
+        if count > plan.header.batch {
             return Err(Error::Batch {
-                limit: plan.batch,
+                limit: plan.header.batch,
                 found: count,
             });
         }
@@ -123,12 +99,13 @@ impl Client {
                 image: at / features,
             });
         }
-        let scale = Scale::new(plan.input.scale)?;
+        let scale = Scale::new(plan.header.input.scale)?;
         // The shape was checked when the plan was read: at least one limb.
-        let level = plan.input.limbs.saturating_sub(1);
+        let level = plan.header.input.limbs.saturating_sub(1);
         let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
-        let mut blocks = Vec::with_capacity(plan.blocks);
-        let layout = Slots::of_input(plan.channel.as_ref(), self.context.rotation_order());
+        let mut blocks = Vec::with_capacity(plan.header.blocks);
+        let order = self.context.rotation_order();
+        let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
         for images in images.chunks(plan.block_images() * features) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
@@ -182,7 +159,7 @@ impl Client {
     ) -> Result<f64, Error> {
         let logits = self.decrypt_logits(key, reply)?;
         if logits.len() != expected.len() {
-            let classes = self.plan.output.logits;
+            let classes = self.plan.header.output.logits;
             return Err(Error::ListLength {
                 what: "rows of expected logits",
                 expected: logits.len() / classes,
@@ -200,11 +177,12 @@ impl Client {
     fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
         self.check_reply_key(key, reply.header().key_id)?;
         let plan = &self.plan;
-        let classes = plan.output.logits;
+        let classes = plan.header.output.logits;
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
         let mut logits = vec![0.0; count * classes];
-        let layout = Slots::of_output(plan.channel.as_ref(), self.context.rotation_order());
+        let order = self.context.rotation_order();
+        let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
         let images = logits.chunks_mut(plan.block_images() * classes);
         for (block, images) in reply.blocks().iter().zip(images) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
@@ -228,13 +206,9 @@ impl Client {
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
-        let (expected, found) = (self.context.digest(), key.parameters());
-        if expected == found {
-            return Ok(());
+        match (self.context.digest(), key.parameters()) {
+            (expected, found) if expected == found => Ok(()),
+            (expected, found) => Err(Error::key_parameters(expected, found)),
         }
-        Err(Error::KeyParameters {
-            expected: shorten(expected),
-            found: shorten(found),
-        })
     }
 }

@@ -1,10 +1,11 @@
 //! What can go wrong on the data owner's side; no message holds anything secret.
 
-#[cfg(feature = "files")]
 use std::path::PathBuf;
 
-#[cfg(feature = "http")]
+use sordino_container::Digest;
+use sordino_fault::{Fault, classify};
 use sordino_protocol::api::{Id, ProblemKind};
+use sordino_protocol::shorten;
 
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum Error {
         "expected prepared images of {features} values each, found {found} values: prepare them with the preprocessing of the client plan"
     )]
     Images {
-        /// Values of an image.
+        /// Values per image.
         features: usize,
         /// Values given.
         found: usize,
@@ -36,9 +37,9 @@ pub enum Error {
         /// The first such image.
         image: usize,
     },
-    /// A list that should have one entry an image.
+    /// A list that should have one entry per image.
     #[error(
-        "expected {expected} {what}, one an image, found {found}: give the list that belongs to these images"
+        "expected {expected} {what}, one per image, found {found}: give the list that belongs to these images"
     )]
     ListLength {
         /// What is listed.
@@ -110,7 +111,6 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] sordino_data::Error),
     /// A key folder that cannot be used with a plan.
-    #[cfg(feature = "files")]
     #[error("key folder {}: {found}: {advice}", folder.display())]
     KeyFolder {
         /// The folder.
@@ -121,7 +121,6 @@ pub enum Error {
         advice: &'static str,
     },
     /// A text that is no address of a server.
-    #[cfg(feature = "http")]
     #[error(
         "{address:?} is no address of a server: {what}: give one such as https://example.org or http://127.0.0.1:8080"
     )]
@@ -132,7 +131,6 @@ pub enum Error {
         what: String,
     },
     /// Plain HTTP to another machine.
-    #[cfg(feature = "http")]
     #[error(
         "http://{host} is not encrypted, so that anybody on the way could read the token and use it: give an https:// address, or allow plain HTTP (--plain) where the network itself is protected"
     )]
@@ -141,7 +139,6 @@ pub enum Error {
         host: String,
     },
     /// A token that cannot be one.
-    #[cfg(feature = "http")]
     #[error("{location}: {what}: give the file that `sordino-server token` wrote")]
     Token {
         /// The file, or where else it comes from.
@@ -150,7 +147,6 @@ pub enum Error {
         what: &'static str,
     },
     /// Certificates that cannot be used.
-    #[cfg(feature = "http")]
     #[error(
         "{location}: {what}: give a PEM file with the certificate that the server's is signed with"
     )]
@@ -161,7 +157,6 @@ pub enum Error {
         what: String,
     },
     /// No connection, or one that broke.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: {detail}: check the address, and that the server runs and can be reached"
     )]
@@ -174,7 +169,6 @@ pub enum Error {
         detail: String,
     },
     /// The server's certificate is not trusted.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: {detail}: check the address, or give the certificate that it is signed with (--ca FILE)"
     )]
@@ -187,7 +181,6 @@ pub enum Error {
         detail: String,
     },
     /// The server refused.
-    #[cfg(feature = "http")]
     #[error("cannot {what} at {server}: {detail} (status {status})")]
     Refused {
         /// What was asked for.
@@ -202,9 +195,8 @@ pub enum Error {
         detail: String,
     },
     /// Tried for as long as was allowed.
-    #[cfg(feature = "http")]
     #[error(
-        "{last}; tried for {seconds:.0} s: run the same command again, which goes on from here"
+        "{last}; tried for {seconds:.0} s: run the same command again, which resumes from here"
     )]
     GaveUp {
         /// Seconds since the last answer.
@@ -213,7 +205,6 @@ pub enum Error {
         last: Box<Error>,
     },
     /// An answer that does not belong to the protocol.
-    #[cfg(feature = "http")]
     #[error(
         "cannot {what} at {server}: expected {expected}, found {found}: check that this is a Sordino server of this version"
     )]
@@ -228,7 +219,6 @@ pub enum Error {
         found: String,
     },
     /// The client plan that the server hands out is not that of the model that it offers.
-    #[cfg(feature = "http")]
     #[error(
         "the client plan of model {model:?} does not fit: the server says {what} {expected}, the plan has {found}: do not use this server before its owner has mended it"
     )]
@@ -243,7 +233,6 @@ pub enum Error {
         found: String,
     },
     /// The client plan that the server hands out is refused: damaged, or below 128 bits of security.
-    #[cfg(feature = "http")]
     #[error(
         "the client plan of model {model:?} at {server} is refused, and nothing was encrypted: {reason}"
     )]
@@ -256,7 +245,6 @@ pub enum Error {
         reason: Box<sordino_plan::Error>,
     },
     /// The server could not evaluate the job.
-    #[cfg(feature = "http")]
     #[error("job {job} failed at {server}: {detail} (status {status})")]
     JobFailed {
         /// The job.
@@ -269,24 +257,74 @@ pub enum Error {
         detail: String,
     },
     /// Somebody cancelled the job.
-    #[cfg(feature = "http")]
     #[error("job {job} was cancelled at the server: run the command again for a new one")]
     JobCancelled {
         /// The job.
         job: Id,
     },
     /// Another process submits the same images.
-    #[cfg(feature = "http")]
     #[error("{}: another process is submitting the same images with these keys: wait for it", folder.display())]
     Busy {
         /// The folder that it works in.
         folder: PathBuf,
     },
-    /// Work that was given to another thread ended in a panic.
-    #[cfg(feature = "http")]
-    #[error("{what} ended early: this is a bug, report it")]
-    Thread {
+    /// Something that cannot fail did.
+    #[error("the {what} failed: {detail}: this is a bug, report it")]
+    Bug {
         /// What was done.
         what: &'static str,
+        /// How it failed.
+        detail: String,
     },
+}
+
+classify!(Error {
+    Usage: Address, PlainHttp, Token;
+    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Names, Predictions, KeyFolder, Certificates, Answer,
+        ServedPlan;
+    Io: Table, Connection, Certificate, Busy;
+    Interrupted: JobCancelled;
+    Bug: Bug;
+} inner { Protocol, Secret, Scheme, File, PlanFile, #[cfg(feature = "files")] Data } by {
+    Refused { status, .. } => of_status(*status),
+    JobFailed { status, .. } => of_status(*status),
+    GaveUp { last, .. } => last.fault(),
+    RefusedPlan { reason, .. } => reason.fault(),
+});
+
+/// What the one who meets a server's refusal can do about it.
+fn of_status(status: u16) -> Fault {
+    match status {
+        401 | 403 => Fault::Refused,
+        // The name of a model that is not there.
+        404 => Fault::Usage,
+        408 | 500.. => Fault::Io,
+        413 | 429 => Fault::Limits,
+        _ => Fault::BadFile,
+    }
+}
+
+impl Error {
+    /// Something that cannot fail did, such as writing plain numbers as JSON.
+    #[cfg(feature = "files")]
+    pub(crate) fn bug(what: &'static str, detail: impl ToString) -> Self {
+        let detail = detail.to_string();
+        Self::Bug { what, detail }
+    }
+
+    /// A key that was made for other parameters than the plan's.
+    pub(crate) fn key_parameters(expected: Digest, found: Digest) -> Self {
+        Self::KeyParameters {
+            expected: shorten(expected),
+            found: shorten(found),
+        }
+    }
+}
+
+impl From<csv::Error> for Error {
+    fn from(error: csv::Error) -> Self {
+        Self::Table {
+            detail: error.to_string(),
+        }
+    }
 }

@@ -96,10 +96,7 @@ impl Client {
                 expected,
                 found,
                 ..
-            })) => Err(Error::KeyParameters {
-                expected: sordino_protocol::shorten(expected),
-                found: sordino_protocol::shorten(found),
-            }),
+            })) => Err(Error::key_parameters(expected, found)),
             other => Ok(other?),
         }
     }
@@ -136,7 +133,7 @@ impl Client {
         images: &Images,
         range: Option<(f64, f64)>,
     ) -> Result<Vec<f32>, Error> {
-        let limit = self.plan().batch;
+        let limit = self.plan().header.batch;
         if images.is_empty() || images.len() > limit {
             return Err(Error::Batch {
                 limit,
@@ -225,7 +222,7 @@ fn names_path(secret_key: &Path, request: Digest) -> PathBuf {
     secret_key.with_file_name(format!("names-{}.json", &digest[..16]))
 }
 
-/// Keeps the names of a request's images beside the secret key, where [`read_names`] finds them.
+/// Keeps the names of a request's images in the folder of the secret key, where [`read_names`] finds them.
 ///
 /// File names can tell who is in a picture, so they do not travel with the request.
 ///
@@ -237,9 +234,7 @@ pub fn write_names(secret_key: &Path, request: Digest, names: &[String]) -> Resu
         request,
         names: names.to_vec(),
     };
-    let bytes = serde_json::to_vec(&list).map_err(|error| Error::Table {
-        detail: error.to_string(),
-    })?;
+    let bytes = serde_json::to_vec(&list).map_err(|error| Error::bug("list of names", error))?;
     write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?;
     Ok(path)
 }

@@ -4,11 +4,10 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use sordino_ckks::{EvaluationKey, EvaluationKeyMetadata, KeySet};
 use sordino_container::{
     Digest, Error as FileError, Kind, Limits, METADATA_LIMIT, Overwrite, StreamReader,
-    TEMPORARY_SUFFIX,
+    TEMPORARY_SUFFIX, file_bytes,
 };
 use sordino_protocol::shorten;
 use sordino_secret::{SecretKey, SecretKeyMetadata};
@@ -22,6 +21,12 @@ const PENDING_FILE: &str = "evaluation.key.new";
 /// Locked while something is made or renamed in the folder.
 const LOCK_FILE: &str = "keys.lock";
 
+/// Keys of any size: only their headers are read here.
+const LIMITS: Limits = Limits {
+    metadata_bytes: METADATA_LIMIT,
+    payload_bytes: u64::MAX,
+};
+
 /// The keys of a folder.
 pub struct KeyFolder {
     /// The secret key.
@@ -32,7 +37,7 @@ pub struct KeyFolder {
     pub made: bool,
 }
 
-/// An evaluation key that fits a plan, of which only the header was read.
+/// An evaluation key that fits a plan; only its header was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationKeyFile {
     /// The file.
@@ -54,7 +59,7 @@ impl Client {
     /// [`read_secret_key`](Self::read_secret_key) and [`Keys::write_folder`](crate::Keys::write_folder).
     pub fn open_key_folder(&self, folder: &Path) -> Result<KeyFolder, Error> {
         let path = folder.join(SECRET_KEY_FILE);
-        let needed = self.needed_keys()?;
+        let needed = self.plan().key_set()?;
         let complete =
             is_there(&path)? && (needed.is_none() || is_there(&folder.join(EVALUATION_KEY_FILE))?);
         let made = !complete && self.complete_key_folder(folder)?;
@@ -74,7 +79,7 @@ impl Client {
         })
     }
 
-    /// Makes the keys of an empty folder, or ends what a process before began. Tells whether keys were made.
+    /// Makes the keys of an empty folder, or completes what an earlier process began. Tells whether keys were made.
     fn complete_key_folder(&self, folder: &Path) -> Result<bool, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
@@ -97,12 +102,12 @@ impl Client {
             }
             let keys = self.generate_keys()?;
             if let Some(key) = &keys.evaluation {
-                // What an earlier process left there has no secret key, so nobody can use it.
+                // What an earlier process left there has no secret key, and is of no use.
                 key.write_file(&pending, Overwrite::Replace)?;
             }
             keys.secret.write_file(&secret)?;
         }
-        if self.needed_keys()?.is_some() && !is_there(&evaluation)? {
+        if self.plan().key_set()?.is_some() && !is_there(&evaluation)? {
             if !is_there(&pending)? {
                 // The more telling reason, if the key would not do anyway.
                 self.check_secret_header(folder, &secret)?;
@@ -122,16 +127,8 @@ impl Client {
 
     /// Tells which folder has keys of other parameters, before the key itself is read.
     fn check_secret_header(&self, folder: &Path, path: &Path) -> Result<(), Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let (expected, found) = (
-            self.context().digest(),
-            open::<SecretKeyMetadata>(path, Kind::SecretKey, limits)?
-                .metadata()
-                .parameters_digest,
-        );
+        let header = StreamReader::<_, SecretKeyMetadata>::open(path, Kind::SecretKey, LIMITS)?;
+        let (expected, found) = (self.context().digest(), header.metadata().parameters_digest);
         if expected == found {
             return Ok(());
         }
@@ -146,17 +143,6 @@ impl Client {
         ))
     }
 
-    /// The switching keys that the plan uses; none if it does without.
-    fn needed_keys(&self) -> Result<Option<KeySet>, Error> {
-        if self.plan().parameters.gadget().is_none() {
-            return Ok(None);
-        }
-        Ok(Some(match &self.plan().channel {
-            None => KeySet::relinearization_only(),
-            Some(channel) => channel.key_set()?,
-        }))
-    }
-
     fn check_evaluation_header(
         &self,
         folder: &Path,
@@ -164,18 +150,13 @@ impl Client {
         secret: &SecretKey,
         needed: &KeySet,
     ) -> Result<EvaluationKeyFile, Error> {
-        let limits = Limits {
-            metadata_bytes: METADATA_LIMIT,
-            payload_bytes: u64::MAX,
-        };
-        let reader = open::<EvaluationKeyMetadata>(path, Kind::EvaluationKey, limits)?;
+        let reader =
+            StreamReader::<_, EvaluationKeyMetadata>::open(path, Kind::EvaluationKey, LIMITS)?;
         let metadata = reader.metadata();
         let file = EvaluationKeyFile {
             path: path.to_path_buf(),
             digest: reader.claimed_digest(),
-            bytes: fs::metadata(path)
-                .map_err(|error| FileError::io(path, "look up", error))?
-                .len(),
+            bytes: file_bytes(path)?.unwrap_or(0),
         };
         let advice =
             "give the folder that `sordino keygen` made for this plan, or another for new keys";
@@ -184,7 +165,8 @@ impl Client {
             return Err(folder_error(folder, found, advice));
         }
         metadata.key_set.check_covers(needed)?;
-        let expected = EvaluationKey::payload_bytes(&self.plan().parameters, &metadata.key_set);
+        let expected =
+            EvaluationKey::payload_bytes(&self.plan().header.parameters, &metadata.key_set);
         if metadata.parameters_digest != self.context().digest() || reader.left() != expected {
             let found = format!("its {EVALUATION_KEY_FILE} was made for other parameters");
             return Err(folder_error(folder, found, advice));
@@ -193,7 +175,7 @@ impl Client {
     }
 }
 
-/// Removes what processes left that were killed while they wrote a key; the folder is locked.
+/// Removes what killed processes left of keys that they were writing; the folder is locked.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -214,14 +196,6 @@ fn is_there(path: &Path) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(FileError::io(path, "look up", error).into()),
     }
-}
-
-fn open<M: DeserializeOwned>(
-    path: &Path,
-    kind: Kind,
-    limits: Limits,
-) -> Result<StreamReader<File, M>, Error> {
-    Ok(StreamReader::open(path, kind, limits)?)
 }
 
 fn folder_error(folder: &Path, found: String, advice: &'static str) -> Error {

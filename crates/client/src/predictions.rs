@@ -26,7 +26,7 @@ pub struct Predictions {
 impl Predictions {
     /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
     pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
-        let width = plan.output.logits;
+        let width = plan.header.output.logits;
         let released_bits = plan.released_bits();
         let unit = f64::from(-released_bits).exp2();
         if !(unit.is_finite() && unit > 0.0) {
@@ -84,12 +84,12 @@ impl Predictions {
         self.released_bits
     }
 
-    /// Rounded logits of all images, one row an image.
+    /// Rounded logits of all images, one row per image.
     pub fn logits(&self) -> &[f64] {
         &self.logits
     }
 
-    /// Probabilities of all images, one row an image; equal to the logits where these are plain numbers.
+    /// Probabilities of all images, one row per image; equal to the logits where these are plain numbers.
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }

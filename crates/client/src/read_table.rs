@@ -52,7 +52,10 @@ impl PredictionTable {
                 .iter()
                 .filter(|field| field.starts_with("logit_"))
                 .count();
-            return Err(wrong(format!("{width} logits an image"), found.to_string()));
+            return Err(wrong(
+                format!("{width} logits per image"),
+                found.to_string(),
+            ));
         }
         let mut table = Self {
             classes: Vec::new(),

@@ -5,9 +5,9 @@ use sordino_plan::{ChannelLayout, SlotLayout};
 
 /// How the images of one block lie in the slots of its ciphertexts.
 pub(crate) enum Slots<'a> {
-    /// One ciphertext an element, one image a slot.
+    /// One ciphertext per element, one slot per image.
     ElementWise,
-    /// An image's elements side by side, the images interleaved.
+    /// The elements of an image next to each other, the images interleaved.
     ChannelWise {
         layout: &'a SlotLayout,
         /// Positions an image has.
@@ -17,26 +17,17 @@ pub(crate) enum Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    /// Where prepared images go.
-    pub(crate) fn of_input(channel: Option<&'a ChannelLayout>, order: &'a RotationOrder) -> Self {
-        channel.map_or(Self::ElementWise, |channel| {
-            Self::new(channel, &channel.input, order)
-        })
-    }
-
-    /// Where logits come back.
-    pub(crate) fn of_output(channel: Option<&'a ChannelLayout>, order: &'a RotationOrder) -> Self {
-        channel.map_or(Self::ElementWise, |channel| {
-            Self::new(channel, &channel.output, order)
-        })
-    }
-
-    fn new(channel: &ChannelLayout, layout: &'a SlotLayout, order: &'a RotationOrder) -> Self {
-        Self::ChannelWise {
-            layout,
+    /// Where a layout that is chosen from a plan's channel-wise part puts elements.
+    pub(crate) fn new(
+        channel: Option<&'a ChannelLayout>,
+        layout: fn(&ChannelLayout) -> &SlotLayout,
+        order: &'a RotationOrder,
+    ) -> Self {
+        channel.map_or(Self::ElementWise, |channel| Self::ChannelWise {
+            layout: layout(channel),
             positions: channel.slots,
             order,
-        }
+        })
     }
 
     /// Writes what one ciphertext holds of a block of images.

@@ -36,11 +36,11 @@ impl Predictions {
         Ok(move |image: usize| names.map_or("", |names| names[image].as_str()))
     }
 
-    /// Writes one row an image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, and last
+    /// Writes one row per image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, and last
     /// `out_of_range`, which is 1 for an image whose logits leave the range of calibration.
     ///
     /// # Errors
-    /// [`Error::ListLength`] for names that are not one an image, [`Error::Table`] if writing fails.
+    /// [`Error::ListLength`] for names that are not one per image, [`Error::Table`] if writing fails.
     pub fn write_csv(
         &self,
         out: impl Write,
@@ -58,7 +58,7 @@ impl Predictions {
             header.extend((0..width).map(|class| format!("logit_{class}")));
         }
         header.push("out_of_range".to_owned());
-        writer.write_record(&header).map_err(table)?;
+        writer.write_record(&header)?;
         for image in 0..self.len() {
             let row = image * width..(image + 1) * width;
             let mut record = vec![
@@ -72,14 +72,12 @@ impl Predictions {
                 record.extend(self.logits()[row].iter().map(f64::to_string));
             }
             record.push(u8::from(self.out_of_range()[image]).to_string());
-            writer.write_record(&record).map_err(table)?;
+            writer.write_record(&record)?;
         }
-        writer.flush().map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })
+        Ok(writer.flush().map_err(csv::Error::from)?)
     }
 
-    /// Writes an array with one object an image and the fields of the CSV, probabilities and logits as arrays.
+    /// Writes an array with one object per image and the fields of the CSV, probabilities and logits as arrays.
     ///
     /// # Errors
     /// As [`write_csv`](Self::write_csv).
@@ -103,20 +101,11 @@ impl Predictions {
                 out_of_range: self.out_of_range()[image],
             }
         };
+        let rows: Result<Vec<String>, _> = (0..self.len())
+            .map(|image| serde_json::to_string(&row(image)))
+            .collect();
         let failed = |detail: String| Error::Table { detail };
-        for image in 0..self.len() {
-            out.write_all(if image == 0 { b"[\n" } else { b",\n" })
-                .map_err(|error| failed(error.to_string()))?;
-            serde_json::to_writer(&mut out, &row(image))
-                .map_err(|error| failed(error.to_string()))?;
-        }
-        out.write_all(b"\n]\n")
-            .map_err(|error| failed(error.to_string()))
-    }
-}
-
-fn table(error: csv::Error) -> Error {
-    Error::Table {
-        detail: error.to_string(),
+        let rows = rows.map_err(|error| failed(error.to_string()))?;
+        write!(out, "[\n{}\n]\n", rows.join(",\n")).map_err(|error| failed(error.to_string()))
     }
 }

@@ -11,7 +11,7 @@ use sordino_client::{read_names, write_names};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 use sordino_runtime::{Options, evaluate, evaluate_clear};
 
 const FEATURES: usize = 6;
@@ -29,7 +29,7 @@ struct Sides {
 
 fn sides(batch: usize) -> Sides {
     let plan = plan(batch, 1);
-    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let keys = client.generate_keys().unwrap();
     Sides { plan, client, keys }
 }
@@ -182,12 +182,12 @@ fn keys_and_replies_of_another_plan_are_refused() {
     );
 
     let mut plan = ours.plan.client.clone();
-    let degree = plan.parameters.ring_degree() * 2;
+    let degree = plan.header.parameters.ring_degree() * 2;
     let primes = sordino_ring::primes_below(1 << 40, degree)
         .take(2)
         .collect();
-    plan.parameters = sordino_ckks::Parameters::new(degree, primes, vec![], None).unwrap();
-    let other = Client::new(plan, process_default()).unwrap();
+    plan.header.parameters = sordino_ckks::Parameters::new(degree, primes, vec![], None).unwrap();
+    let other = Client::new(plan, backend::select(None).unwrap()).unwrap();
     let error = other.encrypt(&ours.keys.secret, &images).unwrap_err();
     assert!(matches!(error, Error::KeyParameters { .. }), "{error}");
 }

@@ -8,23 +8,26 @@ use sordino_ring::backend::{self, Backend};
 
 use crate::Error;
 
+/// The heading of these flags, so that the help of a command shows its own flags first.
+const GLOBAL: &str = "Global options";
+
 /// Flags that every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GlobalArgs {
     /// Threads to use [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Back end of the arithmetic [default: SORDINO_BACKEND, else the best that the processor has]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     pub backend: Option<String>,
     /// No progress and no messages but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Replace existing files (never a secret key)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub force: bool,
 }
 

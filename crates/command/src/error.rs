@@ -1,5 +1,9 @@
 //! What can go wrong around a command.
 
+use std::path::PathBuf;
+
+use sordino_fault::classify;
+
 /// What keeps a command from its work, or from showing it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +19,21 @@ pub enum Error {
     /// The result could not be printed.
     #[error("cannot write to standard output: {0}: check where it is redirected to")]
     Output(std::io::Error),
+    /// A file of settings with another content.
+    #[error(
+        "{}: expected {what}, found: {detail}: correct the file (docs/guide/training.md)", path.display()
+    )]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        what: &'static str,
+        /// What the parser said.
+        detail: String,
+    },
+    /// A file of settings could not be read.
+    #[error(transparent)]
+    File(#[from] sordino_container::Error),
     /// The back end cannot be used.
     #[error(transparent)]
     Ring(#[from] sordino_ring::Error),
@@ -22,3 +41,9 @@ pub enum Error {
     #[error(transparent)]
     Evaluator(#[from] sordino_evaluator::Error),
 }
+
+classify!(Error {
+    Usage: Threads;
+    BadFile: Settings;
+    Io: Output;
+} inner { File, Ring, Evaluator });

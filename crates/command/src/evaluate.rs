@@ -28,14 +28,14 @@ pub struct EvaluateArgs {
     /// Most memory to take, such as 4G; feature maps are computed in smaller pieces to fit [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
-    /// Where feature maps go that have no room in memory, and checkpoints; kept if the evaluation is interrupted [default: beside the
-    /// reply]
+    /// Where feature maps go that have no room in memory, and checkpoints; made if it is not there, kept if the
+    /// evaluation is interrupted [default: the folder of the reply]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
-    /// Most to keep there [default: 30GiB]
+    /// Most scratch to use [default: 30GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub scratch_limit: Option<u64>,
-    /// Go on with an evaluation that was ended, from its last checkpoint
+    /// Resume an evaluation that was ended, from its last checkpoint
     #[arg(long)]
     pub resume: bool,
     /// Write a checkpoint every so many seconds [default: when it takes less than 3 % of the time]
@@ -64,19 +64,17 @@ impl EvaluateArgs {
         let progress = |progress: &Progress<'_>| bar.evaluation(progress);
         let note = |text: &str| bar.line(text);
         let options = EvaluateOptions {
-            threads: None,
-            backend: global.backend()?,
             memory_bytes: self.memory,
             scratch: self.scratch.as_deref(),
             scratch_bytes: self.scratch_limit,
             resume: self.resume,
-            stop: None,
             checkpoint_interval: self.checkpoint_every,
             note: Some(&note),
             overwrite: global.overwrite(),
             progress: Some(&progress),
             trace: self.trace.as_deref(),
             keep_trace,
+            ..EvaluateOptions::new(global.backend()?)
         };
         Ok(evaluate_file(
             &self.plan,
@@ -97,7 +95,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// What was done, in one line for people.
 pub fn summary(evaluation: &Evaluation) -> String {
     format!(
-        "evaluated {} images in {:.3} s ({:.1} us an image) on {} thread(s), back end {}; reply of {:.1} MiB",
+        "evaluated {} images in {:.3} s ({:.1} us per image) on {} thread(s), back end {}; reply of {:.1} MiB",
         evaluation.images,
         evaluation.evaluate_seconds,
         evaluation.amortized_seconds * 1e6,

@@ -5,10 +5,14 @@ mod arguments;
 mod error;
 mod evaluate;
 pub mod exit;
+mod output;
+mod settings;
 mod size;
 pub mod terminal;
 
 pub use arguments::{GlobalArgs, version};
 pub use error::Error;
 pub use evaluate::{EvaluateArgs, summary};
+pub use output::{Outcome, Output};
+pub use settings::read_settings;
 pub use size::parse_size;

@@ -7,38 +7,39 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sordino_fault::Fault;
 use sordino_runtime::Progress;
 
 use crate::exit;
 
-/// What is told of the first wish to end, where a command ends in its own time.
+/// Called on the first request to end, by a command that ends in its own time.
 static ON_INTERRUPT: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
-/// Removes unfinished files and ends the process with exit code 130 on Ctrl-C or a request to end; unless the command asked to be told
-/// the first time.
+/// Removes unfinished files and ends the process with exit code 130 on Ctrl-C or a request to end, unless the command handles the
+/// first request itself ([`on_first_interrupt`]).
 ///
 /// # Errors
 /// The system's reason, where a handler cannot be installed.
 pub fn handle_interrupts() -> Result<(), String> {
     ctrlc::set_handler(|| {
-        let told = ON_INTERRUPT
+        let handle = ON_INTERRUPT
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(told) = told {
-            return told();
+        if let Some(handle) = handle {
+            return handle();
         }
         sordino_container::remove_unfinished();
         say("interrupted: nothing unfinished was left behind");
-        std::process::exit(i32::from(exit::INTERRUPTED));
+        std::process::exit(i32::from(exit::code(Fault::Interrupted)));
     })
     .map_err(|error| error.to_string())
 }
 
-/// Has `told` called on the first Ctrl-C or request to end, instead of ending the process; a second one ends it.
-pub fn on_first_interrupt(told: impl Fn() + Send + 'static) {
+/// Calls `handle` on the first Ctrl-C or request to end, instead of ending the process; a second one ends it.
+pub fn on_first_interrupt(handle: impl Fn() + Send + 'static) {
     let mut place = ON_INTERRUPT.lock().unwrap_or_else(PoisonError::into_inner);
-    *place = Some(Box::new(told));
+    *place = Some(Box::new(handle));
 }
 
 /// Makes a panic say that it is a bug and what to report; `program` is the command's name.
@@ -69,12 +70,12 @@ pub fn print_line(text: impl Display) -> io::Result<()> {
     }
 }
 
-/// Prints a line for people on standard error; nobody is left to hear that it cannot be.
+/// Prints a line for people on standard error; a failure is ignored, for there is no other place to report it.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A bar on the terminal with the time left; hidden when quiet or when nobody watches.
+/// A bar on the terminal with the time left; hidden when quiet or when standard error is no terminal.
 #[derive(Debug)]
 pub struct Bar {
     bar: ProgressBar,

@@ -197,6 +197,30 @@ impl AtomicFile {
     }
 }
 
+/// Checks before long work that a file can be written later: it may not exist, or may be replaced, and its folder can be written to.
+///
+/// # Errors
+/// As [`AtomicFile::create`].
+pub fn check_writable(path: &Path, overwrite: Overwrite, access: Access) -> Result<(), Error> {
+    AtomicFile::create(path, overwrite, access).map(drop)
+}
+
+/// Writes a whole file in one step.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write_atomic(
+    path: &Path,
+    bytes: impl AsRef<[u8]>,
+    overwrite: Overwrite,
+    access: Access,
+) -> Result<(), Error> {
+    let mut file = AtomicFile::create(path, overwrite, access)?;
+    file.write_all(bytes.as_ref())
+        .map_err(|error| Error::io(path, "write", error))?;
+    file.commit()
+}
+
 /// A folder that goes with everything in it when it is dropped, and when the process is interrupted.
 #[derive(Debug)]
 pub struct TemporaryFolder {

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use hex::FromHex;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, bytes_from_hex};
+use crate::Error;
 
 /// A BLAKE3 digest of 32 bytes, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 impl Digest {
     /// The digest of `bytes` in a domain of its own: equal bytes in two domains have unrelated digests.
@@ -37,7 +39,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -55,24 +57,10 @@ impl FromStr for Digest {
     /// # Errors
     /// [`Error::DigestText`] for any other length or character.
     fn from_str(text: &str) -> Result<Self, Error> {
-        bytes_from_hex(text)
-            .map(Self)
-            .ok_or_else(|| Error::DigestText {
-                found: text.chars().take(80).collect(),
-            })
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let refused = |_| Error::DigestText {
+            found: text.chars().take(80).collect(),
+        };
+        FromHex::from_hex(text).map(Self).map_err(refused)
     }
 }
 

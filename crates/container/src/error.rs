@@ -1,20 +1,11 @@
-//! What can go wrong with a file, sorted by what the user can do about it.
+//! What can go wrong with a file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::header::{FORMAT_VERSION, Kind};
+use sordino_fault::classify;
 
-/// The sort of fault, from which the command line picks its exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// The file's content is damaged, of another kind or version, or does not fit.
-    BadFile,
-    /// The operating system could not read or write.
-    Io,
-    /// The output is there already, or cannot be written over.
-    Exists,
-}
+use crate::header::{FORMAT_VERSION, Kind};
 
 /// Why a file could not be read or written.
 ///
@@ -180,41 +171,40 @@ pub enum Error {
         path: PathBuf,
     },
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}: {}", path.display(), hint(source))]
+    #[error("{}: cannot {action}: {reason}: {}", path.display(), hint(reason))]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried: `"open"`, `"read"`, `"write"`, ...
         action: &'static str,
-        /// The system's reason.
-        source: io::Error,
+        /// The system's reason. The message has it, so it is no `source`, which would print it a second time.
+        reason: io::Error,
     },
 }
 
-impl Error {
-    /// Which sort of fault this is.
-    pub fn kind(&self) -> Fault {
-        match self {
-            Self::Io { .. } | Self::OutOfMemory { .. } => Fault::Io,
-            Self::Exists { .. } | Self::NotAFile { .. } => Fault::Exists,
-            _ => Fault::BadFile,
-        }
-    }
+classify!(Error {
+    Usage: Exists, NotAFile;
+    BadFile: NotSordino, UnsupportedVersion, UnknownKind, WrongKind, TooLarge, Length, DigestMismatch, Metadata,
+        ShortPayload, TrailingBytes, BadField, DigestText;
+    Io: Io, OutOfMemory;
+    Bug: PayloadCount;
+});
 
+impl Error {
     /// Wraps an error of the operating system; `action` completes "cannot ...".
-    pub fn io(path: impl AsRef<Path>, action: &'static str, source: io::Error) -> Self {
+    pub fn io(path: impl AsRef<Path>, action: &'static str, reason: io::Error) -> Self {
         Self::Io {
             path: path.as_ref().to_path_buf(),
             action,
-            source,
+            reason,
         }
     }
 }
 
 /// What to try, by the system's reason.
-fn hint(source: &io::Error) -> &'static str {
+fn hint(reason: &io::Error) -> &'static str {
     use io::ErrorKind as K;
-    match source.kind() {
+    match reason.kind() {
         K::NotFound => "check the path, and that its folder exists",
         K::PermissionDenied => "check the owner and mode of the file and its folder",
         K::StorageFull | K::QuotaExceeded | K::WriteZero => {

@@ -8,22 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::atomic::{Access, AtomicFile, Overwrite};
 use crate::header::{FORMAT_VERSION, HEADER_BYTES, Header, Kind, Limits, METADATA_LIMIT};
-use crate::reader::{MEMORY, StreamReader};
+use crate::reader::{CHUNK_BYTES, Contents, MEMORY, StreamReader};
 use crate::{Digest, Error};
-
-// Large enough for the disk, small enough that a chunk is still in the cache when it is hashed.
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
-
-/// A file's metadata and payload, after every check of this crate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents<M> {
-    /// The digest that names this content.
-    pub digest: Digest,
-    /// The parsed metadata.
-    pub metadata: M,
-    /// The payload's bytes.
-    pub payload: Vec<u8>,
-}
 
 /// What any file says about itself, its digest verified.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,10 +84,27 @@ pub fn to_bytes<M: Serialize>(kind: Kind, metadata: &M, payload: &[u8]) -> Resul
     Ok(bytes)
 }
 
+/// The digest of a file with this content, which is refused where readers with these limits would refuse the file.
+///
+/// # Errors
+/// Those of [`to_bytes`], and [`Error::TooLarge`] for content over the limits.
+pub fn digest_of<M: Serialize>(
+    kind: Kind,
+    metadata: &M,
+    payload: &[u8],
+    limits: Limits,
+) -> Result<Digest, Error> {
+    let (header, metadata) = describe(kind, metadata, payload.len() as u64, MEMORY)?;
+    header.check(header.file_bytes(), limits, MEMORY)?;
+    let mut hasher = header.hasher();
+    hasher.update(&metadata).update(payload);
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
 /// Reads a whole file from bytes in memory.
 ///
 /// # Errors
-/// Every fault of [`Fault::BadFile`](crate::Fault::BadFile): another kind or version, a length over the
+/// Every error whose fault is a bad file: another kind or version, a length over the
 /// limits, cut short, added to, damaged, or metadata that is not an `M`.
 pub fn from_bytes<M: DeserializeOwned>(
     bytes: &[u8],

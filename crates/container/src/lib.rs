@@ -27,22 +27,23 @@ mod digest;
 mod error;
 mod file;
 mod header;
-mod hexadecimal;
 mod locked_folder;
 pub mod memory;
+mod plain_file;
 mod reader;
 
 pub use atomic::{
-    Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, remove_unfinished,
+    Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
+    remove_unfinished, write_atomic,
 };
 pub use cursor::{Builder, Reader};
 pub use digest::Digest;
-pub use error::{Error, Fault};
+pub use error::Error;
 pub use file::{
-    AnyHeader, Contents, StreamWriter, from_bytes, inspect_file, read_file, to_bytes, write_file,
+    AnyHeader, StreamWriter, digest_of, from_bytes, inspect_file, read_file, to_bytes, write_file,
     write_file_parts,
 };
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
-pub use hexadecimal::bytes_from_hex;
 pub use locked_folder::LockedFolder;
-pub use reader::StreamReader;
+pub use plain_file::{file_bytes, remove_file};
+pub use reader::{Contents, StreamReader};

@@ -6,12 +6,25 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::file::{CHUNK_BYTES, Contents};
 use crate::header::{HEADER_BYTES, Header, Kind, Limits};
 use crate::{Digest, Error};
 
 /// What messages call content that is in no file.
 pub(crate) const MEMORY: &str = "bytes in memory";
+
+// Large enough for the disk, small enough that a chunk is still in the cache when it is hashed.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// A file's metadata and payload, after every check of this crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents<M> {
+    /// The digest that names this content.
+    pub digest: Digest,
+    /// The parsed metadata.
+    pub metadata: M,
+    /// The payload's bytes.
+    pub payload: Vec<u8>,
+}
 
 /// A file whose metadata was read and whose payload is taken piece by piece.
 ///

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sordino_container::{
-    Access, AtomicFile, Error, Fault, Kind, Limits, Overwrite, TEMPORARY_SUFFIX, read_file,
-    write_file,
+    Access, AtomicFile, Error, Kind, Limits, Overwrite, TEMPORARY_SUFFIX, read_file, write_file,
 };
+use sordino_fault::{Classified, Fault};
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
@@ -56,7 +56,7 @@ fn existing_files_are_refused_at_once_and_at_the_commit() {
     fs::write(&path, b"first").unwrap();
     let error = AtomicFile::create(&path, Overwrite::Refuse, Access::OwnerOnly).unwrap_err();
     assert!(
-        matches!(error, Error::Exists { .. }) && error.kind() == Fault::Exists,
+        matches!(error, Error::Exists { .. }) && error.fault() == Fault::Usage,
         "{error}"
     );
     let error = late.commit().unwrap_err();
@@ -114,7 +114,7 @@ fn folders_and_devices_are_not_replaced() {
     }
     let missing = folder.path().join("no/such/folder");
     let error = AtomicFile::create(missing, Overwrite::Replace, Access::Shared).unwrap_err();
-    assert_eq!(error.kind(), Fault::Io, "{error}");
+    assert_eq!(error.fault(), Fault::Io, "{error}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn child_writes_four_mebibytes() {
         Access::Shared,
     ) {
         Ok(_) => println!("outcome: written"),
-        Err(error) => println!("outcome: {:?}: {error}", error.kind()),
+        Err(error) => println!("outcome: {:?}: {error}", error.fault()),
     }
     println!("left: {:?}", names(path.parent().unwrap()));
 }

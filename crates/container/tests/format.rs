@@ -5,10 +5,10 @@ use std::io::Write;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use sordino_container::{
-    Access, Builder, Digest, Error, Fault, HEADER_BYTES, Kind, Limits, METADATA_LIMIT, Overwrite,
-    Reader, StreamWriter, from_bytes, inspect_file, read_file, to_bytes, write_file,
-    write_file_parts,
+    Access, Builder, Digest, Error, HEADER_BYTES, Kind, Limits, METADATA_LIMIT, Overwrite, Reader,
+    StreamWriter, from_bytes, inspect_file, read_file, to_bytes, write_file, write_file_parts,
 };
+use sordino_fault::{Classified, Fault};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,7 +143,7 @@ fn every_flipped_bit_is_found() {
             bad[place] ^= 1 << bit;
             let error = read(&bad).expect_err("a flipped bit");
             assert_eq!(
-                error.kind(),
+                error.fault(),
                 Fault::BadFile,
                 "byte {place} bit {bit}: {error}"
             );
@@ -177,7 +177,7 @@ fn every_cut_is_found() {
         };
         assert!(expected, "{length}: {error}");
         std::fs::write(&path, &good[..length]).unwrap();
-        assert_eq!(inspect_file(&path).unwrap_err().kind(), Fault::BadFile);
+        assert_eq!(inspect_file(&path).unwrap_err().fault(), Fault::BadFile);
         let error = read_file::<Metadata>(&path, Kind::Request, LIMITS).unwrap_err();
         assert!(
             error.to_string().contains(&path.display().to_string()),
@@ -316,7 +316,7 @@ fn folders_and_missing_files_are_told_apart() {
     let error = read_file::<Metadata>(folder.path(), Kind::Request, LIMITS).unwrap_err();
     assert!(matches!(error, Error::NotAFile { .. }), "{error}");
     let error = inspect_file(folder.path().join("none")).unwrap_err();
-    assert_eq!(error.kind(), Fault::Io, "{error}");
+    assert_eq!(error.fault(), Fault::Io, "{error}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 
-use sordino_container::{Access, AtomicFile, Fault, Overwrite, remove_unfinished};
+use sordino_container::{Access, AtomicFile, Overwrite, remove_unfinished};
+use sordino_fault::{Classified, Fault};
 
 #[test]
 fn unfinished_files_go_and_finished_ones_stay() {
@@ -23,7 +24,7 @@ fn unfinished_files_go_and_finished_ones_stay() {
     assert_eq!(count(), 1);
     for file in running {
         let error = file.commit().unwrap_err();
-        assert_eq!(error.kind(), Fault::Io, "{error}");
+        assert_eq!(error.fault(), Fault::Io, "{error}");
     }
     assert_eq!(
         fs::read(folder.path().join("finished")).unwrap(),

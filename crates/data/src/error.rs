@@ -1,32 +1,23 @@
-//! What can go wrong with images, sorted by what the user can do about it.
+//! What can go wrong with images.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The sort of fault, from which the command line picks its exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// The data is damaged, of another format, or does not fit the network.
-    BadFile,
-    /// The operating system could not read, or has no memory.
-    Io,
-    /// A name or path that stands for nothing, or for several things.
-    Usage,
-}
+use sordino_fault::classify;
 
 /// Why images could not be read or prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}: check the path and its permissions", path.display())]
+    #[error("{}: cannot {action}: {reason}: check the path and its permissions", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Content that is damaged or no image data.
     #[error("{location}: expected {expected}, found {found}: {advice}")]
@@ -123,22 +114,38 @@ pub enum Error {
     Preprocess(#[from] sordino_graph::Error),
 }
 
-impl Error {
-    /// Which sort of fault this is.
-    pub fn kind(&self) -> Fault {
-        match self {
-            Self::Io { .. } | Self::OutOfMemory { .. } => Fault::Io,
-            Self::SetNotFound { .. } | Self::Ambiguous { .. } | Self::Range { .. } => Fault::Usage,
-            _ => Fault::BadFile,
-        }
-    }
+classify!(Error {
+    Usage: SetNotFound, Ambiguous, Range;
+    BadFile: Malformed, TooLarge, Shape, Value;
+    Io: Io, OutOfMemory;
+} inner { Preprocess });
 
-    pub(crate) fn io(path: impl AsRef<Path>, action: &'static str, source: io::Error) -> Self {
+impl Error {
+    pub(crate) fn io(path: impl AsRef<Path>, action: &'static str, reason: io::Error) -> Self {
         Self::Io {
             path: path.as_ref().to_path_buf(),
             action,
-            source,
+            reason,
         }
+    }
+
+    /// Refuses a size over the limit of a reader.
+    pub(crate) fn check_limit(
+        location: &str,
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    ) -> Result<(), Self> {
+        if found <= limit {
+            return Ok(());
+        }
+        let location = location.into();
+        Err(Self::TooLarge {
+            location,
+            what,
+            found,
+            limit,
+        })
     }
 
     pub(crate) fn malformed(

@@ -14,14 +14,22 @@ pub enum Pixels {
     F32(Vec<f32>),
 }
 
+/// Evaluates an expression for the values of [`Pixels`], whatever their type.
+macro_rules! each {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            $crate::Pixels::U8($values) => $result,
+            $crate::Pixels::U16($values) => $result,
+            $crate::Pixels::F32($values) => $result,
+        }
+    };
+}
+pub(crate) use each;
+
 impl Pixels {
     /// Number of values.
     pub fn len(&self) -> usize {
-        match self {
-            Self::U8(values) => values.len(),
-            Self::U16(values) => values.len(),
-            Self::F32(values) => values.len(),
-        }
+        each!(self, values => values.len())
     }
 
     /// Whether there are none.
@@ -34,11 +42,7 @@ impl Pixels {
     /// # Panics
     /// Past the end.
     pub fn value(&self, at: usize) -> f64 {
-        match self {
-            Self::U8(values) => f64::from(values[at]),
-            Self::U16(values) => f64::from(values[at]),
-            Self::F32(values) => f64::from(values[at]),
-        }
+        each!(self, values => values[at].into())
     }
 
     fn gather(&self, indices: &[usize], size: usize) -> Self {
@@ -133,6 +137,17 @@ impl Images {
         })
     }
 
+    /// These images with other labels, without names.
+    pub(crate) fn with_labels(self, labels: Option<Vec<u16>>) -> Result<Self, Error> {
+        let shape = (self.channels, self.height, self.width);
+        Self::new(shape, self.pixels, labels, None, self.origin)
+    }
+
+    /// Channels, rows and columns, for messages.
+    pub(crate) fn shape_text(&self) -> String {
+        format!("{}x{}x{}", self.channels, self.height, self.width)
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.pixels.len() / self.elements()
@@ -199,16 +214,10 @@ impl Images {
     /// # Errors
     /// [`Error::Malformed`] where shape, kind of values, or the presence of labels or names differ.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        let shape =
-            |images: &Self| format!("{}x{}x{}", images.channels, images.height, images.width);
         let advice = "give images of one sort";
-        if shape(self) != shape(&other) {
-            return Err(Error::malformed(
-                other.origin.as_str(),
-                shape(self),
-                shape(&other),
-                advice,
-            ));
+        let (expected, found) = (self.shape_text(), other.shape_text());
+        if expected != found {
+            return Err(Error::malformed(other.origin, expected, found, advice));
         }
         if (self.labels.is_some(), self.names.is_some())
             != (other.labels.is_some(), other.names.is_some())
@@ -338,27 +347,12 @@ impl CheckedShape {
                     advice,
                 ));
             }
-            if found > limit {
-                return Err(Error::TooLarge {
-                    location: location.into(),
-                    what,
-                    found,
-                    limit,
-                });
-            }
+            Error::check_limit(location, what, found, limit)?;
         }
         let bytes = dimensions.iter().fold(bytes_a_value, |bytes, &dimension| {
             bytes.saturating_mul(dimension)
         });
-        if bytes > PIXEL_BYTES {
-            let (what, limit) = ("data size in bytes", PIXEL_BYTES);
-            return Err(Error::TooLarge {
-                location: location.into(),
-                what,
-                found: bytes,
-                limit,
-            });
-        }
+        Error::check_limit(location, "data size in bytes", bytes, PIXEL_BYTES)?;
         let [count, channels, height, width] = dimensions;
         Ok(Self {
             count,

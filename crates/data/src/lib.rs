@@ -17,7 +17,7 @@ mod set;
 mod shuffle;
 mod source;
 
-pub use error::{Error, Fault};
+pub use error::Error;
 pub use formats::open_images;
 pub use images::{Images, Pixels, shift};
 pub use prepare::{channel_statistics, prepare};

@@ -4,6 +4,7 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma};
 use sordino_graph::{Preprocess, SizePolicy};
 
+use crate::images::each;
 use crate::source::{PIXEL_BYTES, reserve};
 use crate::{Error, Images, Pixels};
 
@@ -34,15 +35,8 @@ pub fn prepare(
     let bytes = count
         .saturating_mul(preprocess.elements() as u64)
         .saturating_mul(4);
-    if bytes > PIXEL_BYTES {
-        let (what, limit) = ("size of the prepared images in bytes", PIXEL_BYTES);
-        return Err(Error::TooLarge {
-            location: images.origin.clone(),
-            what,
-            found: bytes,
-            limit,
-        });
-    }
+    let what = "size of the prepared images in bytes";
+    Error::check_limit(&images.origin, what, bytes, PIXEL_BYTES)?;
     let mut out = Vec::new();
     reserve(&mut out, bytes / 4, &images.origin)?;
     let plane = images.height * images.width;
@@ -54,23 +48,10 @@ pub fn prepare(
             continue;
         }
         let convert = |raw: f64| preprocess.normalize(channel, scale.to_model(raw)) as f32;
-        match &images.pixels {
-            Pixels::U8(values) => out.extend(
-                values[start..start + plane]
-                    .iter()
-                    .map(|&v| convert(v.into())),
-            ),
-            Pixels::U16(values) => out.extend(
-                values[start..start + plane]
-                    .iter()
-                    .map(|&v| convert(v.into())),
-            ),
-            Pixels::F32(values) => out.extend(
-                values[start..start + plane]
-                    .iter()
-                    .map(|&v| convert(v.into())),
-            ),
-        }
+        let end = start + plane;
+        each!(&images.pixels, values => {
+            out.extend(values[start..end].iter().map(|&raw| convert(raw.into())));
+        });
     }
     Ok(out)
 }
@@ -96,7 +77,7 @@ fn check_shape(images: &Images, preprocess: &Preprocess) -> Result<(), Error> {
             "{}x{}x{}",
             preprocess.channels, preprocess.height, preprocess.width
         ),
-        found: format!("{}x{}x{}", images.channels, images.height, images.width),
+        found: images.shape_text(),
         advice,
     })
 }
@@ -165,17 +146,9 @@ impl Scale {
         // Room for the rounding of f32 input and of a moved range, not for wrong values.
         let slack = (high - low) * 1e-6;
         let accepted = low - slack..=high + slack;
-        let bad = match &images.pixels {
-            Pixels::U8(values) => values
-                .iter()
-                .position(|&value| !accepted.contains(&f64::from(value))),
-            Pixels::U16(values) => values
-                .iter()
-                .position(|&value| !accepted.contains(&f64::from(value))),
-            Pixels::F32(values) => values
-                .iter()
-                .position(|&value| !accepted.contains(&f64::from(value))),
-        };
+        let refused = |value: f64| !accepted.contains(&value);
+        let bad =
+            each!(&images.pixels, values => values.iter().position(|&raw| refused(raw.into())));
         let Some(at) = bad else {
             return Ok(());
         };

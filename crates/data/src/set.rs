@@ -346,13 +346,7 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
             let mut split = |name: &str| {
                 let images = npy::images(archive.array(&format!("{name}_images"))?)?;
                 let labels = npy::labels(archive.array(&format!("{name}_labels"))?)?;
-                Images::new(
-                    (images.channels, images.height, images.width),
-                    images.pixels,
-                    Some(labels),
-                    None,
-                    images.origin,
-                )
+                images.with_labels(Some(labels))
             };
             let (train, validation, test) = (split("train")?, split("val")?, split("test")?);
             let (train, dropped) = without_recurring(train, &validation);
@@ -386,16 +380,10 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
         ));
     }
     for part in parts.into_iter().flatten() {
-        if (part.channels, part.height, part.width) != (test.channels, test.height, test.width) {
-            let shape =
-                |images: &Images| format!("{}x{}x{}", images.channels, images.height, images.width);
+        let (expected, found) = (test.shape_text(), part.shape_text());
+        if expected != found {
             let advice = "check that all files are of the same set";
-            return Err(Error::malformed(
-                &*part.origin,
-                shape(&test),
-                shape(part),
-                advice,
-            ));
+            return Err(Error::malformed(&*part.origin, expected, found, advice));
         }
     }
     let name = found.name.map_or(stem, |name| name.to_string());
@@ -416,15 +404,8 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
 }
 
 fn read_idx([images, labels]: &[PathBuf; 2]) -> Result<Images, Error> {
-    let read = idx::images(Source::open(images)?)?;
     let labels = idx::labels(Source::open(labels)?)?;
-    Images::new(
-        (read.channels, read.height, read.width),
-        read.pixels,
-        Some(labels),
-        None,
-        read.origin,
-    )
+    idx::images(Source::open(images)?)?.with_labels(Some(labels))
 }
 
 /// The images of `train` whose exact pixels do not occur in `other`, and how many were dropped.

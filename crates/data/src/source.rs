@@ -157,15 +157,7 @@ impl<'a> Source<'a> {
     ) -> Result<Vec<T>, Error> {
         const { assert!(WIDTH > 0 && CHUNK.is_multiple_of(WIDTH)) };
         let bytes = count.saturating_mul(WIDTH as u64);
-        if bytes > PIXEL_BYTES {
-            let (found, limit) = (bytes, PIXEL_BYTES);
-            return Err(Error::TooLarge {
-                location: self.location.clone(),
-                what: "data size in bytes",
-                found,
-                limit,
-            });
-        }
+        Error::check_limit(&self.location, "data size in bytes", bytes, PIXEL_BYTES)?;
         if bytes > self.bound {
             return Err(self.short(bytes, self.bound));
         }

@@ -1,7 +1,8 @@
 //! Preprocessing: numbers, sizes, and what it refuses.
 
 use proptest::prelude::*;
-use sordino_data::{Error, Fault, Images, Pixels, channel_statistics, permutation, prepare, shift};
+use sordino_data::{Error, Images, Pixels, channel_statistics, permutation, prepare, shift};
+use sordino_fault::{Classified, Fault};
 use sordino_graph::{Preprocess, SizePolicy};
 
 fn preprocess(channels: usize, height: usize, width: usize) -> Preprocess {
@@ -83,7 +84,7 @@ fn another_shape_is_refused_with_both() {
         None,
     )
     .unwrap_err();
-    assert!(matches!(error, Error::Shape { .. }) && error.kind() == Fault::BadFile);
+    assert!(matches!(error, Error::Shape { .. }) && error.fault() == Fault::BadFile);
     let message = error.to_string();
     assert!(
         message.contains("1x2x3") && message.contains("1x3x2"),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +41,7 @@ pub enum Error {
     Checkpoint {
         /// The checkpoint.
         path: PathBuf,
-        /// What is another one.
+        /// What differs.
         differs: &'static str,
     },
     /// The disk has less room than the schedule needs.
@@ -57,21 +59,13 @@ pub enum Error {
     },
     /// Less memory than the evaluation was begun with.
     #[error(
-        "this evaluation was begun with --memory {begun}, and goes on with --memory {given}: give as much, or start anew without --resume"
+        "this evaluation was begun with --memory {begun}, and cannot resume with --memory {given}: give as much, or start anew without --resume"
     )]
     LessMemory {
         /// Bytes at the beginning.
         begun: u64,
         /// Bytes now.
         given: u64,
-    },
-    /// A thread pool of the size asked for cannot be had.
-    #[error("cannot start {threads} threads: {detail}: give a smaller --threads")]
-    Threads {
-        /// Threads asked for.
-        threads: usize,
-        /// The system's reason.
-        detail: String,
     },
     /// The request does not fit the plan, or the key does not fit the request.
     #[error(transparent)]
@@ -92,6 +86,13 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] sordino_container::Error),
 }
+
+classify!(Error {
+    Usage: MissingKey, LessMemory;
+    BadFile: Checkpoint;
+    Limits: Memory;
+    Io: Busy, Space;
+} inner { Protocol, Runtime, Plan, Scheme, Ring, File });
 
 fn mebibytes(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sordino_ckks::EvaluationKey;
-use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite, memory};
+use sordino_container::{
+    Access, AtomicFile, Digest, Error as FileError, Overwrite, file_bytes, memory,
+};
 use sordino_plan::{Budget, Schedule, ServerPlan};
 use sordino_protocol::{ReceivedBlock, RequestReader};
 use sordino_ring::backend::Backend;
@@ -20,8 +22,6 @@ const READ_FIRST_BYTES: u64 = 1 << 29;
 
 /// How a request is evaluated; nothing here changes the reply.
 pub struct EvaluateOptions<'a> {
-    /// Threads of a pool of its own; `None` uses the current one.
-    pub threads: Option<usize>,
     /// The back end.
     pub backend: &'static Backend,
     /// Most bytes of memory; by default most of what is free.
@@ -89,29 +89,31 @@ pub struct Evaluation {
     pub trace: Option<Trace>,
 }
 
+impl EvaluateOptions<'_> {
+    /// The defaults on a back end: nothing is replaced, resumed, reported or traced.
+    pub fn new(backend: &'static Backend) -> Self {
+        Self {
+            backend,
+            memory_bytes: None,
+            scratch: None,
+            scratch_bytes: None,
+            resume: false,
+            stop: None,
+            checkpoint_interval: None,
+            overwrite: Overwrite::Refuse,
+            progress: None,
+            note: None,
+            trace: None,
+            keep_trace: false,
+        }
+    }
+}
+
 /// Evaluates a request file with a plan file and writes the reply file.
 ///
 /// # Errors
 /// Every one of [`Error`]; then there is no reply, or the older one.
 pub fn evaluate_file(
-    plan: &Path,
-    keys: Option<&Path>,
-    request: &Path,
-    reply: &Path,
-    options: &EvaluateOptions<'_>,
-) -> Result<Evaluation, Error> {
-    let Some(threads) = options.threads else {
-        return run(plan, keys, request, reply, options);
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| Error::Threads {
-        threads,
-        detail: error.to_string(),
-    })?;
-    pool.install(|| run(plan, keys, request, reply, options))
-}
-
-fn run(
     plan: &Path,
     keys: Option<&Path>,
     request: &Path,
@@ -223,7 +225,6 @@ fn evaluate<R: Read + Send>(
         note(&format!("no checkpoints were written: {why}"));
     }
     scratch.finish();
-    let size = std::fs::metadata(reply).map_err(|error| FileError::io(reply, "look up", error))?;
     Ok(Evaluation {
         reply: digest,
         request: request_digest,
@@ -237,7 +238,7 @@ fn evaluate<R: Read + Send>(
         evaluate_seconds,
         write_seconds: start.elapsed().as_secs_f64(),
         amortized_seconds: evaluate_seconds / header.images as f64,
-        reply_bytes: size.len(),
+        reply_bytes: file_bytes(reply)?.unwrap_or(0),
         peak_rss_bytes: memory::peak_resident_bytes(),
         threads: rayon::current_num_threads(),
         backend: options.backend.name,

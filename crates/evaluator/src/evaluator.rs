@@ -18,7 +18,7 @@ use crate::Error;
 pub struct Evaluator {
     plan: ServerPlan,
     context: Context,
-    /// What an evaluation may take.
+    /// The memory and scratch that an evaluation may use.
     budget: Budget,
     /// Prepared by the first evaluation.
     weights: OnceLock<Weights>,
@@ -73,35 +73,15 @@ impl Evaluator {
 
     /// What the plan fixes about a request.
     pub fn request_shape(&self) -> MessageShape<'_> {
-        let input = self.plan.input();
-        MessageShape {
-            plan: self.plan.digest(),
-            context: &self.context,
-            batch: self.plan.batch(),
-            block_images: self.plan.block_images(),
-            rows: self.plan.input_ciphertexts(),
-            components: 1,
-            limbs: input.limbs,
-            scale: input.scale,
-        }
+        self.plan.request_shape(&self.context)
     }
 
     /// What the plan fixes about a reply.
     pub fn reply_shape(&self) -> MessageShape<'_> {
-        let output = self.plan.output();
-        MessageShape {
-            plan: self.plan.digest(),
-            context: &self.context,
-            batch: self.plan.batch(),
-            block_images: self.plan.block_images(),
-            rows: self.plan.output_ciphertexts(),
-            components: output.components,
-            limbs: output.limbs,
-            scale: output.scale,
-        }
+        self.plan.reply_shape(&self.context)
     }
 
-    /// Evaluates a received request, of which digest and header were checked already.
+    /// Evaluates a received request, whose digest and header were checked.
     ///
     /// # Errors
     /// [`Error::MissingKey`], [`Error::Protocol`] for a key of another client or residues out of range,
@@ -118,7 +98,7 @@ impl Evaluator {
         self.reply(&header, digest, replies)
     }
 
-    /// Evaluates the blocks of a request as they come.
+    /// Evaluates the blocks of a request as they arrive.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -194,7 +174,7 @@ impl Evaluator {
         Ok(self.weights.get_or_init(|| prepared))
     }
 
-    /// The reply to a request of which the digest was checked.
+    /// The reply to a request whose digest was checked.
     ///
     /// # Errors
     /// [`Error::Protocol`] if the blocks are not what the plan makes.

@@ -63,7 +63,8 @@ pub trait Classified: std::error::Error {
 
 /// Names the fault of each variant of an error.
 ///
-/// `inner` lists the variants with one unnamed field that is another error, whose fault is theirs. `by` lists the variants
+/// `inner` lists the variants with one unnamed field that is another error, whose fault is theirs; one may have a condition
+/// such as `#[cfg(feature = "http")]`. `by` lists the variants
 /// whose fault depends on their fields, with the expression that computes it.
 ///
 /// ```
@@ -100,20 +101,20 @@ pub trait Classified: std::error::Error {
 macro_rules! classify {
     (
         $error:ident { $($fault:ident: $($variant:ident),+;)* }
-        $(inner { $($inner:ident),+ $(,)? })?
+        $(inner { $($(#[$condition:meta])* $inner:ident),+ $(,)? })?
         $(by { $($by:ident $fields:tt => $computed:expr),+ $(,)? })?
     ) => {
         impl $crate::Classified for $error {
             const FAULTS: &'static [(&'static str, Option<$crate::Fault>)] = &[
                 $($((stringify!($variant), Some($crate::Fault::$fault)),)+)*
-                $($((stringify!($inner), None),)+)?
+                $($($(#[$condition])* (stringify!($inner), None),)+)?
                 $($((stringify!($by), None),)+)?
             ];
 
             fn fault(&self) -> $crate::Fault {
                 match self {
                     $($(Self::$variant { .. })|+ => $crate::Fault::$fault,)*
-                    $($(Self::$inner { 0: error } => $crate::Classified::fault(error),)+)?
+                    $($($(#[$condition])* Self::$inner { 0: error } => $crate::Classified::fault(error),)+)?
                     $($(Self::$by $fields => $computed,)+)?
                 }
             }

@@ -2,6 +2,7 @@
 
 use crate::Shape;
 use sordino_container as container;
+use sordino_fault::classify;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +119,7 @@ pub enum Error {
     File(#[from] container::Error),
 }
 
-impl Error {
-    /// The sort of fault, from which the command line picks its exit code.
-    pub fn kind(&self) -> container::Fault {
-        match self {
-            Self::File(error) => error.kind(),
-            _ => container::Fault::BadFile,
-        }
-    }
-}
+classify!(Error {
+    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, Relu, Quantize, Calibrate, ModelFile, ModelContent;
+    Limits: FoldedSize;
+} inner { File });

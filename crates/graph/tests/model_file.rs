@@ -4,7 +4,8 @@ mod networks;
 
 use networks::{Coefficients, Random, Sketch, batch_norm, conv, images, quadratic};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use sordino_container::{Digest, Fault, Overwrite};
+use sordino_container::{Digest, Overwrite};
+use sordino_fault::{Classified, Fault};
 use sordino_graph::{
     Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
     calibrate, to_half_precision,
@@ -64,7 +65,7 @@ fn model() -> Model {
 
 fn refusal(bytes: &[u8]) -> Error {
     let error = Model::from_bytes(bytes).unwrap_err();
-    assert_eq!(error.kind(), Fault::BadFile);
+    assert_eq!(error.fault(), Fault::BadFile);
     error
 }
 
@@ -104,11 +105,11 @@ fn files_are_written_whole_and_not_over_others() {
     assert_eq!(digest, Digest::of_bytes(&std::fs::read(&path).unwrap()));
     assert_eq!(Model::load(&path).unwrap(), model);
     let error = model.save(&path, Overwrite::Refuse).unwrap_err();
-    assert_eq!(error.kind(), Fault::Exists);
+    assert_eq!(error.fault(), Fault::Usage);
     model.save(&path, Overwrite::Replace).unwrap();
     let missing = folder.path().join("missing.safetensors");
     let error = Model::load(&missing).unwrap_err();
-    assert_eq!(error.kind(), Fault::Io);
+    assert_eq!(error.fault(), Fault::Io);
     assert!(error.to_string().contains("missing.safetensors"));
     std::fs::write(&path, b"not a model").unwrap();
     let error = Model::load(&path).unwrap_err();
@@ -165,7 +166,7 @@ fn every_flipped_bit_that_changes_the_model_is_refused() {
             // Such as 1e-5 written 1E-5.
             Ok(read) => assert_eq!(read, model),
             Err(error) => {
-                assert_eq!(error.kind(), Fault::BadFile);
+                assert_eq!(error.fault(), Fault::BadFile);
                 refused += 1;
             }
         }

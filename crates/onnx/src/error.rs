@@ -1,5 +1,7 @@
 //! Why a network could not be imported.
 
+use sordino_fault::classify;
+
 /// An ONNX file that is none, or that asks for what cannot be computed under encryption.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -34,3 +36,5 @@ pub enum Error {
     #[error(transparent)]
     Graph(#[from] sordino_graph::Error),
 }
+
+classify!(Error { BadFile: Malformed, Unsupported, Node; } inner { Graph });

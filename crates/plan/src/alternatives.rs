@@ -1,4 +1,4 @@
-//! Plans that were not chosen, and why.
+//! Plans that the planner did not choose, and why.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alternative {
-    /// What sets it apart: rescaling, relinearization, weights.
+    /// How it differs: rescaling, relinearization, weights.
     pub kind: String,
     /// N.
     pub ring_degree: usize,
@@ -18,11 +18,11 @@ pub struct Alternative {
     pub evaluate_seconds: f64,
     /// −log2 of the predicted worst error of a logit.
     pub precision_bits: f64,
-    /// What ruled it out.
+    /// Why it was not chosen.
     pub reason: String,
 }
 
-/// What both packings are expected to take, where the planner was free to choose.
+/// Expected times of both packings, where the planner was free to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackingComparison {
@@ -42,8 +42,8 @@ impl PackingComparison {
         channel_wise: (f64, usize),
     ) -> Self {
         let block = |(seconds, images): (f64, usize)| seconds / batch.div_ceil(images) as f64;
-        // Element-wise blocks hold more images and take longer: within the first of them it is the other packing's blocks
-        // that add up.
+        // Element-wise blocks hold more images and take longer: while one of them is enough, the other packing needs several
+        // blocks.
         let ratio = block(element_wise) / block(channel_wise);
         let blocks_before = (ratio.ceil() - 1.0).max(0.0);
         Self {

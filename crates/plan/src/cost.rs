@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What elementary operations cost on the evaluating machine, on all its threads together.
+/// Costs of elementary operations on the evaluating machine, on all its threads together.
 ///
 /// The default was measured on a 2-core AVX-512 VNNI machine and is part of the plan's determinism: the same model,
 /// options and table give the same plan, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostTable {
-    /// Sustained 8-bit multiply-accumulates of the whole-layer product, in 10^9 a second.
+    /// Sustained 8-bit multiply-accumulates of the whole-layer product, in 10^9 per second.
     pub linear_gmacs: f64,
     /// One transform of N = 2^13 coefficients of one limb, in microseconds; other N scale as N log2 N.
     pub ntt_us: f64,
     /// One pointwise operation on one residue, in nanoseconds.
     pub pointwise_ns: f64,
-    /// Expansion of the uniform half, nanoseconds a byte.
+    /// Expansion of the uniform half, in nanoseconds per byte.
     pub expand_ns: f64,
 }
 
@@ -36,24 +36,27 @@ impl CostTable {
     /// Reads a table written by `sordino bench calibrate`.
     ///
     /// # Errors
-    /// [`Error::CostTable`] when the file cannot be read, is no such table or holds a value that is not positive.
+    /// [`Error::File`] when the file cannot be read, [`Error::CostTable`] when it is no such table or holds a value that is not
+    /// positive.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let refuse = |detail: String| Error::CostTable {
             path: path.to_owned(),
             detail,
         };
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| sordino_container::Error::io(path, "read", error))?;
         let table: CostTable = serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let values = [
-            table.linear_gmacs,
-            table.ntt_us,
-            table.pointwise_ns,
-            table.expand_ns,
-        ];
-        if values.iter().any(|v| !(v.is_finite() && *v > 0.0)) {
-            return Err(refuse("every cost must be a positive number".into()));
+        let Self {
+            linear_gmacs,
+            ntt_us,
+            pointwise_ns,
+            expand_ns,
+        } = table;
+        let costs = [linear_gmacs, ntt_us, pointwise_ns, expand_ns];
+        match costs.iter().all(|cost| cost.is_finite() && *cost > 0.0) {
+            true => Ok(table),
+            false => Err(refuse("every cost must be a positive number".into())),
         }
-        Ok(table)
     }
 
     /// Seconds of one transform of `ring_degree` coefficients.

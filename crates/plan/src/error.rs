@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use sordino_fault::classify;
+
 /// What can go wrong while compiling, writing or reading a plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,7 +71,7 @@ pub enum Error {
         /// Bytes that the schedule with the smallest peak needs.
         needed: u64,
     },
-    /// What has to leave memory does not fit the scratch.
+    /// The pieces that have to leave memory do not fit the scratch.
     #[error(
         "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory, or compile with a smaller --batch",
         memory.div_ceil(1 << 20), needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
@@ -82,7 +84,7 @@ pub enum Error {
         /// Scratch that the schedule with the least needs.
         needed: u64,
     },
-    /// A plan file holds something a plan cannot hold.
+    /// The content of a plan file is not a plan.
     #[error(
         "{part} plan is not valid: {what}: expected {expected}, found {found}; compile the model again"
     )]
@@ -96,21 +98,21 @@ pub enum Error {
         /// Found content.
         found: String,
     },
-    /// The file layer refused.
+    /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
-    /// The scheme refused the parameters.
+    /// The scheme refuses the parameters.
     #[error(transparent)]
     Scheme(#[from] sordino_ckks::Error),
-    /// The graph refused to fold or quantize.
+    /// The graph cannot be folded or quantized.
     #[error(transparent)]
     Graph(#[from] sordino_graph::Error),
-    /// A weight matrix is not one the kernels take.
+    /// The kernels cannot take a weight matrix.
     #[error("step \"{step}\": {source}")]
     Weights {
         /// The step.
         step: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: sordino_ring::Error,
     },
     /// A cost table could not be read.
@@ -118,10 +120,16 @@ pub enum Error {
     CostTable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }
+
+classify!(Error {
+    Usage: Batch;
+    BadFile: MissingRanges, StaleRanges, Malformed, CostTable;
+    Limits: Impossible, Overflow, Memory, Scratch, Weights;
+} inner { File, Scheme, Graph });
 
 impl Error {
     /// A malformed field of a plan file.

@@ -4,12 +4,11 @@ use serde::{Deserialize, Serialize};
 use sordino_ckks::Gadget;
 
 use crate::cost::CostTable;
-use crate::network::{Network, NodeKind};
-use crate::noise::digits_of;
-use crate::primes::{self, Chain};
-use crate::schedule::{Choice, Kind, Sketch};
+use crate::modulus::{SizedSketch, digits_of};
+use crate::primes;
+use crate::sketch::{SketchKind, SketchOperation};
 
-/// What a plan is expected to cost; printed before anything runs.
+/// Expected cost of a plan; printed before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
@@ -17,7 +16,7 @@ pub struct Estimate {
     pub evaluate_seconds: f64,
     /// Peak memory of the evaluator, within the limit that the plan was compiled for.
     pub memory_bytes: u64,
-    /// Most that the evaluator keeps outside of memory to stay within that limit.
+    /// Most bytes that the evaluator keeps on scratch to stay within that limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scratch_bytes: u64,
     /// Request file.
@@ -45,97 +44,21 @@ impl Estimate {
     }
 }
 
-/// Sizes of the limbs of a candidate's chain.
-#[derive(Clone, Debug)]
-pub(crate) struct Limbs {
-    /// Bits of each prime, base first.
-    pub bits: Vec<u32>,
-    /// Limbs left after d rescale groups.
-    pub left: Vec<usize>,
-}
-
-impl Limbs {
-    /// As the splitting rule would choose, without looking for primes.
-    pub(crate) fn ideal(sketch: &Sketch, ring_degree: usize) -> Option<Self> {
-        let base = primes::split(sketch.base_bits, ring_degree)?;
-        let groups: Option<Vec<Vec<u32>>> = sketch
-            .divisors
-            .iter()
-            .map(|d| primes::split(d.log2(), ring_degree))
-            .collect();
-        let limbs = Self::assemble(base, groups?);
-        primes::suffice(&limbs.bits, ring_degree).then_some(limbs)
-    }
-
-    /// Of primes that were found.
-    pub(crate) fn of(chain: &Chain) -> Self {
-        let bits: Vec<u32> = chain.primes.iter().map(|&q| q.ilog2() + 1).collect();
-        let mut left = vec![bits.len()];
-        for size in &chain.group_sizes {
-            left.push(left[left.len() - 1] - size);
-        }
-        Limbs { bits, left }
-    }
-
-    fn assemble(base: Vec<u32>, groups: Vec<Vec<u32>>) -> Self {
-        let total = base.len() + groups.iter().map(Vec::len).sum::<usize>();
-        let mut left = vec![total];
-        for group in &groups {
-            left.push(left[left.len() - 1] - group.len());
-        }
-        let bits = base
-            .into_iter()
-            .chain(groups.into_iter().rev().flatten())
-            .collect();
-        Limbs { bits, left }
-    }
-
-    /// Bits of the modulus, rounded up.
-    pub(crate) fn log2_q(&self) -> u32 {
-        self.bits.iter().sum()
-    }
-
-    /// Stored bytes of one coefficient after `dropped` groups.
-    pub(crate) fn bytes(&self, dropped: usize) -> usize {
-        self.bits[..self.left[dropped]]
-            .iter()
-            .map(|&b| primes::bytes_of(b))
-            .sum()
-    }
-
-    /// Stored bytes of all elements of an operation's result, one block.
-    fn value_bytes(
-        &self,
-        elements: usize,
-        components: usize,
-        dropped: usize,
-        ring_degree: usize,
-    ) -> u64 {
-        (elements * components * ring_degree) as u64 * self.bytes(dropped) as u64
-    }
-}
-
-/// The gadget of a candidate: which, and log2 of the special modulus.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct GadgetChoice {
-    pub gadget: Gadget,
-    pub special_bits: u32,
-}
-
-/// Seconds to relinearize one ciphertext with `limbs` limbs.
+/// Seconds of an operation that relinearizes one ciphertext; 0 without a gadget.
 pub(crate) fn relinearize_seconds(
+    sized: &SizedSketch<'_>,
+    operation: &SketchOperation,
     cost: &CostTable,
-    gadget: GadgetChoice,
-    bits: &[u32],
-    ring_degree: usize,
 ) -> f64 {
+    let (bits, ring_degree) = (sized.bits(operation), sized.ring_degree());
     let limbs = bits.len() as f64;
-    let (transforms, products) = match gadget.gadget {
-        Gadget::SpecialPrime => (
+    let (transforms, products) = match sized.gadget.map(|choice| choice.gadget) {
+        None => (0.0, 0.0),
+        Some(Gadget::SpecialPrime) => (
             limbs * limbs + 3.0 * limbs + 2.0,
             2.0 * limbs * (limbs + 1.0),
         ),
-        Gadget::SmallDigits { digit_bits } => {
+        Some(Gadget::SmallDigits { digit_bits }) => {
             let digits: f64 = bits
                 .iter()
                 .map(|&b| f64::from(digits_of(b, digit_bits)))
@@ -147,95 +70,90 @@ pub(crate) fn relinearize_seconds(
         + products * ring_degree as f64 * cost.pointwise_ns * 1e-9
 }
 
-/// Seconds for one block of a sketch.
-pub(crate) fn block_seconds(
-    network: &Network,
-    cost: &CostTable,
-    choice: &Choice,
-    sketch: &Sketch,
-    limbs: &Limbs,
-    gadget: Option<GadgetChoice>,
-) -> f64 {
-    let n = choice.ring_degree as f64;
-    let pointwise = |residues: f64| residues * cost.pointwise_ns * 1e-9;
-    let ntt = cost.ntt_seconds(choice.ring_degree);
-    sketch
-        .operations
-        .iter()
-        .map(|op| {
-            let info = &network.nodes[op.node];
-            let elements = info.elements as f64;
-            let components = op.components as f64;
-            let left = limbs.left[op.dropped];
-            match op.kind {
-                Kind::Input => elements * n * limbs.bytes(0) as f64 * cost.expand_ns * 1e-9,
-                Kind::Linear => {
-                    let passes = if info.wide { 2.0 } else { 1.0 };
-                    info.macs as f64 * components * n * limbs.bytes(op.dropped) as f64 * passes
-                        / (cost.linear_gmacs * 1e9)
-                }
-                Kind::Square => pointwise(5.0 * elements * n * left as f64),
-                Kind::Relinearize => gadget.map_or(0.0, |gadget| {
-                    elements
-                        * relinearize_seconds(cost, gadget, &limbs.bits[..left], choice.ring_degree)
-                }),
-                Kind::Rescale => {
-                    let before = limbs.left[op.dropped - 1] as f64;
-                    elements * components * (before * ntt + before * n * cost.pointwise_ns * 2e-9)
-                }
+/// Seconds for one block of an element-wise sketch.
+pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
+    let limbs = sized.limbs;
+    let n = sized.ring_degree() as f64;
+    let ntt = cost.ntt_seconds(sized.ring_degree());
+    let of = |op: &SketchOperation| {
+        let info = &sized.network.nodes[op.node];
+        let (elements, components) = (info.elements as f64, op.components as f64);
+        match op.kind {
+            SketchKind::Input => elements * n * limbs.bytes(0) as f64 * cost.expand_ns * 1e-9,
+            SketchKind::Linear => {
+                let passes = if info.wide { 2.0 } else { 1.0 };
+                info.macs as f64 * components * n * limbs.bytes(op.dropped) as f64 * passes
+                    / (cost.linear_gmacs * 1e9)
             }
-        })
-        .sum()
+            SketchKind::Square => {
+                let residues = 5.0 * elements * n * limbs.left[op.dropped] as f64;
+                residues * cost.pointwise_ns * 1e-9
+            }
+            SketchKind::Relinearize => elements * relinearize_seconds(sized, op, cost),
+            SketchKind::Rescale => {
+                let before = limbs.left[op.dropped - 1] as f64;
+                elements * components * (before * ntt + before * n * cost.pointwise_ns * 2e-9)
+            }
+        }
+    };
+    sized.sketch.operations.iter().map(of).sum()
 }
 
-/// Bytes of an evaluation key for parameters with these limbs.
-pub(crate) fn key_bytes(limbs: &Limbs, gadget: GadgetChoice, ring_degree: usize) -> u64 {
-    let chain: u64 = limbs.bits.iter().map(|&b| primes::bytes_of(b) as u64).sum();
-    let (digits, row) = match gadget.gadget {
-        Gadget::SpecialPrime => (
-            limbs.bits.len() as u64,
-            chain + u64::from(gadget.special_bits).div_ceil(8),
+/// Bytes of a switching key; 0 without a gadget.
+fn key_bytes(sized: &SizedSketch<'_>) -> u64 {
+    let bits = &sized.limbs.bits;
+    let chain: u64 = bits.iter().map(|&b| primes::bytes_of(b) as u64).sum();
+    let (digits, row) = match sized
+        .gadget
+        .map(|choice| (choice.gadget, choice.special_bits))
+    {
+        None => (0, 0),
+        Some((Gadget::SpecialPrime, special_bits)) => (
+            bits.len() as u64,
+            chain + u64::from(special_bits).div_ceil(8),
         ),
-        Gadget::SmallDigits { digit_bits } => (
-            limbs
-                .bits
-                .iter()
-                .map(|&b| u64::from(digits_of(b, digit_bits)))
-                .sum(),
-            chain,
-        ),
+        Some((Gadget::SmallDigits { digit_bits }, _)) => {
+            let digits = bits.iter().map(|&b| u64::from(digits_of(b, digit_bits)));
+            (digits.sum(), chain)
+        }
     };
-    digits * row * ring_degree as u64
+    digits * row * sized.ring_degree() as u64
 }
 
 /// Bytes that headers add to a file, roughly.
-pub(crate) const HEADER_BYTES: u64 = 2048;
-/// Memory of an evaluator beside what its plan asks for, roughly.
+const HEADER_BYTES: u64 = 2048;
+/// Memory of an evaluator in addition to what its plan needs, roughly.
 pub(crate) const BASE_BYTES: u64 = 64 << 20;
 
-/// Upload, key and reply of a batch of `blocks` blocks.
-pub(crate) fn sizes(
-    network: &Network,
-    choice: &Choice,
-    sketch: &Sketch,
-    limbs: &Limbs,
-    gadget: Option<GadgetChoice>,
-    blocks: usize,
-) -> (u64, u64, u64) {
-    let n = choice.ring_degree;
-    let bytes_of = |op: &crate::schedule::Operation| {
-        limbs.value_bytes(
-            network.nodes[op.node].elements,
-            op.components,
-            op.dropped,
-            n,
-        )
-    };
-    let input = &sketch.operations[0];
-    debug_assert!(matches!(network.nodes[input.node].kind, NodeKind::Input));
-    let upload = blocks as u64 * (bytes_of(input) / 2) + HEADER_BYTES;
-    let last = &sketch.operations[sketch.operations.len() - 1];
-    let reply = blocks as u64 * bytes_of(last) + HEADER_BYTES;
-    let key = gadget.map_or(0, |gadget| key_bytes(limbs, gadget, n) + HEADER_BYTES);
-    (upload, key, reply)
+/// Bytes of a plan's files and of evaluation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub upload: u64,
+    pub key: u64,
+    pub reply: u64,
+    /// Peak of the evaluator.
+    pub memory: u64,
+}
+
+impl Sizes {
+    /// Files of `blocks` blocks and of `keys` switching keys; `ciphertexts` gives those of a node's value. The memory is 0.
+    pub(crate) fn of_files(
+        sized: &SizedSketch<'_>,
+        blocks: usize,
+        keys: usize,
+        ciphertexts: impl Fn(usize) -> usize,
+    ) -> Self {
+        let bytes = |op: &SketchOperation| sized.bytes(op, ciphertexts(op.node));
+        let operations = &sized.sketch.operations;
+        Self {
+            // Half of a fresh ciphertext is a seed.
+            upload: blocks as u64 * (bytes(&operations[0]) / 2) + HEADER_BYTES,
+            key: match sized.gadget {
+                Some(_) => keys as u64 * key_bytes(sized) + HEADER_BYTES,
+                None => 0,
+            },
+            reply: blocks as u64 * bytes(&operations[operations.len() - 1]) + HEADER_BYTES,
+            memory: 0,
+        }
+    }
 }

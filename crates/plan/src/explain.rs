@@ -1,11 +1,13 @@
-//! What a plan says about itself before anything runs.
+//! A readable account of a plan, before anything runs.
 
 use std::fmt;
 
 use serde::Serialize;
-use sordino_ckks::Parameters;
 
-use crate::{Alternative, ClientPlan, Estimate, Operation, PackingComparison, ServerPlan, Term};
+use crate::{
+    Alternative, ClientPlan, Estimate, Operation, PackingComparison, PackingKind, PlanHeader,
+    ServerPlan, Term,
+};
 
 /// A readable account of a plan; serializes to JSON and displays as a table.
 #[derive(Clone, Debug, Serialize)]
@@ -14,7 +16,7 @@ pub struct Explanation {
     pub network: String,
     /// How images lie in ciphertexts.
     pub packing: String,
-    /// Most images a request.
+    /// Most images per request.
     pub batch: usize,
     /// Blocks of images.
     pub blocks: usize,
@@ -26,7 +28,7 @@ pub struct Explanation {
     pub ring_degree: usize,
     /// Bits of the modulus of fresh ciphertexts.
     pub log2_q: f64,
-    /// The same with the special primes of the evaluation key.
+    /// Bits of the modulus with the special primes of the evaluation key.
     pub log2_qp: f64,
     /// 128 or 192, from the security table.
     pub security_bits: u32,
@@ -38,19 +40,19 @@ pub struct Explanation {
     pub log2_output_scale: f64,
     /// Ciphertext components of the reply.
     pub reply_components: usize,
-    /// Multiply-accumulates an image; known to the server only.
+    /// Multiply-accumulates per image; known to the server only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs_per_image: Option<u64>,
     /// Predicted costs and precision.
     pub estimate: Estimate,
-    /// Upload of one image of a full batch.
+    /// Bytes of the upload per image of a full batch.
     pub upload_bytes_per_image: f64,
-    /// Reply of one image of a full batch.
+    /// Bytes of the reply per image of a full batch.
     pub reply_bytes_per_image: f64,
     /// Every step; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSummary>,
-    /// What both packings would take, where the planner was free to choose; known to the server only.
+    /// Estimated time of both packings, where the planner was free to choose; known to the server only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<PackingComparison>,
     /// The best plans of other kinds, and what ruled them out; known to the server only.
@@ -58,7 +60,7 @@ pub struct Explanation {
     pub alternatives: Vec<Alternative>,
 }
 
-/// One step as explained.
+/// One step of an [`Explanation`].
 #[derive(Clone, Debug, Serialize)]
 pub struct StepSummary {
     /// Folded node.
@@ -67,11 +69,11 @@ pub struct StepSummary {
     pub operation: &'static str,
     /// Elements of the result.
     pub elements: usize,
-    /// Ciphertexts that a block of them takes.
+    /// Ciphertexts of the result, per block.
     pub ciphertexts: usize,
-    /// Rotations of a block; 0 element-wise.
+    /// Rotations per block; 0 element-wise.
     pub rotations: usize,
-    /// Products of a ciphertext with a plaintext of a block; 0 element-wise.
+    /// Products of a ciphertext and a plaintext, per block; 0 element-wise.
     pub products: usize,
     /// Components of the result.
     pub components: usize,
@@ -79,7 +81,7 @@ pub struct StepSummary {
     pub level: usize,
     /// log2 of the scale of the result.
     pub log2_scale: f64,
-    /// Multiply-accumulates a slot, 0 for other than linear steps.
+    /// Multiply-accumulates per slot, 0 for other than linear steps.
     pub macs: u64,
     /// Passes of the kernel: 1 for 8-bit weights, 2 for wider ones, 0 without weights.
     pub weight_passes: u32,
@@ -126,62 +128,49 @@ impl StepSummary {
 impl ServerPlan {
     /// Explains the plan, steps included.
     pub fn explain(&self) -> Explanation {
-        let mut explanation = Explanation::new(
-            self.network(),
-            self.packing().to_string(),
-            (self.batch(), self.blocks(), self.block_images()),
-            self.parameters(),
-            (
-                self.input().scale,
-                self.output().scale,
-                self.output().components,
-            ),
-            self.estimate(),
-        );
-        explanation.macs_per_image = Some(self.multiply_accumulates());
-        explanation.galois_keys = self.rotations().len();
-        explanation.comparison = self.comparison();
-        explanation.steps = (0..self.steps().len())
-            .map(|index| StepSummary::of(self, index))
-            .collect();
-        explanation.alternatives = self.alternatives().to_vec();
-        explanation
+        let (header, estimate) = (self.header(), self.estimate());
+        Explanation {
+            galois_keys: self.rotations().len(),
+            macs_per_image: Some(self.multiply_accumulates()),
+            steps: (0..self.steps().len())
+                .map(|index| StepSummary::of(self, index))
+                .collect(),
+            comparison: self.comparison(),
+            alternatives: self.alternatives().to_vec(),
+            ..Explanation::new(header, self.packing().kind(), self.block_images(), estimate)
+        }
     }
 }
 
 impl ClientPlan {
     /// Explains the plan as far as the client knows it.
     pub fn explain(&self) -> Explanation {
-        let mut explanation = Explanation::new(
-            &self.network,
-            self.packing.to_string(),
-            (self.batch, self.blocks, self.block_images()),
-            &self.parameters,
-            (self.input.scale, self.output.scale, self.output.components),
-            &self.estimate,
-        );
-        explanation.galois_keys = self
-            .channel
-            .as_ref()
-            .map_or(0, |channel| channel.rotations.len());
-        explanation
+        let (header, kind) = (&self.header, self.packing.kind());
+        let rotations = self
+            .packing
+            .channel()
+            .map(|channel| channel.rotations.len());
+        Explanation {
+            galois_keys: rotations.unwrap_or(0),
+            ..Explanation::new(header, kind, self.block_images(), &self.estimate)
+        }
     }
 }
 
 impl Explanation {
     fn new(
-        network: &str,
-        packing: String,
-        (batch, blocks, block_images): (usize, usize, usize),
-        parameters: &Parameters,
-        (input_scale, output_scale, reply_components): (f64, f64, usize),
+        header: &PlanHeader,
+        packing: PackingKind,
+        block_images: usize,
         estimate: &Estimate,
     ) -> Self {
+        let parameters = &header.parameters;
+        let per_image = |bytes: u64| bytes as f64 / header.batch as f64;
         Explanation {
-            network: network.to_owned(),
-            packing,
-            batch,
-            blocks,
+            network: header.network.clone(),
+            packing: packing.to_string(),
+            batch: header.batch,
+            blocks: header.blocks,
             block_images,
             galois_keys: 0,
             ring_degree: parameters.ring_degree(),
@@ -189,13 +178,13 @@ impl Explanation {
             log2_qp: parameters.log2_qp(),
             security_bits: parameters.security_bits(),
             levels: parameters.max_level(),
-            log2_input_scale: input_scale.log2(),
-            log2_output_scale: output_scale.log2(),
-            reply_components,
+            log2_input_scale: header.input.scale.log2(),
+            log2_output_scale: header.output.scale.log2(),
+            reply_components: header.output.components,
             macs_per_image: None,
             estimate: estimate.clone(),
-            upload_bytes_per_image: estimate.upload_bytes as f64 / batch as f64,
-            reply_bytes_per_image: estimate.reply_bytes as f64 / batch as f64,
+            upload_bytes_per_image: per_image(estimate.upload_bytes),
+            reply_bytes_per_image: per_image(estimate.reply_bytes),
             steps: Vec::new(),
             comparison: None,
             alternatives: Vec::new(),
@@ -207,117 +196,111 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.estimate;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        writeln!(
+        let (network, packing, batch) = (&self.network, &self.packing, self.batch);
+        let (blocks, images) = (self.blocks, self.block_images);
+        write!(
             f,
-            "{}: {} packing, {} images in {} block(s) of up to {}",
-            self.network, self.packing, self.batch, self.blocks, self.block_images
+            "{network}: {packing} packing, {batch} images in {blocks} block(s) of up to {images}"
         )?;
-        writeln!(f, "  ring degree N        {}", self.ring_degree)?;
-        writeln!(
-            f,
-            "  log2 Q / log2 QP     {:.1} / {:.1}",
-            self.log2_q, self.log2_qp
+        let mut line = |label: &str, text: String| write!(f, "\n  {label:<20} {text}");
+        line("ring degree N", self.ring_degree.to_string())?;
+        line(
+            "log2 Q / log2 QP",
+            format!("{:.1} / {:.1}", self.log2_q, self.log2_qp),
         )?;
-        writeln!(f, "  security             {} bits", self.security_bits)?;
-        writeln!(f, "  levels               {}", self.levels)?;
-        writeln!(
-            f,
-            "  scale in / out       2^{:.1} / 2^{:.1}",
-            self.log2_input_scale, self.log2_output_scale
-        )?;
+        line("security", format!("{} bits", self.security_bits))?;
+        line("levels", self.levels.to_string())?;
+        let (input, output) = (self.log2_input_scale, self.log2_output_scale);
+        line("scale in / out", format!("2^{input:.1} / 2^{output:.1}"))?;
         if let Some(macs) = self.macs_per_image {
-            writeln!(f, "  multiply-accumulates {macs} an image")?;
+            line("multiply-accumulates", format!("{macs} per image"))?;
         }
-        writeln!(
-            f,
-            "  predicted precision  {:.1} bits (worst logit error {:.2e})",
-            e.precision_bits,
-            (-e.precision_bits).exp2()
+        let (bits, worst) = (e.precision_bits, (-e.precision_bits).exp2());
+        line(
+            "predicted precision",
+            format!("{bits:.1} bits (worst logit error {worst:.2e})"),
         )?;
-        writeln!(
-            f,
-            "  weight rounding      {:.2e} rms on a logit",
-            e.rms_weight_rounding
+        line(
+            "weight rounding",
+            format!("{:.2e} rms on a logit", e.rms_weight_rounding),
         )?;
-        writeln!(
-            f,
-            "  time                 {:.2} s, {:.1} us an image",
-            e.evaluate_seconds,
-            e.evaluate_seconds * 1e6 / self.batch as f64
+        let us_per_image = e.evaluate_seconds * 1e6 / batch as f64;
+        line(
+            "time",
+            format!(
+                "{:.2} s, {us_per_image:.1} us per image",
+                e.evaluate_seconds
+            ),
         )?;
-        write!(f, "  memory               {:.0} MiB", mib(e.memory_bytes))?;
-        match e.scratch_bytes {
-            0 => writeln!(f)?,
-            bytes => writeln!(f, ", and {:.0} MiB of scratch", mib(bytes))?,
-        }
-        writeln!(
-            f,
-            "  upload               {:.1} MiB, {:.0} bytes an image",
-            mib(e.upload_bytes),
-            self.upload_bytes_per_image
-        )?;
-        write!(f, "  evaluation key       {:.1} MiB", mib(e.key_bytes))?;
-        match self.galois_keys {
-            0 => writeln!(f)?,
-            keys => writeln!(f, ", {keys} rotations")?,
-        }
-        if let Some(comparison) = &self.comparison {
-            writeln!(
-                f,
-                "  packings             element-wise {:.4} s, channel-wise {:.4} s; element-wise from {} images on",
-                comparison.element_wise_seconds,
-                comparison.channel_wise_seconds,
-                comparison.break_even_batch
-            )?;
-        }
-        write!(
-            f,
-            "  reply                {:.1} MiB, {:.0} bytes an image",
-            mib(e.reply_bytes),
-            self.reply_bytes_per_image
-        )?;
-        if self.steps.is_empty() {
-            return Ok(());
-        }
-        let channel_wise = self.galois_keys > 0;
-        let columns = match channel_wise {
-            false => ["MACs", "passes"],
-            true => ["rotations", "products"],
+        let scratch = match e.scratch_bytes {
+            0 => String::new(),
+            bytes => format!(", and {:.0} MiB of scratch", mib(bytes)),
         };
-        write!(
-            f,
-            "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10} {:>12} {:>8} {:>8}",
-            "step",
-            "operation",
-            "elements",
-            "cipher",
-            "comp.",
-            "level",
-            "log2 scale",
-            columns[0],
-            columns[1],
-            "max |r|"
+        line("memory", format!("{:.0} MiB{scratch}", mib(e.memory_bytes)))?;
+        let (bytes, per_image) = (mib(e.upload_bytes), self.upload_bytes_per_image);
+        line(
+            "upload",
+            format!("{bytes:.1} MiB, {per_image:.0} bytes per image"),
         )?;
-        for step in &self.steps {
-            let work = match channel_wise {
-                false => [step.macs, u64::from(step.weight_passes)],
-                true => [step.rotations as u64, step.products as u64],
-            };
-            write!(
-                f,
-                "\n  {:<24} {:<12} {:>8} {:>6} {:>5} {:>6} {:>10.1} {:>12} {:>8} {:>8.2}",
-                step.name,
-                step.operation,
-                step.elements,
-                step.ciphertexts,
-                step.components,
-                step.level,
-                step.log2_scale,
-                work[0],
-                work[1],
-                step.largest_shift
-            )?;
+        let rotations = match self.galois_keys {
+            0 => String::new(),
+            keys => format!(", {keys} rotations"),
+        };
+        line(
+            "evaluation key",
+            format!("{:.1} MiB{rotations}", mib(e.key_bytes)),
+        )?;
+        if let Some(both) = self.comparison {
+            let (element, channel) = (both.element_wise_seconds, both.channel_wise_seconds);
+            let from = format!("element-wise from {} images on", both.break_even_batch);
+            let packings =
+                format!("element-wise {element:.4} s, channel-wise {channel:.4} s; {from}");
+            line("packings", packings)?;
+        }
+        let (bytes, per_image) = (mib(e.reply_bytes), self.reply_bytes_per_image);
+        line(
+            "reply",
+            format!("{bytes:.1} MiB, {per_image:.0} bytes per image"),
+        )?;
+        if !self.steps.is_empty() {
+            self.write_steps(f)?;
         }
         Ok(())
+    }
+}
+
+impl Explanation {
+    /// The table of steps.
+    fn write_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channel_wise = self.galois_keys > 0;
+        // Tabs end cells; the first two are aligned to the left.
+        let mut row = |cells: String| {
+            write!(f, "\n ")?;
+            let widths = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8];
+            let mut cells = cells.split('\t').zip(widths).enumerate();
+            cells.try_for_each(|(column, (cell, width))| match column {
+                0 | 1 => write!(f, " {cell:<width$}"),
+                _ => write!(f, " {cell:>width$}"),
+            })
+        };
+        let work = match channel_wise {
+            false => "MACs\tpasses",
+            true => "rotations\tproducts",
+        };
+        let head = "step\toperation\telements\tcipher\tcomp.\tlevel\tlog2 scale";
+        row(format!("{head}\t{work}\tmax |r|"))?;
+        self.steps.iter().try_for_each(|step| {
+            let (name, operation, elements) = (&step.name, step.operation, step.elements);
+            let (ciphertexts, components, level) = (step.ciphertexts, step.components, step.level);
+            let value = format!("{elements}\t{ciphertexts}\t{components}\t{level}");
+            let work = match channel_wise {
+                false => format!("{}\t{}", step.macs, step.weight_passes),
+                true => format!("{}\t{}", step.rotations, step.products),
+            };
+            let (scale, shift) = (step.log2_scale, step.largest_shift);
+            row(format!(
+                "{name}\t{operation}\t{value}\t{scale:.1}\t{work}\t{shift:.2}"
+            ))
+        })
     }
 }

@@ -6,10 +6,10 @@ use sordino_graph::{
 };
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 
-use crate::estimate::Limbs;
-use crate::network::{Network, NodeInfo};
+use crate::modulus::SizedSketch;
+use crate::network::NodeInfo;
 use crate::primes::Chain;
-use crate::schedule::{self, Kind, Sketch};
+use crate::sketch::{SketchKind, SketchOperation};
 use crate::{Error, Operation, Step, Term};
 
 /// Integers of a plan stay below this many bits, so that the clear engine's 128-bit integers never wrap.
@@ -23,14 +23,13 @@ const FACTOR_BITS: u32 = 62;
 /// [`Error::Overflow`] for constants or values that no integer of the plan holds, [`Error::Weights`] for matrices
 /// that the kernels do not take.
 pub(crate) fn steps(
-    network: &Network,
+    sized: &SizedSketch<'_>,
+    chain: &Chain,
     folded: &Folded,
     quantized: &Quantized,
-    sketch: &Sketch,
-    chain: &Chain,
-    limbs: &Limbs,
     plaintext_factor: f64,
 ) -> Result<Vec<Step>, Error> {
+    let (network, sketch) = (sized.network, sized.sketch);
     let mut steps: Vec<Step> = Vec::with_capacity(sketch.operations.len());
     for op in &sketch.operations {
         let rounding = Rounding {
@@ -42,13 +41,13 @@ pub(crate) fn steps(
             plaintext_factor,
         };
         let operation = match op.kind {
-            Kind::Input => Operation::Input,
-            Kind::Linear => rounding.linear()?,
-            Kind::Square => rounding.square()?,
-            Kind::Relinearize => Operation::Relinearize {
+            SketchKind::Input => Operation::Input,
+            SketchKind::Linear => rounding.linear()?,
+            SketchKind::Square => rounding.square()?,
+            SketchKind::Relinearize => Operation::Relinearize {
                 source: op.sources[0],
             },
-            Kind::Rescale => Operation::Rescale {
+            SketchKind::Rescale => Operation::Rescale {
                 source: op.sources[0],
                 primes: chain.group_sizes[op.dropped - 1],
             },
@@ -59,7 +58,7 @@ pub(crate) fn steps(
             operation,
             elements: rounding.info.elements,
             components: op.components,
-            limbs: limbs.left[op.dropped],
+            limbs: sized.limbs.left[op.dropped],
             scale: op.scale,
             rms_noise: None,
         });
@@ -72,10 +71,10 @@ struct Rounding<'a> {
     info: &'a NodeInfo,
     folded: &'a FoldedNode,
     quantized: &'a QuantizedNode,
-    op: &'a schedule::Operation,
+    op: &'a SketchOperation,
     /// The steps before it.
     steps: &'a [Step],
-    /// What products are multiplied by beside the integer weights: 1 element-wise.
+    /// What products are multiplied by in addition to the integer weights: 1 element-wise.
     plaintext_factor: f64,
 }
 
@@ -143,42 +142,30 @@ impl Rounding<'_> {
                         inputs: tile.inputs.clone(),
                         weights: tile.weights.clone(),
                     });
-                    self.product(
-                        source,
-                        tiles.collect(),
-                        self.info.wide,
-                        self.info.weight_scale,
-                    )?
+                    let (wide, scale) = (self.info.wide, self.info.weight_scale);
+                    self.product(source, tiles.collect(), wide, scale)?
                 }
                 QuantizedTerm::Tiles { .. } => {
                     // The others have to meet the scale that this one sets.
                     let ratio = ratio / self.plaintext_factor;
                     let tiles = exact_products[position];
-                    let weights = |tile: &sordino_graph::FoldedTile| {
-                        tile.weights.iter().fold(0.0, |m: f64, w| m.max(w.abs()))
-                    };
-                    let most = tiles.iter().map(weights).fold(0.0, f64::max) * ratio;
+                    let most = tiles.iter().map(|tile| largest(&tile.weights));
+                    let most = most.fold(0.0, f64::max) * ratio;
                     self.fits("a weight of a second branch", most, 15)?;
+                    let round = |weight: &f64| (weight * ratio).round() as i16;
                     let tiles = tiles.iter().map(|tile| Tile {
                         outputs: tile.outputs.clone(),
                         inputs: tile.inputs.clone(),
-                        weights: tile
-                            .weights
-                            .iter()
-                            .map(|w| (w * ratio).round() as i16)
-                            .collect(),
+                        weights: tile.weights.iter().map(round).collect(),
                     });
                     let wide = most.round() > f64::from(WeightWidth::Eight.max_weight());
                     self.product(source, tiles.collect(), wide, ratio)?
                 }
                 QuantizedTerm::Diagonal { factors, .. } => {
-                    self.fits(
-                        "the factor of a residual branch",
-                        largest(factors) * ratio,
-                        FACTOR_BITS,
-                    )?;
-                    let mut factors: Vec<i64> =
-                        factors.iter().map(|f| (f * ratio).round() as i64).collect();
+                    let quantity = "the factor of a residual branch";
+                    self.fits(quantity, largest(factors) * ratio, FACTOR_BITS)?;
+                    let rounded = factors.iter().map(|f| (f * ratio).round() as i64);
+                    let mut factors: Vec<i64> = rounded.collect();
                     factors.resize(self.info.elements, 0);
                     Term::Scaled { source, factors }
                 }

@@ -1,6 +1,6 @@
-//! What the planner needs to know of a folded network: kinds, ranges, sensitivities and weight scales.
+//! What the planner needs to know about a folded network: kinds, ranges, sensitivities and weight scales.
 
-use sordino_graph::{Calibration, Folded, FoldedOp, Term};
+use sordino_graph::{Calibration, Folded, FoldedNode, FoldedOp, FoldedStatistics, Term};
 
 use crate::Error;
 
@@ -27,13 +27,11 @@ pub(crate) struct NodeInfo {
     pub name: String,
     pub kind: NodeKind,
     pub elements: usize,
-    /// Multiply-accumulates a slot.
+    /// Multiply-accumulates per slot.
     pub macs: u64,
     /// Largest calibrated magnitude.
     pub max_abs: f64,
-    /// Largest |r| of a square, else 0.
-    pub max_shift: f64,
-    /// What one unit of weight is as an integer; 1 where there are no weights.
+    /// One unit of weight as an integer; 1 where there are no weights.
     pub weight_scale: f64,
     /// Largest |weight| of the product terms (of the diagonal terms where there is no product).
     pub max_weight: f64,
@@ -41,7 +39,7 @@ pub(crate) struct NodeInfo {
     pub mean_square: f64,
     /// Whether weights take two passes of the kernel.
     pub wide: bool,
-    /// Mean over elements of the sum over inputs of E[x²]: what uniform weight rounding is multiplied by.
+    /// Mean over elements of the sum over inputs of E[x²]: the factor of uniform weight rounding.
     pub input_energy: f64,
     /// Distribution of Σ_f (∂logit/∂value_f)² over images and logits: (weight, value).
     pub gains: Vec<(f64, f64)>,
@@ -53,9 +51,9 @@ pub(crate) struct Network {
     pub nodes: Vec<NodeInfo>,
     readers: Vec<Vec<usize>>,
     follows_square: Vec<bool>,
-    /// What errors of logits are measured by: the largest calibrated logit, but for a hundredth of the images if that is known.
+    /// The unit for errors of logits: the largest calibrated logit, without a hundredth of the images if that is known.
     pub usual_logit: f64,
-    /// Tolerated rms logit error of weight rounding, relative to it.
+    /// Tolerated rms logit error of weight rounding, relative to the usual logit.
     pub weight_error: f64,
 }
 
@@ -65,14 +63,13 @@ impl Network {
         let mut readers = vec![Vec::new(); folded.nodes.len()];
         let mut follows_square = vec![false; folded.nodes.len()];
         for (index, node) in folded.nodes.iter().enumerate() {
-            let statistics = statistics_of(calibration, index, &node.name, node.elements)?;
+            let statistics = statistics_of(calibration, index, node)?;
             let mut info = NodeInfo {
                 name: node.name.clone(),
                 kind: NodeKind::Input,
                 elements: node.elements,
                 macs: 0,
                 max_abs: statistics.max_abs.max(f64::MIN_POSITIVE),
-                max_shift: 0.0,
                 weight_scale: 1.0,
                 max_weight: 0.0,
                 mean_square: mean(&statistics.mean_square),
@@ -82,9 +79,8 @@ impl Network {
             };
             match &node.op {
                 FoldedOp::Input => {}
-                FoldedOp::Square { source, shift } => {
+                FoldedOp::Square { source, .. } => {
                     info.kind = NodeKind::Square { source: *source };
-                    info.max_shift = shift.iter().fold(0.0, |m: f64, r| m.max(r.abs()));
                     readers[*source].push(index);
                     follows_square[index] = true;
                 }
@@ -116,7 +112,7 @@ impl Network {
         })
     }
 
-    /// Whether any square stands before the node.
+    /// Whether the node follows a square.
     pub(crate) fn follows_square(&self, node: usize) -> bool {
         self.follows_square[node]
     }
@@ -144,86 +140,64 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len().max(1) as f64
 }
 
+/// The statistics of a node, checked to belong to it.
 fn statistics_of<'a>(
     calibration: &'a Calibration,
     index: usize,
-    name: &str,
-    elements: usize,
-) -> Result<&'a sordino_graph::FoldedStatistics, Error> {
-    let stale = |detail: String| Error::StaleRanges {
-        node: name.to_owned(),
-        detail,
+    node: &FoldedNode,
+) -> Result<&'a FoldedStatistics, Error> {
+    let found = calibration.folded.get(index);
+    let detail = match found {
+        None => "missing".into(),
+        Some(found) if found.name != node.name => format!("found \"{}\" in its place", found.name),
+        Some(found) if found.mean_square.len() != node.elements => {
+            let recorded = found.mean_square.len();
+            format!("{} elements expected, {recorded} recorded", node.elements)
+        }
+        Some(found) if found.sensitivity.is_empty() => "no sensitivities recorded".into(),
+        Some(found) => return Ok(found),
     };
-    let statistics = calibration
-        .folded
-        .get(index)
-        .ok_or_else(|| stale("missing".into()))?;
-    if statistics.name != name {
-        return Err(stale(format!("found \"{}\" in its place", statistics.name)));
-    }
-    if statistics.mean_square.len() != elements {
-        return Err(stale(format!(
-            "{elements} elements expected, {} recorded",
-            statistics.mean_square.len()
-        )));
-    }
-    if statistics.sensitivity.is_empty() {
-        return Err(stale("no sensitivities recorded".into()));
-    }
-    Ok(statistics)
+    let node = node.name.clone();
+    Err(Error::StaleRanges { node, detail })
 }
 
-/// The terms with matrix products before residual branches: the first one sets the scale of the sum.
-fn products_first(terms: &[Term]) -> impl Iterator<Item = &Term> {
-    let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
-    terms
-        .iter()
-        .filter(is_product)
-        .chain(terms.iter().filter(move |term| !is_product(term)))
-}
-
+/// Describes a sum of terms: products before residual branches, as the first product sets the scale of the sum.
 fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration: &Calibration) {
-    let mut sources = Vec::new();
-    let mut diagonal_max = 0.0f64;
-    let mut energy = 0.0;
-    for term in products_first(terms) {
+    let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
+    let (products, branches): (Vec<_>, Vec<_>) = terms.iter().partition(is_product);
+    let largest = |most: f64, weights: &[f64]| weights.iter().fold(most, |m, w| m.max(w.abs()));
+    let (mut branch_max, mut energy) = (0.0, 0.0);
+    for term in products.iter().chain(&branches) {
         match term {
             Term::Tiles { source, tiles } => {
-                sources.push(*source);
                 let squares = &calibration.folded[*source].mean_square;
                 for tile in tiles {
                     info.macs += tile.weights.len() as u64;
-                    info.max_weight = tile
-                        .weights
-                        .iter()
-                        .fold(info.max_weight, |m, w| m.max(w.abs()));
-                    let inputs: f64 = tile
-                        .inputs
-                        .iter()
-                        .map(|&i| f64::from(squares[i as usize]))
-                        .sum();
-                    energy += inputs * tile.outputs.len() as f64;
+                    info.max_weight = largest(info.max_weight, &tile.weights);
+                    let inputs = tile.inputs.iter().map(|&i| f64::from(squares[i as usize]));
+                    energy += inputs.sum::<f64>() * tile.outputs.len() as f64;
                 }
             }
-            Term::Diagonal { source, factors } => {
-                sources.push(*source);
+            Term::Diagonal { factors, .. } => {
                 info.macs += factors.len() as u64;
-                diagonal_max = factors.iter().fold(diagonal_max, |m, w| m.max(w.abs()));
+                branch_max = largest(branch_max, factors);
             }
         }
     }
     if info.max_weight == 0.0 {
-        info.max_weight = diagonal_max;
+        info.max_weight = branch_max;
     }
-    info.input_energy = if exact {
-        0.0
-    } else {
-        energy / info.elements as f64
+    info.input_energy = match exact {
+        true => 0.0,
+        false => energy / info.elements as f64,
     };
-    let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
     info.kind = NodeKind::Linear {
-        sources,
-        products: terms.iter().filter(is_product).count(),
+        sources: products
+            .iter()
+            .chain(&branches)
+            .map(|term| term.source())
+            .collect(),
+        products: products.len(),
         exact,
     };
 }

@@ -2,61 +2,57 @@
 
 use sordino_ckks::{Gadget, noise};
 
-use crate::estimate::{GadgetChoice, Limbs};
-use crate::network::Network;
+use crate::modulus::{GadgetChoice, SizedSketch, digits_of};
 use crate::precision::NodeNoise;
-use crate::schedule::{Choice, Kind, Operation, Sketch};
+use crate::sketch::{SketchKind, SketchOperation};
 use crate::{Step, Term};
 
-/// Error variances at every folded node, in units of its real value, without relinearization.
-pub(crate) fn without_gadget(
-    network: &Network,
-    choice: &Choice,
-    sketch: &Sketch,
-) -> Vec<NodeNoise> {
-    let mut nodes = vec![NodeNoise::default(); network.nodes.len()];
-    for operation in &sketch.operations {
+/// Error variances at every folded node, in units of its real value; without relinearization if there is no gadget.
+pub(crate) fn of_sketch(sized: &SizedSketch<'_>) -> Vec<NodeNoise> {
+    let operations = &sized.sketch.operations;
+    let mut nodes = vec![NodeNoise::default(); sized.network.nodes.len()];
+    for operation in operations {
         let node = &mut nodes[operation.node];
-        let variance = of_operation(operation, choice.ring_degree);
+        let variance = of_operation(operation, sized.ring_degree());
         match operation.kind {
-            Kind::Input => node.gaussian += variance,
+            SketchKind::Input => node.gaussian += variance,
             _ => node.keyed += variance,
+        }
+    }
+    let relinearizes = |op: &&SketchOperation| op.kind == SketchKind::Relinearize;
+    if let Some(gadget) = sized.gadget {
+        for operation in operations.iter().filter(relinearizes) {
+            nodes[operation.node].keyed += of_relinearization(operation, gadget, sized);
         }
     }
     nodes
 }
 
 /// Variance that an operation other than relinearization adds, in units of the real value.
-fn of_operation(operation: &Operation, ring_degree: usize) -> f64 {
+fn of_operation(operation: &SketchOperation, ring_degree: usize) -> f64 {
     let added = match operation.kind {
-        Kind::Input => noise::fresh(ring_degree),
-        Kind::Rescale if operation.components == 3 => noise::rescale_three(ring_degree),
-        Kind::Rescale => noise::rescale_two(ring_degree),
-        Kind::Linear | Kind::Square | Kind::Relinearize => 0.0,
+        SketchKind::Input => noise::fresh(ring_degree),
+        SketchKind::Rescale if operation.components == 3 => noise::rescale_three(ring_degree),
+        SketchKind::Rescale => noise::rescale_two(ring_degree),
+        SketchKind::Linear | SketchKind::Square | SketchKind::Relinearize => 0.0,
     };
     square(added / operation.scale)
 }
 
-/// Writes down for every step how far noise is expected to move its values, rms over elements and images.
+/// Sets the expected noise of every step's values, rms over elements and images.
 ///
-/// Errors are taken to be independent, and what is squared to be centred, as batch normalization leaves it: E[(2x + r)²] is then
+/// Errors are taken to be independent, and squared values to be centred, as batch normalization leaves it: E[(2x + r)²] is then
 /// 4 E[x²] + r².
-pub(crate) fn set_rms_noise(
-    steps: &mut [Step],
-    network: &Network,
-    choice: &Choice,
-    sketch: &Sketch,
-    gadget: Option<GadgetChoice>,
-    limbs: &Limbs,
-) {
+pub(crate) fn set_rms_noise(steps: &mut [Step], sized: &SizedSketch<'_>) {
+    let (network, operations) = (sized.network, &sized.sketch.operations);
     let mut variances: Vec<f64> = Vec::with_capacity(steps.len());
-    for (step, operation) in steps.iter_mut().zip(&sketch.operations) {
+    for (step, operation) in steps.iter_mut().zip(operations) {
         let carried = match &step.operation {
             crate::Operation::Input => 0.0,
             crate::Operation::Linear { terms, .. } => {
                 let carried = |term: &Term| {
                     // What one unit of a real weight is as an integer.
-                    let scale = operation.scale / sketch.operations[term.source()].scale;
+                    let scale = operation.scale / operations[term.source()].scale;
                     variances[term.source()] * sum_of_squares(term) / square(scale)
                 };
                 terms.iter().map(carried).sum::<f64>() / step.elements as f64
@@ -65,16 +61,16 @@ pub(crate) fn set_rms_noise(
                 // The scale of what is squared is the root of that of the square.
                 let shifts = shift.iter().map(|&r| square(r as f64)).sum::<f64>();
                 let shift = shifts / (shift.len() as f64 * step.scale);
-                let value = network.nodes[sketch.operations[*source].node].mean_square;
+                let value = network.nodes[operations[*source].node].mean_square;
                 variances[*source] * (4.0 * value + shift)
             }
             crate::Operation::Relinearize { source } => {
-                let gadget = gadget.expect("a plan that relinearizes has a gadget");
-                variances[*source] + of_relinearization(operation, choice, gadget, limbs)
+                let gadget = sized.gadget.expect("a plan that relinearizes has a gadget");
+                variances[*source] + of_relinearization(operation, gadget, sized)
             }
             crate::Operation::Rescale { source, .. } => variances[*source],
         };
-        let variance = carried + of_operation(operation, choice.ring_degree);
+        let variance = carried + of_operation(operation, sized.ring_degree());
         variances.push(variance);
         step.rms_noise = Some(variance.sqrt());
     }
@@ -91,33 +87,14 @@ fn sum_of_squares(term: &Term) -> f64 {
     }
 }
 
-/// Adds what relinearization with `gadget` adds.
-pub(crate) fn add_gadget(
-    nodes: &mut [NodeNoise],
-    choice: &Choice,
-    sketch: &Sketch,
-    gadget: GadgetChoice,
-    limbs: &Limbs,
-) {
-    for operation in sketch
-        .operations
-        .iter()
-        .filter(|op| op.kind == Kind::Relinearize)
-    {
-        nodes[operation.node].keyed += of_relinearization(operation, choice, gadget, limbs);
-    }
-}
-
 /// Variance that a relinearization adds, in units of the real value.
 fn of_relinearization(
-    operation: &Operation,
-    choice: &Choice,
+    operation: &SketchOperation,
     gadget: GadgetChoice,
-    limbs: &Limbs,
+    sized: &SizedSketch<'_>,
 ) -> f64 {
-    let n = choice.ring_degree;
-    let bits = &limbs.bits[..limbs.left[operation.dropped]];
-    let mut variance = switching_variance(n, gadget, bits);
+    let n = sized.ring_degree();
+    let mut variance = switching_variance(n, gadget, sized.bits(operation));
     if gadget.gadget == Gadget::SpecialPrime {
         variance += square(noise::rescale_two(n));
     }
@@ -143,11 +120,6 @@ pub(crate) fn switching_variance(ring_degree: usize, gadget: GadgetChoice, bits:
         }
     };
     bits.iter().map(|&bits| square(digits(bits))).sum()
-}
-
-/// Balanced digits of `digit_bits` bits that a residue modulo a prime of `bits` bits has.
-pub(crate) fn digits_of(bits: u32, digit_bits: u32) -> u32 {
-    bits.div_ceil(digit_bits)
 }
 
 fn square(x: f64) -> f64 {

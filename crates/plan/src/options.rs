@@ -1,40 +1,16 @@
-use serde::{Deserialize, Serialize};
-
-use crate::CostTable;
-
-/// How images and feature maps are laid out over ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Packing {
-    /// The planner picks by estimate.
-    Auto,
-    /// One ciphertext an element of a feature map, one image a slot.
-    ElementWise,
-    /// An image's channels side by side in few ciphertexts.
-    ChannelWise,
-}
-
-impl std::fmt::Display for Packing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Packing::Auto => "auto",
-            Packing::ElementWise => "element-wise",
-            Packing::ChannelWise => "channel-wise",
-        })
-    }
-}
+use crate::{CostTable, PackingKind};
 
 /// Largest batch that one plan serves.
 pub(crate) const MAX_BATCH: usize = 1 << 20;
 
-/// What the user asks of a plan.
+/// The demands on a plan.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
-    /// Images a request.
+    /// Images per request.
     pub batch: usize,
-    /// Packing; [`Packing::Auto`] chooses.
-    pub packing: Packing,
-    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/1500 of the
+    /// The packing. `None`: the one whose estimated evaluation is shorter.
+    pub packing: Option<PackingKind>,
+    /// −log2 of the largest tolerated error of a logit against the clear integer engine. `None`: 1/300 of the
     /// usual size of a logit.
     pub precision_bits: Option<f64>,
     /// Upper limit of the evaluator's memory in bytes.
@@ -43,7 +19,7 @@ pub struct CompileOptions {
     pub ring_degree: Option<usize>,
     /// Fixes how many images share a channel-wise ciphertext instead of searching; a power of two.
     pub block_images: Option<usize>,
-    /// Fixes the bits of every weight (2 to 16) instead of choosing a width a layer.
+    /// Fixes the bits of every weight (2 to 16) instead of choosing a width per layer.
     pub weight_bits: Option<u8>,
     /// What operations cost on the evaluating machine.
     pub cost: CostTable,
@@ -54,7 +30,7 @@ impl CompileOptions {
     pub fn new(batch: usize) -> Self {
         CompileOptions {
             batch,
-            packing: Packing::Auto,
+            packing: None,
             precision_bits: None,
             memory_bytes: None,
             ring_degree: None,
@@ -72,8 +48,11 @@ impl CompileOptions {
         }
     }
 
-    /// The same for one packing.
-    pub fn with_packing(self, packing: Packing) -> Self {
-        Self { packing, ..self }
+    /// These options with a fixed packing, or with a free choice of it.
+    pub fn with_packing(self, packing: impl Into<Option<PackingKind>>) -> Self {
+        Self {
+            packing: packing.into(),
+            ..self
+        }
     }
 }

@@ -7,8 +7,14 @@
 //! The predicted worst error t is the one that `samples` errors of this distribution exceed with probability
 //! [`EXCEED_PROBABILITY`].
 
+use crate::CompileOptions;
+use crate::network::Network;
+
+/// Worst error relative to the usual size of a logit, unless asked otherwise: see docs/decisions/planner.md for how
+/// many predictions it moves.
+const DEFAULT_RELATIVE_ERROR: f64 = 1.0 / 300.0;
 /// Probability that some logit of the batch is worse than predicted.
-pub(crate) const EXCEED_PROBABILITY: f64 = 0.02;
+const EXCEED_PROBABILITY: f64 = 0.02;
 /// Images outside the calibration set may be more sensitive than the worst one in it.
 const UNSEEN_MARGIN: f64 = 1.15;
 
@@ -22,7 +28,7 @@ pub(crate) struct NodeNoise {
 }
 
 /// Distribution of a node's sensitivity: (weight, G) with weights that sum to one, G ascending.
-pub(crate) type Gains<'a> = &'a [(f64, f64)];
+type Gains<'a> = &'a [(f64, f64)];
 
 /// Variance of a logit by quantile of sensitivity: all nodes ordered alike, which errs on the safe side.
 fn combine(noise: &[NodeNoise], gains: &[Gains<'_>]) -> Vec<(f64, f64, f64)> {
@@ -43,7 +49,7 @@ fn combine(noise: &[NodeNoise], gains: &[Gains<'_>]) -> Vec<(f64, f64, f64)> {
 }
 
 /// Standard deviation of a logit's error over images, logits, slots and keys.
-pub(crate) fn rms_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>]) -> f64 {
+fn rms_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>]) -> f64 {
     combine(noise, gains)
         .iter()
         .map(|(w, g, k)| w * (g + k))
@@ -56,59 +62,79 @@ fn exceed(bins: &[(f64, f64, f64)], t: f64, samples: f64) -> f64 {
     bins.iter().map(|&(w, g, k)| w * tail(t, g, k)).sum::<f64>() * samples
 }
 
-/// A quick look at whether an error may be met: the necessary condition that it would be if all images were equally
-/// sensitive, which is the best case.
-pub(crate) struct QuickLook {
-    target: f64,
-    /// Worst error of so many samples over the rms one, where i / (length - 1) of the variance is keyed.
+/// The precision that a plan is asked for, and how noise is compared with it.
+pub(crate) struct Demand<'a> {
+    /// −log2 of the largest tolerated error of a logit.
+    pub bits: f64,
+    /// The largest tolerated error of a logit.
+    pub target: f64,
+    /// By folded node.
+    gains: Vec<Gains<'a>>,
+    /// Logits of a batch.
+    samples: f64,
+    /// Ratio of the worst error to the rms error if all images were equally sensitive, which is the best case; in entry i the
+    /// keyed share of the variance is i / (length - 1).
     factors: Vec<f64>,
 }
 
-impl QuickLook {
-    /// For the worst of `samples` logits.
-    pub(crate) fn new(samples: f64, target: f64) -> Self {
+impl<'a> Demand<'a> {
+    pub(crate) fn new(network: &'a Network, options: &CompileOptions) -> Self {
         const STEPS: u32 = 32;
+        let usual = -(DEFAULT_RELATIVE_ERROR * network.usual_logit).log2();
+        let bits = options.precision_bits.unwrap_or(usual);
+        let logits = network.nodes.last().map_or(1, |node| node.elements);
+        let samples = (options.batch * logits) as f64;
         let factor = |step: u32| {
             let keyed = f64::from(step) / f64::from(STEPS);
-            let noise = NodeNoise {
-                gaussian: 1.0 - keyed,
-                keyed,
-            };
-            worst_logit_error(&[noise], &[&[(1.0, 1.0)]], samples)
+            let gaussian = 1.0 - keyed;
+            worst_logit_error(&[NodeNoise { gaussian, keyed }], &[&[(1.0, 1.0)]], samples)
         };
         Self {
-            target,
+            bits,
+            target: (-bits).exp2(),
+            gains: network.nodes.iter().map(|node| &node.gains[..]).collect(),
+            samples,
             factors: (0..=STEPS).map(factor).collect(),
         }
     }
 
-    /// False only where [`meets`] is false, with the rms error.
-    pub(crate) fn may_meet(&self, noise: &[NodeNoise], gains: &[Gains<'_>]) -> (bool, f64) {
+    /// False only where [`meets`](Self::meets) is false, with the rms error.
+    pub(crate) fn may_meet(&self, noise: &[NodeNoise]) -> (bool, f64) {
         let (mut gaussian, mut keyed) = (0.0, 0.0);
-        for (weight, g, k) in combine(noise, gains) {
+        for (weight, g, k) in combine(noise, &self.gains) {
             gaussian += weight * g;
             keyed += weight * k;
         }
         let variance = gaussian + keyed;
-        let share = if variance > 0.0 {
-            keyed / variance
-        } else {
-            0.0
+        let share = match variance > 0.0 {
+            true => keyed / variance,
+            false => 0.0,
         };
         // Factors rise with the share: rounded down the condition stays necessary.
         let position = (share * (self.factors.len() - 1) as f64) as usize;
         let rms = variance.sqrt();
         (rms * self.factors[position] <= self.target, rms)
     }
-}
 
-/// Whether [`worst_logit_error`] is at most `target`.
-pub(crate) fn meets(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64, target: f64) -> bool {
-    exceed(&combine(noise, gains), target / UNSEEN_MARGIN, samples) <= EXCEED_PROBABILITY
+    /// Whether the worst error is within the precision.
+    pub(crate) fn meets(&self, noise: &[NodeNoise]) -> bool {
+        let bins = combine(noise, &self.gains);
+        exceed(&bins, self.target / UNSEEN_MARGIN, self.samples) <= EXCEED_PROBABILITY
+    }
+
+    /// −log2 of the predicted worst error of a logit of the batch.
+    pub(crate) fn precision_bits(&self, noise: &[NodeNoise]) -> f64 {
+        -worst_logit_error(noise, &self.gains, self.samples).log2()
+    }
+
+    /// rms error of a logit.
+    pub(crate) fn rms(&self, noise: &[NodeNoise]) -> f64 {
+        rms_logit_error(noise, &self.gains)
+    }
 }
 
 /// The error that the worst of `samples` logits stays under, but for [`EXCEED_PROBABILITY`].
-pub(crate) fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64) -> f64 {
+fn worst_logit_error(noise: &[NodeNoise], gains: &[Gains<'_>], samples: f64) -> f64 {
     let bins = combine(noise, gains);
     let rms = rms_logit_error(noise, gains);
     if rms == 0.0 {

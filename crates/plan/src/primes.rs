@@ -1,8 +1,7 @@
-//! Choosing the primes of a modulus chain from the bits that the schedule needs.
-
+//! Choosing the primes of a modulus chain from the bits that a sketch needs.
 //!
 //! Every prime stands just below a power of two: the uniform half of a ciphertext is expanded by rejection from as many
-//! bits as the prime has, and so hardly ever rejects. What counts is bytes a coefficient, not bits.
+//! bits as the prime has, and so hardly ever rejects. The cost depends on the bytes of a coefficient, not on its bits.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,9 +10,9 @@ use sordino_ring::primes_below;
 
 /// Bits of the largest primes that the transforms take.
 pub(crate) const MAX_PRIME_BITS: u32 = 49;
-/// Sizes of primes, from the smallest on, of which a chain may need more than there are.
+/// How many sizes of primes, from the smallest on, are scarce: a chain may need more primes than there are.
 const SCARCE_SIZES: usize = 5;
-/// What the transforms of a limb weigh against a stored byte of a coefficient.
+/// Cost of the transforms of a limb, in stored bytes of a coefficient.
 const LIMB_COST: f64 = 0.33;
 
 /// Bits of the smallest useful prime of ring degree `n`: primes ≡ 1 (mod 4N) need some room above 4N.
@@ -60,7 +59,7 @@ fn split_into(needed: u32, count: u32, smallest: u32) -> Option<Vec<u32>> {
     })
 }
 
-/// Bytes of a packed residue modulo a prime of so many bits.
+/// Bytes of a packed residue modulo a prime of `bits` bits.
 pub(crate) fn bytes_of(bits: u32) -> usize {
     bits.div_ceil(8) as usize
 }
@@ -76,7 +75,7 @@ pub(crate) fn suffice(bits: &[u32], ring_degree: usize) -> bool {
         .all(|(&available, size)| bits.iter().filter(|&&b| b == size).count() <= available)
 }
 
-/// The largest size up to `most` that a special prime beside a chain of these sizes may have.
+/// The largest size up to `most` of a special prime for a chain of these sizes.
 pub(crate) fn special_bits(most: u32, chain: &[u32], ring_degree: usize) -> Option<u32> {
     let mut all = chain.to_vec();
     all.push(0);
@@ -119,37 +118,28 @@ pub(crate) struct Chain {
 /// Finds primes for a modulus of `base_bits` and rescale groups of `group_bits`.
 pub(crate) fn chain(base_bits: f64, group_bits: &[f64], ring_degree: usize) -> Option<Chain> {
     let mut taken: Vec<u64> = Vec::new();
-    let mut pick = |bits: u32| -> Option<u64> {
-        let prime = below(bits, ring_degree, &taken)?;
-        taken.push(prime);
-        Some(prime)
-    };
     let mut primes_of = |bits: f64| -> Option<Vec<u64>> {
-        let parts = split(bits, ring_degree)?;
-        parts.into_iter().map(&mut pick).collect()
+        let start = taken.len();
+        for bits in split(bits, ring_degree)? {
+            taken.push(below(bits, ring_degree, &taken)?);
+        }
+        Some(taken[start..].to_vec())
     };
     let base = primes_of(base_bits)?;
-    let groups: Vec<Vec<u64>> = group_bits
-        .iter()
-        .map(|&bits| primes_of(bits))
-        .collect::<Option<_>>()?;
-    let divisors = groups
-        .iter()
-        .map(|g| g.iter().map(|&q| q as f64).product())
-        .collect();
-    let group_sizes = groups.iter().map(Vec::len).collect();
-    let primes = base
-        .into_iter()
-        .chain(groups.into_iter().rev().flatten())
-        .collect();
+    let groups = group_bits.iter().map(|&bits| primes_of(bits));
+    let groups: Vec<Vec<u64>> = groups.collect::<Option<_>>()?;
+    let product = |group: &Vec<u64>| group.iter().map(|&q| q as f64).product();
     Some(Chain {
-        primes,
-        group_sizes,
-        divisors,
+        group_sizes: groups.iter().map(Vec::len).collect(),
+        divisors: groups.iter().map(product).collect(),
+        primes: base
+            .into_iter()
+            .chain(groups.into_iter().rev().flatten())
+            .collect(),
     })
 }
 
-/// The largest prime of so many bits outside `taken`.
+/// The largest prime of `bits` bits outside `taken`.
 fn below(bits: u32, ring_degree: usize, taken: &[u64]) -> Option<u64> {
     primes_below(1 << bits, ring_degree)
         .find(|prime| !taken.contains(prime))

@@ -1,287 +1,456 @@
-//! Scales, levels and places of relinearization for one candidate.
+//! Units of work: which elements of which steps are computed together, in which order, and what is in memory at each point.
 //!
-//! A [`Sketch`] is a plan without integers: every operation with its scale and the number of rescale groups that were
-//! dropped before it. The search draws thousands of them; the winner is drawn once more with real primes and becomes
-//! the steps.
+//! A window of a convolution reads few elements of the layer before it. With a tight memory limit a layer is therefore
+//! computed piece by piece: each piece when the next layer reads it first, and dropped after its last reader. Without a limit
+//! pieces are as large as the cache has room for. A unit names what it reads and what it makes, so that it can be computed
+//! wherever those feature maps are: by a thread pool, or by a machine of a cluster.
 
-use crate::network::{Network, NodeKind};
-use crate::weights;
+mod build;
+mod needs;
+mod residency;
 
-/// Bits above the calibrated ranges that every value keeps.
-pub(crate) const RANGE_MARGIN_BITS: f64 = 2.0;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
-/// What the search varies for one weight quantization.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Choice {
-    pub ring_degree: usize,
-    /// log2 of the input's scale.
-    pub log2_input_scale: f64,
-    /// log2 of the scale after every rescale, to half a bit.
-    pub log2_scale: f64,
-    /// Whether the linear layers before the first activation are rescaled too.
-    pub rescale_first: bool,
-    /// For every folded node that is a square: relinearize at once (or after its pooling), not after the next layer.
-    pub early: Vec<bool>,
+use sordino_ckks::Parameters;
+use sordino_container::Digest;
+
+use crate::estimate::BASE_BYTES;
+use crate::{Error, Estimate, Operation, ServerPlan, Step, Term, last_readers};
+use build::Builder;
+use needs::Needs;
+pub use residency::Transfers;
+use residency::{Residency, residency};
+
+/// A part of the work: some elements of a step's value, or of the value of a run of steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The steps: one, or several linear steps and squares, each the only reader of the one before it.
+    pub steps: Range<usize>,
+    /// For each of `steps`, the elements of its value that are computed, ascending. Those of the last step are the
+    /// unit's piece, which later units read.
+    pub elements: Vec<Vec<u32>>,
+    /// For each source of the first step, in the order of [`Operation::sources`], the elements read, ascending.
+    pub reads: Vec<Vec<u32>>,
+    /// Units that made what is read, ascending.
+    pub from: Vec<usize>,
+    /// Units whose pieces are unused after this one.
+    pub frees: Vec<usize>,
 }
 
-impl Choice {
-    /// How many squares are relinearized at once.
-    pub(crate) fn early_squares(&self) -> usize {
-        self.early.iter().filter(|&&early| early).count()
+impl Unit {
+    /// The elements of the unit's piece.
+    pub fn piece(&self) -> &[u32] {
+        self.elements.last().expect("a unit has a step")
+    }
+
+    /// The step that the piece belongs to.
+    pub fn last_step(&self) -> usize {
+        self.steps.end - 1
     }
 }
 
-/// The kind of a sketched operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
-    Input,
-    Linear,
-    Square,
-    Relinearize,
-    Rescale,
+/// What an evaluation may take; by default any memory, and no scratch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of memory, if there is a limit.
+    pub memory_bytes: Option<u64>,
+    /// Bytes of scratch.
+    pub scratch_bytes: u64,
 }
 
-/// One operation of a sketch.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub kind: Kind,
-    /// Folded node it belongs to.
-    pub node: usize,
-    /// Sketch operations read; for a linear node in the order of its terms.
-    pub sources: Vec<usize>,
-    pub components: usize,
-    /// Rescale groups dropped from this value.
-    pub dropped: usize,
-    pub scale: f64,
+impl Budget {
+    /// Scratch that an evaluation may take unless asked otherwise.
+    pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
+
+    /// So many bytes of memory and no scratch.
+    pub fn of_memory(bytes: u64) -> Self {
+        Self {
+            memory_bytes: Some(bytes),
+            scratch_bytes: 0,
+        }
+    }
 }
 
-/// A candidate plan without integers.
-#[derive(Clone, Debug)]
-pub(crate) struct Sketch {
-    pub operations: Vec<Operation>,
-    /// What each rescale group divides by, first dropped first.
-    pub divisors: Vec<f64>,
-    /// log2 of the modulus that must be left when all groups are dropped.
-    pub base_bits: f64,
+/// The units of a plan in the order in which they are computed, for one block.
+///
+/// The first unit is the input. Every element that is read is computed exactly once, except for those inside a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    units: Vec<Unit>,
+    /// By step: elements of its value, or ciphertexts.
+    rows: Vec<usize>,
+    /// Transfers before each unit; empty where nothing leaves memory.
+    transfers: Vec<Transfers>,
+    /// Bytes in memory, by unit.
+    live_bytes: Vec<u64>,
+    memory_bytes: u64,
+    scratch_bytes: u64,
 }
 
-impl Sketch {
-    /// Whether the weights of all products of a sum are integers of 16 bits: those of a value whose scale is far below that of the
-    /// others have to make up for it.
-    pub(crate) fn branches_fit(&self, network: &Network) -> bool {
-        self.operations.iter().all(|operation| {
-            let info = &network.nodes[operation.node];
-            let NodeKind::Linear { products, .. } = info.kind else {
-                return true;
+impl Schedule {
+    /// Cuts the steps of an element-wise plan into the fewest and largest pieces that fit the budget's memory. Besides feature
+    /// maps, `other` bytes are in memory.
+    ///
+    /// Where no order of pieces fits, some pieces wait on scratch, and the schedule is the one that moves the fewest bytes.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where even the smallest pieces do not fit, with the bytes that they need. [`Error::Scratch`] where they
+    /// fit, but what has to leave memory does not fit the scratch.
+    pub fn new(
+        steps: &[Step],
+        parameters: &Parameters,
+        other: u64,
+        budget: Budget,
+    ) -> Result<Self, Error> {
+        let sizes = Sizes::new(parameters);
+        let needs = Needs::new(steps);
+        let layers = needs.layers();
+        let build = |unit_bytes: u64, whole: &[bool]| {
+            let units = Builder::new(steps, &needs, &sizes, unit_bytes).build(whole);
+            let Ok(residency) = residency(&units, steps, &sizes, None) else {
+                unreachable!("there is room for everything")
             };
-            let scales = operation.sources.iter().take(products);
-            let smallest = scales
-                .map(|&source| self.operations[source].scale)
-                .fold(f64::INFINITY, f64::min);
-            operation.kind != Kind::Linear
-                || products < 2
-                || info.max_weight * operation.scale / smallest
-                    <= weights::largest(weights::WIDE_BITS)
-        })
-    }
-
-    /// Draws the candidate; `divisors` are the real ones once primes are chosen, else the ideal ones are used.
-    pub(crate) fn draw(network: &Network, choice: &Choice, divisors: Option<&[f64]>) -> Sketch {
-        let mut draft = Draft {
-            network,
-            choice,
-            fixed: divisors.is_some(),
-            operations: Vec::new(),
-            divisors: divisors.map(<[f64]>::to_vec).unwrap_or_default(),
-            value: Vec::new(),
+            Self::of(units, steps, residency, other)
         };
-        for node in 0..network.nodes.len() {
-            draft.node(node);
+        let whole = build(u64::MAX, &vec![true; layers]);
+        let Some(limit) = budget.memory_bytes else {
+            return Ok(whole);
+        };
+        // The first schedule that fits a limit; `passed` gets those that do not.
+        let fitting = |limit: u64, passed: &mut dyn FnMut(Self)| {
+            // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
+            let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
+            let sizes_down = (0..=steps_down)
+                .rev()
+                .map(|step| 1 << (step * PIECE_STEP_BITS));
+            for unit_bytes in sizes_down {
+                // Layers that are finished before the next one begins: all of them, as long as memory lasts.
+                let mut whole = vec![true; layers];
+                let mut schedule = build(unit_bytes, &whole);
+                loop {
+                    if schedule.memory_bytes <= limit {
+                        return Some(schedule);
+                    }
+                    let candidates = (0..layers.saturating_sub(1)).filter(|&layer| whole[layer]);
+                    let streamed = candidates.map(|layer| {
+                        let mut whole = whole.clone();
+                        whole[layer] = false;
+                        (build(unit_bytes, &whole), layer)
+                    });
+                    let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
+                    passed(schedule);
+                    let Some((next, layer)) = next else { break };
+                    whole[layer] = false;
+                    schedule = next;
+                }
+                if unit_bytes < sizes.polynomial[1] {
+                    // No piece is smaller.
+                    break;
+                }
+            }
+            None
+        };
+        let half = whole.memory_bytes / 2;
+        if whole.memory_bytes > WHOLE_BYTES
+            && half < limit
+            && let Some(schedule) = fitting(half, &mut drop)
+        {
+            return Ok(schedule);
         }
-        let Draft {
-            operations,
-            divisors,
-            ..
-        } = draft;
-        let base_bits = base_bits(network, &operations, &divisors);
-        Sketch {
-            operations,
-            divisors,
-            base_bits,
-        }
-    }
-
-    /// Whether any operation needs the evaluation key.
-    pub(crate) fn relinearizes(&self) -> bool {
-        self.operations
-            .iter()
-            .any(|op| op.kind == Kind::Relinearize)
-    }
-
-    /// log2 of the modulus of ciphertexts as uploaded.
-    pub(crate) fn log2_q(&self) -> f64 {
-        self.base_bits + self.divisors.iter().map(|d| d.log2()).sum::<f64>()
-    }
-}
-
-/// Modulus needed at the end so that every value fits at its own level, with sign and margin.
-fn base_bits(network: &Network, operations: &[Operation], divisors: &[f64]) -> f64 {
-    operations
-        .iter()
-        .map(|op| {
-            let left: f64 = divisors[op.dropped.min(divisors.len())..]
-                .iter()
-                .map(|d| d.log2())
-                .sum();
-            (op.scale * network.nodes[op.node].max_abs).log2() + RANGE_MARGIN_BITS + 1.0 - left
-        })
-        .fold(0.0, f64::max)
-}
-
-struct Draft<'a> {
-    network: &'a Network,
-    choice: &'a Choice,
-    fixed: bool,
-    operations: Vec<Operation>,
-    divisors: Vec<f64>,
-    /// Folded node → operation that holds its value.
-    value: Vec<usize>,
-}
-
-impl Draft<'_> {
-    fn push(&mut self, operation: Operation) -> usize {
-        self.operations.push(operation);
-        self.operations.len() - 1
-    }
-
-    fn node(&mut self, node: usize) {
-        let value = match &self.network.nodes[node].kind {
-            NodeKind::Input => self.push(Operation {
-                kind: Kind::Input,
-                node,
-                sources: vec![],
-                components: 2,
-                dropped: 0,
-                scale: self.choice.log2_input_scale.exp2(),
+        // Of the schedules that do not fit by themselves: the one that moves the fewest bytes, and what any of them needs.
+        let mut best: Option<(u64, Self)> = None;
+        let (mut needed, mut scratch_needed) = (u64::MAX, u64::MAX);
+        let room = without_fragments(limit.saturating_sub(other));
+        let fits = fitting(limit, &mut |schedule| {
+            if budget.scratch_bytes == 0 {
+                needed = needed.min(schedule.memory_bytes);
+                return;
+            }
+            match residency(&schedule.units, steps, &sizes, Some(room)) {
+                Err(least) => needed = needed.min(other + with_fragments(least)),
+                Ok(residency) if residency.scratch_bytes > budget.scratch_bytes => {
+                    scratch_needed = scratch_needed.min(residency.scratch_bytes);
+                }
+                Ok(residency) => {
+                    let moved = residency.moved_bytes;
+                    if best.as_ref().is_none_or(|(least, _)| moved < *least) {
+                        best = Some((moved, Self::of(schedule.units, steps, residency, other)));
+                    }
+                }
+            }
+        });
+        match (fits.or(best.map(|(_, schedule)| schedule)), scratch_needed) {
+            (Some(schedule), _) => Ok(schedule),
+            (None, u64::MAX) => Err(Error::Memory { limit, needed }),
+            (None, needed) => Err(Error::Scratch {
+                memory: limit,
+                limit: budget.scratch_bytes,
+                needed,
             }),
-            NodeKind::Square { source } => self.square(node, *source),
-            NodeKind::Linear { sources, .. } => self.linear(node, &sources.clone()),
-        };
-        self.value.push(value);
-    }
-
-    fn square(&mut self, node: usize, source: usize) -> usize {
-        let source = self.two_components(self.value[source]);
-        let Operation { dropped, scale, .. } = self.operations[source];
-        let square = Operation {
-            kind: Kind::Square,
-            node,
-            sources: vec![source],
-            components: 3,
-            dropped,
-            scale: scale * scale,
-        };
-        let value = self.push(square);
-        let pooled = self.network.sole_reader_is_pooling(node);
-        if self.choice.early[node] && !pooled {
-            self.two_components(value)
-        } else {
-            value
         }
     }
 
-    fn linear(&mut self, node: usize, sources: &[usize]) -> usize {
-        let info = &self.network.nodes[node];
-        let NodeKind::Linear {
-            exact, products, ..
-        } = info.kind
-        else {
-            unreachable!("called for linear nodes only")
+    /// The schedule with one unit per step, each of which makes the whole value of its step.
+    fn of_whole_steps(plan: &ServerPlan) -> Self {
+        let steps = plan.steps();
+        let ciphertexts = |step: usize| match plan.channel() {
+            None => steps[step].elements,
+            Some(channel) => channel.layouts[step].ciphertexts,
         };
-        let mut read: Vec<usize> = sources.iter().map(|&s| self.value[s]).collect();
-        // Branches are added component by component: bring them to two where they differ.
-        let counts = || read.iter().map(|&v| self.operations[v].components);
-        if counts().min() != counts().max() {
-            for (&source, value) in sources.iter().zip(&mut read) {
-                *value = self.two_components(*value);
-                self.value[source] = *value;
+        let all = |step: usize| -> Vec<u32> { (0..ciphertexts(step) as u32).collect() };
+        let last_reader = last_readers(steps);
+        let sizes = Sizes::new(plan.parameters());
+        let bytes = |step: usize| {
+            let polynomials = (ciphertexts(step) * steps[step].components) as u64;
+            polynomials * sizes.polynomial[steps[step].limbs]
+        };
+        let units = steps.iter().enumerate().map(|(index, step)| {
+            let sources = step.operation.sources();
+            let from: BTreeSet<usize> = sources.iter().copied().collect();
+            Unit {
+                steps: index..index + 1,
+                elements: vec![all(index)],
+                reads: sources.into_iter().map(all).collect(),
+                frees: from
+                    .iter()
+                    .copied()
+                    .filter(|&source| last_reader[source] == index)
+                    .collect(),
+                from: from.into_iter().collect(),
+            }
+        });
+        // Values that are read by this step or a later one.
+        let live = |step: usize| {
+            (0..=step)
+                .filter(|&value| last_reader[value] >= step)
+                .map(bytes)
+                .sum()
+        };
+        Self {
+            units: units.collect(),
+            rows: (0..steps.len()).map(ciphertexts).collect(),
+            transfers: Vec::new(),
+            live_bytes: (0..steps.len()).map(live).collect(),
+            memory_bytes: plan.estimate().memory_bytes,
+            scratch_bytes: 0,
+        }
+    }
+
+    fn of(units: Vec<Unit>, steps: &[Step], residency: Residency, other: u64) -> Self {
+        Self {
+            units,
+            rows: steps.iter().map(|step| step.elements).collect(),
+            memory_bytes: other + with_fragments(residency.peak_bytes()),
+            live_bytes: residency.live,
+            transfers: residency.transfers,
+            scratch_bytes: residency.scratch_bytes,
+        }
+    }
+
+    /// The units. Each reads pieces of earlier units only.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// What moves between memory and scratch before a unit is computed, in a process that computes all units.
+    pub fn transfers(&self, unit: usize) -> Option<&Transfers> {
+        self.transfers.get(unit)
+    }
+
+    /// The units whose pieces are in memory when the first `done` units are done.
+    pub fn in_memory(&self, done: usize) -> BTreeSet<usize> {
+        let mut there = BTreeSet::new();
+        for (index, unit) in self.units.iter().enumerate().take(done) {
+            if let Some(transfers) = self.transfers(index) {
+                for evicted in &transfers.evict {
+                    there.remove(evicted);
+                }
+                there.extend(&transfers.load);
+            }
+            there.insert(index);
+            for freed in &unit.frees {
+                there.remove(freed);
             }
         }
-        let components = read
-            .iter()
-            .map(|&v| self.operations[v].components)
-            .max()
-            .unwrap_or(2);
-        let dropped = read
-            .iter()
-            .map(|&v| self.operations[v].dropped)
-            .max()
-            .unwrap_or(0);
-        // The product of the value with the largest scale has the planned integer weights; those of the others are finer.
-        let setting = read.iter().take(products.max(1));
-        let scale = setting
-            .map(|&value| self.operations[value].scale)
-            .fold(0.0, f64::max)
-            * info.weight_scale;
-        let mut value = self.push(Operation {
-            kind: Kind::Linear,
-            node,
-            sources: read,
-            components,
-            dropped,
-            scale,
-        });
-        if exact {
-            let pools_early = sources.iter().all(|&s| self.choice.early[s]);
-            return if pools_early {
-                self.two_components(value)
-            } else {
-                value
-            };
-        }
-        let last = node + 1 == self.network.nodes.len();
-        let before_first_activation = !self.network.follows_square(node);
-        if last || (before_first_activation && !self.choice.rescale_first) {
-            return value;
-        }
-        value = self.two_components(value);
-        if !self.fixed && self.divisors.len() == dropped {
-            // A whole number of bits, as primes stand just below powers of two; the scale follows.
-            let bits = (scale.log2() - self.choice.log2_scale).round().max(0.0);
-            self.divisors.push(bits.exp2());
-        }
-        let divisor = self.divisors[dropped];
-        let Operation {
-            scale, components, ..
-        } = self.operations[value];
-        self.push(Operation {
-            kind: Kind::Rescale,
-            node,
-            sources: vec![value],
-            components,
-            dropped: dropped + 1,
-            scale: scale / divisor,
-        })
+        there
     }
 
-    fn two_components(&mut self, value: usize) -> usize {
-        let Operation {
-            node,
-            components,
-            dropped,
-            scale,
-            ..
-        } = self.operations[value];
-        if components == 2 {
-            return value;
+    /// Identifies the units and their order: equal for equal schedules of one plan.
+    pub fn digest(&self) -> Digest {
+        let mut bytes = Vec::new();
+        let mut put = |list: &mut dyn Iterator<Item = u64>| {
+            let numbers: Vec<u64> = list.collect();
+            bytes.extend((numbers.len() as u64).to_le_bytes());
+            bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        };
+        for (index, unit) in self.units.iter().enumerate() {
+            put(&mut unit.steps.clone().map(|step| step as u64));
+            put(&mut unit.piece().iter().map(|&element| element.into()));
+            if let Some(Transfers { evict, load }) = self.transfers(index) {
+                put(&mut evict.iter().map(|&unit| unit as u64));
+                put(&mut load.iter().map(|&unit| unit as u64));
+            }
         }
-        self.push(Operation {
-            kind: Kind::Relinearize,
-            node,
-            sources: vec![value],
-            components: 2,
-            dropped,
-            scale,
-        })
+        Digest::of("sordino schedule v1", &bytes)
     }
+
+    /// The part of each of a unit's steps that the unit computes, by number of elements.
+    pub fn shares(&self, unit: usize) -> impl Iterator<Item = (usize, f64)> {
+        let unit = &self.units[unit];
+        let of_steps = unit.steps.clone().zip(&unit.elements);
+        of_steps.map(|(step, rows)| (step, rows.len() as f64 / self.rows[step] as f64))
+    }
+
+    /// Bytes of pieces in memory while a unit is computed, including its own and those that it reads.
+    pub fn live_bytes(&self, unit: usize) -> u64 {
+        self.live_bytes[unit]
+    }
+
+    /// Most bytes of memory that an evaluation takes: for pieces, including the fresh input, and for everything else.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Most bytes on scratch; 0 where nothing has to leave memory.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch_bytes
+    }
+}
+
+impl ServerPlan {
+    /// Cuts an element-wise plan into units that fit a budget when they are computed one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where even the smallest pieces do not fit, [`Error::Scratch`] where what has to leave memory does not.
+    pub fn schedule(&self, budget: Budget) -> Result<Schedule, Error> {
+        let other = other_bytes(self.steps(), self.estimate(), self.blocks());
+        Schedule::new(self.steps(), self.parameters(), other, budget)
+    }
+
+    /// One unit per step, whatever the packing. The rows that units name are the ciphertexts of the steps' values.
+    pub fn whole_steps(&self) -> Schedule {
+        Schedule::of_whole_steps(self)
+    }
+}
+
+/// Memory of an evaluation for other things than feature maps: weights as integers and packed, the key as read and as used,
+/// the next block, the reply.
+pub(crate) fn other_bytes(steps: &[Step], estimate: &Estimate, blocks: usize) -> u64 {
+    let terms = steps.iter().flat_map(|step| match &step.operation {
+        Operation::Linear { terms, .. } => &terms[..],
+        _ => &[],
+    });
+    let weights: u64 = terms
+        .map(|term| match term {
+            Term::Product { map, .. } => {
+                map.multiply_accumulates() * (2 + map.weight_width().bytes() as u64)
+            }
+            Term::Scaled { .. } => 0,
+        })
+        .sum();
+    let next = if blocks > 1 {
+        estimate.upload_bytes / blocks as u64
+    } else {
+        0
+    };
+    weights + 2 * estimate.key_bytes + next + estimate.reply_bytes + BASE_BYTES
+}
+
+/// Maps that take more than this together are streamed where streaming halves their memory: memory that was used before costs
+/// less than new memory, which the system clears page by page.
+const WHOLE_BYTES: u64 = 1 << 30;
+
+/// Memory of pieces with the loss between them: 4 to 6.5 % was measured.
+fn with_fragments(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 12)
+}
+
+/// Most bytes of pieces that fit into so much memory.
+fn without_fragments(bytes: u64) -> u64 {
+    let pieces = bytes / 13 * 12;
+    // Rounding may have cost a few bytes.
+    (pieces..pieces + 13)
+        .rev()
+        .find(|&pieces| with_fragments(pieces) <= bytes)
+        .unwrap_or(pieces)
+}
+
+/// Every size of pieces that is tried is smaller than the one before by 2 to this power.
+const PIECE_STEP_BITS: u32 = 3;
+
+/// Bytes of ciphertexts.
+struct Sizes {
+    /// Bytes of a polynomial, by number of limbs.
+    polynomial: Vec<u64>,
+    /// Bytes of a residue of the widest limb.
+    widest: u64,
+}
+
+impl Sizes {
+    fn new(parameters: &Parameters) -> Self {
+        let widths = parameters
+            .primes()
+            .iter()
+            .map(|&prime| u64::from(prime.ilog2() / 8 + 1));
+        let degree = parameters.ring_degree() as u64;
+        let mut polynomial = vec![0];
+        for width in widths.clone() {
+            polynomial.push(polynomial[polynomial.len() - 1] + width * degree);
+        }
+        Self {
+            polynomial,
+            widest: widths.max().unwrap_or(8),
+        }
+    }
+
+    /// Bytes of some elements of a step's value; a fresh input has a seed instead of half of them.
+    fn elements(&self, steps: &[Step], step: usize, elements: usize) -> u64 {
+        let components = if step == 0 { 1 } else { steps[step].components };
+        elements as u64 * components as u64 * self.polynomial[steps[step].limbs]
+    }
+
+    /// Bytes of a unit's piece.
+    fn piece(&self, steps: &[Step], unit: &Unit) -> u64 {
+        self.elements(steps, unit.last_step(), unit.piece().len())
+    }
+}
+
+impl Unit {
+    /// Whether the unit can work in the memory of the one piece that it reads.
+    pub fn takes_over(&self, units: &[Unit], steps: &[Step]) -> bool {
+        let unary = matches!(
+            steps[self.steps.start].operation,
+            Operation::Relinearize { .. } | Operation::Rescale { .. }
+        );
+        unary && matches!(self.frees[..], [source] if units[source].piece() == self.reads[0])
+    }
+}
+
+/// The steps that one unit may take together, from a step on: linear steps of products and squares, each the only reader
+/// of the one before it. Any other step is alone.
+fn run_from(steps: &[Step], last_reader: &[usize], start: usize) -> Range<usize> {
+    let mut end = start + 1;
+    let column_local = |step: &Step| match &step.operation {
+        Operation::Square { .. } => true,
+        Operation::Linear { terms, .. } => {
+            let product = |term: &Term| matches!(term, Term::Product { .. });
+            terms.iter().all(product)
+        }
+        _ => false,
+    };
+    if !column_local(&steps[start]) {
+        return start..end;
+    }
+    while end < steps.len() {
+        let step = &steps[end];
+        let joined = step.operation.sources() == [end - 1]
+            && last_reader[end - 1] == end
+            && steps[end - 1].limbs == step.limbs;
+        if !(joined && column_local(step)) {
+            break;
+        }
+        end += 1;
+    }
+    start..end
 }

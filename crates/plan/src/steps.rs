@@ -1,13 +1,20 @@
 //! The steps of a plan: a straight line of operations on feature maps.
 
+use serde::{Deserialize, Serialize};
 use sordino_ring::linear::LinearMap;
 
+/// Most elements of a feature map.
+pub(crate) const MAX_ELEMENTS: usize = 1 << 22;
+
 /// One operation of a plan; its index is the name of the value that it makes. Step 0 is the input.
-#[derive(Clone, Debug)]
+///
+/// Serialized, a step is its description in a plan's metadata: weights, biases, shifts and factors are left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Name of the folded node that this step belongs to.
     pub name: String,
-    /// What is computed.
+    /// The operation.
     pub operation: Operation,
     /// Elements of the result; element-wise also its ciphertexts.
     pub elements: usize,
@@ -17,28 +24,32 @@ pub struct Step {
     pub limbs: usize,
     /// Scale of the result.
     pub scale: f64,
-    /// How far noise is expected to move a value from that of the clear engine, rms over elements and images, in the value's
-    /// own units; element-wise only.
+    /// Expected difference between a value and that of the clear engine: rms over elements and images, in the value's own
+    /// units. Known for element-wise plans only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rms_noise: Option<f64>,
 }
 
-/// What a step computes. `source` is always the index of an earlier step.
-#[derive(Clone, Debug)]
+/// The operation of a step. `source` is always the index of an earlier step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Operation {
     /// The fresh ciphertexts of a request.
     Input,
     /// Sum of terms plus a bias: an affine map. Sources with more limbs than the result are cut to its limbs first.
     Linear {
-        /// Added together.
+        /// The summands.
         terms: Vec<Term>,
-        /// One integer an element, at the scale of the result.
+        /// One integer per element, at the scale of the result.
+        #[serde(skip)]
         bias: Vec<i128>,
     },
     /// x·(x + r) for each element, r an integer at the scale of x. Squares the scale.
     Square {
         /// Two components.
         source: usize,
-        /// r, one integer an element.
+        /// r, one integer per element.
+        #[serde(skip)]
         shift: Vec<i128>,
     },
     /// From three components to two.
@@ -56,24 +67,54 @@ pub enum Operation {
 }
 
 /// One term of a [`Operation::Linear`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Term {
     /// A whole-layer product with integer weights.
     Product {
         /// The value multiplied.
         source: usize,
         /// Integer weights.
+        #[serde(flatten, with = "description")]
         map: LinearMap,
-        /// What one unit of real weight is as an integer.
+        /// One unit of real weight as an integer.
         weight_scale: f64,
     },
     /// Each element times its own integer: a residual branch.
     Scaled {
         /// The value scaled; it may have more or fewer elements than the result.
         source: usize,
-        /// One factor an element of the result, 0 for those that the source lacks.
+        /// One factor per element of the result, 0 for those that the source lacks.
+        #[serde(skip)]
         factors: Vec<i64>,
     },
+}
+
+/// A matrix without its weights, as metadata has it; its rows are the elements of the step.
+mod description {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use sordino_ring::linear::{LinearMap, WeightWidth};
+
+    #[derive(Serialize, Deserialize)]
+    struct Description {
+        inputs: usize,
+        wide: bool,
+    }
+
+    pub(super) fn serialize<S: Serializer>(map: &LinearMap, to: S) -> Result<S::Ok, S::Error> {
+        let wide = map.weight_width() == WeightWidth::Sixteen;
+        let inputs = map.input_rows();
+        Description { inputs, wide }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LinearMap, D::Error> {
+        let Description { inputs, wide } = Description::deserialize(from)?;
+        let width = match wide {
+            true => WeightWidth::Sixteen,
+            false => WeightWidth::Eight,
+        };
+        LinearMap::new(inputs, 0, width, Vec::new()).map_err(D::Error::custom)
+    }
 }
 
 impl Term {
@@ -97,7 +138,7 @@ impl Operation {
         }
     }
 
-    /// The operation's name, as printed and stored.
+    /// The operation's name.
     pub fn kind(&self) -> &'static str {
         match self {
             Operation::Input => "input",
@@ -115,7 +156,7 @@ impl Step {
         self.rms_noise.map(|noise| -noise.log2())
     }
 
-    /// Multiply-accumulates that one slot costs: weights of all terms.
+    /// Multiply-accumulates per slot: the weights of all terms.
     pub fn multiply_accumulates(&self) -> u64 {
         match &self.operation {
             Operation::Linear { terms, .. } => terms
@@ -128,9 +169,21 @@ impl Step {
             _ => 0,
         }
     }
+
+    /// The integer matrices of the step.
+    pub fn maps(&self) -> impl Iterator<Item = &LinearMap> {
+        let terms = match &self.operation {
+            Operation::Linear { terms, .. } => &terms[..],
+            _ => &[],
+        };
+        terms.iter().filter_map(|term| match term {
+            Term::Product { map, .. } => Some(map),
+            Term::Scaled { .. } => None,
+        })
+    }
 }
 
-/// For every step, the last step that reads it; the last step is read by the reply. Values are freed after it.
+/// For every step, the last step that reads its value; the value is freed after it. The last step is read by the reply.
 pub fn last_readers(steps: &[Step]) -> Vec<usize> {
     let mut last: Vec<usize> = (0..steps.len()).collect();
     for (reader, step) in steps.iter().enumerate() {

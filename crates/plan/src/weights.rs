@@ -6,7 +6,7 @@
 
 use sordino_graph::WeightFormat;
 
-use crate::network::{Network, NodeKind};
+use crate::network::{Network, NodeInfo, NodeKind};
 
 /// Weights of this many bits or fewer take one pass of the kernel.
 pub(crate) const NARROW_BITS: u8 = 8;
@@ -39,28 +39,24 @@ fn apply(network: &mut Network, bits: &[u8]) {
 
 /// How the quantizing pass is to round every linear node.
 pub(crate) fn formats(network: &Network) -> Vec<WeightFormat> {
-    let linear = network.nodes.iter().filter_map(|info| match info.kind {
-        NodeKind::Linear { exact, .. } => Some((info, exact)),
-        NodeKind::Input | NodeKind::Square { .. } => None,
-    });
-    linear
-        .map(|(info, exact)| WeightFormat {
+    let format = |info: &NodeInfo| match info.kind {
+        NodeKind::Linear { exact, .. } => Some(WeightFormat {
             bits: if info.wide { 16 } else { 8 },
             scale: (!exact).then_some(info.weight_scale),
-        })
-        .collect()
+        }),
+        NodeKind::Input | NodeKind::Square { .. } => None,
+    };
+    network.nodes.iter().filter_map(format).collect()
 }
 
 /// Variance of a logit that weight rounding of each weighted node causes, at its present weight scale.
 fn variances(network: &Network) -> Vec<f64> {
-    network
-        .weighted()
-        .map(|node| {
-            let info = &network.nodes[node];
-            let gain: f64 = info.gains.iter().map(|(weight, gain)| weight * gain).sum();
-            info.input_energy / (12.0 * info.weight_scale * info.weight_scale) * gain
-        })
-        .collect()
+    let variance = |node: usize| {
+        let info = &network.nodes[node];
+        let gain: f64 = info.gains.iter().map(|(weight, gain)| weight * gain).sum();
+        info.input_energy / (12.0 * info.weight_scale * info.weight_scale) * gain
+    };
+    network.weighted().map(variance).collect()
 }
 
 /// rms difference of a logit between the integer and the float network, as predicted.
@@ -97,19 +93,17 @@ pub(crate) fn options(
     }
     let costs = modulus_bits(&finest);
     let variances = variances(&finest);
-    let mut options: Vec<Network> = SHARES
-        .iter()
-        .map(|share| (share * tolerated).powi(2))
-        .take_while(|budget| variances.iter().sum::<f64>() < *budget)
-        .map(|budget| {
-            let mut coarse = finest.clone();
-            let factors = coarsen(&variances, &costs, budget);
-            for (node, factor) in network.weighted().zip(factors) {
-                coarse.nodes[node].weight_scale /= factor;
-            }
-            coarse
-        })
-        .collect();
+    let budgets = SHARES.iter().map(|share| (share * tolerated).powi(2));
+    let budgets = budgets.take_while(|budget| variances.iter().sum::<f64>() < *budget);
+    let coarser = budgets.map(|budget| {
+        let mut coarse = finest.clone();
+        let factors = coarsen(&variances, &costs, budget);
+        for (node, factor) in network.weighted().zip(factors) {
+            coarse.nodes[node].weight_scale /= factor;
+        }
+        coarse
+    });
+    let mut options: Vec<Network> = coarser.collect();
     options.push(finest);
     options
 }
@@ -118,7 +112,7 @@ pub(crate) fn options(
 /// `budget` and the most bits are saved, weighted by `costs`.
 ///
 /// Without the bound of 1 the optimum has variances in proportion to the costs; where that asks for a factor below 1
-/// the layer stays as it is and the others share what is left.
+/// the layer keeps its scale and the other layers share the rest.
 fn coarsen(variances: &[f64], costs: &[f64], budget: f64) -> Vec<f64> {
     let mut fixed: Vec<bool> = variances.iter().map(|&v| v <= 0.0).collect();
     loop {
@@ -132,15 +126,11 @@ fn coarsen(variances: &[f64], costs: &[f64], budget: f64) -> Vec<f64> {
         match short {
             Some(layer) => fixed[layer] = true,
             None => {
-                return (0..variances.len())
-                    .map(|i| {
-                        if fixed[i] {
-                            1.0
-                        } else {
-                            (unit * costs[i] / variances[i]).sqrt()
-                        }
-                    })
-                    .collect();
+                let factor = |i: usize| match fixed[i] {
+                    true => 1.0,
+                    false => (unit * costs[i] / variances[i]).sqrt(),
+                };
+                return (0..variances.len()).map(factor).collect();
             }
         }
     }

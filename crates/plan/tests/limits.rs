@@ -4,7 +4,7 @@ use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
-    ClientPlan, CompileOptions, Error, Operation, Packing, Plan, ServerPlan, compile,
+    ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan, compile,
 };
 
 /// A chain of dense layers of 12 elements with `activations` quadratics between them, calibrated.
@@ -109,8 +109,8 @@ fn batches_out_of_range_are_refused() {
 fn few_images_are_packed_channel_wise_and_many_element_wise() {
     let model = chain([16, 16], 2);
     let [few, many] = [1, 4000].map(|batch| planned(&model, &CompileOptions::new(batch)).server);
-    assert_eq!(few.packing(), Packing::ChannelWise);
-    assert_eq!(many.packing(), Packing::ElementWise);
+    assert_eq!(few.packing().kind(), PackingKind::ChannelWise);
+    assert_eq!(many.packing().kind(), PackingKind::ElementWise);
     for plan in [&few, &many] {
         let found = plan.comparison().unwrap();
         let cheaper = found.element_wise_seconds.min(found.channel_wise_seconds);
@@ -120,14 +120,14 @@ fn few_images_are_packed_channel_wise_and_many_element_wise() {
     assert!((2..4000).contains(&break_even), "{break_even}");
     assert!(few.explain().to_string().contains("rotations"));
     // Asked for one packing, the planner does not look at the other.
-    for packing in [Packing::ChannelWise, Packing::ElementWise] {
+    for packing in [PackingKind::ChannelWise, PackingKind::ElementWise] {
         let options = CompileOptions {
-            packing,
+            packing: Some(packing),
             ..CompileOptions::new(1)
         };
         let plan = planned(&model, &options);
         assert_eq!(
-            (plan.server.packing(), plan.client.packing),
+            (plan.server.packing().kind(), plan.client.packing.kind()),
             (packing, packing)
         );
         assert!(plan.server.comparison().is_none());
@@ -138,7 +138,7 @@ fn few_images_are_packed_channel_wise_and_many_element_wise() {
 fn as_many_images_share_a_ciphertext_as_are_asked_for() {
     let model = model(1);
     let options = |images| CompileOptions {
-        packing: Packing::ChannelWise,
+        packing: Some(PackingKind::ChannelWise),
         block_images: Some(images),
         ..CompileOptions::new(100)
     };
@@ -287,7 +287,7 @@ fn hostile_client_plans_are_refused() {
     };
     // Weak parameters are refused by the client itself, whatever the server says.
     refuse("/parameters/ring_degree", 2048.into());
-    let mut primes = plan.client.parameters.primes().to_vec();
+    let mut primes = plan.client.header.parameters.primes().to_vec();
     primes.extend(sordino_ring::primes_below(1 << 49, 1 << 15).take(6));
     refuse("/parameters/primes", primes.into());
     refuse("/parameters/primes", serde_json::json!([15]));
@@ -314,7 +314,7 @@ fn hostile_client_plans_are_refused() {
 #[test]
 fn hostile_positions_are_refused() {
     let options = CompileOptions {
-        packing: Packing::ChannelWise,
+        packing: Some(PackingKind::ChannelWise),
         ..CompileOptions::new(10)
     };
     let plan = planned(&model(1), &options);

@@ -10,7 +10,7 @@ use sordino_graph::{
     Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
     calibrate,
 };
-use sordino_plan::{ClientPlan, CompileOptions, Error, Packing, Plan, ServerPlan, compile};
+use sordino_plan::{ClientPlan, CompileOptions, Error, PackingKind, Plan, ServerPlan, compile};
 
 /// Largest log2(QP) for 128 bits, classical, uniform ternary secret: Bossuat et al., *Security Guidelines for Implementing Homomorphic
 /// Encryption*, 2024 (ePrint 2024/463), table 5.2.
@@ -79,7 +79,7 @@ fn numbers(seed: u32) -> impl FnMut() -> f32 {
 }
 
 impl Network {
-    /// `None` for one whose values explode, which nobody could plan.
+    /// `None` for a network whose values explode, which cannot be planned.
     fn model(&self) -> Option<Model> {
         let mut next = numbers(self.seed);
         let mut shape = Shape::map(1, self.side, self.side);
@@ -170,14 +170,14 @@ fn metadata(file: &[u8]) -> serde_json::Value {
 /// Whether a number has no divisor: deterministic Miller and Rabin for 64 bits.
 fn is_prime(q: u64) -> bool {
     let multiply = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(q)) as u64;
-    let (odd, twos) = (
+    let (odd_part, twos) = (
         (q - 1) >> (q - 1).trailing_zeros(),
         (q - 1).trailing_zeros(),
     );
     [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]
         .iter()
         .all(|&base| {
-            let (mut x, mut square, mut exponent) = (1, base, odd);
+            let (mut x, mut square, mut exponent) = (1, base, odd_part);
             while exponent > 0 {
                 if exponent & 1 == 1 {
                     x = multiply(x, square);
@@ -243,7 +243,11 @@ fn cases() -> u32 {
 
 #[test]
 fn no_plan_exceeds_the_bound() {
-    let packings = vec![Packing::Auto, Packing::ElementWise, Packing::ChannelWise];
+    let packings = vec![
+        None,
+        Some(PackingKind::ElementWise),
+        Some(PackingKind::ChannelWise),
+    ];
     let degrees = vec![1 << 12, 1 << 13, 1 << 14, 1 << 15];
     let asked = (
         networks(),
@@ -298,7 +302,7 @@ fn usual_networks_are_planned() {
         granularity: Granularity::Element,
         seed: 1,
     };
-    for packing in [Packing::ElementWise, Packing::ChannelWise] {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
         let plan = compile(
             &network.model().unwrap(),
             &CompileOptions::new(100).with_packing(packing),

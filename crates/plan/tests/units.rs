@@ -214,7 +214,7 @@ fn walk(steps: &[Step], units: &[Unit]) -> u64 {
     peak
 }
 
-/// What a schedule says it takes: pieces, a twelfth of them lost between them, and 1,000 bytes beside.
+/// The memory of a schedule: pieces, a twelfth of them lost between pieces, and 1,000 bytes for other things.
 fn memory(pieces: u64) -> u64 {
     1000 + pieces + pieces / 12
 }

@@ -1,6 +1,8 @@
-//! What can be wrong with a message.
+//! What can be wrong with a request or reply.
 
 use std::fmt;
+
+use sordino_fault::classify;
 
 /// Which message an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +33,12 @@ pub enum Error {
     WrongPlan {
         /// The message.
         message: Message,
-        /// The plan at hand, shortened.
+        /// The plan in use, shortened.
         expected: String,
         /// The plan that the message names, shortened.
         found: String,
     },
-    /// The message was made with other parameters.
+    /// The message has other parameters than the plan.
     #[error(
         "the {message} has parameters {found}, the plan has {expected}: make keys and {message} again from this plan"
     )]
@@ -48,7 +50,7 @@ pub enum Error {
         /// The parameters that the message names, shortened.
         found: String,
     },
-    /// Another secret key.
+    /// The message belongs to another secret key.
     #[error(
         "the {message} belongs to key {found}, the {key} is {expected}: use the keys that one `sordino keygen` wrote"
     )]
@@ -62,12 +64,12 @@ pub enum Error {
         /// The identity that the message names, shortened.
         found: String,
     },
-    /// A reply to another request.
+    /// The reply answers another request.
     #[error(
         "the reply answers request {found}, expected {expected}: take the reply that was made from this request"
     )]
     WrongRequest {
-        /// The request at hand, shortened.
+        /// The expected request, shortened.
         expected: String,
         /// The request that the reply names, shortened.
         found: String,
@@ -93,12 +95,12 @@ pub enum Error {
     PayloadLength {
         /// The message.
         message: Message,
-        /// Bytes by the header.
+        /// Bytes that the header describes.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes that were found.
         found: u64,
     },
-    /// A size that cannot be computed with or is over a limit.
+    /// A size is over a limit, or too large to compute with.
     #[error("{what} of {found}, at most {limit} are accepted: use a smaller batch")]
     TooLarge {
         /// What is too large.
@@ -130,3 +132,7 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] sordino_container::Error),
 }
+
+classify!(Error {
+    BadFile: WrongPlan, WrongParameters, WrongKey, WrongRequest, Field, PayloadLength, TooLarge, Ciphertexts, Parameters;
+} inner { File });

@@ -1,12 +1,11 @@
 //! How residues lie in a payload.
 
-use sordino_ckks::{Parameters, ParametersRecord};
-use sordino_container::Digest;
+use sordino_ckks::Parameters;
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
-use crate::reading::RawBlock;
-use crate::{Error, limits, shorten};
+use crate::message::RawBlock;
+use crate::{Error, limits};
 
 /// Where the residues of each block, component and limb lie in a payload: in this order, without gaps.
 ///
@@ -24,7 +23,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of so many blocks of feature maps.
+    /// The layout of `blocks` blocks of feature maps.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a shape over the [`limits`], or limbs that the parameters do not have.
@@ -38,7 +37,7 @@ impl Layout {
         for (what, found, limit) in [
             ("limbs", limbs, parameters.limbs()),
             ("components", components, 3),
-            ("ciphertexts a block", rows, limits::ROWS),
+            ("ciphertexts per block", rows, limits::ROWS),
             ("blocks", blocks, limits::BLOCKS),
         ] {
             if found > limit {
@@ -94,34 +93,15 @@ impl Layout {
     ) -> Result<RawBlock, Error> {
         let mut matrix = |&width: &usize| {
             let bytes = take(self.rows * self.ring_degree * width)?;
-            ResidueMatrix::from_bytes(self.rows, self.ring_degree, width, bytes).map_err(|source| {
-                Error::Ciphertexts {
-                    message,
-                    block,
-                    source: source.into(),
-                }
+            let matrix = ResidueMatrix::from_bytes(self.rows, self.ring_degree, width, bytes);
+            matrix.map_err(|source| Error::Ciphertexts {
+                message,
+                block,
+                source: source.into(),
             })
         };
         (0..self.components)
             .map(|_| self.widths.iter().map(&mut matrix).collect())
             .collect()
     }
-}
-
-/// The checked parameters of a header, whose digest must be the one that the header names.
-pub(crate) fn checked_parameters(
-    message: Message,
-    record: &ParametersRecord,
-    digest: Digest,
-) -> Result<Parameters, Error> {
-    let parameters = Parameters::try_from(record.clone())
-        .map_err(|source| Error::Parameters { message, source })?;
-    if parameters.digest() != digest {
-        return Err(Error::WrongParameters {
-            message,
-            expected: shorten(parameters.digest()),
-            found: shorten(digest),
-        });
-    }
-    Ok(parameters)
 }

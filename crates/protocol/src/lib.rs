@@ -1,7 +1,7 @@
 //! What client and server exchange: headers, limits and layout of requests and replies.
 //!
 //! Client and server use the same types, so that there is one place where a message is checked against the plan.
-//! Everything in a message is taken as hostile: the header is compared with the [`MessageShape`] that the plan
+//! Everything in a message is treated as hostile: the header is compared with the [`MessageShape`] that the plan
 //! fixes, sizes are computed with checked arithmetic before memory is taken, and every residue is compared with
 //! its prime.
 //!
@@ -16,6 +16,7 @@ pub mod api;
 mod error;
 mod layout;
 pub mod limits;
+mod message;
 mod reading;
 mod reply;
 mod request;
@@ -24,9 +25,9 @@ mod shape;
 
 pub use error::{Error, Message};
 pub use layout::Layout;
+pub use message::{EncryptedMessage, ReceivedBlock, ReceivedMessage};
+pub use reading::MessageReader;
 pub use reply::{ReceivedReply, Reply, ReplyHeader, ReplyParents};
-pub use request::{
-    ReceivedBlock, ReceivedRequest, Request, RequestHeader, RequestParents, RequestReader,
-};
+pub use request::{ReceivedRequest, Request, RequestHeader, RequestParents, RequestReader};
 pub use seed::Seed;
 pub use shape::{MessageShape, check_key, shorten};

@@ -9,5 +9,5 @@ pub const PAYLOAD_BYTES: u64 = 1 << 38;
 /// Blocks of a message.
 pub const BLOCKS: usize = 1 << 12;
 
-/// Ciphertexts a block.
+/// Ciphertexts per block.
 pub const ROWS: usize = 1 << 24;

@@ -4,35 +4,16 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use sordino_container::{self as container, Digest, Kind, StreamReader};
-use sordino_ring::ResidueMatrix;
+use sordino_container::{self as container, Digest, StreamReader};
 
-use crate::shape::Common;
-use crate::{Error, Layout, MessageShape, limits};
+use crate::message::Header;
+use crate::{Error, Layout, MessageShape, ReceivedBlock, limits};
 
-/// Matrices of a block, `[component][limb]`; residues were not looked at.
-pub(crate) type RawBlock = Vec<Vec<ResidueMatrix>>;
-
-/// The header of a kind of message.
-pub(crate) trait Header: DeserializeOwned {
-    /// The kind of file.
-    const KIND: Kind;
-
-    /// The fields that all messages have.
-    fn common(&self) -> Common<'_>;
-
-    /// Checks what only this kind has.
-    fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// A message of which the header was read and fits the plan.
+/// A message, by default a file, whose header was read and fits the plan, to be read block by block.
 ///
-/// The digest is only compared at the end: until then the blocks may be anything, but have the right shape.
+/// The digest is only compared at the end: until then the blocks have the right shape, and any content.
 #[derive(Debug)]
-pub(crate) struct MessageReader<R, H> {
+pub struct MessageReader<R, H> {
     stream: StreamReader<R, H>,
     layout: Layout,
     /// Blocks read so far.
@@ -40,7 +21,13 @@ pub(crate) struct MessageReader<R, H> {
 }
 
 impl<H: Header> MessageReader<File, H> {
-    pub(crate) fn open(path: &Path, shape: &MessageShape<'_>) -> Result<Self, Error> {
+    /// Opens a file and checks its header.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a damaged header, and an error naming both sides for a message that does not fit the plan. Damage
+    /// further on shows in [`finish`](Self::finish).
+    pub fn open(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
+        let path = path.as_ref();
         match StreamReader::open(path, H::KIND, shape.limits()?) {
             Ok(stream) => Self::start(stream, shape),
             Err(error @ container::Error::TooLarge { .. }) => {
@@ -66,8 +53,11 @@ impl<'b, H: Header> MessageReader<&'b [u8], H> {
 }
 
 impl<R: Read, H: Header> MessageReader<R, H> {
-    /// Of `length` bytes that messages call `name`.
-    pub(crate) fn from_source(
+    /// Reads the header of a message of `length` bytes that come from `source`, and checks it; errors call the message `name`.
+    ///
+    /// # Errors
+    /// As [`open`](MessageReader::open).
+    pub fn from_source(
         source: R,
         length: u64,
         name: &str,
@@ -90,7 +80,7 @@ impl<R: Read, H: Header> MessageReader<R, H> {
                     return Ok(layout);
                 }
                 Err(Error::PayloadLength {
-                    message: common.message,
+                    message: H::MESSAGE,
                     expected,
                     found,
                 })
@@ -105,39 +95,42 @@ impl<R: Read, H: Header> MessageReader<R, H> {
         }
     }
 
-    pub(crate) fn header(&self) -> &H {
+    /// The header; it fits the plan, but was not compared with the digest yet.
+    pub fn header(&self) -> &H {
         self.stream.metadata()
     }
 
-    pub(crate) fn claimed_digest(&self) -> Digest {
+    /// The digest that the file says it has; [`finish`](Self::finish) compares it.
+    pub fn claimed_digest(&self) -> Digest {
         self.stream.claimed_digest()
     }
 
-    /// The next block, `None` after the last.
-    pub(crate) fn next_block(&mut self) -> Result<Option<RawBlock>, Error> {
-        if self.read == self.layout.blocks() {
+    /// Reads the next block, `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn next_block(&mut self) -> Result<Option<ReceivedBlock>, Error> {
+        let (stream, index) = (&mut self.stream, self.read);
+        if index == self.layout.blocks() {
             return Ok(None);
         }
-        let (stream, index) = (&mut self.stream, self.read);
         self.read += 1;
-        let message = stream.metadata().common().message;
-        self.layout
-            .block(message, index, |bytes| Ok(stream.read_part(bytes as u64)?))
-            .map(Some)
+        let take = |bytes: usize| Ok(stream.read_part(bytes as u64)?);
+        let matrices = self.layout.block(H::MESSAGE, index, take)?;
+        let header = stream.metadata();
+        Ok(Some(ReceivedBlock {
+            index,
+            seed: header.seed(index),
+            scale: header.common().scale,
+            matrices,
+        }))
     }
 
-    /// Compares the digest.
-    pub(crate) fn finish(self) -> Result<(Digest, H), Error> {
-        Ok(self.stream.finish()?)
-    }
-
-    /// All blocks, and then digest and header.
-    pub(crate) fn read_all(mut self) -> Result<(Digest, H, Vec<RawBlock>), Error> {
-        let mut blocks = Vec::new();
-        while let Some(block) = self.next_block()? {
-            blocks.push(block);
-        }
-        let (digest, header) = self.finish()?;
-        Ok((digest, header, blocks))
+    /// Compares the digest after the last block, and returns it. Before, nothing may leave the evaluator.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a damaged file.
+    pub fn finish(self) -> Result<Digest, Error> {
+        Ok(self.stream.finish()?.0)
     }
 }

@@ -1,18 +1,23 @@
 //! Encrypted scores on their way back.
 
-use std::io::Read;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use sordino_ckks::{Ciphertexts, KeyId, Parameters, ParametersRecord, Scale};
-use sordino_container::{self as container, Access, Digest, Kind, Overwrite};
+use sordino_container::{Digest, Kind};
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
-use crate::layout::checked_parameters;
-use crate::reading::{Header, MessageReader, RawBlock};
+use crate::message::{Extent, Header};
 use crate::shape::Common;
-use crate::{Error, Layout, MessageShape, RequestHeader, shorten};
+use crate::{
+    EncryptedMessage, Error, Layout, MessageShape, ReceivedBlock, ReceivedMessage, RequestHeader,
+    shorten,
+};
+
+/// Encrypted scores: one feature map of logits per block.
+pub type Reply = EncryptedMessage<ReplyHeader>;
+
+/// A reply whose digest and header were checked; the residues were not yet.
+pub type ReceivedReply = ReceivedMessage<ReplyHeader>;
 
 /// What a reply says about itself. Nothing in it depends on when or how fast it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +33,7 @@ pub struct ReplyHeader {
     pub images: u64,
     /// Blocks of N images.
     pub blocks: u32,
-    /// Ciphertexts a block.
+    /// Ciphertexts per block.
     pub logits: u32,
     /// Components of a ciphertext.
     pub components: u32,
@@ -51,7 +56,14 @@ pub struct ReplyParents {
 }
 
 impl Header for ReplyHeader {
+    type Block = Ciphertexts;
+
+    const MESSAGE: Message = Message::Reply;
     const KIND: Kind = Kind::Reply;
+    const ALIKE: (&'static str, &'static str) = (
+        "blocks of one shape",
+        "evaluate every block with the same plan",
+    );
 
     fn common(&self) -> Common<'_> {
         Common {
@@ -67,6 +79,24 @@ impl Header for ReplyHeader {
             scale: self.scale,
         }
     }
+
+    fn dimensions(block: &Ciphertexts) -> [usize; 3] {
+        [block.len(), block.components(), block.limbs()]
+    }
+
+    fn scale(block: &Ciphertexts) -> f64 {
+        block.scale().value()
+    }
+
+    fn matrices(block: &Ciphertexts) -> Vec<&ResidueMatrix> {
+        block.parts().iter().flatten().collect()
+    }
+
+    fn parse(block: ReceivedBlock, shape: &MessageShape<'_>) -> Result<Ciphertexts, Error> {
+        Scale::new(block.scale)
+            .and_then(|scale| Ciphertexts::from_parts(shape.context, block.matrices, scale))
+            .map_err(ReceivedBlock::error(Message::Reply, block.index))
+    }
 }
 
 impl ReplyHeader {
@@ -75,7 +105,7 @@ impl ReplyHeader {
     /// # Errors
     /// [`Error::Parameters`] or [`Error::WrongParameters`].
     pub fn checked_parameters(&self) -> Result<Parameters, Error> {
-        checked_parameters(Message::Reply, &self.parameters, self.parents.parameters)
+        self.common().checked_parameters()
     }
 
     /// The layout that the header describes, for a reader without the plan.
@@ -83,15 +113,7 @@ impl ReplyHeader {
     /// # Errors
     /// As [`checked_parameters`](Self::checked_parameters), and [`Error::TooLarge`].
     pub fn layout(&self) -> Result<Layout, Error> {
-        let parameters = self.checked_parameters()?;
-        let (limbs, rows) = (self.limbs as usize, self.logits as usize);
-        Layout::new(
-            &parameters,
-            limbs,
-            self.components as usize,
-            rows,
-            self.blocks as usize,
-        )
+        self.common().layout()
     }
 
     /// Refuses a reply to another request.
@@ -109,23 +131,6 @@ impl ReplyHeader {
     }
 }
 
-/// Encrypted scores, one feature map of logits a block of N images.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    header: ReplyHeader,
-    blocks: Vec<Ciphertexts>,
-}
-
-/// A reply whose digest and header were checked; the residues were not yet.
-#[derive(Clone, Debug)]
-pub struct ReceivedReply {
-    /// The digest that names the reply.
-    pub digest: Digest,
-    /// The header; it fits the plan.
-    pub header: ReplyHeader,
-    blocks: Vec<RawBlock>,
-}
-
 impl Reply {
     /// The reply to a request.
     ///
@@ -137,8 +142,7 @@ impl Reply {
         request_digest: Digest,
         blocks: Vec<Ciphertexts>,
     ) -> Result<Self, Error> {
-        let first = blocks.first();
-        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let extent = Extent::of::<ReplyHeader>(&blocks);
         let header = ReplyHeader {
             parents: ReplyParents {
                 plan: shape.plan,
@@ -148,123 +152,12 @@ impl Reply {
             parameters: shape.context.parameters().record().clone(),
             key_id: request.key_id,
             images: request.images,
-            blocks: small(blocks.len()),
-            logits: small(first.map_or(0, Ciphertexts::len)),
-            components: small(first.map_or(0, Ciphertexts::components)),
-            limbs: small(first.map_or(0, Ciphertexts::limbs)),
-            scale: first.map_or(0.0, |block| block.scale().value()),
+            blocks: extent.blocks,
+            logits: extent.rows,
+            components: extent.components,
+            limbs: extent.limbs,
+            scale: extent.scale,
         };
-        shape.check(&header.common())?;
-        let alike = |block: &Ciphertexts| {
-            block.len() == shape.rows
-                && block.limbs() == shape.limbs
-                && block.components() == shape.components
-        };
-        if let Some(block) = blocks.iter().position(|block| !alike(block)) {
-            return Err(Error::Field {
-                message: Message::Reply,
-                field: "blocks",
-                expected: "blocks of one shape".to_owned(),
-                found: format!("block {block} of another"),
-                advice: "evaluate every block with the same plan",
-            });
-        }
-        Ok(Self { header, blocks })
-    }
-
-    /// The header.
-    pub fn header(&self) -> &ReplyHeader {
-        &self.header
-    }
-
-    /// The blocks.
-    pub fn blocks(&self) -> &[Ciphertexts] {
-        &self.blocks
-    }
-
-    fn parts(&self) -> Vec<&[u8]> {
-        let matrices = self.blocks.iter().flat_map(|block| block.parts()).flatten();
-        matrices.map(ResidueMatrix::as_bytes).collect()
-    }
-
-    /// The file's bytes.
-    ///
-    /// # Errors
-    /// [`Error::File`].
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let payload = self.parts().concat();
-        Ok(container::to_bytes(Kind::Reply, &self.header, &payload)?)
-    }
-
-    /// Writes the reply and returns its digest.
-    ///
-    /// # Errors
-    /// [`Error::File`].
-    pub fn write_file(
-        &self,
-        path: impl AsRef<Path>,
-        overwrite: Overwrite,
-    ) -> Result<Digest, Error> {
-        Ok(container::write_file_parts(
-            path,
-            Kind::Reply,
-            &self.header,
-            &self.parts(),
-            overwrite,
-            Access::Shared,
-        )?)
-    }
-}
-
-impl ReceivedReply {
-    /// Reads a reply from memory and checks its digest and header.
-    ///
-    /// # Errors
-    /// [`Error::File`] for damaged bytes, and an error naming both sides for a reply that does not fit the plan.
-    pub fn from_bytes(bytes: &[u8], shape: &MessageShape<'_>) -> Result<Self, Error> {
-        Self::read(MessageReader::from_bytes(bytes, shape)?)
-    }
-
-    /// Reads a reply file and checks its digest and header.
-    ///
-    /// # Errors
-    /// As [`from_bytes`](Self::from_bytes).
-    pub fn read_file(path: impl AsRef<Path>, shape: &MessageShape<'_>) -> Result<Self, Error> {
-        Self::read(MessageReader::open(path.as_ref(), shape)?)
-    }
-
-    fn read<R: Read>(reader: MessageReader<R, ReplyHeader>) -> Result<Self, Error> {
-        let (digest, header, blocks) = reader.read_all()?;
-        Ok(Self {
-            digest,
-            header,
-            blocks,
-        })
-    }
-
-    /// Checks every residue.
-    ///
-    /// # Errors
-    /// [`Error::Ciphertexts`] naming the block.
-    pub fn parse(self, shape: &MessageShape<'_>) -> Result<Reply, Error> {
-        let scale = self.header.scale;
-        let parse = |(block, parts)| {
-            Scale::new(scale)
-                .and_then(|scale| Ciphertexts::from_parts(shape.context, parts, scale))
-                .map_err(|source| Error::Ciphertexts {
-                    message: Message::Reply,
-                    block,
-                    source,
-                })
-        };
-        Ok(Reply {
-            header: self.header,
-            blocks: self
-                .blocks
-                .into_iter()
-                .enumerate()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
-        })
+        Self::checked(header, blocks, shape)
     }
 }

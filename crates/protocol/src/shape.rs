@@ -1,23 +1,23 @@
 //! What a plan fixes about a message.
 
-use sordino_ckks::{Context, KeyId, ParametersRecord};
+use sordino_ckks::{Context, KeyId, Parameters, ParametersRecord};
 use sordino_container::{Digest, Limits};
 
 use crate::error::Message;
 use crate::{Error, Layout, limits};
 
-/// What a plan fixes about a request or a reply; a message that says anything else is refused.
+/// What a plan fixes about a request or a reply; a message with anything else is refused.
 #[derive(Clone, Debug)]
 pub struct MessageShape<'a> {
     /// The plan's digest.
     pub plan: Digest,
     /// Parameters with their tables.
     pub context: &'a Context,
-    /// Most images a message.
+    /// Most images per message.
     pub batch: usize,
-    /// Images a block.
+    /// Images per block.
     pub block_images: usize,
-    /// Ciphertexts a block, element-wise the features of a request and the logits of a reply.
+    /// Ciphertexts per block: element-wise the features of a request or the logits of a reply.
     pub rows: usize,
     /// Components that are stored: 1 for a request, 2 or 3 for a reply.
     pub components: usize,
@@ -27,8 +27,8 @@ pub struct MessageShape<'a> {
     pub scale: f64,
 }
 
-/// The fields that requests and replies have in common.
-pub(crate) struct Common<'h> {
+/// The fields that the headers of requests and replies have in common.
+pub struct Common<'h> {
     pub message: Message,
     pub plan: Digest,
     pub parameters_digest: Digest,
@@ -39,6 +39,31 @@ pub(crate) struct Common<'h> {
     pub components: u32,
     pub limbs: u32,
     pub scale: f64,
+}
+
+impl Common<'_> {
+    /// The parameters of a header, whose digest must be the one that the header names.
+    pub(crate) fn checked_parameters(&self) -> Result<Parameters, Error> {
+        let (message, named) = (self.message, self.parameters_digest);
+        let parameters = Parameters::try_from(self.parameters.clone())
+            .map_err(|source| Error::Parameters { message, source })?;
+        if parameters.digest() != named {
+            return Err(Error::WrongParameters {
+                message,
+                expected: shorten(parameters.digest()),
+                found: shorten(named),
+            });
+        }
+        Ok(parameters)
+    }
+
+    /// The layout that a header describes.
+    pub(crate) fn layout(&self) -> Result<Layout, Error> {
+        let parameters = self.checked_parameters()?;
+        let [limbs, components, rows, blocks] =
+            [self.limbs, self.components, self.rows, self.blocks].map(|number| number as usize);
+        Layout::new(&parameters, limbs, components, rows, blocks)
+    }
 }
 
 impl MessageShape<'_> {
@@ -61,7 +86,7 @@ impl MessageShape<'_> {
         )
     }
 
-    /// What a reader of such a message is willing to take into memory: a full batch.
+    /// What a reader takes into memory at most: a message with a full batch.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -72,7 +97,7 @@ impl MessageShape<'_> {
         })
     }
 
-    /// Compares the plan and the parameters that a header names; cheap, and before any size is looked at.
+    /// Compares the plan and the parameters that a header names, before any size is read.
     pub(crate) fn check_parents(&self, header: &Common<'_>) -> Result<(), Error> {
         let message = header.message;
         if header.plan != self.plan {
@@ -166,7 +191,7 @@ pub fn check_key(
     })
 }
 
-/// The first 12 digits of a digest or identity, which is enough to tell two apart.
+/// The first 12 digits of a digest or identity, which are enough to distinguish two.
 pub fn shorten(digest: impl std::fmt::Display) -> String {
     let text = digest.to_string();
     match text.get(..12) {

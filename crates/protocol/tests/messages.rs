@@ -38,7 +38,7 @@ fn matrix(context: &Context, rows: usize, limb: usize, salt: u64) -> ResidueMatr
         let values: Vec<u64> = (0..N as u64)
             .map(|k| (salt * 7919 + row as u64 * 1_000_003 + k * 0x9e37_79b9) % modulus.value())
             .collect();
-        matrix.pack_row_from(row, &values);
+        context.backend().pack_row(&mut matrix, row, &values);
     }
     matrix
 }

@@ -1,38 +1,27 @@
-//! What can go wrong with records and reports.
+//! What can go wrong with a report.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Why records could not be written or read, or a report not be made.
+use sordino_fault::classify;
+
+/// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
-    #[error("{}: cannot {action}: {source}: check the path, its permissions and the free space", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The system's reason.
-        source: io::Error,
+    /// A report that would replace another output of the same command.
+    #[error(
+        "--report {}: the page and its numbers {} need names of their own: give another name, such as report.html",
+        html.display(), json.display()
+    )]
+    SameName {
+        /// The page.
+        html: PathBuf,
+        /// Its numbers.
+        json: PathBuf,
     },
-    /// A file that does not hold records.
-    #[error("{}: expected a JSON array of benchmark records, found: {detail}: run the benchmark again", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        detail: String,
-    },
-    /// A name that cannot be part of a file name.
-    #[error("{what} {found:?} may hold only letters, digits, '-' and '_': choose another")]
-    Name {
-        /// Which name.
-        what: &'static str,
-        /// The name.
-        found: String,
-    },
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] sordino_container::Error),
     /// Pixels that are not those of one image.
     #[error("expected the values of one image of {}x{}x{}, found {found}: check the shape", shape.0, shape.1, shape.2)]
     Picture {
@@ -57,12 +46,4 @@ pub enum Error {
     },
 }
 
-impl Error {
-    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io {
-            path: path.into(),
-            action,
-            source,
-        }
-    }
-}
+classify!(Error { Usage: SameName, Picture, Class; } inner { File });

@@ -1,9 +1,8 @@
-//! What a number counts, and how people read it.
+//! What a number counts, and how it is written for people.
 
 use serde::{Deserialize, Serialize};
 
-use crate::lines::number_text;
-use crate::{bytes_text, seconds_text};
+use crate::text::{bytes_text, number_text, percent_text, seconds_text};
 
 /// What a number of a report counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +25,14 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The number with its unit, three digits or so.
+    /// The number with its unit, to about three digits.
     pub fn text(self, value: f64) -> String {
         match self {
             Self::Seconds if value == 0.0 => "0 s".into(),
             Self::Seconds => seconds_text(value).replace("us", "µs"),
             // Sizes are far below 2^53.
             Self::Bytes => bytes_text(value.max(0.0).round() as u64),
-            Self::Share => format!("{:.2} %", 100.0 * value),
+            Self::Share => percent_text(value),
             Self::Count => count_text(value),
             Self::Bits if value.fract() == 0.0 => format!("{value:.0} bits"),
             Self::Bits => format!("{value:.1} bits"),
@@ -45,7 +44,7 @@ impl Unit {
 }
 
 /// A whole number with commas between thousands.
-pub(crate) fn count_text(value: f64) -> String {
+pub fn count_text(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

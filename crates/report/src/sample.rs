@@ -1,4 +1,4 @@
-//! Images with what was predicted of them, and who was taken for whom.
+//! Images with their predictions, and the confusion matrix.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,9 @@ use crate::data_address::data_address;
 
 /// Longest side of a sample's picture.
 const LONGEST_SIDE: usize = 64;
+
+/// Most images that a page shows.
+const SAMPLES: usize = 24;
 
 /// One image with its prediction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,9 +39,18 @@ impl Sample {
     }
 }
 
-/// An image as a picture for [`Sample::picture`], every n-th row and column of a large one.
+/// The images that a page shows: the first errors, up to half of the places, then the first others.
+pub fn choose_samples(expected: &[usize], predicted: &[usize]) -> Vec<usize> {
+    let (wrong, right): (Vec<usize>, Vec<usize>) =
+        (0..predicted.len()).partition(|&at| predicted[at] != expected[at]);
+    let wrong = wrong.into_iter().take(SAMPLES / 2);
+    let rest = SAMPLES - wrong.len();
+    wrong.chain(right.into_iter().take(rest)).collect()
+}
+
+/// An image as a picture for [`Sample::picture`]: of a large image every n-th row and column.
 ///
-/// Values are from 0 (black) to 1. Three channels are red, green and blue; of any other number the first is shown.
+/// `normalization` is the mean and the deviation of every channel that were taken from values from 0 (black) to 1. Three channels are red, green and blue; otherwise the first channel is shown.
 ///
 /// # Shapes
 /// `values` is `[channels, height, width]`.
@@ -47,6 +59,7 @@ impl Sample {
 /// [`Error::Picture`] where `values` has another size, or none.
 pub fn picture(
     (channels, height, width): (usize, usize, usize),
+    normalization: (&[f64], &[f64]),
     values: &[f32],
 ) -> Result<String, Error> {
     let expected = [channels, height, width]
@@ -65,7 +78,9 @@ pub fn picture(
         for column in (0..width).step_by(stride) {
             for channel in 0..shown {
                 let value = values[(channel * height + row) * width + column];
-                pixels.push((value.clamp(0.0, 1.0) * 255.0).round() as u8);
+                let (mean, deviation) = (normalization.0[channel], normalization.1[channel]);
+                let shade = (f64::from(value) * deviation + mean) as f32;
+                pixels.push((shade.clamp(0.0, 1.0) * 255.0).round() as u8);
             }
         }
     }
@@ -73,7 +88,7 @@ pub fn picture(
     Ok(data_address(side(width), side(height), shown, &pixels))
 }
 
-/// How often which class was predicted of which.
+/// Confusion matrix: rows are labels, columns are predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfusionMatrix {
@@ -83,11 +98,11 @@ pub struct ConfusionMatrix {
     pub classes: Vec<String>,
     /// Images by row and predicted class.
     pub counts: Vec<Vec<u64>>,
-    /// Of every row, the images.
+    /// Images per row.
     pub totals: Vec<u64>,
-    /// Of every row, the share on the diagonal; `None` in one without images.
+    /// Share of each row's images on the diagonal; `None` in a row without images.
     pub right: Vec<Option<f64>>,
-    /// Of all images, the share on the diagonal; `None` without images.
+    /// Share of all images on the diagonal; `None` without images.
     pub share: Option<f64>,
 }
 
@@ -154,12 +169,13 @@ mod tests {
 
     #[test]
     fn pictures_have_the_pixels_of_the_image() {
-        let read = |shape, values: &[f32]| read_back(&picture(shape, values).unwrap());
+        let plain: (&[f64], &[f64]) = (&[0.0; 3], &[1.0; 3]);
+        let read = |shape, values: &[f32]| read_back(&picture(shape, plain, values).unwrap());
         assert_eq!(
             read((1, 2, 3), &[0.0, 0.5, 1.0, 2.0, -1.0, 0.25]),
             (3, 2, vec![0, 128, 255, 255, 0, 64])
         );
-        // Channels come apart and leave together.
+        // Channels are read as planes and written pixel by pixel.
         let colors = [1.0, 0.0, 0.0, 0.2, 1.0, 0.0];
         assert_eq!(
             read((3, 1, 2), &colors),
@@ -169,9 +185,9 @@ mod tests {
         let values: Vec<f32> = (0..130).map(|at| at as f32 / 255.0).collect();
         let pixels = (0..130).step_by(3).collect();
         assert_eq!(read((1, 1, 130), &values), (44, 1, pixels));
-        assert!(picture((1, 2, 2), &[0.0; 3]).is_err());
-        assert!(picture((1, 0, 2), &[]).is_err());
-        assert!(picture((usize::MAX, 2, 2), &[0.0; 4]).is_err());
+        assert!(picture((1, 2, 2), plain, &[0.0; 3]).is_err());
+        assert!(picture((1, 0, 2), plain, &[]).is_err());
+        assert!(picture((usize::MAX, 2, 2), plain, &[0.0; 4]).is_err());
     }
 
     #[test]

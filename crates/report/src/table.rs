@@ -1,167 +1,209 @@
-//! Records of networks as tables for the terminal.
+//! Tables of a page: a row per quantity, a column per record or plan.
 
-use crate::lines::Align::{Left, Right};
-use crate::lines::{Column, columns, number_text, percent};
-use crate::{Layer, Record, bytes_text, seconds_text};
+use serde::{Deserialize, Serialize};
 
-const COLUMNS: [Column<Record>; 26] = [
-    ("network", Left, |r| Some(r.network.clone())),
-    ("data set", Left, |r| Some(r.dataset.clone())),
-    ("images", Right, |r| Some(r.images.to_string())),
-    ("packing", Left, |r| Some(r.packing.clone())),
-    ("quadratics", Left, |r| r.activation.clone()),
-    ("N", Right, |r| r.ring_degree.map(|n| n.to_string())),
-    ("log2 QP", Right, |r| {
-        r.log2_qp.or(r.log2_q).map(|bits| format!("{bits:.1}"))
-    }),
-    ("security", Right, |r| {
-        r.security_bits.map(|bits| bits.to_string())
-    }),
-    ("teacher", Right, |r| percent(r.accuracy_teacher)),
-    ("plain", Right, |r| percent(r.accuracy_plain)),
-    ("integer", Right, |r| percent(r.accuracy_integer)),
-    ("encrypted", Right, |r| percent(r.accuracy_encrypted)),
-    ("AUC", Right, |r| r.auc.map(|auc| format!("{auc:.3}"))),
-    ("agreement", Right, |r| percent(r.agreement)),
-    ("worst logit error", Right, |r| {
-        r.worst_logit_error.map(|error| format!("{error:.2e}"))
-    }),
-    ("encrypt", Right, |r| r.encrypt_seconds.map(seconds_text)),
-    ("evaluate", Right, |r| r.evaluate_seconds.map(seconds_text)),
-    ("x peak", Right, |r| {
-        r.evaluate_peak_gproducts
-            .map(|products| format!("{} G", number_text(products)))
-    }),
-    ("per image", Right, |r| {
-        r.amortized_seconds.map(seconds_text)
-    }),
-    ("decrypt", Right, |r| r.decrypt_seconds.map(seconds_text)),
-    ("upload", Right, |r| r.upload_bytes.map(bytes_text)),
-    ("keys", Right, |r| r.key_bytes.map(bytes_text)),
-    ("reply", Right, |r| r.reply_bytes.map(bytes_text)),
-    ("peak memory", Right, |r| r.peak_rss_bytes.map(bytes_text)),
-    ("memory/upload", Right, |r| {
-        r.memory_over_request
-            .map(|quotient| format!("{quotient:.2}"))
-    }),
-    ("share of peak", Right, |r| {
-        percent(r.evaluation_share_of_peak)
-    }),
-];
+use crate::Unit;
 
-/// The records as lines of text, one a record below a line of titles; columns that no record fills are left out.
-///
-/// `per image` is the evaluation's time shared out over the batch, no latency; `x peak` the evaluation's time times the
-/// machine's int8 peak, in byte products; `share of peak` that of the whole evaluation.
-pub fn table(records: &[Record]) -> String {
-    columns(&COLUMNS, records)
+/// A table of quantities with a column for each of several records or plans.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Table {
+    /// Title.
+    pub title: String,
+    /// The column that ratios are relative to; `None` where there are none.
+    pub baseline: Option<usize>,
+    /// Titles of the columns.
+    pub columns: Vec<String>,
+    /// The quantities that some column has.
+    pub rows: Vec<Row>,
 }
 
-const LAYER_COLUMNS: [Column<(Layer, Option<f64>)>; 8] = [
-    ("step", Left, |(layer, _)| Some(layer.name.clone())),
-    ("operation", Left, |(layer, _)| {
-        Some(layer.operation.clone())
-    }),
-    ("seconds", Right, |(layer, _)| {
-        layer.seconds.map(seconds_text)
-    }),
-    ("of the whole", Right, |(_, share)| percent(*share)),
-    ("int8 G/s", Right, |(layer, _)| {
-        layer.int8_gmacs.map(number_text)
-    }),
-    ("share of peak", Right, |(layer, _)| {
-        percent(layer.share_of_peak)
-    }),
-    ("bits predicted", Right, |(layer, _)| {
-        layer.predicted_bits.map(|bits| format!("{bits:.1}"))
-    }),
-    ("measured", Right, |(layer, _)| {
-        layer.measured_bits.map(|bits| format!("{bits:.1}"))
-    }),
-];
-
-/// Where the time of one record's evaluation goes: a line a step, and one for what is in no step.
-pub fn layer_table(record: &Record) -> String {
-    let whole = record.evaluate_seconds.filter(|&seconds| seconds > 0.0);
-    let share = |seconds: Option<f64>| seconds.zip(whole).map(|(part, whole)| part / whole);
-    let in_steps: f64 = record.layers.iter().filter_map(|layer| layer.seconds).sum();
-    let rest = Layer {
-        name: "(not in a step)".into(),
-        // Medians of parts need not add up to the median of the whole.
-        seconds: whole.map(|whole| (whole - in_steps).max(0.0)),
-        ..Layer::default()
-    };
-    let rows: Vec<(Layer, Option<f64>)> = record
-        .layers
-        .iter()
-        .cloned()
-        .chain([rest])
-        .map(|layer| {
-            let of_whole = share(layer.seconds);
-            (layer, of_whole)
-        })
-        .collect();
-    columns(&LAYER_COLUMNS, &rows)
+/// One quantity in all columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name in records, such as `evaluate_seconds`.
+    pub name: String,
+    /// Name for people.
+    pub label: String,
+    /// What it means, where the label does not say.
+    pub note: Option<String>,
+    /// What the numbers count.
+    pub unit: Unit,
+    /// One per column.
+    pub cells: Vec<Cell>,
 }
+
+/// One quantity of one column.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cell {
+    /// The number, if the quantity is one.
+    pub value: Option<f64>,
+    /// Words in place of the number.
+    pub text: Option<String>,
+    /// The smallest of the runs.
+    pub min: Option<f64>,
+    /// The largest of the runs.
+    pub max: Option<f64>,
+    /// `value` over that of the baseline, where the two can be compared.
+    pub ratio: Option<f64>,
+}
+
+impl Table {
+    /// A table of one column, without ratios.
+    pub fn single(
+        title: impl Into<String>,
+        column: impl Into<String>,
+        quantities: impl IntoIterator<Item = (&'static str, Cell)>,
+    ) -> Self {
+        let quantities = quantities.into_iter();
+        Self {
+            title: title.into(),
+            baseline: None,
+            columns: vec![column.into()],
+            rows: quantities
+                .map(|(name, cell)| Row::of(name, vec![cell]))
+                .collect(),
+        }
+    }
+}
+
+impl Row {
+    /// A quantity of the list that all pages share.
+    ///
+    /// # Panics
+    /// If the list does not have the name.
+    pub fn of(name: &str, cells: Vec<Cell>) -> Self {
+        let (label, unit) = QUANTITIES
+            .iter()
+            .find_map(|&(known, label, unit)| (known == name).then_some((label, unit)))
+            .unwrap_or_else(|| panic!("the list of quantities has no {name}"));
+        Self {
+            name: name.into(),
+            label: label.into(),
+            note: None,
+            unit,
+            cells,
+        }
+    }
+
+    /// Whether no column has the quantity.
+    pub fn is_empty(&self) -> bool {
+        let mut cells = self.cells.iter();
+        cells.all(|cell| cell.value.is_none() && cell.text.is_none())
+    }
+}
+
+impl Cell {
+    /// Words; no words make an empty cell.
+    pub fn words(text: impl Into<String>) -> Self {
+        Self {
+            text: Some(text.into()).filter(|text: &String| !text.is_empty()),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Option<f64>> for Cell {
+    fn from(value: Option<f64>) -> Self {
+        Self {
+            value: value.filter(|value| value.is_finite()),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Some(value).into()
+    }
+}
+
+impl From<u64> for Cell {
+    fn from(value: u64) -> Self {
+        Some(value as f64).into()
+    }
+}
+
+/// Names in records, names for people, and units.
+const QUANTITIES: &[(&str, &str, Unit)] = {
+    use Unit::{Bits, Bytes, Count, Number, Seconds, Share};
+    &[
+        ("images", "Images", Count),
+        ("batch", "Images that the plan is for", Count),
+        ("blocks", "Blocks of ciphertexts", Count),
+        ("block_images", "Images per block", Count),
+        ("evaluate_seconds", "Total time", Seconds),
+        ("amortized_seconds", "Amortized time per image", Seconds),
+        ("estimated_seconds", "Estimate for a full batch", Seconds),
+        ("keygen_seconds", "Key generation", Seconds),
+        ("encrypt_seconds", "Encryption", Seconds),
+        ("decrypt_seconds", "Decryption", Seconds),
+        ("read_seconds", "Reading and checking files", Seconds),
+        ("write_seconds", "Writing the reply", Seconds),
+        ("upload_bytes", "Request", Bytes),
+        ("upload_bytes_per_image", "Request per image", Bytes),
+        ("reply_bytes", "Reply", Bytes),
+        ("reply_bytes_per_image", "Reply per image", Bytes),
+        ("key_bytes", "Evaluation key", Bytes),
+        ("rotations", "Rotations with keys", Count),
+        ("peak_rss_bytes", "Peak memory", Bytes),
+        ("accuracy_encrypted", "Accuracy, encrypted", Share),
+        ("accuracy_integer", "Accuracy, clear integers", Share),
+        ("accuracy_plain", "Accuracy, float network", Share),
+        ("accuracy_teacher", "Accuracy, ReLU teacher", Share),
+        ("agreement", "Classes of the clear integers", Share),
+        ("agreement_float", "Classes of the float network", Share),
+        ("worst_logit_error", "Worst logit error", Number),
+        (
+            "worst_logit_difference",
+            "Worst difference of a logit, clear integers",
+            Number,
+        ),
+        (
+            "worst_logit_difference_float",
+            "Worst difference of a logit, float network",
+            Number,
+        ),
+        ("evaluation_share_of_peak", "Share of int8 peak", Share),
+        ("runs", "Runs, median shown", Count),
+        ("ring_degree", "Ring degree N", Count),
+        ("log2_q", "log₂ Q", Bits),
+        ("log2_qp", "log₂ QP", Bits),
+        ("security_bits", "Security", Bits),
+        ("log2_scale", "log₂ of the input’s scale", Bits),
+        ("log2_output_scale", "log₂ of the reply’s scale", Bits),
+        ("primes", "Primes of Q", Number),
+        ("special_primes", "Special primes P", Number),
+        ("weight_bits", "Weights", Bits),
+        ("threads", "Threads", Count),
+        ("backend", "Back end", Number),
+        ("macs_per_image", "Multiply-accumulates per image", Count),
+        ("parameters", "Trained parameters", Count),
+        ("activations_per_image", "Activations per image", Count),
+        ("precision_bits", "Guaranteed precision of logits", Bits),
+        ("load", "Load when it began", Number),
+    ]
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_empty_ones_are_left_out() {
-        let mut first = Record {
-            network: "mlp".into(),
-            dataset: "mnist".into(),
-            images: 10_000,
-            ..Record::default()
-        };
-        first.evaluate_seconds = Some(0.5);
-        let second = Record {
-            network: "cryptonets".into(),
-            images: 7,
-            ..first.clone()
-        };
-        let third = Record {
-            evaluate_seconds: None,
-            ..second.clone()
-        };
-        let text = table(&[first, second, third]);
-        let expected = "\
-network     data set  images  evaluate
-mlp         mnist      10000    500 ms
-cryptonets  mnist          7    500 ms
-cryptonets  mnist          7         -
-";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn layers_show_what_is_in_no_step() {
-        let layer = |name: &str, operation: &str, seconds| Layer {
-            name: name.into(),
-            operation: operation.into(),
-            seconds,
-            ..Layer::default()
-        };
-        let mut first = layer("fc1", "dense", Some(0.25));
-        (first.int8_gmacs, first.share_of_peak) = (Some(400.0), Some(0.5));
-        let record = Record {
-            evaluate_seconds: Some(1.0),
-            layers: vec![
-                layer("x", "input", None),
-                first,
-                layer("act", "square", Some(0.5)),
+    fn quantities_have_names_for_people() {
+        let table = Table::single(
+            "t",
+            "c",
+            [
+                ("images", 7u64.into()),
+                ("load", f64::NAN.into()),
+                ("backend", Cell::words("portable")),
             ],
-            ..Record::default()
-        };
-        let expected = "\
-step             operation  seconds  of the whole  int8 G/s  share of peak
-x                input            -             -         -              -
-fc1              dense       250 ms       25.00 %       400        50.00 %
-act              square      500 ms       50.00 %         -              -
-(not in a step)  -           250 ms       25.00 %         -              -
-";
-        assert_eq!(layer_table(&record), expected);
+        );
+        let labels: Vec<&str> = table.rows.iter().map(|row| &*row.label).collect();
+        assert_eq!(labels, ["Images", "Load when it began", "Back end"]);
+        let empty: Vec<bool> = table.rows.iter().map(Row::is_empty).collect();
+        assert_eq!(empty, [false, true, false]);
     }
 }

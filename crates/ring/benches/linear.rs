@@ -68,7 +68,7 @@ fn linear(criterion: &mut Criterion) {
                     let residues: Vec<u64> = (0..COLUMNS as u64)
                         .map(|c| (c + row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % prime)
                         .collect();
-                    input.pack_row_from(row, &residues);
+                    backend::portable().pack_row(&mut input, row, &residues);
                 }
                 let mut output = ResidueMatrix::zeros(map.output_rows(), COLUMNS, width);
                 let products = prepared.byte_products() * (COLUMNS * width) as u64;

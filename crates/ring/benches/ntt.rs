@@ -6,7 +6,6 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use sordino_ring::{
     Modulus, NttTable, ResidueMatrix, backend, primes_below,
     sample::{SEGMENT, SecretRng, UniformDomain, UniformStream, gaussian, ternary},
-    unpack,
 };
 
 const RING_DEGREE: usize = 1 << 14;
@@ -44,7 +43,8 @@ fn transforms(criterion: &mut Criterion) {
 }
 
 fn sampling(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("sampling, 2^14");
+    let backend = backend::available()[0];
+    let mut group = criterion.benchmark_group(format!("{} sampling, 2^14", backend.name));
     let domain = UniformDomain {
         limb: 0,
         purpose: 0,
@@ -58,7 +58,7 @@ fn sampling(criterion: &mut Criterion) {
         .expect("a modulus");
         let mut out = vec![0; RING_DEGREE];
         let seed = [1; 32];
-        let stream = UniformStream::new(&seed, domain, &q);
+        let stream = UniformStream::new(backend, &seed, domain, &q);
         group.bench_function(format!("expand a row of {bits} bits"), |bencher| {
             bencher.iter(|| stream.expand_row(0, black_box(&mut out)));
         });
@@ -69,13 +69,13 @@ fn sampling(criterion: &mut Criterion) {
         });
         let packed = strip.as_bytes();
         group.bench_function(format!("unpack {bits} bits"), |bencher| {
-            bencher.iter(|| unpack(q.byte_width(), black_box(packed), black_box(&mut out)));
+            bencher.iter(|| backend.unpack(q.byte_width(), black_box(packed), black_box(&mut out)));
         });
     }
     let mut rng = SecretRng::from_seed([0; 32]);
     let mut errors = vec![0; RING_DEGREE];
     group.bench_function("gaussian", |bencher| {
-        bencher.iter(|| gaussian(&mut rng, black_box(&mut errors)))
+        bencher.iter(|| gaussian(backend, &mut rng, black_box(&mut errors)))
     });
     let mut secret = vec![0; RING_DEGREE];
     group.bench_function("ternary", |bencher| {

@@ -11,17 +11,14 @@
 
 use std::ops::Range;
 
-use crate::{Error, NttTable, backend::Backend};
-
-/// Positions of a block that is moved as a whole.
-const BLOCK: usize = 8;
-
-/// Where a block of results comes from: a block, and a place in that block for each result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BlockSource {
-    pub(crate) block: u32,
-    pub(crate) places: [u8; BLOCK],
-}
+use crate::{
+    Error,
+    backend::{
+        Backend,
+        limb::{BLOCK, BlockSource},
+    },
+    error::check_ring_degree,
+};
 
 /// The automorphism X → X^(5^s) as a permutation of evaluations.
 ///
@@ -40,14 +37,7 @@ impl Automorphism {
     /// # Errors
     /// [`Error::RingDegree`] if N is not a power of two from 2^4 to 2^16.
     pub fn new(ring_degree: usize, steps: usize) -> Result<Self, Error> {
-        let (min, max) = (NttTable::MIN_RING_DEGREE, NttTable::MAX_RING_DEGREE);
-        if !ring_degree.is_power_of_two() || !(min..=max).contains(&ring_degree) {
-            return Err(Error::RingDegree {
-                found: ring_degree,
-                min,
-                max,
-            });
-        }
+        check_ring_degree(ring_degree)?;
         let steps = steps % ring_degree;
         let exponent = power_of_five(ring_degree, steps);
         let reverse = |t: usize| t.reverse_bits() >> (usize::BITS - ring_degree.trailing_zeros());
@@ -90,7 +80,9 @@ impl Automorphism {
                 "a limb has as many residues as the ring degree"
             );
         }
-        (backend.limb.permute_blocks)(&self.sources, 0, evaluations, image);
+        backend
+            .limb
+            .permute_blocks(&self.sources, 0, evaluations, image);
     }
 
     /// Where a strip of positions of an image comes from: a strip of the same length.
@@ -128,7 +120,9 @@ impl Automorphism {
             assert_eq!(length, strip.len(), "residues of a strip");
         }
         let sources = &self.sources[strip.start / BLOCK..strip.end / BLOCK];
-        (backend.limb.permute_blocks)(sources, first as u32, evaluations, image);
+        backend
+            .limb
+            .permute_blocks(sources, first as u32, evaluations, image);
     }
 }
 
@@ -151,11 +145,7 @@ impl std::fmt::Debug for Automorphism {
 /// # Panics
 /// If N is not a power of two from 2^4 to 2^16.
 pub fn rotation_order(ring_degree: usize) -> Vec<u32> {
-    let supported = NttTable::MIN_RING_DEGREE..=NttTable::MAX_RING_DEGREE;
-    assert!(
-        ring_degree.is_power_of_two() && supported.contains(&ring_degree),
-        "ring degree {ring_degree} is no power of two from 2^4 to 2^16"
-    );
+    check_ring_degree(ring_degree).expect("a power of two from 2^4 to 2^16");
     let mut exponent = 1;
     (0..ring_degree)
         .map(|_| {

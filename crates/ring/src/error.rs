@@ -1,5 +1,7 @@
 //! The one error type of the crate.
 
+use sordino_fault::classify;
+
 /// What can go wrong in ring arithmetic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -133,4 +135,31 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
+}
+
+classify!(Error {
+    Usage: Backend;
+    BadFile: Modulus, RingDegree, NoRootOfUnity, Shape, Width, ResidueRange, TileRow, RepeatedOutput, TileInputs, WeightRange;
+    Io: Entropy;
+});
+
+/// A size is what the operation needs.
+pub(crate) fn check_shape(place: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        place,
+        expected,
+        found,
+    })
+}
+
+/// A ring degree is a power of two that the transform supports.
+pub(crate) fn check_ring_degree(found: usize) -> Result<(), Error> {
+    let (min, max) = (1 << 4, 1 << 16);
+    if found.is_power_of_two() && (min..=max).contains(&found) {
+        return Ok(());
+    }
+    Err(Error::RingDegree { found, min, max })
 }

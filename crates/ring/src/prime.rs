@@ -35,55 +35,23 @@ pub fn is_prime(n: u64) -> bool {
     })
 }
 
-/// The step between candidates for a ring degree: 4N divides q - 1.
-fn step(ring_degree: usize) -> u64 {
-    assert!(
-        ring_degree.is_power_of_two() && ring_degree <= 1 << 40,
-        "ring degree must be a power of two"
-    );
-    4 * ring_degree as u64
-}
-
 /// The primes q = 1 mod 4N below `limit`, the largest first.
 ///
 /// # Panics
 /// If `ring_degree` is not a power of two.
 pub fn primes_below(limit: u64, ring_degree: usize) -> impl Iterator<Item = u64> {
-    let step = step(ring_degree);
+    assert!(
+        ring_degree.is_power_of_two() && ring_degree <= 1 << 40,
+        "ring degree must be a power of two"
+    );
+    // 4N divides q - 1.
+    let step = 4 * ring_degree as u64;
     // The largest number of the form 1 + k·step that is below the limit, as k.
     let top = limit.saturating_sub(2) / step;
     (1..=top)
         .rev()
         .map(move |k| 1 + k * step)
         .filter(|&q| is_prime(q))
-}
-
-/// The prime q = 1 mod 4N, not in `exclude` and below 2^50, that is closest to `target` by ratio.
-///
-/// # Panics
-/// If `ring_degree` is not a power of two.
-pub fn prime_near(target: f64, ring_degree: usize, exclude: &[u64]) -> Option<u64> {
-    let step = step(ring_degree);
-    let end = 1_u64 << crate::Modulus::MAX_BITS;
-    if !(target.is_finite() && target > 0.0) {
-        return None;
-    }
-    let usable = |q: &u64| !exclude.contains(q) && is_prime(*q);
-    let start = (target.min(end as f64) as u64) / step;
-    let below = (1..=start)
-        .rev()
-        .map(|k| 1 + k * step)
-        .filter(|&q| q < end)
-        .find(usable);
-    let above = (start + 1..)
-        .map(|k| 1 + k * step)
-        .take_while(|&q| q < end)
-        .find(usable);
-    let distance = |q: u64| (q as f64 / target).ln().abs();
-    match (below, above) {
-        (Some(b), Some(a)) => Some(if distance(b) <= distance(a) { b } else { a }),
-        (b, a) => b.or(a),
-    }
 }
 
 #[cfg(test)]
@@ -151,35 +119,5 @@ mod tests {
             primes_below(1 << 18, 16).count(),
             (1..1 << 18).filter(|&q| q % 64 == 1 && is_prime(q)).count()
         );
-    }
-
-    #[test]
-    fn prime_near_is_the_closest_by_ratio() {
-        let n = 1 << 12;
-        for target in [40_000.0, 70_000.0, 1e6, 4e9, 1e12, 3e14, 2e15] {
-            let mut exclude = Vec::new();
-            let mut last = 0.0;
-            for _ in 0..5 {
-                let q = prime_near(target, n, &exclude).unwrap();
-                assert!(q < 1 << 50 && q % (4 * n as u64) == 1 && is_prime(q));
-                let distance = (q as f64 / target).ln().abs();
-                assert!(distance >= last);
-                last = distance;
-                exclude.push(q);
-            }
-        }
-        // Exhaustive comparison where that is possible.
-        let all: Vec<u64> = primes_below(1 << 22, n).collect();
-        for target in [30_000.0, 99_999.0, 500_000.0, 3_000_000.0] {
-            let best = all.iter().copied().min_by(|&a, &b| {
-                (a as f64 / target)
-                    .ln()
-                    .abs()
-                    .total_cmp(&(b as f64 / target).ln().abs())
-            });
-            assert_eq!(prime_near(target, n, &[]), best);
-        }
-        assert_eq!(prime_near(f64::NAN, n, &[]), None);
-        assert_eq!(prime_near(-1.0, n, &[]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Modulus, backend, pack, unpack};
+use crate::{Error, error::check_shape};
 
 /// One limb of one component of a feature map: a matrix of packed residues, one polynomial a row.
 ///
@@ -40,7 +40,7 @@ impl ResidueMatrix {
             .expect("matrix size overflows")
     }
 
-    /// Takes packed bytes as they are; [`validate`](Self::validate) checks the residues.
+    /// Takes packed bytes as they are; [`Backend::validate`](crate::backend::Backend::validate) checks the residues.
     ///
     /// # Errors
     /// [`Error::Width`] or [`Error::Shape`] if the bytes are not exactly rows · columns · width.
@@ -53,24 +53,12 @@ impl ResidueMatrix {
         if !(1..=8).contains(&width) {
             return Err(Error::Width { found: width });
         }
-        if columns == 0 {
-            return Err(Error::Shape {
-                place: "columns of a residue matrix",
-                expected: 1,
-                found: 0,
-            });
-        }
+        check_shape("columns of a residue matrix", columns.max(1), columns)?;
         let size = rows
             .checked_mul(columns)
             .and_then(|n| n.checked_mul(width))
             .unwrap_or(usize::MAX);
-        if size != data.len() {
-            return Err(Error::Shape {
-                place: "bytes of a residue matrix",
-                expected: size,
-                found: data.len(),
-            });
-        }
+        check_shape("bytes of a residue matrix", size, data.len())?;
         Ok(Self {
             rows,
             columns,
@@ -152,55 +140,6 @@ impl ResidueMatrix {
         let size = self.row_bytes();
         self.data.par_chunks_exact_mut(size)
     }
-
-    /// Unpacks one row.
-    ///
-    /// # Panics
-    /// If there is no such row or `out` is not N long.
-    pub fn unpack_row_into(&self, row: usize, out: &mut [u64]) {
-        unpack(self.width, self.row(row), out);
-    }
-
-    /// Packs one row.
-    ///
-    /// # Panics
-    /// If there is no such row or `residues` is not N long.
-    pub fn pack_row_from(&mut self, row: usize, residues: &[u64]) {
-        let width = self.width;
-        pack(width, residues, self.row_mut(row));
-    }
-
-    /// Checks bytes from outside: the width is the modulus' own and every residue is below it.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for another width, [`Error::ResidueRange`] naming the first residue that is too large.
-    pub fn validate(&self, modulus: &Modulus) -> Result<(), Error> {
-        if self.width != modulus.byte_width() {
-            return Err(Error::Shape {
-                place: "bytes a residue for this modulus",
-                expected: modulus.byte_width(),
-                found: self.width,
-            });
-        }
-        let is_canonical = backend::process_default().limb.is_canonical;
-        let bad = self.par_rows().enumerate().find_map_first(|(row, bytes)| {
-            if is_canonical(modulus, bytes) {
-                return None;
-            }
-            let mut residues = vec![0; self.columns];
-            unpack(self.width, bytes, &mut residues);
-            let place = residues.iter().position(|&r| r >= modulus.value());
-            Some((row, place.unwrap_or(0)))
-        });
-        match bad {
-            Some((row, column)) => Err(Error::ResidueRange {
-                row,
-                column,
-                modulus: modulus.value(),
-            }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl std::fmt::Debug for ResidueMatrix {
@@ -216,31 +155,6 @@ impl std::fmt::Debug for ResidueMatrix {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_are_independent_and_round_trip() {
-        for width in 3..=7 {
-            let mut matrix = ResidueMatrix::zeros(3, 20, width);
-            let values: Vec<Vec<u64>> = (0..3)
-                .map(|r| {
-                    (0..20)
-                        .map(|c| r * 1000 + c + (1 << (8 * width - 1)))
-                        .collect()
-                })
-                .collect();
-            for (r, values) in values.iter().enumerate() {
-                matrix.pack_row_from(r, values);
-            }
-            let again =
-                ResidueMatrix::from_bytes(3, 20, width, matrix.as_bytes().to_vec()).unwrap();
-            assert!(again == matrix);
-            let mut out = vec![0; 20];
-            for (r, values) in values.iter().enumerate() {
-                again.unpack_row_into(r, &mut out);
-                assert_eq!(&out, values);
-            }
-        }
-    }
 
     #[test]
     fn refuses_sizes_that_do_not_fit() {
@@ -263,36 +177,6 @@ mod tests {
         assert!(matches!(
             ResidueMatrix::from_bytes(0, 0, 4, vec![]),
             Err(Error::Shape { .. })
-        ));
-    }
-
-    #[test]
-    fn validate_finds_the_first_residue_out_of_range() {
-        let q = Modulus::new(4_294_967_291).unwrap();
-        let mut matrix = ResidueMatrix::zeros(3, 1024, 4);
-        let mut row = vec![q.value() - 1; 1024];
-        matrix.pack_row_from(1, &row);
-        assert_eq!(matrix.validate(&q), Ok(()));
-        row[700] = q.value();
-        row[900] = q.value() + 1;
-        matrix.pack_row_from(1, &row);
-        matrix.pack_row_from(2, &row);
-        assert_eq!(
-            matrix.validate(&q),
-            Err(Error::ResidueRange {
-                row: 1,
-                column: 700,
-                modulus: q.value()
-            })
-        );
-        let narrow = ResidueMatrix::zeros(1, 16, 3);
-        assert!(matches!(
-            narrow.validate(&q),
-            Err(Error::Shape {
-                expected: 4,
-                found: 3,
-                ..
-            })
         ));
     }
 }

@@ -90,20 +90,11 @@ proptest! {
 
     #[test]
     fn reductions_match_wide_arithmetic(
-        case in case(),
         to in prop::sample::select(PRIMES.to_vec()),
         signed in prop::collection::vec(prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), Just(-1)], 0..40),
     ) {
-        let (from, to) = (Modulus::new(case.q).unwrap(), Modulus::new(to).unwrap());
+        let to = Modulus::new(to).unwrap();
         for backend in backend::available() {
-            let mut out = vec![u64::MAX; case.a.len()];
-            backend.reduce_centered_into(&from, &to, &case.a, &mut out);
-            let expected: Vec<u64> = case.a.iter().map(|&a| {
-                let centred = if a > case.q / 2 { i128::from(a) - i128::from(case.q) } else { i128::from(a) };
-                centred.rem_euclid(i128::from(to.value())) as u64
-            }).collect();
-            prop_assert_eq!(out, expected);
-
             let mut out = vec![u64::MAX; signed.len()];
             backend.reduce_i64_into(&to, &signed, &mut out);
             let expected: Vec<u64> =

@@ -1,7 +1,7 @@
 //! The expansion of public seeds: known answers, uniformity, separation of domains.
 
 use sordino_ring::{
-    Modulus, ResidueMatrix,
+    Modulus, ResidueMatrix, backend,
     sample::{SEGMENT, UniformDomain, UniformStream},
 };
 
@@ -13,11 +13,23 @@ struct Place {
     purpose: u8,
 }
 
+/// The same on every back end.
 fn expand(seed: &[u8; 32], place: Place, q: u64, count: usize) -> Vec<u64> {
-    let mut out = vec![u64::MAX; count];
     let modulus = Modulus::new(q).unwrap();
-    UniformStream::new(seed, domain(place), &modulus).expand_row(place.index, &mut out);
-    out
+    let [reference, others @ ..] = &backend::available()
+        .into_iter()
+        .map(|backend| {
+            let mut out = vec![u64::MAX; count];
+            UniformStream::new(backend, seed, domain(place), &modulus)
+                .expand_row(place.index, &mut out);
+            out
+        })
+        .collect::<Vec<_>>()[..]
+    else {
+        unreachable!("the portable back end is always available");
+    };
+    assert!(others.iter().all(|other| other == reference), "{q}");
+    reference.clone()
 }
 
 fn domain(place: Place) -> UniformDomain {
@@ -104,17 +116,21 @@ fn rows_strips_and_prefixes_agree() {
             limb: 3,
             purpose: 1,
         };
-        for columns in [1, 16, SEGMENT, SEGMENT + 1, 4 * SEGMENT] {
+        let columns = [1, 16, SEGMENT, SEGMENT + 1, 4 * SEGMENT];
+        for (columns, backend) in columns
+            .into_iter()
+            .flat_map(|columns| backend::available().into_iter().map(move |b| (columns, b)))
+        {
             let rows: Vec<Vec<u64>> = (12..17)
                 .map(|index| expand(&SEED, place(index), q, 4 * SEGMENT))
                 .collect();
             assert!(rows.iter().flatten().all(|&v| v < q));
-            let stream = UniformStream::new(&SEED, domain(place(0)), &modulus);
+            let stream = UniformStream::new(backend, &SEED, domain(place(0)), &modulus);
             let mut matrix = ResidueMatrix::zeros(5, columns, modulus.byte_width());
             stream.expand_rows(12, &mut matrix);
             let mut unpacked = vec![0; columns];
             for (row, expected) in rows.iter().enumerate() {
-                matrix.unpack_row_into(row, &mut unpacked);
+                backend::portable().unpack_row(&matrix, row, &mut unpacked);
                 assert_eq!(unpacked, expected[..columns], "{q}, row {row}");
                 assert_eq!(expand(&SEED, place(12 + row as u64), q, columns), unpacked);
             }

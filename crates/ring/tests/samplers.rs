@@ -4,7 +4,7 @@
 //! in a million.
 
 use sordino_ring::sample::{SecretRng, UniformDomain, UniformStream, gaussian, ternary};
-use sordino_ring::{Modulus, primes_below};
+use sordino_ring::{Modulus, backend, primes_below};
 
 /// Standard deviation of the errors, from the scheme's description.
 const SIGMA: f64 = 3.2;
@@ -44,7 +44,11 @@ fn errors_are_discrete_gaussian() {
     let mut samples = vec![0; 1 << 22];
     // As in an encryption: a stream a polynomial.
     for (index, polynomial) in samples.chunks_exact_mut(4096).enumerate() {
-        gaussian(&mut streams.fork(index as u64), polynomial);
+        gaussian(
+            backend::portable(),
+            &mut streams.fork(index as u64),
+            polynomial,
+        );
     }
     let count = samples.len() as f64;
     let weight = |k: i32| (-f64::from(k * k) / (2.0 * SIGMA * SIGMA)).exp();
@@ -92,7 +96,8 @@ fn expanded_seeds_are_uniform_and_domains_are_independent() {
         let modulus = Modulus::new(q).unwrap();
         let expand = |purpose: u8, limb: u32, index: u64| {
             let mut row = vec![0; 4096];
-            UniformStream::new(&[13; 32], UniformDomain { limb, purpose }, &modulus)
+            let domain = UniformDomain { limb, purpose };
+            UniformStream::new(backend::portable(), &[13; 32], domain, &modulus)
                 .expand_row(index, &mut row);
             row
         };

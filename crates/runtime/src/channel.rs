@@ -2,34 +2,41 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale};
+use sordino_ckks::{
+    Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale, SeededCiphertexts,
+};
 use sordino_plan::{
-    ChannelPlan, Diagonal, Operation, ServerPlan, SlotLayout, Step, Term, diagonals,
+    ChannelPlan, Diagonal, Operation, RotationSchedule, Schedule, ServerPlan, SlotLayout, Step,
+    Term, Unit, diagonals,
 };
 
-use crate::element::{at, at_limbs};
-use crate::{Engine, Error};
+use crate::element::{at, missing_key, relinearizes};
+use crate::engine::{EncryptedEngine, live, take};
+use crate::{Computed, Engine, Error, Piece};
 
-/// The encoded weights and constants of a channel-wise plan.
+/// The encoded weights and constants of a channel-wise plan, with its units.
 #[derive(Debug)]
 pub struct ChannelWeights {
-    /// By step.
+    /// Products of linear steps, by step.
     products: HashMap<usize, Product>,
     /// Shifts of squares, and biases that are not all zero, by step.
     constants: HashMap<usize, Plaintexts>,
     /// Every switching key that the steps need.
     keys: KeySet,
+    /// One unit per step.
+    schedule: Schedule,
 }
 
 /// Evaluates the steps of a channel-wise plan on ciphertexts.
 #[derive(Debug)]
 pub struct ChannelEngine<'a> {
+    steps: &'a [Step],
     context: &'a Context,
     key: &'a EvaluationKey,
     weights: &'a ChannelWeights,
 }
 
-/// A linear step: what is summed up, and how.
+/// A linear step: the sums that it takes.
 #[derive(Debug)]
 struct Product {
     terms: Vec<TermProduct>,
@@ -37,7 +44,7 @@ struct Product {
     folds: Vec<usize>,
 }
 
-/// One term of a linear step: sums of hoisted rotations times plaintexts, then the sum of those rotated.
+/// One term of a linear step: sums of hoisted rotations times plaintexts, each sum rotated, and their sum.
 #[derive(Debug)]
 struct TermProduct {
     plaintexts: Plaintexts,
@@ -56,7 +63,6 @@ impl ChannelWeights {
     /// A vector of N residues for every diagonal and limb of the step.
     pub fn new(plan: &ServerPlan, channel: &ChannelPlan, context: &Context) -> Result<Self, Error> {
         let steps = plan.steps();
-        let relinearizes = |step: &Step| matches!(step.operation, Operation::Relinearize { .. });
         let keys = KeySet::new(steps.iter().any(relinearizes), plan.rotations());
         let mut encoder = Encoder {
             context,
@@ -65,25 +71,13 @@ impl ChannelWeights {
                 products: HashMap::new(),
                 constants: HashMap::new(),
                 keys: keys.map_err(at(&steps[0]))?,
+                schedule: plan.whole_steps(),
             },
         };
         for (index, step) in steps.iter().enumerate() {
             encoder.prepare(index, step, steps).map_err(at(step))?;
         }
         Ok(encoder.weights)
-    }
-
-    /// Bytes of the encoded weights and constants.
-    pub fn size_bytes(&self) -> usize {
-        let weights = self
-            .products
-            .values()
-            .flat_map(|product| &product.terms)
-            .map(|term| &term.plaintexts);
-        weights
-            .chain(self.constants.values())
-            .map(Plaintexts::size_bytes)
-            .sum()
     }
 }
 
@@ -117,12 +111,12 @@ impl Encoder<'_> {
         }
     }
 
-    /// Interleaved images of a position.
+    /// Images per position, interleaved.
     fn images(&self) -> usize {
         self.context.ring_degree() / self.channel.slots
     }
 
-    /// One integer an element, at a scale, as vectors in the layout of a step.
+    /// Encodes one integer per element, at a scale, in the layout of a step.
     fn constants(
         &mut self,
         index: usize,
@@ -139,9 +133,8 @@ impl Encoder<'_> {
                 vectors[ciphertext * n + position * images..][..images].fill(value as f64 / scale);
             }
         }
-        let plaintexts = self
-            .context
-            .encode_plaintexts(&vectors, Scale::new(scale)?, limbs)?;
+        let scale = Scale::new(scale)?;
+        let plaintexts = self.context.encode_plaintexts(&vectors, scale, limbs)?;
         self.weights.constants.insert(index, plaintexts);
         Ok(())
     }
@@ -152,88 +145,82 @@ impl Encoder<'_> {
         step: &Step,
         terms: &[Term],
     ) -> Result<Product, sordino_ckks::Error> {
-        let channel = self.channel;
-        let stride = self.images();
-        let sources: Vec<&SlotLayout> = terms
-            .iter()
-            .map(|term| &channel.layouts[term.source()])
-            .collect();
+        let (channel, stride) = (self.channel, self.images());
         let output = &channel.layouts[index];
         let schedule =
             channel.schedules[index].expect("plans are checked to schedule every linear step");
-        let mut by_term: Vec<Vec<Diagonal>> = vec![Vec::new(); terms.len()];
-        for diagonal in diagonals(terms, &sources, output, &schedule, channel.slots) {
-            by_term[diagonal.term].push(diagonal);
-        }
-        let terms = terms
-            .iter()
-            .zip(by_term)
-            .enumerate()
-            .map(|(number, (term, mut of_term))| {
-                // A sum has at least one term: an output that this one does not touch gets a zero.
-                for output in 0..output.ciphertexts {
-                    if of_term.iter().all(|diagonal| diagonal.output != output) {
-                        let weights = vec![0.0; channel.slots];
-                        of_term.push(Diagonal {
-                            term: number,
-                            input: 0,
-                            output,
-                            distance: 0,
-                            weights,
-                        });
-                    }
-                }
-                // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
-                let unit = match term {
-                    Term::Product { .. } => 1.0,
-                    Term::Scaled { .. } => 1.0 / channel.plaintext_factor(),
-                };
-                let mut vectors = Vec::with_capacity(of_term.len() * self.context.ring_degree());
-                let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
-                for (plaintext, diagonal) in of_term.iter().enumerate() {
-                    let outer = schedule.outer(diagonal.distance);
-                    // The sum is rotated to the left afterwards: its weights stand further to the right.
-                    let turned = (0..channel.slots).map(|p| {
-                        diagonal.weights
-                            [(p + channel.slots - outer % channel.slots) % channel.slots]
-                            * unit
-                    });
-                    vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
-                    sums.entry((diagonal.output, outer))
-                        .or_default()
-                        .push(RotatedTerm {
-                            input: diagonal.input,
-                            steps: schedule.hoisted(diagonal.distance) % channel.slots * stride,
-                            plaintext: Some(plaintext),
-                        });
-                }
-                let mut outer = vec![Vec::new(); output.ciphertexts];
-                for (input, &(output, positions)) in sums.keys().enumerate() {
-                    let steps = positions % channel.slots * stride;
-                    outer[output].push(RotatedTerm {
-                        input,
-                        steps,
-                        plaintext: None,
-                    });
-                }
-                let rotated = outer.iter().flatten().any(|term| term.steps != 0);
-                Ok(TermProduct {
-                    plaintexts: self.context.encode_plaintexts(
-                        &vectors,
-                        Scale::new(channel.plaintext_factor())?,
-                        step.limbs,
-                    )?,
-                    sums: sums.into_values().collect(),
-                    outer: rotated.then_some(outer),
-                })
-            });
+        let product = |term| self.term_product(term, step, output, &schedule);
+        let folds = schedule.folds(output.period);
         Ok(Product {
-            terms: terms.collect::<Result<_, sordino_ckks::Error>>()?,
-            folds: schedule
-                .folds(output.period)
-                .map(|positions| positions * stride)
-                .collect(),
+            terms: terms.iter().map(product).collect::<Result<_, _>>()?,
+            folds: folds.map(|positions| positions * stride).collect(),
         })
+    }
+
+    fn term_product(
+        &self,
+        term: &Term,
+        step: &Step,
+        output: &SlotLayout,
+        schedule: &RotationSchedule,
+    ) -> Result<TermProduct, sordino_ckks::Error> {
+        let (slots, stride) = (self.channel.slots, self.images());
+        let source = &self.channel.layouts[term.source()];
+        let mut found = diagonals(term, source, output, schedule, slots);
+        // A sum has at least one term: an output without diagonals of this term gets a zero.
+        for output in 0..output.ciphertexts {
+            if found.iter().all(|diagonal| diagonal.output != output) {
+                found.push(Diagonal {
+                    input: 0,
+                    output,
+                    distance: 0,
+                    weights: vec![0.0; slots],
+                });
+            }
+        }
+        let factor = self.channel.plaintext_factor();
+        // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
+        let unit = match term {
+            Term::Product { .. } => 1.0,
+            Term::Scaled { .. } => 1.0 / factor,
+        };
+        let mut vectors = Vec::with_capacity(found.len() * self.context.ring_degree());
+        let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
+        for (plaintext, diagonal) in found.iter().enumerate() {
+            let outer = schedule.outer(diagonal.distance);
+            // The sum is rotated to the left afterwards: its weights stand further to the right.
+            let turned = |p: usize| diagonal.weights[(p + slots - outer % slots) % slots] * unit;
+            let turned = (0..slots).map(turned);
+            vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
+            let sum = sums.entry((diagonal.output, outer)).or_default();
+            sum.push(RotatedTerm {
+                input: diagonal.input,
+                steps: schedule.hoisted(diagonal.distance) % slots * stride,
+                plaintext: Some(plaintext),
+            });
+        }
+        let mut outer = vec![Vec::new(); output.ciphertexts];
+        for (input, &(output, positions)) in sums.keys().enumerate() {
+            outer[output].push(rotation(input, positions % slots * stride));
+        }
+        let rotated = outer.iter().flatten().any(|term| term.steps != 0);
+        let scale = Scale::new(factor)?;
+        Ok(TermProduct {
+            plaintexts: self
+                .context
+                .encode_plaintexts(&vectors, scale, step.limbs)?,
+            sums: sums.into_values().collect(),
+            outer: rotated.then_some(outer),
+        })
+    }
+}
+
+/// A rotation without a product.
+fn rotation(input: usize, steps: usize) -> RotatedTerm {
+    RotatedTerm {
+        input,
+        steps,
+        plaintext: None,
     }
 }
 
@@ -243,18 +230,17 @@ impl<'a> ChannelEngine<'a> {
     /// # Errors
     /// [`Error::MissingKey`] without a key, [`Error::Step`] for a key that lacks a rotation of the plan.
     pub fn new(
-        plan: &ServerPlan,
+        plan: &'a ServerPlan,
         weights: &'a ChannelWeights,
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
         let steps = plan.steps();
-        let key = key.ok_or_else(|| Error::MissingKey {
-            step: steps[0].name.clone(),
-        })?;
+        let key = key.ok_or_else(|| missing_key(&steps[0]))?;
         let covers = key.key_set().check_covers(&weights.keys);
         covers.map_err(at(&steps[0]))?;
         Ok(Self {
+            steps,
             context,
             key,
             weights,
@@ -285,17 +271,9 @@ impl<'a> ChannelEngine<'a> {
                 Some(sum) => self.context.add(&sum, &value)?,
             });
         }
-        let mut sum = sum.expect("plans are checked to have at least one term a linear step");
+        let mut sum = sum.expect("plans are checked to have at least one term per linear step");
         for &fold in &product.folds {
-            let both = |input| {
-                [0, fold]
-                    .map(|steps| RotatedTerm {
-                        input,
-                        steps,
-                        plaintext: None,
-                    })
-                    .to_vec()
-            };
+            let both = |input| vec![rotation(input, 0), rotation(input, fold)];
             let outputs: Vec<_> = (0..sum.len()).map(both).collect();
             sum = self.context.sum_rotated(&sum, &outputs, None, self.key)?;
         }
@@ -307,45 +285,71 @@ impl<'a> ChannelEngine<'a> {
 }
 
 impl Engine for ChannelEngine<'_> {
-    type Value = Ciphertexts;
+    type Piece = Piece;
 
-    fn linear(
+    fn compute(
         &self,
         index: usize,
-        step: &Step,
-        _: &[Term],
-        sources: &[&Ciphertexts],
-        _: &[i128],
-    ) -> Result<Ciphertexts, Error> {
-        self.apply(index, step, sources).map_err(at(step))
+        unit: &Unit,
+        pieces: &mut [Option<Piece>],
+    ) -> Result<Computed<Piece>, Error> {
+        let step = &self.steps[index];
+        let mut taken = |source: usize| match take(pieces, source, unit) {
+            Piece::Expanded(map) => map,
+            Piece::Fresh(_) => unreachable!("{EXPANDED}"),
+        };
+        let result = match &step.operation {
+            Operation::Input => unreachable!("plans are checked to have one input, first"),
+            Operation::Linear { terms, .. } => {
+                let source = |term: &Term| match live(pieces, term.source()) {
+                    Piece::Expanded(map) => map,
+                    Piece::Fresh(_) => unreachable!("{EXPANDED}"),
+                };
+                let sources: Vec<&Ciphertexts> = terms.iter().map(source).collect();
+                self.apply(index, step, &sources)
+            }
+            Operation::Square { source, .. } => {
+                let shift = &self.weights.constants[&index];
+                self.context.square_shifted_by(taken(*source), shift)
+            }
+            Operation::Relinearize { source } => self.context.relinearize(taken(*source), self.key),
+            Operation::Rescale { source, primes } => self.context.rescale(taken(*source), *primes),
+        };
+        let piece = Piece::Expanded(result.map_err(at(step))?);
+        Ok(Computed::by_one_step(piece))
+    }
+}
+
+const EXPANDED: &str = "this engine expands the input first";
+
+impl EncryptedEngine for ChannelEngine<'_> {
+    fn schedule(&self) -> &Schedule {
+        &self.weights.schedule
     }
 
-    fn square(
-        &self,
-        index: usize,
-        step: &Step,
-        source: Ciphertexts,
-        _: &[i128],
-    ) -> Result<Ciphertexts, Error> {
-        self.context
-            .square_shifted_by(source, &self.weights.constants[&index])
-            .map_err(at(step))
+    fn input(&self, block: SeededCiphertexts) -> Result<Piece, Error> {
+        let block = block.expand(self.context).map_err(at(&self.steps[0]))?;
+        Ok(Piece::Expanded(block))
     }
 
-    fn relinearize(&self, step: &Step, source: Ciphertexts) -> Result<Ciphertexts, Error> {
-        self.context.relinearize(source, self.key).map_err(at(step))
+    fn result(&self, pieces: &mut [Option<Piece>]) -> Result<Ciphertexts, Error> {
+        match pieces.last_mut().and_then(Option::take) {
+            Some(Piece::Expanded(map)) => Ok(map),
+            _ => unreachable!("the last unit was computed"),
+        }
     }
+}
 
-    fn rescale(
-        &self,
-        step: &Step,
-        source: Ciphertexts,
-        primes: usize,
-    ) -> Result<Ciphertexts, Error> {
-        self.context.rescale(source, primes).map_err(at(step))
+/// The source with the limbs of the step, copied only where it has more.
+fn at_limbs(
+    context: &Context,
+    source: &Ciphertexts,
+    limbs: usize,
+) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
+    if source.limbs() == limbs {
+        return Ok(None);
     }
-
-    fn duplicate(&self, value: &Ciphertexts) -> Ciphertexts {
-        value.clone()
-    }
+    context
+        .drop_limbs(source.clone(), source.limbs() - limbs)
+        .map(Some)
 }

@@ -1,9 +1,10 @@
 //! The clear engine: the plan's integers on integers, exactly.
 
-use sordino_plan::{ServerPlan, Step, Term};
+use sordino_plan::{Operation, ServerPlan, Step, Term, Unit};
 
 use crate::clear_product::add_product;
-use crate::{Engine, Error};
+use crate::engine::{live, take};
+use crate::{Computed, Engine, Error};
 
 /// Integers in place of ciphertexts: what a ciphertext without noise would hold.
 ///
@@ -11,6 +12,7 @@ use crate::{Engine, Error};
 /// the encrypted rounding by a factor of about N/2.
 #[derive(Debug)]
 pub struct ClearEngine<'a> {
+    steps: &'a [Step],
     /// The modulus chain.
     primes: &'a [u64],
     /// Images a feature map holds.
@@ -23,6 +25,7 @@ impl<'a> ClearEngine<'a> {
     /// An engine for the steps of a plan on `images` images at once.
     pub fn new(plan: &'a ServerPlan, images: usize) -> Self {
         ClearEngine {
+            steps: plan.steps(),
             primes: plan.parameters().primes(),
             images,
             plaintext_bits: plan.channel().map_or(0, |channel| channel.plaintext_bits),
@@ -44,24 +47,12 @@ impl<'a> ClearEngine<'a> {
     }
 }
 
-impl Engine for ClearEngine<'_> {
-    /// elements × images, row major.
-    type Value = Vec<i128>;
-
-    fn linear(
-        &self,
-        _: usize,
-        step: &Step,
-        terms: &[Term],
-        sources: &[&Vec<i128>],
-        bias: &[i128],
-    ) -> Result<Vec<i128>, Error> {
+impl ClearEngine<'_> {
+    /// Sum of the terms, each over its own source, plus the bias.
+    fn linear(&self, terms: &[Term], sources: &[&Vec<i128>], bias: &[i128]) -> Vec<i128> {
         let images = self.images;
-        let mut value: Vec<i128> = bias
-            .iter()
-            .flat_map(|&b| std::iter::repeat_n(b, images))
-            .collect();
-        debug_assert_eq!(value.len(), step.elements * images);
+        let constants = bias.iter().flat_map(|&b| std::iter::repeat_n(b, images));
+        let mut value: Vec<i128> = constants.collect();
         for (term, source) in terms.iter().zip(sources) {
             match term {
                 Term::Scaled { factors, .. } => {
@@ -75,43 +66,46 @@ impl Engine for ClearEngine<'_> {
                 }
             }
         }
-        Ok(value)
+        value
     }
+}
 
-    fn square(
+impl Engine for ClearEngine<'_> {
+    /// elements × images, row major.
+    type Piece = Vec<i128>;
+
+    fn compute(
         &self,
-        _: usize,
-        _: &Step,
-        mut source: Vec<i128>,
-        shift: &[i128],
-    ) -> Result<Vec<i128>, Error> {
-        for (row, &r) in source.chunks_exact_mut(self.images).zip(shift) {
-            for x in row {
-                *x = x.wrapping_mul(x.wrapping_add(r));
+        index: usize,
+        unit: &Unit,
+        pieces: &mut [Option<Vec<i128>>],
+    ) -> Result<Computed<Vec<i128>>, Error> {
+        let step = &self.steps[index];
+        let piece = match &step.operation {
+            Operation::Input => unreachable!("plans are checked to have one input, first"),
+            Operation::Linear { terms, bias } => {
+                let sources: Vec<_> = terms.iter().map(|t| live(pieces, t.source())).collect();
+                self.linear(terms, &sources, bias)
             }
-        }
-        Ok(source)
-    }
-
-    fn relinearize(&self, _: &Step, source: Vec<i128>) -> Result<Vec<i128>, Error> {
-        Ok(source)
-    }
-
-    fn rescale(
-        &self,
-        step: &Step,
-        mut source: Vec<i128>,
-        primes: usize,
-    ) -> Result<Vec<i128>, Error> {
-        let group = &self.primes[step.limbs..step.limbs + primes];
-        for x in &mut source {
-            *x = divide_rounding(*x, group);
-        }
-        Ok(source)
-    }
-
-    fn duplicate(&self, value: &Vec<i128>) -> Vec<i128> {
-        value.clone()
+            Operation::Square { source, shift } => {
+                let mut value = take(pieces, *source, unit);
+                for (row, &r) in value.chunks_exact_mut(self.images).zip(shift) {
+                    row.iter_mut()
+                        .for_each(|x| *x = x.wrapping_mul(x.wrapping_add(r)));
+                }
+                value
+            }
+            Operation::Relinearize { source } => take(pieces, *source, unit),
+            Operation::Rescale { source, primes } => {
+                let mut value = take(pieces, *source, unit);
+                let group = &self.primes[step.limbs..step.limbs + primes];
+                value
+                    .iter_mut()
+                    .for_each(|x| *x = divide_rounding(*x, group));
+                value
+            }
+        };
+        Ok(Computed::by_one_step(piece))
     }
 }
 

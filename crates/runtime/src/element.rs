@@ -1,6 +1,4 @@
-//! The element-wise engine: a plan's integers on ciphertexts, unit after unit.
-
-use std::time::Instant;
+//! The encrypted engine of element-wise packing: a plan's integers on ciphertexts, column by column.
 
 use sordino_ckks::{
     Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Scale, SeededCiphertexts,
@@ -8,36 +6,37 @@ use sordino_ckks::{
 use sordino_plan::{Budget, Operation, Schedule, ServerPlan, Step, Term, Unit};
 use sordino_ring::linear::{LinearMap, PreparedLinearMap};
 
-use crate::{Error, Scratch};
+use crate::engine::{EncryptedEngine, live};
+use crate::{Computed, Engine, Error, Piece};
 
 /// An element-wise plan cut into units, with the weights of each packed for the matrix kernels.
 #[derive(Debug)]
 pub struct PackedWeights {
     schedule: Schedule,
-    /// By unit: those of its linear steps in their order. A step with residual factors has one a product, any other has one.
+    /// By unit, the maps of its linear steps in their order: one per product where the step has residual factors, else one.
     maps: Vec<Vec<PreparedLinearMap>>,
+    /// By step and element: the unit that makes it, and where it is in that unit's piece.
+    places: Vec<Vec<(u32, u32)>>,
 }
 
 impl PackedWeights {
     /// Cuts a plan into units that an evaluation within a budget can take, and packs its weights for the context's backend.
     ///
     /// # Errors
-    /// [`Error::Plan`] where so little memory does not do.
+    /// [`Error::Plan`] where the memory does not suffice.
     pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         let steps = plan.steps();
         let schedule = plan.schedule(budget)?;
-        let maps = schedule
-            .units()
-            .iter()
-            .map(|unit| {
-                let maps = linear_maps(steps, unit)?;
-                Ok(maps
-                    .iter()
-                    .map(|map| map.prepare(context.backend()))
-                    .collect())
-            })
-            .collect::<Result<_, Error>>()?;
-        Ok(Self { schedule, maps })
+        let prepare = |map: LinearMap| map.prepare(context.backend());
+        let maps = schedule.units().iter().map(|unit| {
+            let maps = linear_maps(steps, unit)?;
+            Ok(maps.into_iter().map(prepare).collect())
+        });
+        Ok(Self {
+            maps: maps.collect::<Result<_, Error>>()?,
+            places: places(steps, schedule.units()),
+            schedule,
+        })
     }
 
     /// The units.
@@ -68,11 +67,8 @@ fn linear_maps(steps: &[Step], unit: &Unit) -> Result<Vec<LinearMap>, Error> {
             maps.extend(restricted);
         } else {
             let restricted: Vec<LinearMap> = restricted.collect();
-            let sum = LinearMap::side_by_side(&restricted);
-            maps.push(sum.map_err(|source| Error::Step {
-                step: steps[index].name.clone(),
-                source: source.into(),
-            })?);
+            let sum = LinearMap::side_by_side(&restricted).map_err(sordino_ckks::Error::from);
+            maps.push(sum.map_err(at(&steps[index]))?);
         }
     }
     Ok(maps)
@@ -91,30 +87,6 @@ pub struct ElementEngine<'a> {
     weights: &'a PackedWeights,
 }
 
-/// The elements that a unit made.
-enum Piece {
-    /// The input as it came: the uniform half is still a seed.
-    Fresh(SeededCiphertexts),
-    /// All components.
-    Expanded(Ciphertexts),
-}
-
-/// What is in memory of a block.
-struct Pieces {
-    of_unit: Vec<Option<Piece>>,
-    /// By step and element: the unit that makes it, and where it is in that unit's piece.
-    places: Vec<Vec<(u32, u32)>>,
-}
-
-/// A unit that was computed.
-pub(crate) struct Finished<'u> {
-    /// Its place in the schedule.
-    pub index: usize,
-    pub unit: &'u Unit,
-    /// Wall time of reading the source, then of each of the unit's steps.
-    pub seconds: Vec<f64>,
-}
-
 impl<'a> ElementEngine<'a> {
     /// An engine for a plan's weights and a client's key.
     ///
@@ -126,95 +98,22 @@ impl<'a> ElementEngine<'a> {
         context: &'a Context,
         key: Option<&'a EvaluationKey>,
     ) -> Result<Self, Error> {
-        let relinearizes = |step: &&Step| matches!(step.operation, Operation::Relinearize { .. });
-        match plan.steps().iter().find(relinearizes) {
-            Some(step) if key.is_none() => Err(Error::MissingKey {
-                step: step.name.clone(),
-            }),
+        let steps = plan.steps();
+        match steps.iter().find(|step| relinearizes(step)) {
+            Some(step) if key.is_none() => Err(missing_key(step)),
             _ => Ok(Self {
-                steps: plan.steps(),
+                steps,
                 context,
                 key,
                 weights,
             }),
         }
     }
+}
 
-    /// Runs the units of one block that come after the first `done`; `after` hears of each.
-    pub(crate) fn evaluate(
-        &self,
-        block: SeededCiphertexts,
-        done: usize,
-        mut scratch: Option<&mut dyn Scratch>,
-        mut after: impl FnMut(Finished<'_>),
-    ) -> Result<Ciphertexts, Error> {
-        let schedule = &self.weights.schedule;
-        let units = schedule.units();
-        let mut pieces = Pieces::new(self.steps, units);
-        if done == 0 {
-            let start = Instant::now();
-            pieces.of_unit[0] = Some(self.input(block)?);
-            after(Finished {
-                index: 0,
-                unit: &units[0],
-                seconds: vec![0.0, start.elapsed().as_secs_f64()],
-            });
-        } else {
-            let mut there = schedule.in_memory(done);
-            if there.remove(&0) {
-                pieces.of_unit[0] = Some(self.input(block)?);
-            }
-            self.load(there, &mut pieces, &mut scratch)?;
-        }
-        for (index, unit) in units.iter().enumerate().skip(done.max(1)) {
-            if let Some(transfers) = schedule.transfers(index) {
-                for &evicted in &transfers.evict {
-                    let piece = pieces.of_unit[evicted].take();
-                    if let (Some(Piece::Expanded(piece)), Some(scratch)) = (&piece, &mut scratch) {
-                        scratch.store(evicted, piece)?;
-                    }
-                }
-                let load = transfers.load.iter().copied();
-                self.load(load, &mut pieces, &mut scratch)?;
-            }
-            let (piece, seconds) = self.compute(index, unit, &mut pieces)?;
-            pieces.of_unit[index] = Some(Piece::Expanded(piece));
-            for &unit in &unit.frees {
-                pieces.of_unit[unit] = None;
-            }
-            after(Finished {
-                index,
-                unit,
-                seconds,
-            });
-            if let Some(scratch) = &mut scratch {
-                scratch.free(&unit.frees)?;
-                scratch.units_done(index + 1, &pieces.expanded())?;
-            }
-        }
-        let last = self.steps.len() - 1;
-        let step = &self.steps[last];
-        let all: Vec<u32> = (0..step.elements as u32).collect();
-        let (unit, _) = pieces.places[last][0];
-        pieces
-            .take(last, &all, step.limbs, &[unit as usize])
-            .map_err(at(step))
-    }
-
-    /// Brings pieces back.
-    fn load(
-        &self,
-        units: impl IntoIterator<Item = usize>,
-        pieces: &mut Pieces,
-        scratch: &mut Option<&mut dyn Scratch>,
-    ) -> Result<(), Error> {
-        for unit in units {
-            if let Some(scratch) = scratch {
-                let piece = scratch.load(self.context, unit)?;
-                pieces.of_unit[unit] = Some(Piece::Expanded(piece));
-            }
-        }
-        Ok(())
+impl EncryptedEngine for ElementEngine<'_> {
+    fn schedule(&self) -> &Schedule {
+        &self.weights.schedule
     }
 
     /// The input as the units read it: expanded where one of them cannot do that on the way.
@@ -236,32 +135,45 @@ impl<'a> ElementEngine<'a> {
         Ok(Piece::Expanded(block))
     }
 
+    fn result(&self, pieces: &mut [Option<Piece>]) -> Result<Ciphertexts, Error> {
+        let last = self.steps.len() - 1;
+        let step = &self.steps[last];
+        let all: Vec<u32> = (0..step.elements as u32).collect();
+        let (unit, _) = self.weights.places[last][0];
+        let freed = [unit as usize];
+        self.take(pieces, last, &all, step.limbs, &freed)
+            .map_err(at(step))
+    }
+}
+
+impl Engine for ElementEngine<'_> {
+    type Piece = Piece;
+
     fn compute(
         &self,
         index: usize,
         unit: &Unit,
-        pieces: &mut Pieces,
-    ) -> Result<(Ciphertexts, Vec<f64>), Error> {
+        pieces: &mut [Option<Piece>],
+    ) -> Result<Computed<Piece>, Error> {
         let step = &self.steps[unit.steps.start];
-        let start = Instant::now();
         let alone = |result: Result<Ciphertexts, sordino_ckks::Error>| {
-            let result = result.map_err(at(step))?;
-            Ok((result, vec![0.0, start.elapsed().as_secs_f64()]))
+            let piece = Piece::Expanded(result.map_err(at(step))?);
+            Ok(Computed::by_one_step(piece))
         };
         match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Relinearize { source } => {
-                let key = self.key.ok_or_else(|| Error::MissingKey {
-                    step: step.name.clone(),
-                })?;
+            Operation::Relinearize { source } | Operation::Rescale { source, .. } => {
                 let limbs = self.steps[*source].limbs;
-                let input = pieces.take(*source, &unit.reads[0], limbs, &unit.frees);
-                alone(input.and_then(|input| self.context.relinearize(input, key)))
-            }
-            Operation::Rescale { source, primes } => {
-                let limbs = self.steps[*source].limbs;
-                let input = pieces.take(*source, &unit.reads[0], limbs, &unit.frees);
-                alone(input.and_then(|input| self.context.rescale(input, *primes)))
+                let input = self
+                    .take(pieces, *source, &unit.reads[0], limbs, &unit.frees)
+                    .map_err(at(step))?;
+                alone(match &step.operation {
+                    Operation::Rescale { primes, .. } => self.context.rescale(input, *primes),
+                    _ => {
+                        let key = self.key.ok_or_else(|| missing_key(step))?;
+                        self.context.relinearize(input, key)
+                    }
+                })
             }
             Operation::Linear { terms, bias } if has_factors(terms) => {
                 alone(self.sum_of_terms(index, unit, terms, bias, pieces))
@@ -271,14 +183,16 @@ impl<'a> ElementEngine<'a> {
             }
         }
     }
+}
 
+impl ElementEngine<'_> {
     /// A run of linear steps and squares, a few columns at a time.
     fn columns(
         &self,
         index: usize,
         unit: &Unit,
-        pieces: &Pieces,
-    ) -> Result<(Ciphertexts, Vec<f64>), Error> {
+        pieces: &[Option<Piece>],
+    ) -> Result<Computed<Piece>, Error> {
         let last = &self.steps[unit.last_step()];
         let constants: Vec<Vec<i128>> = unit
             .steps
@@ -290,10 +204,7 @@ impl<'a> ElementEngine<'a> {
                 else {
                     unreachable!("runs have column-local steps only")
                 };
-                elements
-                    .iter()
-                    .map(|&element| all[element as usize])
-                    .collect()
+                chosen(all, elements)
             })
             .collect();
         let mut maps = self.weights.maps[index].iter();
@@ -315,7 +226,7 @@ impl<'a> ElementEngine<'a> {
             .collect();
         let sources = self.steps[unit.steps.start].operation.sources();
         let rows;
-        let source = match &pieces.of_unit[0] {
+        let source = match &pieces[0] {
             Some(Piece::Fresh(map)) if sources == [0] => ColumnSource::Seeded {
                 map,
                 rows: &unit.reads[0],
@@ -324,22 +235,20 @@ impl<'a> ElementEngine<'a> {
                 rows = sources
                     .iter()
                     .zip(&unit.reads)
-                    .flat_map(|(&source, read)| pieces.rows(source, read))
+                    .flat_map(|(&source, read)| self.rows(pieces, source, read))
                     .collect::<Vec<_>>();
                 ColumnSource::Rows(&rows)
             }
         };
-        let start = Instant::now();
         let result = self
             .context
             .apply_columns(source, last.limbs, &operations)
             .map_err(at(last))?;
-        // The threads' times, scaled to the wall's.
-        let all: u64 = result.nanoseconds.iter().sum();
-        let share = start.elapsed().as_secs_f64() / all.max(1) as f64;
         let scale = Scale::new(last.scale).map_err(at(last))?;
-        let seconds = result.nanoseconds.iter().map(|&spent| spent as f64 * share);
-        Ok((result.ciphertexts.with_scale(scale), seconds.collect()))
+        Ok(Computed {
+            piece: Piece::Expanded(result.ciphertexts.with_scale(scale)),
+            shares: result.nanoseconds,
+        })
     }
 
     /// A linear step some of whose terms multiply every element by its own integer.
@@ -349,7 +258,7 @@ impl<'a> ElementEngine<'a> {
         unit: &Unit,
         terms: &[Term],
         bias: &[i128],
-        pieces: &Pieces,
+        pieces: &[Option<Piece>],
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
         let step = &self.steps[unit.steps.start];
         let scale = Scale::new(step.scale)?;
@@ -359,10 +268,12 @@ impl<'a> ElementEngine<'a> {
             let source = term.source();
             match term {
                 Term::Product { weight_scale, .. } => {
-                    let input = pieces.gather(source, read, step.limbs)?;
+                    let input = self.gather(pieces, source, read, step.limbs)?;
                     let map = maps.next().expect("every product has a map");
-                    let product = self.context.linear(&input, map, *weight_scale)?;
-                    let product = product.with_scale(scale);
+                    let product = self
+                        .context
+                        .linear(&input, map, *weight_scale)?
+                        .with_scale(scale);
                     sum = Some(match sum {
                         None => product,
                         Some(sum) => self.context.add(&sum, &product)?,
@@ -373,125 +284,105 @@ impl<'a> ElementEngine<'a> {
                     let count = self.steps[source].elements as u32;
                     let present = |&element: &u32| if element < count { element } else { read[0] };
                     let rows: Vec<u32> = unit.piece().iter().map(present).collect();
-                    let factors: Vec<i64> = unit
-                        .piece()
-                        .iter()
-                        .map(|&element| factors[element as usize])
-                        .collect();
-                    let input = pieces.gather(source, &rows, step.limbs)?;
-                    sum = Some(match sum {
+                    let factors = chosen(factors, unit.piece());
+                    let input = self.gather(pieces, source, &rows, step.limbs)?;
+                    match &mut sum {
+                        Some(sum) => self.context.add_multiple_assign(sum, &input, &factors)?,
                         None => {
                             let scaled = self.context.multiply_integers(&input, &factors)?;
-                            scaled.with_scale(scale)
+                            sum = Some(scaled.with_scale(scale));
                         }
-                        Some(mut sum) => {
-                            self.context
-                                .add_multiple_assign(&mut sum, &input, &factors)?;
-                            sum
-                        }
-                    });
+                    }
                 }
             }
         }
-        let mut sum = sum.expect("plans are checked to have at least one term a linear step");
-        let bias: Vec<i128> = unit
-            .piece()
-            .iter()
-            .map(|&element| bias[element as usize])
-            .collect();
-        self.context.add_constants(&mut sum, &bias)?;
+        let mut sum = sum.expect("plans are checked to have at least one term per linear step");
+        self.context
+            .add_constants(&mut sum, &chosen(bias, unit.piece()))?;
         Ok(sum)
-    }
-}
-
-impl Pieces {
-    fn new(steps: &[Step], units: &[Unit]) -> Self {
-        let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); steps.len()];
-        for (number, unit) in (0..).zip(units) {
-            let places = &mut places[unit.last_step()];
-            places.resize(steps[unit.last_step()].elements, (0, 0));
-            for (row, &element) in (0..).zip(unit.piece()) {
-                places[element as usize] = (number, row);
-            }
-        }
-        Self {
-            of_unit: units.iter().map(|_| None).collect(),
-            places,
-        }
-    }
-
-    /// What is in memory, but for a fresh input.
-    fn expanded(&self) -> Vec<(usize, &Ciphertexts)> {
-        let pieces = self.of_unit.iter().enumerate().skip(1);
-        pieces
-            .filter_map(|(unit, piece)| match piece {
-                Some(Piece::Expanded(map)) => Some((unit, map)),
-                _ => None,
-            })
-            .collect()
     }
 
     /// Where some elements of a step's value are.
-    fn rows(&self, step: usize, elements: &[u32]) -> impl Iterator<Item = (&Ciphertexts, u32)> {
+    fn rows<'p>(
+        &self,
+        pieces: &'p [Option<Piece>],
+        step: usize,
+        elements: &[u32],
+    ) -> impl Iterator<Item = (&'p Ciphertexts, u32)> {
         elements.iter().map(move |&element| {
-            let (unit, row) = self.places[step][element as usize];
-            match &self.of_unit[unit as usize] {
-                Some(Piece::Expanded(map)) => (map, row),
-                Some(Piece::Fresh(_)) => {
-                    unreachable!("expanded unless every reader can read seeds")
-                }
-                None => unreachable!("a piece lives until its last reader"),
+            let (unit, row) = self.weights.places[step][element as usize];
+            match live(pieces, unit as usize) {
+                Piece::Expanded(map) => (map, row),
+                Piece::Fresh(_) => unreachable!("expanded unless every reader can read seeds"),
             }
         })
     }
 
     fn gather(
         &self,
+        pieces: &[Option<Piece>],
         step: usize,
         elements: &[u32],
         limbs: usize,
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
         let rows = self
-            .rows(step, elements)
+            .rows(pieces, step, elements)
             .map(|(map, row)| (map, row as usize));
         Ciphertexts::gather(&rows.collect::<Vec<_>>(), limbs)
     }
 
-    /// Some elements of a step's value: the piece itself where they are all of it and it is among those that nobody needs
-    /// any more, else a copy.
+    /// Some elements of a step's value: the piece itself where they are all of it and it is among those that no later unit
+    /// reads, else a copy.
     fn take(
-        &mut self,
+        &self,
+        pieces: &mut [Option<Piece>],
         step: usize,
         elements: &[u32],
         limbs: usize,
         freed: &[usize],
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
-        let (unit, _) = self.places[step][elements[0] as usize];
-        let in_order =
-            |(row, &element): (u32, &u32)| self.places[step][element as usize] == (unit, row);
-        let piece = &mut self.of_unit[unit as usize];
+        let places = &self.weights.places[step];
+        let (unit, _) = places[elements[0] as usize];
+        let in_order = |(row, &element): (u32, &u32)| places[element as usize] == (unit, row);
+        let piece = &mut pieces[unit as usize];
         let whole = freed.contains(&(unit as usize))
             && matches!(piece, Some(Piece::Expanded(map)) if map.len() == elements.len())
             && (0..).zip(elements).all(in_order);
         if whole && let Some(Piece::Expanded(map)) = piece.take() {
             return Ok(map);
         }
-        self.gather(step, elements, limbs)
+        self.gather(pieces, step, elements, limbs)
     }
 }
 
-/// The source with the limbs of the step, copied only where it has more.
-pub(crate) fn at_limbs(
-    context: &Context,
-    source: &Ciphertexts,
-    limbs: usize,
-) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
-    if source.limbs() == limbs {
-        return Ok(None);
+/// The values of some elements.
+fn chosen<T: Copy>(all: &[T], elements: &[u32]) -> Vec<T> {
+    let values = elements.iter().map(|&element| all[element as usize]);
+    values.collect()
+}
+
+/// Whether a step needs an evaluation key, element-wise.
+pub(crate) fn relinearizes(step: &Step) -> bool {
+    matches!(step.operation, Operation::Relinearize { .. })
+}
+
+/// The error of a step that needs an evaluation key where there is none.
+pub(crate) fn missing_key(step: &Step) -> Error {
+    let step = step.name.clone();
+    Error::MissingKey { step }
+}
+
+/// By step and element: the unit that makes it, and where it is in that unit's piece.
+fn places(steps: &[Step], units: &[Unit]) -> Vec<Vec<(u32, u32)>> {
+    let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); steps.len()];
+    for (number, unit) in (0..).zip(units) {
+        let places = &mut places[unit.last_step()];
+        places.resize(steps[unit.last_step()].elements, (0, 0));
+        for (row, &element) in (0..).zip(unit.piece()) {
+            places[element as usize] = (number, row);
+        }
     }
-    context
-        .drop_limbs(source.clone(), source.limbs() - limbs)
-        .map(Some)
+    places
 }
 
 /// Names the step in an error of the scheme.

@@ -1,129 +1,118 @@
-//! The interface between a plan's steps and an arithmetic.
+//! The interface between the units of a plan and an arithmetic.
 
-use sordino_plan::{Operation, Step, Term};
+use sordino_ckks::{Ciphertexts, SeededCiphertexts};
+use sordino_plan::{Schedule, Unit};
 
 use crate::Error;
 
-/// Arithmetic on feature maps: what the steps of a plan are made of.
+/// Arithmetic that computes the units of a schedule, each from pieces that earlier units made.
 pub trait Engine {
-    /// A feature map.
-    type Value;
+    /// The values that a unit makes.
+    type Piece;
 
-    /// Sum of the terms, each over its own source, plus the bias.
+    /// Computes a unit. `pieces` holds what is in memory, by unit; a piece that the unit frees may be taken.
     ///
     /// # Errors
-    /// When a source does not fit the step.
-    fn linear(
+    /// When a source does not fit the step, or an evaluation key is missing.
+    fn compute(
         &self,
         index: usize,
-        step: &Step,
-        terms: &[Term],
-        sources: &[&Self::Value],
-        bias: &[i128],
-    ) -> Result<Self::Value, Error>;
-
-    /// x·(x + r), element by element.
-    ///
-    /// # Errors
-    /// When the source does not fit the step.
-    fn square(
-        &self,
-        index: usize,
-        step: &Step,
-        source: Self::Value,
-        shift: &[i128],
-    ) -> Result<Self::Value, Error>;
-
-    /// From three components to two, where the engine has components.
-    ///
-    /// # Errors
-    /// When there is no evaluation key, or the source does not fit the step.
-    fn relinearize(&self, step: &Step, source: Self::Value) -> Result<Self::Value, Error>;
-
-    /// Division by the last `primes` primes of the chain, rounded.
-    ///
-    /// # Errors
-    /// When the source does not fit the step.
-    fn rescale(
-        &self,
-        step: &Step,
-        source: Self::Value,
-        primes: usize,
-    ) -> Result<Self::Value, Error>;
-
-    /// A second copy of a value that another step will consume.
-    fn duplicate(&self, value: &Self::Value) -> Self::Value;
+        unit: &Unit,
+        pieces: &mut [Option<Self::Piece>],
+    ) -> Result<Computed<Self::Piece>, Error>;
 }
 
-/// A finished step.
-pub struct Finished<'a, Value> {
-    /// Index of the step.
-    pub step: usize,
-    /// Its value.
-    pub value: &'a Value,
+/// What a unit made.
+pub struct Computed<Piece> {
+    /// The values.
+    pub piece: Piece,
+    /// How the time divides: a share for reading the source, then one for each step of the unit.
+    pub shares: Vec<u64>,
 }
 
-/// Runs all steps on one block and returns the last value; `after` hears of every finished step.
-///
-/// Values are dropped after their last reader.
+impl<Piece> Computed<Piece> {
+    /// The piece of a unit of one step.
+    pub(crate) fn by_one_step(piece: Piece) -> Self {
+        let shares = vec![0, 1];
+        Self { piece, shares }
+    }
+}
+
+/// An engine on ciphertexts.
+pub(crate) trait EncryptedEngine: Engine<Piece = Piece> {
+    /// The units that the engine computes.
+    fn schedule(&self) -> &Schedule;
+
+    /// The first unit's piece.
+    fn input(&self, block: SeededCiphertexts) -> Result<Piece, Error>;
+
+    /// The reply, when all units are done.
+    fn result(&self, pieces: &mut [Option<Piece>]) -> Result<Ciphertexts, Error>;
+}
+
+/// The ciphertexts that a unit made.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// The input as it came: the uniform half is still a seed.
+    Fresh(SeededCiphertexts),
+    /// All components.
+    Expanded(Ciphertexts),
+}
+
+/// Computes one unit and drops the pieces that no later unit reads. Returns how the time divides.
+pub(crate) fn advance<E: Engine + ?Sized>(
+    engine: &E,
+    schedule: &Schedule,
+    index: usize,
+    pieces: &mut [Option<E::Piece>],
+) -> Result<Vec<u64>, Error> {
+    let unit = &schedule.units()[index];
+    let computed = engine.compute(index, unit, pieces)?;
+    pieces[index] = Some(computed.piece);
+    unit.frees.iter().for_each(|&freed| pieces[freed] = None);
+    Ok(computed.shares)
+}
+
+/// Computes all units of one block and returns the last piece; `after` hears of every unit and its piece.
 ///
 /// # Errors
 /// Those of the engine.
 pub fn walk<E: Engine>(
     engine: &E,
-    steps: &[Step],
-    input: E::Value,
-    mut after: impl FnMut(Finished<'_, E::Value>),
-) -> Result<E::Value, Error> {
-    let last_reader = sordino_plan::last_readers(steps);
-    let mut values: Vec<Option<E::Value>> = steps.iter().map(|_| None).collect();
-    after(Finished {
-        step: 0,
-        value: &input,
-    });
-    values[0] = Some(input);
-    for (index, step) in steps.iter().enumerate().skip(1) {
-        // The one source of a unary step is consumed when nobody else needs it.
-        let mut take = |source: usize| -> E::Value {
-            let held = if last_reader[source] == index {
-                values[source].take()
-            } else {
-                None
-            };
-            held.unwrap_or_else(|| engine.duplicate(values[source].as_ref().expect(LIVE)))
-        };
-        let value = match &step.operation {
-            Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Square { source, shift } => {
-                engine.square(index, step, take(*source), shift)?
-            }
-            Operation::Relinearize { source } => engine.relinearize(step, take(*source))?,
-            Operation::Rescale { source, primes } => {
-                engine.rescale(step, take(*source), *primes)?
-            }
-            Operation::Linear { terms, bias } => {
-                let sources: Vec<&E::Value> = terms
-                    .iter()
-                    .map(|t| values[t.source()].as_ref().expect(LIVE))
-                    .collect();
-                engine.linear(index, step, terms, &sources, bias)?
-            }
-        };
-        for source in step.operation.sources() {
-            if last_reader[source] == index {
-                values[source] = None;
-            }
+    schedule: &Schedule,
+    input: E::Piece,
+    mut after: impl FnMut(usize, &E::Piece),
+) -> Result<E::Piece, Error> {
+    let mut pieces: Vec<Option<E::Piece>> = schedule.units().iter().map(|_| None).collect();
+    pieces[0] = Some(input);
+    for index in 0..pieces.len() {
+        if index > 0 {
+            advance(engine, schedule, index, &mut pieces)?;
         }
-        after(Finished {
-            step: index,
-            value: &value,
-        });
-        values[index] = Some(value);
+        after(index, live(&pieces, index));
     }
-    Ok(values
+    Ok(pieces
         .pop()
         .flatten()
         .expect("a plan has at least one step"))
 }
 
-const LIVE: &str = "a value lives until its last reader";
+/// The piece of a unit.
+pub(crate) fn live<Piece>(pieces: &[Option<Piece>], unit: usize) -> &Piece {
+    pieces[unit]
+        .as_ref()
+        .expect("a piece lives until its last reader")
+}
+
+/// The piece of a unit that another one works on: the piece itself where nothing else reads it, else a copy.
+pub(crate) fn take<Piece: Clone>(
+    pieces: &mut [Option<Piece>],
+    source: usize,
+    unit: &Unit,
+) -> Piece {
+    let held = match unit.frees.contains(&source) {
+        true => pieces[source].take(),
+        false => None,
+    };
+    held.unwrap_or_else(|| live(pieces, source).clone())
+}

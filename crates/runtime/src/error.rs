@@ -1,10 +1,11 @@
 use sordino_container::Digest;
+use sordino_fault::classify;
 
 /// What can go wrong while a plan runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The plan relinearizes and no key was given.
+    /// The plan relinearizes, and no key was given.
     #[error(
         "step \"{step}\" relinearizes and no evaluation key was given: pass the evaluation.key that keygen wrote for this plan"
     )]
@@ -17,26 +18,26 @@ pub enum Error {
         "{what} belongs to parameters {found}, the plan to {expected}: make it again for this plan"
     )]
     Parameters {
-        /// What does not fit.
+        /// What belongs to other parameters.
         what: &'static str,
         /// The plan's parameters.
         expected: Digest,
         /// The other ones.
         found: Digest,
     },
-    /// The input is not laid out as the plan says.
+    /// The input does not have the layout of the plan.
     #[error(
         "the input's {what} is {found}, the plan expects {expected}: encrypt with the client half of this plan"
     )]
     Input {
-        /// Which property.
+        /// The property.
         what: &'static str,
-        /// By the plan.
+        /// The plan's value.
         expected: String,
-        /// In the input.
+        /// The input's value.
         found: String,
     },
-    /// The plan cannot be cut into units as small as asked for.
+    /// The plan cannot be cut into units that are small enough.
     #[error(transparent)]
     Plan(#[from] sordino_plan::Error),
     /// Pieces have to leave memory, and there is nowhere to put them.
@@ -45,24 +46,34 @@ pub enum Error {
         needed.div_ceil(1 << 20)
     )]
     NoScratch {
-        /// Bytes by the schedule.
+        /// Bytes that the schedule keeps on scratch.
         needed: u64,
     },
     /// Scratch failed.
     #[error(transparent)]
     Scratch(#[from] sordino_container::Error),
-    /// The evaluation is not wanted any more.
+    /// The evaluation was asked to stop.
     #[error("the evaluation was stopped")]
     Stopped,
-    /// What watches the evaluation failed.
-    #[error("looking at a value of the evaluation: {0}")]
+    /// An observer of the evaluation failed.
+    #[error("observing a value of the evaluation: {0}")]
     Watched(Box<dyn std::error::Error + Send + Sync>),
     /// The scheme refused an operation.
     #[error("step \"{step}\": {source}")]
     Step {
         /// The step.
         step: String,
-        /// Why.
+        /// The scheme's error.
         source: sordino_ckks::Error,
     },
 }
+
+classify!(Error {
+    Usage: MissingKey;
+    BadFile: Parameters, Input;
+    Limits: NoScratch;
+    Interrupted: Stopped;
+    Bug: Watched;
+} inner { Plan, Scratch } by {
+    Step { source, .. } => sordino_fault::Classified::fault(source),
+});

@@ -4,17 +4,18 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
-use sordino_plan::{Budget, ServerPlan, Step, last_readers};
+use sordino_plan::{Budget, Packing, ServerPlan, Step};
 
 use crate::clear_product::LANES;
-use crate::element::{at, check_parameters};
+use crate::element::check_parameters;
+use crate::engine::{EncryptedEngine, advance};
 use crate::recorder::Recorder;
 use crate::{
     BlockState, ChannelEngine, ChannelWeights, ClearEngine, ElementEngine, Error, PackedWeights,
-    Scratch, Trace, walk,
+    Piece, Scratch, Trace, walk,
 };
 
-/// How far an evaluation is.
+/// Progress of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     /// Blocks finished.
@@ -27,7 +28,7 @@ pub struct Progress<'a> {
     pub units: usize,
     /// Name of the step that just ended.
     pub name: &'a str,
-    /// Estimate of what is left.
+    /// Estimated seconds that are left.
     pub seconds_left: f64,
 }
 
@@ -38,11 +39,11 @@ pub struct Options<'a> {
     pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     /// Filled with what every step took.
     pub trace: Option<&'a mut Trace>,
-    /// Where pieces go that memory has no room for, and where a run that was ended is gone on with.
+    /// Where pieces go that memory has no room for, and where a later run finds what it needs to resume.
     pub scratch: Option<&'a mut dyn Scratch>,
 }
 
-/// Evaluates a plan on encrypted blocks and returns one map of logits a block.
+/// Evaluates a plan on encrypted blocks and returns one map of logits per block.
 ///
 /// Deterministic: the same plan, key and blocks give the same residues with any backend and number of threads.
 ///
@@ -82,19 +83,23 @@ impl Weights {
     /// encoded, [`Error::Plan`] where an element-wise evaluation needs more memory even in the smallest pieces.
     pub fn new(plan: &ServerPlan, context: &Context, budget: Budget) -> Result<Self, Error> {
         check_parameters(plan, context, None)?;
-        match plan.channel() {
-            None => PackedWeights::new(plan, context, budget).map(Self::ElementWise),
-            Some(channel) => ChannelWeights::new(plan, channel, context).map(Self::ChannelWise),
+        match plan.packing() {
+            Packing::ElementWise => {
+                PackedWeights::new(plan, context, budget).map(Self::ElementWise)
+            }
+            Packing::ChannelWise(channel) => {
+                ChannelWeights::new(plan, channel, context).map(Self::ChannelWise)
+            }
         }
     }
 }
 
-/// [`evaluate`] with weights that were prepared before, for blocks that come one after the other, `count` of them by what was announced.
+/// [`evaluate`] with prepared weights, for blocks that arrive one after the other; `count` is the announced number of blocks.
 ///
-/// A block is asked for when the one before it is done, and dropped as soon as its last reader is.
+/// A block is taken when the one before it is done, and dropped as soon as no later unit reads it.
 ///
 /// # Errors
-/// As [`evaluate`], and what the blocks fail with.
+/// As [`evaluate`], and the errors of the blocks.
 pub fn evaluate_blocks<E: From<Error>>(
     plan: &ServerPlan,
     weights: &Weights,
@@ -104,17 +109,26 @@ pub fn evaluate_blocks<E: From<Error>>(
     count: usize,
     options: Options<'_>,
 ) -> Result<Vec<Ciphertexts>, E> {
-    let engine = AnyEngine::new(plan, weights, context, key)?;
+    check_parameters(plan, context, key)?;
+    let engine: Box<dyn EncryptedEngine> = match weights {
+        Weights::ElementWise(weights) => Box::new(ElementEngine::new(plan, weights, context, key)?),
+        Weights::ChannelWise(weights) => Box::new(ChannelEngine::new(plan, weights, context, key)?),
+    };
     let Options {
         progress,
         trace,
         mut scratch,
     } = options;
-    match weights.scratch_bytes() {
+    match engine.schedule().scratch_bytes() {
         needed if needed > 0 && scratch.is_none() => Err(Error::NoScratch { needed })?,
         _ => {}
     }
-    let mut recorder = Recorder::new(plan.steps(), engine.units(), count, progress, trace);
+    // Pieces of a channel-wise evaluation are not kept.
+    let keeps = matches!(weights, Weights::ElementWise(_));
+    let units = engine.schedule().units().len();
+    let live = (0..units).map(|unit| engine.schedule().live_bytes(unit));
+    let peak_bytes = live.max().unwrap_or(0).max(1);
+    let mut recorder = Recorder::new(plan.steps(), units, count, progress, trace);
     let mut replies = Vec::with_capacity(count);
     for (block, request) in blocks.into_iter().enumerate() {
         let request = request?;
@@ -133,12 +147,19 @@ pub fn evaluate_blocks<E: From<Error>>(
             }
         };
         recorder.begin_block(block);
-        let at = At {
-            done,
+        let block = Block {
+            engine: &*engine,
+            context,
+            steps: plan.steps(),
+            peak_bytes,
             // Lent out for the block.
-            scratch: scratch.as_deref_mut().map(|scratch| scratch as _),
+            scratch: scratch
+                .as_deref_mut()
+                .filter(|_| keeps)
+                .map(|scratch| scratch as _),
+            recorder: &mut recorder,
         };
-        let reply = engine.evaluate(context, plan.steps(), request, at, &mut recorder)?;
+        let reply = block.evaluate(request, if keeps { done } else { 0 })?;
         recorder.end_block();
         if let Some(scratch) = &mut scratch {
             scratch.end_block(&reply)?;
@@ -148,129 +169,113 @@ pub fn evaluate_blocks<E: From<Error>>(
     Ok(replies)
 }
 
-/// Where the evaluation of a block begins, and what it may use.
-struct At<'a> {
-    /// Units that are done already.
-    done: usize,
-    scratch: Option<&'a mut dyn Scratch>,
+/// What the evaluation of a block uses.
+struct Block<'a, 'r, 's> {
+    engine: &'a dyn EncryptedEngine,
+    context: &'a Context,
+    steps: &'a [Step],
+    /// Most that pieces in memory take.
+    peak_bytes: u64,
+    scratch: Option<&'s mut dyn Scratch>,
+    recorder: &'a mut Recorder<'r>,
 }
 
-impl Weights {
-    /// What an evaluation with them keeps on scratch.
-    fn scratch_bytes(&self) -> u64 {
-        match self {
-            Self::ElementWise(weights) => weights.schedule().scratch_bytes(),
-            Self::ChannelWise(_) => 0,
+impl Block<'_, '_, '_> {
+    /// Computes the units that come after the first `done`.
+    fn evaluate(mut self, input: SeededCiphertexts, done: usize) -> Result<Ciphertexts, Error> {
+        let schedule = self.engine.schedule();
+        let units = schedule.units();
+        (0..done).for_each(|unit| self.recorder.skip_unit(schedule.shares(unit)));
+        let mut pieces: Vec<Option<Piece>> = units.iter().map(|_| None).collect();
+        let mut there = schedule.in_memory(done);
+        let start = Instant::now();
+        if done == 0 || there.remove(&0) {
+            pieces[0] = Some(self.engine.input(input)?);
         }
-    }
-}
-
-/// The engine for a plan's packing.
-enum AnyEngine<'a> {
-    ElementWise(ElementEngine<'a>, &'a PackedWeights),
-    ChannelWise(ChannelEngine<'a>),
-}
-
-impl<'a> AnyEngine<'a> {
-    fn new(
-        plan: &'a ServerPlan,
-        weights: &'a Weights,
-        context: &'a Context,
-        key: Option<&'a EvaluationKey>,
-    ) -> Result<Self, Error> {
-        check_parameters(plan, context, key)?;
-        match weights {
-            Weights::ElementWise(weights) => {
-                let engine = ElementEngine::new(plan, weights, context, key)?;
-                Ok(Self::ElementWise(engine, weights))
-            }
-            Weights::ChannelWise(weights) => {
-                ChannelEngine::new(plan, weights, context, key).map(Self::ChannelWise)
-            }
+        let fresh = matches!(pieces[0], Some(Piece::Fresh(_)));
+        if done == 0 {
+            self.record(0, fresh, start, &[0, 1]);
         }
-    }
-
-    /// Pieces of work a block, if they are not the steps.
-    fn units(&self) -> Option<usize> {
-        match self {
-            Self::ElementWise(_, weights) => Some(weights.schedule().units().len()),
-            Self::ChannelWise(_) => None,
-        }
-    }
-
-    /// Runs all steps on one block.
-    fn evaluate(
-        &self,
-        context: &Context,
-        steps: &[Step],
-        block: SeededCiphertexts,
-        at_unit: At<'_>,
-        recorder: &mut Recorder<'_>,
-    ) -> Result<Ciphertexts, Error> {
-        let bytes = |step: usize, ciphertexts: usize| {
-            // Half of a fresh ciphertext is a seed.
-            let components = if step == 0 { 1 } else { steps[step].components };
-            let limbs = steps[step].limbs;
-            let widths = (0..limbs).map(|limb| context.modulus(limb).byte_width());
-            let residue_bytes: usize = widths.sum();
-            (ciphertexts * components * residue_bytes * context.ring_degree()) as u64
-        };
-        match self {
-            Self::ElementWise(engine, weights) => {
-                let schedule = weights.schedule();
-                let live = |unit: usize| schedule.live_bytes(unit) as f64;
-                let peak = (0..schedule.units().len()).map(live).fold(1.0, f64::max);
-                let At { done, scratch } = at_unit;
-                recorder.skip_units(&schedule.units()[..done]);
-                engine.evaluate(block, done, scratch, |finished| {
-                    let unit = finished.unit;
-                    let sources = steps[unit.steps.start].operation.sources();
-                    let read = sources.iter().zip(&unit.reads);
-                    let read = read
-                        .map(|(&source, elements)| bytes(source, elements.len()))
-                        .sum();
-                    let written = bytes(unit.last_step(), unit.piece().len());
-                    recorder.add_bytes(unit.steps.start, read, 0);
-                    recorder.add_bytes(unit.last_step(), 0, written);
-                    if unit.steps.start == 1 {
-                        recorder.add(0, 0.0, finished.seconds[0]);
+        self.load(there, &mut pieces)?;
+        for (index, unit) in units.iter().enumerate().skip(done.max(1)) {
+            if let Some(transfers) = schedule.transfers(index) {
+                for &evicted in &transfers.evict {
+                    let piece = pieces[evicted].take();
+                    if let (Some(Piece::Expanded(piece)), Some(scratch)) =
+                        (&piece, &mut self.scratch)
+                    {
+                        scratch.store(evicted, piece)?;
                     }
-                    let of_steps = unit.steps.clone().zip(&unit.elements);
-                    for ((step, elements), &seconds) in of_steps.zip(&finished.seconds[1..]) {
-                        let share = elements.len() as f64 / steps[step].elements as f64;
-                        recorder.add(step, share, seconds);
-                        recorder.set_share_of_peak(step, live(finished.index) / peak);
-                    }
-                    recorder.unit_done(unit.last_step());
-                })
-            }
-            Self::ChannelWise(engine) => {
-                let block = block.expand(context).map_err(at(&steps[0]))?;
-                let mut last = Instant::now();
-                let mut written = vec![0; steps.len()];
-                let last_reader = last_readers(steps);
-                let mut live = vec![0; steps.len()];
-                let result = walk(engine, steps, block, |finished| {
-                    let step = finished.step;
-                    written[step] = finished.value.size_bytes() as u64;
-                    let sources = steps[step].operation.sources().into_iter();
-                    let read = sources.map(|source| written[source]).sum();
-                    recorder.add_bytes(step, read, written[step]);
-                    // Values that are read now or later.
-                    let there = (0..=step).filter(|&value| last_reader[value] >= step);
-                    live[step] = there.map(|value| written[value]).sum();
-                    recorder.add(step, 1.0, last.elapsed().as_secs_f64());
-                    recorder.unit_done(step);
-                    last = Instant::now();
-                })?;
-                let peak = live.iter().copied().max().unwrap_or(0).max(1) as f64;
-                for (step, &live) in live.iter().enumerate() {
-                    recorder.set_share_of_peak(step, live as f64 / peak);
                 }
-                Ok(result)
+                self.load(transfers.load.iter().copied(), &mut pieces)?;
+            }
+            let start = Instant::now();
+            let shares = advance(self.engine, schedule, index, &mut pieces)?;
+            self.record(index, fresh, start, &shares);
+            if let Some(scratch) = &mut self.scratch {
+                scratch.free(&unit.frees)?;
+                scratch.units_done(index + 1, &expanded(&pieces))?;
             }
         }
+        self.engine.result(&mut pieces)
     }
+
+    /// Brings pieces back.
+    fn load(
+        &mut self,
+        units: impl IntoIterator<Item = usize>,
+        pieces: &mut [Option<Piece>],
+    ) -> Result<(), Error> {
+        if let Some(scratch) = &mut self.scratch {
+            for unit in units {
+                pieces[unit] = Some(Piece::Expanded(scratch.load(self.context, unit)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a unit that took the time since `start`.
+    fn record(&mut self, index: usize, fresh: bool, start: Instant, shares: &[u64]) {
+        let (schedule, recorder) = (self.engine.schedule(), &mut *self.recorder);
+        let per_share = start.elapsed().as_secs_f64() / shares.iter().sum::<u64>().max(1) as f64;
+        let unit = &schedule.units()[index];
+        let bytes = |step: usize, rows: &[u32]| {
+            let Step {
+                components, limbs, ..
+            } = self.steps[step];
+            // Half of a fresh ciphertext is a seed.
+            let components = if step == 0 && fresh { 1 } else { components };
+            let widths = (0..limbs).map(|limb| self.context.modulus(limb).byte_width());
+            let residue_bytes: usize = widths.sum();
+            (rows.len() * components * residue_bytes * self.context.ring_degree()) as u64
+        };
+        let sources = self.steps[unit.steps.start].operation.sources();
+        let read = sources.iter().zip(&unit.reads);
+        let read = read.map(|(&source, rows)| bytes(source, rows)).sum();
+        recorder.add_bytes(unit.steps.start, read, 0);
+        recorder.add_bytes(unit.last_step(), 0, bytes(unit.last_step(), unit.piece()));
+        let seconds = |share: u64| share as f64 * per_share;
+        if unit.steps.start == 1 {
+            recorder.add(0, 0.0, seconds(shares[0]));
+        }
+        let share_of_peak = schedule.live_bytes(index) as f64 / self.peak_bytes as f64;
+        for ((step, part), &share) in schedule.shares(index).zip(&shares[1..]) {
+            recorder.add(step, part, seconds(share));
+            recorder.set_share_of_peak(step, share_of_peak);
+        }
+        recorder.unit_done(unit.last_step());
+    }
+}
+
+/// The pieces in memory, but for a fresh input.
+fn expanded(pieces: &[Option<Piece>]) -> Vec<(usize, &Ciphertexts)> {
+    let pieces = pieces.iter().enumerate().skip(1);
+    pieces
+        .filter_map(|(unit, piece)| match piece {
+            Some(Piece::Expanded(map)) => Some((unit, map)),
+            _ => None,
+        })
+        .collect()
 }
 
 fn check_input(
@@ -309,8 +314,8 @@ fn check_input(
 
 /// Evaluates a plan's integers in the clear: the scores that decryption would give without noise.
 ///
-/// Images are shared out to the threads of the current pool, a few at a time. Every image is computed by itself and
-/// exactly, so that neither their number nor that of the threads changes a result.
+/// The threads of the current pool take a few images at a time. Every image is computed by itself and exactly, so that
+/// neither the number of images nor that of threads changes a result.
 ///
 /// # Shapes
 /// Prepared images × features in, images × logits out.
@@ -330,13 +335,14 @@ pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result
             found,
         });
     }
+    let schedule = plan.whole_steps();
     let chunks = images.par_chunks(LANES * input.features.max(1));
     let logits: Vec<Vec<f64>> = chunks
         .map(|chunk| {
             let size = chunk.len() / input.features;
             let engine = ClearEngine::new(plan, size);
             let encoded = engine.encode(chunk, input.features, input.scale);
-            let value = walk(&engine, plan.steps(), encoded, |_| ())?;
+            let value = walk(&engine, &schedule, encoded, |_, _| ())?;
             let scores = (0..size).flat_map(|image| value[image..].iter().step_by(size));
             Ok(scores.map(|&v| v as f64 / plan.output().scale).collect())
         })

@@ -1,37 +1,37 @@
-//! What an evaluation tells while it runs, and what it remembers of every step.
+//! Progress of an evaluation while it runs, and the trace of its steps.
 
 use std::time::Instant;
 
-use sordino_plan::{Operation, Step, Unit};
+use sordino_plan::{Operation, Step};
 
 use crate::{Progress, StepTrace, Trace};
 
-/// Progress and trace of an evaluation, fed by its engine.
+/// Progress and trace of an evaluation.
 pub(crate) struct Recorder<'a> {
     progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
     into: Option<&'a mut Trace>,
     steps: &'a [Step],
-    /// A rough share of the time, by step.
+    /// Expected share of the time, by step; rough.
     work: Vec<f64>,
-    /// Of a block.
+    /// Units of a block.
     units: usize,
     blocks: usize,
     start: Instant,
-    /// Of all blocks.
+    /// Work done in all blocks.
     done: f64,
-    /// What was done before.
+    /// Work that an earlier run has done.
     skipped: f64,
     block: usize,
     units_done: usize,
-    /// Of the present block, by step.
+    /// Trace of the current block, by step.
     trace: Vec<StepTrace>,
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder for `blocks` blocks of `units` units, or of as many as there are steps.
+    /// A recorder for `blocks` blocks of `units` units.
     pub(crate) fn new(
         steps: &'a [Step],
-        units: Option<usize>,
+        units: usize,
         blocks: usize,
         progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
         into: Option<&'a mut Trace>,
@@ -41,7 +41,7 @@ impl<'a> Recorder<'a> {
             into,
             steps,
             work: steps.iter().map(|step| work(step, steps)).collect(),
-            units: units.unwrap_or(steps.len()),
+            units,
             blocks,
             start: Instant::now(),
             done: 0.0,
@@ -71,7 +71,7 @@ impl<'a> Recorder<'a> {
         self.trace = self.steps.iter().enumerate().map(trace).collect();
     }
 
-    /// Some more of a step is done: `share` of its elements.
+    /// `share` of a step's elements were computed.
     pub(crate) fn add(&mut self, step: usize, share: f64, seconds: f64) {
         self.done += share * self.work[step];
         self.trace[step].seconds += seconds;
@@ -84,37 +84,33 @@ impl<'a> Recorder<'a> {
         self.trace[step].bytes_written += written;
     }
 
-    /// A part of the step was computed while pieces took this share of the most that they ever take.
+    /// A part of the step was computed while the pieces in memory took this share of their peak.
     pub(crate) fn set_share_of_peak(&mut self, step: usize, share: f64) {
         let known = &mut self.trace[step].share_of_peak;
         *known = known.max(share);
     }
 
-    /// Units that a run before this one has done.
-    pub(crate) fn skip_units(&mut self, units: &[Unit]) {
-        let elements = |unit: &Unit| {
-            let elements: Vec<usize> = unit.elements.iter().map(Vec::len).collect();
-            unit.steps.clone().zip(elements)
-        };
-        for (step, elements) in units.iter().flat_map(elements) {
-            self.skipped += self.work[step] * elements as f64 / self.steps[step].elements as f64;
-        }
-        self.units_done += units.len();
+    /// An earlier run computed a unit with these shares of its steps.
+    pub(crate) fn skip_unit(&mut self, shares: impl Iterator<Item = (usize, f64)>) {
+        self.skipped += shares
+            .map(|(step, share)| self.work[step] * share)
+            .sum::<f64>();
+        self.units_done += 1;
     }
 
-    /// A block that a run before this one has done.
+    /// An earlier run computed a whole block.
     pub(crate) fn skip_block(&mut self) {
         self.skipped += self.work.iter().sum::<f64>();
     }
 
-    /// A unit is done, of which this is the last step.
+    /// A unit with this last step is done.
     pub(crate) fn unit_done(&mut self, step: usize) {
         self.units_done += 1;
         let Some(progress) = self.progress else {
             return;
         };
         let all: f64 = self.work.iter().sum::<f64>() * self.blocks as f64 - self.skipped;
-        // Windows overlap: a little may be done twice.
+        // Windows overlap, so that some elements are computed twice.
         let fraction = (self.done / all).clamp(1e-9, 1.0);
         progress(&Progress {
             block: self.block,
@@ -134,7 +130,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// A rough share of the time: byte products of linear steps against residues touched by the others.
+/// Expected share of the time: byte products of linear steps, and residues that other steps read. Rough.
 fn work(step: &Step, steps: &[Step]) -> f64 {
     let residues = (step.elements * step.components * step.limbs) as f64;
     match &step.operation {

@@ -2,42 +2,42 @@ use sordino_ckks::{Ciphertexts, Context};
 
 use crate::Error;
 
-/// What is known of a block from a run that was ended.
+/// What an earlier run has left of a block.
 pub enum BlockState {
     /// Nothing.
     New,
-    /// So many of its units are done. Every piece that was in memory then can be loaded.
+    /// The number of units that are done. Every piece that was in memory at that point can be loaded.
     Units(usize),
     /// Its result.
     Finished(Ciphertexts),
 }
 
-/// Where pieces of feature maps wait outside of memory, and where an evaluation that was ended can go on.
+/// Where pieces of feature maps wait outside memory, and where a later run finds what it needs to resume an evaluation.
 ///
-/// A piece is named by the unit that made it, within the block that was begun last. It never changes. What has a default is for
-/// stores that outlast the process, or that care how much they hold.
+/// A piece is named by the unit that made it, within the block that was begun last. It never changes. The methods with a default
+/// are for stores that outlast the process, or that limit what they hold.
 pub trait Scratch {
-    /// Begins a block; says what a run before this one left of it.
+    /// Begins a block. Returns what an earlier run has left of it.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// When what is left cannot be read.
     fn begin_block(&mut self, _context: &Context, _block: usize) -> Result<BlockState, Error> {
         Ok(BlockState::New)
     }
 
-    /// Keeps a piece until it is freed; nothing to do where it was stored before.
+    /// Keeps a piece until it is freed. There is nothing to do for a piece that was stored before.
     ///
     /// # Errors
     /// When it cannot be written.
     fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), Error>;
 
-    /// A piece that was stored.
+    /// Returns a piece that was stored.
     ///
     /// # Errors
     /// When it cannot be read, or is not what was stored.
     fn load(&mut self, context: &Context, unit: usize) -> Result<Ciphertexts, Error>;
 
-    /// Nobody reads these pieces any more, of which some may have been stored.
+    /// These pieces are unused from now on; some of them may have been stored.
     ///
     /// # Errors
     /// When they cannot be removed.
@@ -45,10 +45,11 @@ pub trait Scratch {
         Ok(())
     }
 
-    /// So many units of the block are done, and these pieces are in memory: the place to write what a later run can go on from.
+    /// The first `units` units of the block are done, and these pieces are in memory: the place to write what a later run needs to
+    /// resume.
     ///
     /// # Errors
-    /// When that cannot be written and has to be.
+    /// When a checkpoint has to be written and cannot be.
     fn units_done(
         &mut self,
         units: usize,

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-/// What every step took, for `--trace`.
+/// What every step took, written by `--trace`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
     /// Steps in the order of the plan, block after block.
@@ -18,7 +18,7 @@ pub struct StepTrace {
     pub name: String,
     /// Operation.
     pub operation: &'static str,
-    /// Wall time; of steps that ran together, its share by the time that the threads spent on it.
+    /// Wall time. Steps that ran together share it in proportion to the time that threads spent on each.
     pub seconds: f64,
     /// Pieces in which the step was computed.
     pub pieces: usize,
@@ -26,13 +26,13 @@ pub struct StepTrace {
     pub bytes_read: u64,
     /// Bytes of residues written to feature maps in memory; 0 where the result only ever existed in strips.
     pub bytes_written: u64,
-    /// Most that feature maps in memory took while a part of the step was computed, against the most they take in the whole block.
+    /// Memory of feature maps while the step was computed, relative to their peak in the whole block.
     pub share_of_peak: f64,
     /// Level of the result.
     pub level: usize,
     /// log2 of the scale of the result.
     pub log2_scale: f64,
-    /// −log2 of how far noise is expected to move a value of the result, rms over elements and images, in the value's own units;
-    /// element-wise only. What it really does only the owner of the key can tell: `bench cifar10 --layers`.
+    /// −log2 of the expected noise of a value of the result: rms over elements and images, in the value's own units. Known for
+    /// element-wise plans only. The owner of the key can measure it: `bench cifar10 --layers`.
     pub predicted_bits: Option<f64>,
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::{activated_residual, convolutional, images, mlp, model, residual, streamable};
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{Graph, Model, execute, execute_folded, fold};
-use sordino_plan::{Budget, CompileOptions, Operation, Packing, Plan, ServerPlan, compile};
+use sordino_plan::{Budget, CompileOptions, Operation, PackingKind, Plan, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
 use sordino_runtime::{
@@ -90,7 +90,7 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 fn compiled(model: &Model, batch: usize) -> Plan {
     compile(
         model,
-        &CompileOptions::new(batch).with_packing(Packing::ElementWise),
+        &CompileOptions::new(batch).with_packing(PackingKind::ElementWise),
     )
     .unwrap()
 }
@@ -222,8 +222,8 @@ impl Scratch for Shelf {
     }
 }
 
-/// The same reply in as little memory as the plan can do with, with and without scratch, and by runs that end and are gone on
-/// with. Returns whether scratch saves memory.
+/// The reply is the same in the least memory that the plan needs, with and without scratch, and for runs that end and are
+/// resumed. Returns whether scratch saves memory.
 fn check_little_memory(graph: Graph) -> bool {
     let model = model(graph);
     let plan = compiled(&model, 100);
@@ -355,7 +355,7 @@ fn every_ring_degree_gives_the_same_scores() {
     for ring_degree in [1 << 13, 1 << 14, 1 << 15] {
         let options = CompileOptions {
             ring_degree: Some(ring_degree),
-            ..CompileOptions::new(COUNT).with_packing(Packing::ElementWise)
+            ..CompileOptions::new(COUNT).with_packing(PackingKind::ElementWise)
         };
         let plan = compile(&model, &options).unwrap().server;
         assert_eq!(plan.parameters().ring_degree(), ring_degree);
@@ -382,7 +382,7 @@ fn wide_weights_track_the_float_network() {
     for bits in [8, 12, 16] {
         let options = CompileOptions {
             weight_bits: Some(bits),
-            ..CompileOptions::new(500).with_packing(Packing::ElementWise)
+            ..CompileOptions::new(500).with_packing(PackingKind::ElementWise)
         };
         let plan = compile(&model, &options).unwrap();
         errors.push(worst(

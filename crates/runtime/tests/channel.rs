@@ -7,11 +7,12 @@ use std::cell::RefCell;
 use common::{activated_residual, convolutional, images, mlp, model, residual, strided};
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Scale, SeededCiphertexts};
 use sordino_graph::Graph;
-use sordino_plan::{CompileOptions, Operation, Packing, ServerPlan, compile};
+use sordino_plan::{CompileOptions, Operation, PackingKind, ServerPlan, compile};
 use sordino_ring::backend;
 use sordino_ring::sample::SecretRng;
 use sordino_runtime::{
-    ChannelEngine, ChannelWeights, ClearEngine, Error, Options, evaluate, evaluate_clear, walk,
+    ChannelEngine, ChannelWeights, ClearEngine, Error, Options, Piece, evaluate, evaluate_clear,
+    walk,
 };
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
@@ -26,11 +27,10 @@ struct Setup {
 
 fn setup(graph: Graph, batch: usize) -> Setup {
     let model = model(graph);
-    let mut options = CompileOptions::new(batch);
-    options.packing = Packing::ChannelWise;
+    let options = CompileOptions::new(batch).with_packing(PackingKind::ChannelWise);
     let plan = compile(&model, &options).unwrap().server;
-    assert_eq!(plan.packing(), Packing::ChannelWise);
-    let context = Context::new(plan.parameters().clone(), backend::process_default()).unwrap();
+    assert_eq!(plan.packing().kind(), PackingKind::ChannelWise);
+    let context = Context::new(plan.parameters().clone(), backend::select(None).unwrap()).unwrap();
     let mut rng = SecretRng::from_seed([5; 32]);
     let secret = SecretKey::generate(&context, &mut rng).unwrap();
     let keys = KeySet::new(true, plan.rotations()).unwrap();
@@ -120,10 +120,10 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     let clear = ClearEngine::new(plan, setup.count);
     let encoded = clear.encode(&setup.images, plan.input().features, plan.input().scale);
     let expected = RefCell::new(vec![Vec::new(); steps.len()]);
-    walk(&clear, steps, encoded, |finished| {
-        let integers: &Vec<i128> = finished.value;
-        let scale = steps[finished.step].scale;
-        expected.borrow_mut()[finished.step] = integers
+    let schedule = plan.whole_steps();
+    walk(&clear, &schedule, encoded, |step, integers: &Vec<i128>| {
+        let scale = steps[step].scale;
+        expected.borrow_mut()[step] = integers
             .iter()
             .map(|&v| v as f64 / scale)
             .collect::<Vec<f64>>();
@@ -137,17 +137,20 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     let input = setup.encrypted().expand(&setup.context).unwrap();
     // The promise is about logits; values on the way may be off by more, a wrong weight by far more.
     let tolerance = 16.0 * (-plan.estimate().precision_bits).exp2();
-    walk(&engine, steps, input, |finished| {
-        let found = setup.read(finished.step, finished.value);
-        let expected = &expected[finished.step];
+    walk(&engine, &schedule, Piece::Expanded(input), |index, piece| {
+        let Piece::Expanded(value) = piece else {
+            panic!("{name}, step {index} is not expanded")
+        };
+        let found = setup.read(index, value);
+        let expected = &expected[index];
         assert_eq!(found.len(), expected.len());
         let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let largest = expected.iter().fold(0.0f64, |most, v| most.max(v.abs()));
-        let step = &steps[finished.step];
+        let step = &steps[index];
         assert!(
             worst < tolerance * largest.max(1.0),
             "{name}, step {} ({} {}): worst error {worst:.2e}, values up to {largest:.2}, tolerance {tolerance:.2e}",
-            finished.step,
+            index,
             step.name,
             step.operation.kind()
         );

@@ -3,7 +3,7 @@
 use sordino_ckks::{Ciphertexts, Context, MixedRadix};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::schedule::collect_rows;
+use crate::rows::collect_rows;
 use crate::{Error, SecretKey};
 
 /// Memory of one worker; all of it depends on the secret.
@@ -35,14 +35,7 @@ pub fn decrypt(
     ciphertexts: &Ciphertexts,
 ) -> Result<Vec<Vec<f64>>, Error> {
     key.check(context)?;
-    if ciphertexts.parameters() != context.digest() {
-        return Err(sordino_ckks::Error::ParametersMismatch {
-            what: "the feature map to decrypt",
-            expected: context.digest(),
-            found: ciphertexts.parameters(),
-        }
-        .into());
-    }
+    context.check_digest("the feature map to decrypt", ciphertexts.parameters())?;
     let (limbs, n) = (ciphertexts.limbs(), context.ring_degree());
     let secret = key.evaluations(context, 0..limbs);
     let group = MixedRadix::new((0..limbs).map(|limb| *context.modulus(limb)).collect());
@@ -61,10 +54,10 @@ pub fn decrypt(
                 let (modulus, backend) = (context.modulus(limb), context.backend());
                 // Horner's rule in s, from the last component.
                 let last = ciphertexts.components() - 1;
-                ciphertexts.part(last, limb).unpack_row_into(row, phase);
+                backend.unpack_row(ciphertexts.part(last, limb), row, phase);
                 for component in (0..last).rev() {
                     let part = ciphertexts.part(component, limb);
-                    part.unpack_row_into(row, &mut scratch.component);
+                    backend.unpack_row(part, row, &mut scratch.component);
                     backend.multiply_assign(modulus, phase, secret);
                     backend.add_assign(modulus, phase, &scratch.component);
                 }

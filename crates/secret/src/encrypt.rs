@@ -1,14 +1,13 @@
 //! Symmetric encryption with a public seed.
 
 use sordino_ckks::rows::rows_of;
-use sordino_ckks::seed::{Purpose, uniform};
+use sordino_ckks::seed::Purpose;
 use sordino_ckks::{Context, Scale, SeededCiphertexts, check_message_range};
 use sordino_ring::sample::{self, SecretRng};
-use sordino_ring::{ResidueMatrix, pack, unpack};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::key::public_bytes;
-use crate::schedule::for_each_row;
+use crate::rows::for_each_row;
 use crate::{Error, SecretKey};
 
 /// Memory of one worker: message, error and what they are computed with.
@@ -34,7 +33,7 @@ struct Scratch {
 ///
 /// # Errors
 /// [`Error::Ckks`] if the key belongs to other parameters, the level is higher than the highest, there are no
-/// features, or a message does not fit the modulus; [`Error::Entropy`].
+/// features, or a message does not fit the modulus; [`Error::Ring`] if the operating system gives no random bytes.
 ///
 /// # Safety of use
 /// Every call draws a fresh seed from the operating system and fresh errors from `rng`, which advances.
@@ -80,10 +79,8 @@ fn encrypt_with_seed(
     // The uniform half comes first, all at once; each row is then replaced by the other half.
     let mut parts: Vec<_> = (0..limbs)
         .map(|limb| {
-            let modulus = context.modulus(limb);
-            let mut matrix = ResidueMatrix::zeros(features, n, modulus.byte_width());
-            uniform(&seed, Purpose::Ciphertext, limb, modulus).expand_rows(0, &mut matrix);
-            matrix
+            let purpose = Purpose::Ciphertext;
+            context.uniform_rows(&seed, purpose, limb, 0, features)
         })
         .collect();
     for_each_row(
@@ -107,22 +104,23 @@ fn encrypt_with_seed(
                 &mut scratch.coefficients,
             )?;
             check_message_range(&scratch.coefficients, limit)?;
-            sample::gaussian(&mut errors.fork(feature as u64), &mut scratch.error);
+            let (backend, mut rng) = (context.backend(), errors.fork(feature as u64));
+            sample::gaussian(backend, &mut rng, &mut scratch.error);
             for (coefficient, &error) in scratch.coefficients.iter_mut().zip(&scratch.error) {
                 *coefficient += i64::from(error);
             }
             for ((limb, bytes), secret) in limbs.iter_mut().enumerate().zip(secret.chunks_exact(n))
             {
-                let (modulus, backend) = (context.modulus(limb), context.backend());
+                let modulus = context.modulus(limb);
                 let Scratch {
                     residues, product, ..
                 } = scratch;
                 backend.reduce_i64_into(modulus, &scratch.coefficients, residues);
                 context.table(limb).forward(residues);
-                unpack(modulus.byte_width(), bytes, product);
+                context.unpack(limb, bytes, product);
                 backend.multiply_assign(modulus, product, secret);
                 backend.sub_assign(modulus, residues, product);
-                pack(modulus.byte_width(), residues, bytes);
+                context.pack(limb, residues, bytes);
             }
             Ok(())
         },

@@ -1,5 +1,7 @@
 //! What can go wrong in this crate; no message holds anything secret.
 
+use sordino_fault::classify;
+
 /// Everything this crate refuses, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,12 +25,6 @@ pub enum Error {
         /// The first such coefficient.
         position: usize,
     },
-    /// The operating system gave no random bytes.
-    #[error(
-        "the operating system gave no random bytes ({reason}): try again, or check the random device"
-    )]
-    Entropy {
-        /// The system's reason.
-        reason: String,
-    },
 }
+
+classify!(Error { BadFile: Coefficient; } inner { Ckks, Ring, Container });

@@ -1,14 +1,14 @@
 //! The public keys for relinearization and rotations.
 
 use sordino_ckks::rows::rows_of;
-use sordino_ckks::seed::{Purpose, uniform};
+use sordino_ckks::seed::Purpose;
 use sordino_ckks::{Context, EvaluationKey, KeySet};
+use sordino_ring::Automorphism;
 use sordino_ring::sample::{self, SecretRng};
-use sordino_ring::{Automorphism, ResidueMatrix, pack};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::key::public_bytes;
-use crate::schedule::for_each_row;
+use crate::rows::for_each_row;
 use crate::{Error, SecretKey};
 
 /// Memory of one worker.
@@ -27,7 +27,7 @@ struct Scratch {
 /// levels.
 ///
 /// # Errors
-/// [`Error::Ckks`] if the parameters have no gadget or the key belongs to others; [`Error::Entropy`].
+/// [`Error::Ckks`] if the parameters have no gadget or the key belongs to others; [`Error::Ring`] if the operating system gives no random bytes.
 pub fn evaluation_key(
     context: &Context,
     key: &SecretKey,
@@ -43,7 +43,7 @@ pub fn evaluation_key(
 ///
 /// # Errors
 /// [`Error::Ckks`] if the parameters have no gadget, the set is empty or has rotations by N steps or more, or the key belongs to
-/// other parameters; [`Error::Entropy`].
+/// other parameters; [`Error::Ring`] if the operating system gives no random bytes.
 ///
 /// # Cost
 /// A transform and an expansion a row and modulus, in parallel over rows: a row is a digit of one key.
@@ -70,9 +70,7 @@ pub fn evaluation_key_for(
     let secret = key.evaluations(context, 0..limbs);
     let errors = rng.streams();
     let rows = automorphisms.len() * digits.len();
-    let mut bodies: Vec<_> = (0..limbs)
-        .map(|limb| ResidueMatrix::zeros(rows, n, context.modulus(limb).byte_width()))
-        .collect();
+    let mut bodies: Vec<_> = (0..limbs).map(|limb| context.zeros(rows, limb)).collect();
     for_each_row(
         &mut rows_of(bodies.iter_mut()),
         limbs,
@@ -86,12 +84,13 @@ pub fn evaluation_key_for(
         |scratch, index, rows| {
             let digit = digits[index % digits.len()];
             let automorphism = automorphisms[index / digits.len()].as_ref();
-            sample::gaussian(&mut errors.fork(index as u64), &mut scratch.error);
+            let (backend, mut rng) = (context.backend(), errors.fork(index as u64));
+            sample::gaussian(backend, &mut rng, &mut scratch.error);
             for (wide, &error) in scratch.wide_error.iter_mut().zip(&scratch.error) {
                 *wide = i64::from(error);
             }
             for ((limb, bytes), secret) in rows.iter_mut().enumerate().zip(secret.chunks_exact(n)) {
-                let (modulus, backend) = (context.modulus(limb), context.backend());
+                let modulus = context.modulus(limb);
                 let Scratch {
                     wide_error,
                     residues,
@@ -101,8 +100,9 @@ pub fn evaluation_key_for(
                 } = scratch;
                 backend.reduce_i64_into(modulus, wide_error, residues);
                 context.table(limb).forward(residues);
-                let purpose = Purpose::EvaluationKey;
-                uniform(&seed, purpose, limb, modulus).expand_row(index as u64, product);
+                context
+                    .uniform(&seed, Purpose::EvaluationKey, limb)
+                    .expand_row(index as u64, product);
                 match automorphism {
                     None => moved.copy_from_slice(secret),
                     Some(automorphism) => automorphism.apply_into(backend, secret, moved),
@@ -119,7 +119,7 @@ pub fn evaluation_key_for(
                     }
                     backend.multiply_scalar_add_assign(modulus, residues, product, factor);
                 }
-                pack(modulus.byte_width(), residues, bytes);
+                context.pack(limb, residues, bytes);
             }
             Ok(())
         },
@@ -182,9 +182,10 @@ mod tests {
                 let (body, others) = rest.split_at(n * width);
                 rest = others;
                 let (mut values, mut uniform) = (vec![0; n], vec![0; n]);
-                sordino_ring::unpack(width, body, &mut values);
+                context.unpack(limb, body, &mut values);
                 let purpose = Purpose::EvaluationKey;
-                sordino_ckks::seed::uniform(&seed, purpose, limb, modulus)
+                context
+                    .uniform(&seed, purpose, limb)
                     .expand_row(index as u64, &mut uniform);
                 for (place, (value, &a)) in values.iter_mut().zip(&uniform).enumerate() {
                     let s = secret[place];

@@ -2,22 +2,33 @@
 
 use std::ops::Range;
 
-use sordino_ckks::{Context, Error as SchemeError, KeyId, ParametersRecord};
+use serde::{Deserialize, Serialize};
+use sordino_ckks::{Context, KeyId, ParametersRecord};
 use sordino_container::Digest;
 use sordino_ring::sample::{self, SecretRng};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Error;
 
+/// What a secret key file says about itself; nothing of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKeyMetadata {
+    /// The parameters, unchecked.
+    pub parameters: ParametersRecord,
+    /// Their digest, which decides whether the key fits.
+    pub parameters_digest: Digest,
+    /// The public name of the key.
+    pub key_id: KeyId,
+}
+
 /// A uniform ternary secret polynomial.
 ///
 /// It is overwritten when dropped and can be neither copied, printed nor serialized; the only way out is
 /// [`write_file`](Self::write_file).
 pub struct SecretKey {
-    parameters: ParametersRecord,
-    parameters_digest: Digest,
-    key_id: KeyId,
-    coefficients: Coefficients,
+    pub(crate) metadata: SecretKeyMetadata,
+    pub(crate) coefficients: Coefficients,
 }
 
 /// The coefficients in {-1, 0, 1}, in the basis 1, X^k + X^-k.
@@ -31,62 +42,33 @@ impl SecretKey {
     /// A fresh key for these parameters, with a random public name.
     ///
     /// # Errors
-    /// [`Error::Entropy`].
+    /// [`Error::Ring`] if the operating system gives no random bytes.
     pub fn generate(context: &Context, rng: &mut SecretRng) -> Result<Self, Error> {
         let mut coefficients = Coefficients(vec![0; context.ring_degree()]);
         sample::ternary(rng, &mut coefficients.0);
         Ok(Self {
-            parameters: context.parameters().record().clone(),
-            parameters_digest: context.digest(),
-            key_id: KeyId(public_bytes()?),
+            metadata: SecretKeyMetadata {
+                parameters: context.parameters().record().clone(),
+                parameters_digest: context.digest(),
+                key_id: KeyId(public_bytes()?),
+            },
             coefficients,
         })
     }
 
-    pub(crate) fn from_parts(
-        parameters: ParametersRecord,
-        parameters_digest: Digest,
-        key_id: KeyId,
-        coefficients: Coefficients,
-    ) -> Self {
-        Self {
-            parameters,
-            parameters_digest,
-            key_id,
-            coefficients,
-        }
-    }
-
     /// The public name of the key.
     pub fn key_id(&self) -> KeyId {
-        self.key_id
+        self.metadata.key_id
     }
 
     /// The digest of the parameters that the key belongs to.
     pub fn parameters(&self) -> Digest {
-        self.parameters_digest
-    }
-
-    pub(crate) fn parameters_record(&self) -> &ParametersRecord {
-        &self.parameters
-    }
-
-    pub(crate) fn coefficients(&self) -> &[i8] {
-        &self.coefficients.0
+        self.metadata.parameters_digest
     }
 
     /// The key belongs to this context.
     pub(crate) fn check(&self, context: &Context) -> Result<(), Error> {
-        if self.parameters_digest == context.digest() {
-            Ok(())
-        } else {
-            Err(SchemeError::ParametersMismatch {
-                what: "the secret key",
-                expected: context.digest(),
-                found: self.parameters_digest,
-            }
-            .into())
-        }
+        Ok(context.check_digest("the secret key", self.parameters())?)
     }
 
     /// The secret modulo some limbs, in evaluation form, limb after limb.
@@ -111,9 +93,7 @@ impl SecretKey {
 /// Random bytes that will be published: seeds and names. Secrets never come from here.
 pub(crate) fn public_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Entropy {
-        reason: error.to_string(),
-    })?;
+    sample::system_bytes(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -2,27 +2,14 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use sordino_ckks::{Context, Error as SchemeError, KeyId, ParametersRecord};
+use sordino_ckks::{Context, Error as SchemeError};
 use sordino_container::{
     self as container, Access, Digest, Kind, Limits, METADATA_LIMIT, Overwrite,
 };
 use zeroize::Zeroizing;
 
-use crate::key::Coefficients;
+use crate::key::{Coefficients, SecretKeyMetadata};
 use crate::{Error, SecretKey};
-
-/// What a secret key file says about itself; nothing of it is secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecretKeyMetadata {
-    /// The parameters, unchecked.
-    pub parameters: ParametersRecord,
-    /// Their digest, which decides whether the key fits.
-    pub parameters_digest: Digest,
-    /// The public name of the key.
-    pub key_id: KeyId,
-}
 
 impl SecretKey {
     /// Writes the key to a new file that only its owner can read (mode 0600); an existing file stays.
@@ -32,17 +19,12 @@ impl SecretKey {
     /// # Errors
     /// [`Error::Container`], for a file that exists among others.
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<Digest, Error> {
-        let bytes = self.coefficients().iter().map(|&s| (s + 1).cast_unsigned());
+        let bytes = self.coefficients.0.iter().map(|&s| (s + 1).cast_unsigned());
         let payload: Zeroizing<Vec<u8>> = Zeroizing::new(bytes.collect());
-        let metadata = SecretKeyMetadata {
-            parameters: self.parameters_record().clone(),
-            parameters_digest: self.parameters(),
-            key_id: self.key_id(),
-        };
         Ok(container::write_file(
             path,
             Kind::SecretKey,
-            &metadata,
+            &self.metadata,
             &payload,
             Overwrite::Refuse,
             Access::OwnerOnly,
@@ -64,16 +46,8 @@ impl SecretKey {
         let contents = container::read_file::<SecretKeyMetadata>(path, Kind::SecretKey, limits)?;
         let payload = Zeroizing::new(contents.payload);
         let metadata = contents.metadata;
-        if metadata.parameters_digest != context.digest()
-            || metadata.parameters != *context.parameters().record()
-        {
-            return Err(SchemeError::ParametersMismatch {
-                what: "the secret key",
-                expected: context.digest(),
-                found: metadata.parameters_digest,
-            }
-            .into());
-        }
+        let what = "the secret key";
+        context.check_record(what, metadata.parameters_digest, &metadata.parameters)?;
         if payload.len() != n {
             return Err(SchemeError::Count {
                 what: "coefficients of the secret key",
@@ -95,11 +69,9 @@ impl SecretKey {
             });
         }
         let values = payload.iter().map(|&byte| byte.cast_signed() - 1);
-        Ok(Self::from_parts(
-            metadata.parameters,
-            metadata.parameters_digest,
-            metadata.key_id,
-            Coefficients(values.collect()),
-        ))
+        Ok(Self {
+            metadata,
+            coefficients: Coefficients(values.collect()),
+        })
     }
 }

@@ -17,11 +17,10 @@ mod error;
 mod evaluation_key;
 mod key;
 mod key_file;
-mod schedule;
+mod rows;
 
 pub use decrypt::decrypt;
 pub use encrypt::encrypt;
 pub use error::Error;
 pub use evaluation_key::{evaluation_key, evaluation_key_for};
-pub use key::SecretKey;
-pub use key_file::SecretKeyMetadata;
+pub use key::{SecretKey, SecretKeyMetadata};

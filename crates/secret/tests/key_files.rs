@@ -6,7 +6,8 @@ use std::fs;
 
 use common::{Party, context, scale, secure, toy, values};
 use sordino_ckks::Context;
-use sordino_container::{self as container, Access, Fault, Kind, Limits, Overwrite};
+use sordino_container::{self as container, Access, Kind, Limits, Overwrite};
+use sordino_fault::{Classified, Fault};
 use sordino_secret::{Error, SecretKey};
 
 fn small() -> Context {
@@ -47,7 +48,7 @@ fn an_existing_file_is_never_overwritten() {
     let path = folder.path().join("secret.key");
     fs::write(&path, b"something precious").unwrap();
     match Party::new(&context).key.write_file(&path) {
-        Err(Error::Container(error)) => assert_eq!(error.kind(), Fault::Exists),
+        Err(Error::Container(error)) => assert_eq!(error.fault(), Fault::Usage),
         other => panic!("{other:?}"),
     }
     assert_eq!(fs::read(&path).unwrap(), b"something precious");
@@ -67,7 +68,7 @@ fn every_flipped_bit_and_every_cut_is_found() {
         fs::write(&damaged, bytes).unwrap();
         match SecretKey::read_file(&damaged, &context) {
             Err(Error::Container(error)) => {
-                assert_eq!(error.kind(), Fault::BadFile, "{what}");
+                assert_eq!(error.fault(), Fault::BadFile, "{what}");
                 assert!(error.to_string().contains("damaged.key"), "{error}");
             }
             Err(error) => panic!("{what}: {error}"),

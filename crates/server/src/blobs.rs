@@ -23,16 +23,16 @@ use tokio::runtime::Handle;
 
 use super::database::ChunkRow;
 
-/// What a reply is read and written in.
+/// Size of the parts that a reply is read and written in.
 const PART_BYTES: usize = 8 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Blobs {
     store: Arc<dyn ObjectStore>,
-    /// The same store, which answers when what it was given is on the disk. A chunk that a power cut takes is asked for again; a reply
-    /// would be lost.
+    /// The same store, which returns only when the content is on the disk. A chunk that a power cut destroys is asked for again; a
+    /// reply would be lost.
     durable: Arc<dyn ObjectStore>,
-    /// Where it is in the file system.
+    /// Its place in the file system.
     folder: Option<PathBuf>,
 }
 
@@ -64,7 +64,7 @@ impl Blobs {
         })
     }
 
-    /// Keeps a chunk, whatever becomes of this process.
+    /// Keeps a chunk; it outlives this process.
     pub(super) async fn put_chunk(
         &self,
         file: i64,
@@ -90,7 +90,7 @@ impl Blobs {
         }
     }
 
-    /// Keeps a reply that is in a file.
+    /// Copies a reply from a file into the store.
     pub(super) async fn put_reply(&self, file: i64, source: &FilePath) -> Result<()> {
         let failed = |error: io::Error| object_store::Error::Generic {
             store: "reply",
@@ -129,15 +129,15 @@ impl Blobs {
     /// Removes what is kept of a file but, if asked to, its reply.
     pub(super) async fn remove(&self, file: i64, keep_reply: bool) -> Result<()> {
         let folder = Path::from(format!("chunks/{file}"));
-        let mut doomed: Vec<Path> = self.list(&folder).await?;
+        let mut unneeded: Vec<Path> = self.list(&folder).await?;
         if !keep_reply {
-            doomed.push(reply_path(file));
+            unneeded.push(reply_path(file));
         }
-        self.remove_all(doomed).await
+        self.remove_all(unneeded).await
     }
 
-    async fn remove_all(&self, doomed: Vec<Path>) -> Result<()> {
-        for path in doomed {
+    async fn remove_all(&self, unneeded: Vec<Path>) -> Result<()> {
+        for path in unneeded {
             match self.store.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
@@ -151,22 +151,22 @@ impl Blobs {
         found.map_ok(|found| found.location).try_collect().await
     }
 
-    /// Removes what a server that was killed left: blobs of files that the database does not know, chunks that nobody needs.
+    /// Removes what a server that was killed left: blobs of files that the database does not know, chunks that are no longer needed.
     ///
     /// `files` says of each file whether its chunks are needed.
     pub(super) async fn remove_orphans(&self, files: &[(i64, bool)]) -> Result<u64> {
         let known: HashMap<i64, bool> = files.iter().copied().collect();
         let mut removed = 0;
         for (folder, is_reply) in [("chunks", false), ("replies", true)] {
-            let doomed = self.list(&Path::from(folder)).await?;
+            let unneeded = self.list(&Path::from(folder)).await?;
             let number = |path: &Path| path.parts().nth(1)?.as_ref().parse::<i64>().ok();
-            let doomed = doomed.into_iter().filter(|path| {
+            let unneeded = unneeded.into_iter().filter(|path| {
                 let needed = number(path).and_then(|file| known.get(&file));
                 !needed.is_some_and(|&chunks| is_reply || chunks)
             });
-            let doomed: Vec<Path> = doomed.collect();
-            removed += doomed.len() as u64;
-            self.remove_all(doomed).await?;
+            let unneeded: Vec<Path> = unneeded.collect();
+            removed += unneeded.len() as u64;
+            self.remove_all(unneeded).await?;
         }
         let Some(root) = self.folder.clone() else {
             return Ok(removed);

@@ -17,41 +17,58 @@ const LONGEST_FILE: u64 = 1 << 20;
 
 /// How the service is run.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServeConfig {
     /// Where to listen.
-    #[serde(default = "default_listen")]
     pub listen: SocketAddr,
     /// Whether an address that others reach may be served without TLS.
-    #[serde(default)]
     pub plain: bool,
     /// Certificate and key, for TLS.
     pub tls: Option<TlsConfig>,
-    /// Folder of the database, of blobs where `blobs` does not say otherwise, and of evaluations at work.
+    /// Folder of the database, of blobs where `blobs` does not say otherwise, and of running evaluations.
     pub state: PathBuf,
     /// Folder or URL of the store for keys, requests and replies.
     pub blobs: Option<String>,
     /// Most memory of the process, in bytes; most of what is free by default.
-    #[serde(default, deserialize_with = "optional_size")]
+    #[serde(deserialize_with = "optional_size")]
     pub memory: Option<u64>,
     /// Most scratch of all evaluations together, in bytes.
-    #[serde(default, deserialize_with = "optional_size")]
+    #[serde(deserialize_with = "optional_size")]
     pub scratch_limit: Option<u64>,
     /// Jobs that are evaluated at once; they share memory, scratch and threads.
-    #[serde(default = "default_jobs_at_once")]
     pub jobs_at_once: usize,
-    /// How long jobs that are over, and keys that nobody uses, are kept.
-    #[serde(default = "default_retention", deserialize_with = "duration")]
+    /// How long jobs that are over, and unused keys, are kept.
+    #[serde(deserialize_with = "duration")]
     pub retention: Duration,
     /// How long a stop waits for running jobs before they are stopped at a checkpoint.
-    #[serde(default = "default_shutdown", deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration")]
     pub shutdown: Duration,
     /// What is evaluated.
-    #[serde(default, rename = "model")]
+    #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
     /// Who may ask for it.
-    #[serde(default, rename = "client")]
+    #[serde(rename = "client")]
     pub clients: Vec<ClientConfig>,
+}
+
+/// No state folder, no models and no clients, which have to be given.
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            plain: false,
+            tls: None,
+            state: PathBuf::new(),
+            blobs: None,
+            memory: None,
+            scratch_limit: None,
+            jobs_at_once: 1,
+            retention: Duration::from_hours(7 * 24),
+            shutdown: Duration::from_secs(30),
+            models: Vec::new(),
+            clients: Vec::new(),
+        }
+    }
 }
 
 /// Files for TLS, in PEM form.
@@ -93,22 +110,6 @@ pub struct ClientConfig {
     pub metrics: bool,
 }
 
-fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 8080))
-}
-
-fn default_jobs_at_once() -> usize {
-    1
-}
-
-fn default_retention() -> Duration {
-    Duration::from_secs(7 * 24 * 3600)
-}
-
-fn default_shutdown() -> Duration {
-    Duration::from_secs(30)
-}
-
 fn default_storage() -> u64 {
     50 << 30
 }
@@ -126,29 +127,15 @@ fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u6
     size(deserializer).map(Some)
 }
 
+/// Reads a time such as `30s`, `5m`, `12h` or `7d`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(serde::de::Error::custom)
-}
-
-/// Reads a time such as `30s`, `5m`, `12h` or `7d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || {
-        format!("{text:?} is no time: write a whole number with s, m, h or d, such as 30s or 7d")
-    };
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    let seconds = number
-        .checked_mul(seconds)
-        .filter(|&s| s > 0 && s < 1 << 40);
-    seconds.map(Duration::from_secs).ok_or_else(wrong)
+    match humantime::parse_duration(&text) {
+        Ok(time) if !time.is_zero() && time.as_secs() < 1 << 40 => Ok(time),
+        _ => Err(serde::de::Error::custom(format!(
+            "{text:?} is no time: write a whole number with s, m, h or d, such as 30s or 7d"
+        ))),
+    }
 }
 
 impl ClientConfig {
@@ -165,42 +152,24 @@ impl ClientConfig {
 }
 
 impl ServeConfig {
-    /// A configuration with everything at its default, for one model and one client.
-    pub fn of_one(state: PathBuf, models: Vec<ModelConfig>, client: ClientConfig) -> Self {
-        Self {
-            listen: default_listen(),
-            plain: false,
-            tls: None,
-            state,
-            blobs: None,
-            memory: None,
-            scratch_limit: None,
-            jobs_at_once: default_jobs_at_once(),
-            retention: default_retention(),
-            shutdown: default_shutdown(),
-            models,
-            clients: vec![client],
-        }
-    }
-
     /// Reads a configuration file; paths in it are relative to its folder.
     ///
     /// # Errors
     /// [`Error::Config`] naming the file and what is wrong.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |detail: String| Error::Config {
-            location: path.display().to_string(),
-            detail,
-        };
-        let found = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+        let found = fs::metadata(path).map_err(|error| Error::config(path, error))?;
         if found.len() > LONGEST_FILE {
-            let length = found.len();
-            return Err(wrong(format!(
-                "expected at most {LONGEST_FILE} bytes, found {length}"
-            )));
+            let detail = format!(
+                "expected at most {LONGEST_FILE} bytes, found {}",
+                found.len()
+            );
+            return Err(Error::config(path, detail));
         }
-        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let text = fs::read_to_string(path).map_err(|error| Error::config(path, error))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| Error::config(path, error))?;
+        config
+            .check()
+            .map_err(|detail| Error::config(path, detail))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         resolve(&mut config.state);
@@ -217,7 +186,6 @@ impl ServeConfig {
         {
             *blobs = folder.join(&*blobs).display().to_string();
         }
-        config.check().map_err(wrong)?;
         Ok(config)
     }
 
@@ -226,6 +194,11 @@ impl ServeConfig {
     /// # Errors
     /// A message for people.
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.state.as_os_str().is_empty() {
+            return Err(
+                "expected state = \"DIR\", a folder for what the server remembers".to_owned(),
+            );
+        }
         if self.models.is_empty() {
             return Err(
                 "expected at least one [[model]]: name a folder with server.plan and client.plan"
@@ -306,7 +279,7 @@ mod tests {
         assert!(config.models[0].plan.ends_with("plans"));
         assert_eq!(config.memory, Some(2 << 30));
         assert_eq!(config.retention, Duration::from_secs(12 * 3600));
-        assert_eq!(config.listen, default_listen());
+        assert_eq!(config.listen, ServeConfig::default().listen);
         assert_eq!(config.jobs_at_once, 1);
         assert_eq!(config.clients[0].jobs, 16);
     }

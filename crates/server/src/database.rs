@@ -9,12 +9,16 @@ mod keys;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::types::Type;
+use rusqlite::{
+    Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params,
+};
+use serde::de::DeserializeOwned;
 use sordino_protocol::api::Id;
 
 use super::clock::now;
 pub(super) use jobs::{Fate, JobRow, Started, WaitingJob};
-pub(super) use keys::{KeyRow, NewKeyRow};
+pub(super) use keys::KeyRow;
 
 /// The version of the tables.
 const SCHEMA_VERSION: i64 = 1;
@@ -72,6 +76,16 @@ pub(super) enum FileKind {
     Job = 1,
 }
 
+impl FileKind {
+    /// What messages call the thing that the file belongs to.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Job => "job",
+        }
+    }
+}
+
 /// A file that arrives in chunks.
 #[derive(Clone, Debug)]
 pub(super) struct FileRow {
@@ -92,31 +106,27 @@ pub(super) struct ChunkRow {
     pub sha256: [u8; 32],
 }
 
-/// A row that has a file.
-pub(super) trait OfFile {
+/// A key or a job: a file with more columns of its own.
+pub(super) trait Owned: Sized {
+    /// What the file is for.
+    const KIND: FileKind;
+    /// Columns and tables.
+    const COLUMNS: &'static str;
+
+    /// Reads the columns.
+    fn read(row: &Row<'_>) -> Result<Self>;
+
     /// The number of the file.
     fn file(&self) -> i64;
 }
 
-impl OfFile for KeyRow {
-    fn file(&self) -> i64 {
-        self.file
-    }
-}
-
-impl OfFile for JobRow {
-    fn file(&self) -> i64 {
-        self.file
-    }
-}
-
-/// What became of something new.
-#[derive(Debug)]
-pub(super) enum Made<T> {
+/// What became of a key or job that was to be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Made {
     /// It was made.
-    New(T),
+    New,
     /// It was there, and is the same.
-    Same(T),
+    Same,
     /// It was there, and differs.
     Differs,
     /// The client has as much as it may have.
@@ -132,18 +142,6 @@ pub(super) struct OverQuota {
     pub found: u64,
     /// What there may be.
     pub limit: u64,
-}
-
-impl<T> Made<T> {
-    /// The same, with what `more` adds to what is there.
-    pub(super) fn and_then<U>(self, more: impl FnOnce(T) -> Result<U>) -> Result<Made<U>> {
-        Ok(match self {
-            Self::New(made) => Made::New(more(made)?),
-            Self::Same(made) => Made::Same(more(made)?),
-            Self::Differs => Made::Differs,
-            Self::OverQuota(over) => Made::OverQuota(over),
-        })
-    }
 }
 
 /// What a client may have.
@@ -224,63 +222,98 @@ impl Database {
 
     /// The file of a client's key or job.
     pub(super) fn file(&self, client: &str, kind: FileKind, id: &Id) -> Result<Option<FileRow>> {
-        let connection = self.connection();
-        connection
-            .prepare_cached(
-                "SELECT file, bytes, open FROM files WHERE client = ?1 AND kind = ?2 AND name = ?3",
-            )?
-            .query_row(params![client, kind as i64, id.as_str()], |row| {
+        one(
+            &self.connection(),
+            "SELECT file, bytes, open FROM files WHERE client = ?1 AND kind = ?2 AND name = ?3",
+            params![client, kind as i64, id.as_str()],
+            |row| {
                 Ok(FileRow {
                     file: row.get(0)?,
-                    bytes: unsigned(row.get(1)?),
+                    bytes: row.get(1)?,
                     open: row.get(2)?,
                 })
-            })
-            .optional()
+            },
+        )
+    }
+
+    /// A client's key or job.
+    pub(super) fn find<T: Owned>(&self, client: &str, id: &Id) -> Result<Option<T>> {
+        find(&self.connection(), client, id)
+    }
+
+    /// All keys or jobs of a client, the newest first.
+    pub(super) fn list<T: Owned>(&self, client: &str) -> Result<Vec<T>> {
+        let columns = T::COLUMNS;
+        let sql = format!("SELECT {columns} WHERE client = ?1 ORDER BY files.file DESC");
+        all(&self.connection(), &sql, [client], T::read)
+    }
+
+    /// Makes a key or job with its file, unless one of its name is there, which `is_same` compares.
+    fn make<T: Owned>(
+        &self,
+        (client, id): (&str, &Id),
+        (bytes, stored): (u64, u64),
+        quota: Quota,
+        is_same: impl FnOnce(&T) -> bool,
+        insert: impl FnOnce(&Transaction<'_>, i64) -> Result<()>,
+    ) -> Result<Made> {
+        self.change(|change| {
+            if let Some(found) = find(change, client, id)? {
+                return Ok(match is_same(&found) {
+                    true => Made::Same,
+                    false => Made::Differs,
+                });
+            }
+            if let Some(over) = over_quota(change, client, T::KIND, stored, quota)? {
+                return Ok(Made::OverQuota(over));
+            }
+            change.execute(
+                "INSERT INTO files (client, kind, name, bytes, stored, created, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+                params![client, T::KIND as i64, id.as_str(), bytes, stored, now()],
+            )?;
+            insert(change, change.last_insert_rowid())?;
+            Ok(Made::New)
+        })
     }
 
     /// The chunks of a file that are there, in order.
     pub(super) fn chunks(&self, file: i64) -> Result<Vec<ChunkRow>> {
-        let connection = self.connection();
-        chunks(&connection, file)
+        let sql = "SELECT number, sha256 FROM chunks WHERE file = ?1 ORDER BY number";
+        all(&self.connection(), sql, [file], |row| {
+            Ok(ChunkRow {
+                number: row.get(0)?,
+                sha256: row.get(1)?,
+            })
+        })
     }
 
     /// A row with the chunks of its file.
-    pub(super) fn with_chunks<T: OfFile>(&self, row: T) -> Result<(T, Vec<ChunkRow>)> {
+    pub(super) fn with_chunks<T: Owned>(&self, row: T) -> Result<(T, Vec<ChunkRow>)> {
         let chunks = self.chunks(row.file())?;
         Ok((row, chunks))
     }
 
     /// The digest of a chunk that is there.
     pub(super) fn chunk(&self, file: i64, number: u64) -> Result<Option<[u8; 32]>> {
-        let connection = self.connection();
-        connection
-            .prepare_cached("SELECT sha256 FROM chunks WHERE file = ?1 AND number = ?2")?
-            .query_row(params![file, signed(number)], |row| row.get(0))
-            .optional()
+        chunk(&self.connection(), file, number)
     }
 
     /// Remembers a chunk whose blob is there; says whether the file still took it.
-    pub(super) fn add_chunk(&self, file: i64, chunk: &ChunkRow) -> Result<bool> {
+    pub(super) fn add_chunk(&self, file: i64, new: &ChunkRow) -> Result<bool> {
         self.change_soon(|change| {
-            let open: Option<bool> = change
-                .prepare_cached("SELECT open FROM files WHERE file = ?1")?
-                .query_row([file], |row| row.get(0))
-                .optional()?;
+            let sql = "SELECT open FROM files WHERE file = ?1";
+            let open: Option<bool> = one(change, sql, [file], |row| row.get(0))?;
             if open != Some(true) {
                 return Ok(false);
             }
-            let added = change
+            change
                 .prepare_cached(
                     "INSERT INTO chunks (file, number, sha256) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![file, signed(chunk.number), chunk.sha256])?;
+                .execute(params![file, new.number, new.sha256])?;
             touch(change, file)?;
-            // Somebody else may have sent the same one meanwhile.
-            let kept: [u8; 32] = change
-                .prepare_cached("SELECT sha256 FROM chunks WHERE file = ?1 AND number = ?2")?
-                .query_row(params![file, signed(chunk.number)], |row| row.get(0))?;
-            Ok(added > 0 || kept == chunk.sha256)
+            // Another task may have kept a different one meanwhile.
+            Ok(chunk(change, file, new.number)? == Some(new.sha256))
         })
     }
 
@@ -288,8 +321,7 @@ impl Database {
     pub(super) fn forget_chunks(&self, file: i64) -> Result<()> {
         self.change(|change| {
             change.execute("DELETE FROM chunks WHERE file = ?1", [file])?;
-            change.execute("UPDATE files SET open = 1 WHERE file = ?1", [file])?;
-            Ok(())
+            set_open(change, file, true)
         })
     }
 
@@ -298,9 +330,9 @@ impl Database {
         self.change(|change| {
             change.execute(
                 "DELETE FROM chunks WHERE file = ?1 AND number = ?2",
-                params![file, signed(number)],
+                params![file, number],
             )?;
-            change.execute("UPDATE files SET open = 1 WHERE file = ?1", [file])?;
+            set_open(change, file, true)?;
             change.execute("UPDATE keys SET key_id = NULL WHERE file = ?1", [file])?;
             change.execute(
                 "UPDATE jobs SET state = 'uploading', started = NULL, began = NULL WHERE file = ?1",
@@ -318,45 +350,86 @@ impl Database {
         })
     }
 
+    /// The bytes of a file, by its number.
+    pub(super) fn file_bytes(&self, file: i64) -> Result<Option<u64>> {
+        let sql = "SELECT bytes FROM files WHERE file = ?1";
+        one(&self.connection(), sql, [file], |row| row.get(0))
+    }
+
+    /// Whether a file takes chunks, from now on.
+    pub(super) fn set_open(&self, file: i64, open: bool) -> Result<()> {
+        self.change(|change| set_open(change, file, open))
+    }
+
     /// Numbers of all files, and whether chunks of each are needed.
     pub(super) fn files(&self) -> Result<Vec<(i64, bool)>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(
+        all(
+            &self.connection(),
             "SELECT files.file, coalesce(jobs.state NOT IN ('done', 'failed', 'cancelled'), 1)
              FROM files LEFT JOIN jobs USING (file)",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// What a client has.
     pub(super) fn usage(&self, client: &str) -> Result<Usage> {
-        let connection = self.connection();
-        usage(&connection, client)
+        usage(&self.connection(), client)
     }
 
     /// Bytes stored for all clients.
     pub(super) fn stored_bytes(&self) -> Result<u64> {
-        let connection = self.connection();
-        connection.query_row("SELECT coalesce(sum(stored), 0) FROM files", [], |row| {
-            row.get(0).map(unsigned)
-        })
+        let sql = "SELECT coalesce(sum(stored), 0) FROM files";
+        self.connection().query_row(sql, [], |row| row.get(0))
     }
 
-    /// Files that nobody needs after `retention` seconds: jobs that are over, uploads that nobody goes on with, unused keys.
+    /// Files that are no longer needed after `retention` seconds: jobs that are over, unfinished uploads, unused keys.
     pub(super) fn expired(&self, retention: u64) -> Result<Vec<i64>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(
+        all(
+            &self.connection(),
             "SELECT files.file FROM files LEFT JOIN jobs USING (file)
              WHERE files.touched + ?1 <= ?2
                AND coalesce(jobs.state NOT IN ('queued', 'running'), 1)
                AND NOT EXISTS (SELECT 1 FROM jobs AS open WHERE open.key_file = files.file
                                AND open.state NOT IN ('done', 'failed', 'cancelled'))",
-        )?;
-        let rows =
-            statement.query_map(params![signed(retention), signed(now())], |row| row.get(0))?;
-        rows.collect()
+            params![retention, now()],
+            |row| row.get(0),
+        )
     }
+}
+
+/// The row of a query, if there is one.
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(values, read).optional()
+}
+
+/// All rows of a query.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_map(values, read)?.collect()
+}
+
+fn find<T: Owned>(connection: &Connection, client: &str, id: &Id) -> Result<Option<T>> {
+    let columns = T::COLUMNS;
+    let sql = format!("SELECT {columns} WHERE client = ?1 AND kind = ?2 AND name = ?3");
+    let values = params![client, T::KIND as i64, id.as_str()];
+    one(connection, &sql, values, T::read)
+}
+
+fn chunk(connection: &Connection, file: i64, number: u64) -> Result<Option<[u8; 32]>> {
+    let sql = "SELECT sha256 FROM chunks WHERE file = ?1 AND number = ?2";
+    one(connection, sql, params![file, number], |row| row.get(0))
 }
 
 /// What a client would have too much of with one more file.
@@ -368,43 +441,17 @@ fn over_quota(
     quota: Quota,
 ) -> Result<Option<OverQuota>> {
     let has = usage(change, client)?;
-    let files: i64 = change.query_row(
-        "SELECT count(*) FROM files WHERE client = ?1",
-        [client],
-        |row| row.get(0),
-    )?;
+    let sql = "SELECT count(*) FROM files WHERE client = ?1";
+    let files: u64 = change.query_row(sql, [client], |row| row.get(0))?;
     let stored = has.stored_bytes.saturating_add(stored);
     let jobs = has.open_jobs + u64::from(kind == FileKind::Job);
     let counts = [
         ("bytes stored", stored, quota.stored_bytes),
         ("jobs that are not over", jobs, quota.open_jobs),
-        ("keys and jobs", unsigned(files) + 1, FILES_LIMIT),
+        ("keys and jobs", files + 1, FILES_LIMIT),
     ];
     let over = counts.into_iter().find(|&(_, found, limit)| found > limit);
     Ok(over.map(|(what, found, limit)| OverQuota { what, found, limit }))
-}
-
-/// Makes a file and returns its number.
-fn make_file(
-    change: &Transaction<'_>,
-    client: &str,
-    kind: FileKind,
-    id: &Id,
-    bytes: u64,
-    stored: u64,
-) -> Result<i64> {
-    change.execute(
-        "INSERT INTO files (client, kind, name, bytes, stored, created, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-        params![
-            client,
-            kind as i64,
-            id.as_str(),
-            signed(bytes),
-            signed(stored),
-            signed(now())
-        ],
-    )?;
-    Ok(change.last_insert_rowid())
 }
 
 fn usage(connection: &Connection, client: &str) -> Result<Usage> {
@@ -415,51 +462,30 @@ fn usage(connection: &Connection, client: &str) -> Result<Usage> {
         )?
         .query_row([client], |row| {
             Ok(Usage {
-                stored_bytes: unsigned(row.get(0)?),
-                open_jobs: unsigned(row.get(1)?),
+                stored_bytes: row.get(0)?,
+                open_jobs: row.get(1)?,
             })
         })
 }
 
-fn chunks(connection: &Connection, file: i64) -> Result<Vec<ChunkRow>> {
-    let mut statement = connection
-        .prepare_cached("SELECT number, sha256 FROM chunks WHERE file = ?1 ORDER BY number")?;
-    let rows = statement.query_map([file], |row| {
-        Ok(ChunkRow {
-            number: unsigned(row.get(0)?),
-            sha256: row.get(1)?,
-        })
-    })?;
-    rows.collect()
+fn set_open(connection: &Connection, file: i64, open: bool) -> Result<()> {
+    let sql = "UPDATE files SET open = ?2 WHERE file = ?1";
+    connection.execute(sql, params![file, open])?;
+    Ok(())
 }
 
 fn touch(connection: &Connection, file: i64) -> Result<()> {
     connection
         .prepare_cached("UPDATE files SET touched = ?2 WHERE file = ?1")?
-        .execute(params![file, signed(now())])?;
+        .execute(params![file, now()])?;
     Ok(())
 }
 
-/// SQLite has signed integers only; what we count stays far below their limit.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-/// A value that was written as text.
-fn parsed<T: std::str::FromStr>(column: usize, text: &str) -> Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
+/// Reads a value that is kept as text.
+fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_value(text.into()).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
 }
 

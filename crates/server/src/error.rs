@@ -1,5 +1,9 @@
 //! What can go wrong in the service.
 
+use std::path::Path;
+
+use sordino_fault::classify;
+
 /// Everything that keeps the service from running, with what was expected, what was found and what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,12 +17,12 @@ pub enum Error {
         detail: String,
     },
     /// A model of the service cannot be used.
-    #[error("model {name:?}: {source}")]
+    #[error("model {name:?}: {reason}")]
     Model {
         /// Its name.
         name: String,
         /// Why.
-        source: Box<Error>,
+        reason: Box<Error>,
     },
     /// The service cannot run.
     #[error("the {what} cannot be used: {detail}")]
@@ -49,4 +53,29 @@ pub enum Error {
     /// The file layer refused.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
+}
+
+classify!(Error {
+    Usage: Config;
+    Io: Service, Entropy;
+} inner { Evaluator, Plan, Scheme, Command, File } by {
+    Model { reason, .. } => reason.fault(),
+});
+
+impl Error {
+    /// A configuration that cannot be used: where, and why.
+    pub(crate) fn config(location: impl AsRef<Path>, detail: impl ToString) -> Self {
+        Self::Config {
+            location: location.as_ref().display().to_string(),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// Something that the service needs and cannot have.
+    pub(crate) fn service(what: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Service {
+            what: what.into(),
+            detail: detail.to_string(),
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! The routes, and what all of them do: who asks, how long it took, and a problem document for everything that is refused.
 
 mod body;
-mod chunks;
 mod extract;
 mod jobs;
 mod keys;
 mod models;
 mod page;
-mod refusal;
 mod reply;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,8 +20,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use sordino_protocol::api::ProblemKind;
 
+use super::database::{JobRow, KeyRow};
+use super::refusal::Refusal;
 use super::service::Service;
-pub(super) use refusal::Refusal;
 
 /// What handlers work with.
 type App = Arc<Service>;
@@ -50,17 +50,29 @@ fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
         (
             "/v1/keys/{key}",
             &["get", "put", "delete"],
-            get(keys::one).put(keys::make).delete(keys::remove),
+            get(uploads::one::<KeyRow>)
+                .put(keys::make)
+                .delete(keys::remove),
         ),
-        ("/v1/keys/{key}/chunks/{chunk}", &["put"], put(keys::chunk)),
+        (
+            "/v1/keys/{key}/chunks/{chunk}",
+            &["put"],
+            put(uploads::chunk::<KeyRow>),
+        ),
         ("/v1/keys/{key}/complete", &["post"], post(keys::complete)),
         ("/v1/jobs", &["get"], get(jobs::all)),
         (
             "/v1/jobs/{job}",
             &["get", "put", "delete"],
-            get(jobs::one).put(jobs::make).delete(jobs::remove),
+            get(uploads::one::<JobRow>)
+                .put(jobs::make)
+                .delete(jobs::remove),
         ),
-        ("/v1/jobs/{job}/chunks/{chunk}", &["put"], put(jobs::chunk)),
+        (
+            "/v1/jobs/{job}/chunks/{chunk}",
+            &["put"],
+            put(uploads::chunk::<JobRow>),
+        ),
         ("/v1/jobs/{job}/start", &["post"], post(jobs::start)),
         ("/v1/jobs/{job}/cancel", &["post"], post(jobs::cancel)),
         ("/v1/jobs/{job}/events", &["get"], get(jobs::events)),

@@ -23,13 +23,13 @@ use crate::Error;
 const CONNECTIONS: usize = 1024;
 /// How long a handshake may take, and the header of a request.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a client may take nothing of an answer.
+/// How long a client may read nothing of a response.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of a header section.
 const HEADER_BYTES: usize = 32 << 10;
 /// Lines of a header section.
 const HEADERS: usize = 64;
-/// How long connections may go on when the server ends.
+/// How long connections may stay open when the server ends.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Reads certificate and key.
@@ -37,17 +37,16 @@ pub(super) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, Error> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-    let wrong = |path: &std::path::Path, detail: String| Error::Config {
-        location: path.display().to_string(),
-        detail,
-    };
     let path = &config.certificate;
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(path, format!("expected certificates in PEM form: {error}")))?;
+        .map_err(|error| {
+            Error::config(path, format!("expected certificates in PEM form: {error}"))
+        })?;
     let path = &config.key;
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| wrong(path, format!("expected a private key in PEM form: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        Error::config(path, format!("expected a private key in PEM form: {error}"))
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,7 +56,7 @@ pub(super) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, Error> {
                 .with_single_cert(certificates, key)
         })
         .map_err(|error| {
-            wrong(
+            Error::config(
                 &config.certificate,
                 format!("cannot be used with the key: {error}"),
             )

@@ -3,49 +3,26 @@
 use std::sync::atomic::AtomicU64;
 
 use axum::http::{Method, StatusCode};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use sordino_container::memory;
 
-use super::service::Service;
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answer {
-    method: String,
-    route: String,
-    status: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Route {
-    route: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
-    model: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfModel {
-    model: String,
-}
+/// Names of labels with their values.
+type Labels<const N: usize> = [(&'static str, String); N];
 
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    answers: Family<Answer, Counter>,
-    answer_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    answers: Family<Labels<3>, Counter>,
+    answer_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     received_bytes: Counter,
-    jobs: Family<Outcome, Counter>,
-    images: Family<OfModel, Counter>,
-    evaluation_seconds: Family<OfModel, Histogram, fn() -> Histogram>,
+    jobs: Family<Labels<2>, Counter>,
+    images: Family<Labels<1>, Counter>,
+    evaluation_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     waiting: Gauge,
     running: Gauge,
     stored: Gauge<f64, AtomicU64>,
@@ -63,69 +40,42 @@ fn of_evaluations() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("sordino");
-        let metrics = Self {
-            answers: Family::default(),
-            answer_seconds: Family::new_with_constructor(of_answers),
-            received_bytes: Counter::default(),
-            jobs: Family::default(),
-            images: Family::default(),
-            evaluation_seconds: Family::new_with_constructor(of_evaluations),
-            waiting: Gauge::default(),
-            running: Gauge::default(),
-            stored: Gauge::default(),
-            resident: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "http_answers",
-            "Answers by method, route and status",
-            metrics.answers.clone(),
-        );
-        registry.register(
-            "http_answer_seconds",
-            "Time to an answer, its body not included",
-            metrics.answer_seconds.clone(),
-        );
-        registry.register(
-            "received_bytes",
-            "Bytes of chunks that were kept",
-            metrics.received_bytes.clone(),
-        );
-        registry.register(
-            "jobs",
-            "Jobs that ended, by model and state",
-            metrics.jobs.clone(),
-        );
-        registry.register(
-            "images",
-            "Images that were evaluated",
-            metrics.images.clone(),
-        );
-        registry.register(
-            "evaluation_seconds",
-            "Time of evaluations",
-            metrics.evaluation_seconds.clone(),
-        );
-        registry.register("jobs_waiting", "Jobs that wait", metrics.waiting.clone());
-        registry.register(
-            "jobs_running",
-            "Jobs that are evaluated",
-            metrics.running.clone(),
-        );
-        registry.register(
-            "stored_bytes",
-            "Bytes of keys, requests and replies",
-            metrics.stored.clone(),
-        );
-        registry.register(
-            "resident_bytes",
-            "Memory of the process",
-            metrics.resident.clone(),
-        );
+        let mut named = Named(&mut registry);
         Self {
+            answers: named.add("http_answers", "Answers by method, route and status"),
+            answer_seconds: named.keep(
+                "http_answer_seconds",
+                "Time to an answer, its body not included",
+                Family::new_with_constructor(of_answers),
+            ),
+            received_bytes: named.add("received_bytes", "Bytes of chunks that were kept"),
+            jobs: named.add("jobs", "Jobs that ended, by model and state"),
+            images: named.add("images", "Images that were evaluated"),
+            evaluation_seconds: named.keep(
+                "evaluation_seconds",
+                "Time of evaluations",
+                Family::new_with_constructor(of_evaluations),
+            ),
+            waiting: named.add("jobs_waiting", "Jobs that wait"),
+            running: named.add("jobs_running", "Jobs that are evaluated"),
+            stored: named.add("stored_bytes", "Bytes of keys, requests and replies"),
+            resident: named.add("resident_bytes", "Memory of the process"),
             registry,
-            ..metrics
         }
+    }
+}
+
+/// Registers metrics by name.
+struct Named<'a>(&'a mut Registry);
+
+impl Named<'_> {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.keep(name, help, M::default())
+    }
+
+    fn keep<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
     }
 }
 
@@ -144,42 +94,35 @@ impl Metrics {
         } else {
             "other"
         };
-        let answer = Answer {
-            method: method.to_owned(),
-            route: route.to_owned(),
-            status: status.as_u16(),
-        };
+        let route = ("route", route.to_owned());
+        let status = ("status", status.as_u16().to_string());
+        let answer = [("method", method.to_owned()), route.clone(), status];
         self.answers.get_or_create(&answer).inc();
-        let route = Route {
-            route: route.to_owned(),
-        };
-        self.answer_seconds.get_or_create(&route).observe(seconds);
+        self.answer_seconds.get_or_create(&[route]).observe(seconds);
     }
 
     pub(super) fn received_chunk(&self, bytes: u64) {
         self.received_bytes.inc_by(bytes);
     }
 
-    pub(super) fn job_ended(&self, model: &str, state: &'static str) {
-        let model = model.to_owned();
-        self.jobs.get_or_create(&Outcome { model, state }).inc();
+    pub(super) fn job_ended(&self, model: &str, state: &str) {
+        let labels = [("model", model.to_owned()), ("state", state.to_owned())];
+        self.jobs.get_or_create(&labels).inc();
     }
 
     pub(super) fn evaluated(&self, model: &str, images: u64, seconds: f64) {
-        let model = OfModel {
-            model: model.to_owned(),
-        };
-        self.images.get_or_create(&model).inc_by(images);
+        let labels = [("model", model.to_owned())];
+        self.images.get_or_create(&labels).inc_by(images);
         self.evaluation_seconds
-            .get_or_create(&model)
+            .get_or_create(&labels)
             .observe(seconds);
     }
 
     /// OpenMetrics text.
-    pub(super) fn text(&self, service: &Service, stored_bytes: u64) -> String {
+    pub(super) fn text(&self, waiting: usize, running: usize, stored_bytes: u64) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.waiting.set(count(service.queue.len()));
-        self.running.set(count(service.running_jobs()));
+        self.waiting.set(count(waiting));
+        self.running.set(count(running));
         self.stored.set(stored_bytes as f64);
         self.resident
             .set(memory::resident_bytes().unwrap_or(0) as f64);

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use sordino_ckks::{EvaluationKey, KeySet};
+use sordino_ckks::EvaluationKey;
 use sordino_container::Digest;
 use sordino_evaluator::Evaluator;
 use sordino_plan::{Budget, ClientPlan, ServerPlan};
@@ -34,10 +34,7 @@ pub(super) struct Model {
 impl Model {
     /// Reads both parts of a plan.
     fn read(config: &ModelConfig, backend: &'static Backend) -> Result<Self, Error> {
-        let wrong = |detail: String| Error::Config {
-            location: config.plan.display().to_string(),
-            detail,
-        };
+        let wrong = |detail: String| Error::config(&config.plan, detail);
         let plan = ServerPlan::read(config.plan.join(SERVER_PLAN))?;
         let path = config.plan.join(CLIENT_PLAN);
         let found =
@@ -75,23 +72,13 @@ impl Model {
         Ok(self)
     }
 
-    /// The key set that the plan needs.
-    fn key_set(&self) -> Result<Option<KeySet>, Error> {
-        let plan = self.evaluator.plan();
-        if !plan.needs_evaluation_key() {
-            return Ok(None);
-        }
-        Ok(Some(match plan.channel() {
-            None => KeySet::relinearization_only(),
-            Some(_) => KeySet::new(true, plan.rotations())?,
-        }))
-    }
-
     /// Bytes of a key for this plan; 0 if it needs none. A key may hold more than the plan needs, for another plan.
     fn key_bytes(&self) -> Result<u64, Error> {
-        let parameters = self.evaluator.plan().parameters();
-        let set = self.key_set()?;
-        Ok(set.map_or(0, |set| EvaluationKey::payload_bytes(parameters, &set)))
+        let plan = self.evaluator.plan();
+        let set = plan.key_set()?;
+        Ok(set.map_or(0, |set| {
+            EvaluationKey::payload_bytes(plan.parameters(), &set)
+        }))
     }
 
     /// Bytes of the smallest and the largest request file for so many images, if it may be so many.
@@ -114,7 +101,7 @@ impl Model {
         bounds(layout.ok()?.payload_bytes()).map(|(_, largest)| largest)
     }
 
-    /// What clients are told.
+    /// The model as clients see it.
     pub(super) fn describe(&self) -> api::Model {
         let plan = self.evaluator.plan();
         api::Model {
@@ -146,12 +133,12 @@ pub(super) struct Models {
     all: Vec<Arc<Model>>,
     /// Most bytes of a key for any of them.
     key_bytes: u64,
-    /// What a job may take.
+    /// The memory and scratch that a job may use.
     pub budget: Budget,
 }
 
 impl Models {
-    /// Reads and prepares all models; of `memory` bytes, `reserved` are for other things than jobs, of which `at_once` share the rest.
+    /// Reads and prepares all models. Of `memory` bytes, `reserved` are not for jobs; `at_once` jobs share the rest.
     pub(super) fn read(
         configs: &[ModelConfig],
         backend: &'static Backend,
@@ -190,9 +177,9 @@ impl Models {
             .into_iter()
             .map(|model| {
                 let name = model.name.clone();
-                let prepared = model.prepare(budget).map_err(|source| Error::Model {
+                let prepared = model.prepare(budget).map_err(|reason| Error::Model {
                     name,
-                    source: Box::new(source),
+                    reason: Box::new(reason),
                 });
                 prepared.map(Arc::new)
             })

@@ -1,4 +1,4 @@
-//! Removing what nobody needs: after a while, and what a server that was killed left.
+//! Removing what is no longer needed: what has expired, and what a killed server left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sordino_protocol::api::Chunks;
 
-use super::http::Refusal;
+use super::refusal::Refusal;
 use super::service::Service;
 
 /// The longest time between two looks.
@@ -74,7 +74,13 @@ pub(super) async fn recover(service: &Service) -> Result<(), Refusal> {
     let waiting = service.database(|database| database.waiting_jobs()).await?;
     if removed + lost + folders > 0 || !waiting.is_empty() {
         let jobs = waiting.len();
-        tracing::info!(removed, lost, folders, jobs, "went on from what was there");
+        tracing::info!(
+            removed,
+            lost,
+            folders,
+            jobs,
+            "resumed from the state folder"
+        );
     }
     for job in waiting {
         service.queue.push(job);
@@ -82,7 +88,7 @@ pub(super) async fn recover(service: &Service) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Removes work folders of jobs that are over.
+/// Removes the work folders of jobs that are over.
 async fn remove_work_of_others(service: &Service, files: &[(i64, bool)]) -> u64 {
     let wanted: HashMap<i64, bool> = files.iter().copied().collect();
     let Ok(mut entries) = tokio::fs::read_dir(service.config.state.join("work")).await else {

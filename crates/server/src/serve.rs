@@ -20,12 +20,12 @@ use crate::{Error, http, listener, retention, worker};
 
 /// Memory for connections, the database and the program itself.
 const PROGRAM_BYTES: u64 = 96 << 20;
-/// How long to wait for the process before this one to give its folder up.
+/// How long to wait for the previous process to release the state folder.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is done; then running jobs get some time, and are stopped at a checkpoint if that is not enough.
 ///
-/// `listening` is told the address once clients can connect.
+/// `listening` is called with the address once clients can connect.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Model`] where a plan cannot be used or does not fit the memory, [`Error::Service`] where the state folder
@@ -36,18 +36,17 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
-    config.check().map_err(|detail| Error::Config {
-        location: "configuration".to_owned(),
-        detail,
-    })?;
+    config
+        .check()
+        .map_err(|detail| Error::config("configuration", detail))?;
     let state = config.state.clone();
     make_private_folder(&state)?;
     make_private_folder(&state.join("work"))?;
     let Some(_locked) = LockedFolder::open(&state, LOCK_PATIENCE)? else {
-        return Err(Error::Service {
-            what: format!("state folder {}", state.display()),
-            detail: "another server uses it: stop that one, or give another folder".to_owned(),
-        });
+        return Err(Error::service(
+            format!("state folder {}", state.display()),
+            "another server uses it: stop that one, or give another folder",
+        ));
     };
     let tls = config.tls.as_ref().map(listener::tls).transpose()?;
     let models = Models::read(
@@ -60,28 +59,21 @@ pub fn serve(
     )?;
     let place = config.blobs.clone();
     let place = place.unwrap_or_else(|| state.join("blobs").display().to_string());
-    let blobs = Blobs::open(&place).map_err(|detail| Error::Service {
-        what: format!("blobs at {place}"),
-        detail,
-    })?;
+    let blobs = Blobs::open(&place)
+        .map_err(|detail| Error::service(format!("blobs at {place}"), detail))?;
     let path = state.join("sordino.db");
-    let database = Database::open(&path).map_err(|error| Error::Service {
-        what: format!("database {}", path.display()),
-        detail: error.to_string(),
-    })?;
+    let database = Database::open(&path)
+        .map_err(|error| Error::service(format!("database {}", path.display()), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sordino-http")
         .build()
-        .map_err(|error| Error::Service {
-            what: "threads".to_owned(),
-            detail: error.to_string(),
-        })?;
+        .map_err(|error| Error::service("threads", error))?;
     let result = runtime.block_on(async {
         let service = Arc::new(Service::new(config, backend, models, database, blobs));
         run(service, tls, stop, listening).await
     });
-    // Whatever is still at a request does not keep the process.
+    // A request that is still in progress does not keep the process running.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -93,18 +85,12 @@ async fn run(
     listening: impl FnOnce(&str),
 ) -> Result<(), Error> {
     let address = service.config.listen;
-    let failed = |error: std::io::Error| Error::Service {
-        what: format!("address {address}"),
-        detail: error.to_string(),
-    };
+    let failed = |error| Error::service(format!("address {address}"), error);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     retention::recover(&service)
         .await
-        .map_err(|refusal| Error::Service {
-            what: "state".to_owned(),
-            detail: refusal.problem.detail,
-        })?;
+        .map_err(|refusal| Error::service("state", refusal.problem.detail))?;
     let workers: Vec<_> = (0..service.config.jobs_at_once)
         .map(|_| tokio::spawn(worker::work(Arc::clone(&service))))
         .collect();
@@ -153,7 +139,7 @@ async fn run(
     Ok(())
 }
 
-/// A folder that nobody else may look into.
+/// Makes a folder that only its owner may read.
 fn make_private_folder(path: &Path) -> Result<(), Error> {
     let failed = |error| FileError::io(path, "create the folder", error);
     if !path.is_dir() {

@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// A model: its name here, and the folder that `sordino compile` wrote; may be given several times
     #[arg(long, value_name = "NAME=DIR", value_parser = model, required_unless_present = "config")]
     model: Vec<ModelConfig>,
-    /// Folder for what the server has to remember
+    /// Folder for the state of the server
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
     state: Option<PathBuf>,
     /// File with the token that clients show; made if it is not there
@@ -74,13 +74,13 @@ impl ServeArgs {
         config.memory = self.memory.or(config.memory);
         config.scratch_limit = self.scratch_limit.or(config.scratch_limit);
         self.start_log();
-        let (told, asked) = tokio::sync::oneshot::channel();
-        let told = std::sync::Mutex::new(Some(told));
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        let ask = std::sync::Mutex::new(Some(ask));
         terminal::on_first_interrupt(move || {
-            let told = told.lock().map(|mut told| told.take());
-            if let Ok(Some(told)) = told {
-                // Nobody listens only if the server has ended already.
-                let _ = told.send(());
+            let ask = ask.lock().map(|mut ask| ask.take());
+            if let Ok(Some(ask)) = ask {
+                // The receiver is gone only if the server has ended already.
+                let _ = ask.send(());
             }
         });
         let stop = async {
@@ -93,16 +93,13 @@ impl ServeArgs {
             } else {
                 format!("listening on {address}")
             };
-            // Whoever started the server may not want to know.
+            // A closed standard output is no reason to end.
             let _ = terminal::print_line(line);
         })
     }
 
     fn without_file(&self) -> Result<ServeConfig, Error> {
-        let missing = |flag: &str| Error::Config {
-            location: "command line".to_owned(),
-            detail: format!("expected {flag} or --config"),
-        };
+        let missing = |flag| Error::config("command line", format!("expected {flag} or --config"));
         let state = self.state.clone().ok_or_else(|| missing("--state"))?;
         let path = self
             .token_file
@@ -114,7 +111,12 @@ impl ServeArgs {
             write_token(path)?
         };
         let client = ClientConfig::named(LOCAL_CLIENT, token);
-        Ok(ServeConfig::of_one(state, self.model.clone(), client))
+        Ok(ServeConfig {
+            state,
+            models: self.model.clone(),
+            clients: vec![client],
+            ..ServeConfig::default()
+        })
     }
 
     fn start_log(&self) {
@@ -137,7 +139,7 @@ pub struct TokenArgs {
     /// The client's name
     #[arg(value_name = "NAME")]
     name: String,
-    /// Where to write the token, for the client and nobody else
+    /// Where to write the token, which is for the client only
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sordino_evaluator::Stop;
-use sordino_protocol::api::{Chunks, Id};
-use sordino_protocol::api::{Job, JobState, Key, KeyState, Progress};
+use sordino_protocol::api::{Chunks, Job, JobState, Key, KeyState, Progress};
 use sordino_ring::backend::Backend;
 use tokio::sync::{Semaphore, watch};
 
@@ -14,15 +13,15 @@ use super::blobs::Blobs;
 use super::clock::precise_now;
 use super::config::{ClientConfig, ServeConfig};
 use super::database::{ChunkRow, Database, JobRow, KeyRow, Quota};
-use super::http::Refusal;
 use super::metrics::Metrics;
 use super::models::Models;
 use super::queue::Queue;
+use super::refusal::Refusal;
 use super::token::TokenHash;
 
-/// Chunks that are received at once, each of which is in memory.
+/// Chunks that are received at once; each is in memory.
 pub(super) const CHUNKS_AT_ONCE: usize = 16;
-/// And of one client.
+/// Chunks of one client that are received at once.
 const CHUNKS_AT_ONCE_OF_CLIENT: usize = 4;
 /// Streams of events at once of one client.
 const STREAMS_OF_CLIENT: usize = 32;
@@ -47,7 +46,7 @@ pub(super) struct Service {
     stopping: watch::Sender<bool>,
 }
 
-/// Who asks.
+/// A client of the service.
 #[derive(Debug)]
 pub(super) struct Client {
     pub name: String,
@@ -57,7 +56,7 @@ pub(super) struct Client {
     pub streams: Arc<Semaphore>,
 }
 
-/// A job that is evaluated.
+/// A job whose evaluation runs.
 #[derive(Debug)]
 struct Running {
     stop: Arc<Stop>,
@@ -106,7 +105,7 @@ impl Service {
         }
     }
 
-    /// Asks the database, on a thread that may block.
+    /// Runs a query on a thread that may block.
     pub(super) async fn database<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Database) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -121,11 +120,11 @@ impl Service {
 
     /// The client that a token belongs to.
     pub(super) fn client(&self, token: &str) -> Option<Arc<Client>> {
-        // Found by a hash of what only the client knows: how long that takes tells nothing of use.
+        // Found by a hash of what only the client knows: the time that takes tells an attacker nothing.
         self.clients.get(&TokenHash::of(token)).cloned()
     }
 
-    /// Where a job works.
+    /// The folder that a job is evaluated in.
     pub(super) fn work_folder(&self, file: i64) -> PathBuf {
         self.config.state.join("work").join(file.to_string())
     }
@@ -134,14 +133,14 @@ impl Service {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job is evaluated from now on.
+    /// Notes that the evaluation of a job begins.
     pub(super) fn begin(&self, file: i64, stop: Arc<Stop>) {
         let progress = None;
         self.running().insert(file, Running { stop, progress });
         self.job_changed();
     }
 
-    /// How far it is.
+    /// Notes the progress of a job.
     pub(super) fn set_progress(&self, file: i64, progress: Progress) {
         if let Some(running) = self.running().get_mut(&file) {
             running.progress = Some(progress);
@@ -149,13 +148,13 @@ impl Service {
         self.job_changed();
     }
 
-    /// It is evaluated no more.
+    /// Notes that the evaluation of a job ended.
     pub(super) fn end(&self, file: i64) {
         self.running().remove(&file);
         self.job_changed();
     }
 
-    /// Ends the evaluation of a job that nobody wants.
+    /// Ends the evaluation of a cancelled job.
     pub(super) fn stop_job(&self, file: i64) {
         self.queue.remove(file);
         if let Some(running) = self.running().get(&file) {
@@ -171,7 +170,7 @@ impl Service {
             .for_each(|running| running.stop.at_checkpoint());
     }
 
-    /// How many jobs are evaluated.
+    /// Number of jobs that are evaluated now.
     pub(super) fn running_jobs(&self) -> usize {
         self.running().len()
     }
@@ -181,7 +180,7 @@ impl Service {
         *self.stopping.borrow()
     }
 
-    /// The server is about to end: nothing new is taken.
+    /// Notes that the server is about to end: it accepts nothing new.
     pub(super) fn begin_stopping(&self) {
         self.stopping.send_replace(true);
     }
@@ -193,50 +192,45 @@ impl Service {
         let _ = stopping.wait_for(|&stopping| stopping).await;
     }
 
-    /// Something changed about some job.
+    /// Notes that some job changed.
     pub(super) fn job_changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Hears of changes.
+    /// Receives a count that grows whenever a job changes.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
+    /// How far a job is that is evaluated now.
+    fn progress(&self, file: i64) -> Option<Progress> {
+        self.running().get(&file)?.progress.clone()
+    }
+
     /// A job as clients see it.
-    pub(super) fn describe_job(&self, row: &JobRow, chunks: &[ChunkRow]) -> Result<Job, Refusal> {
+    pub(super) fn describe_job(&self, row: &JobRow, chunks: &[ChunkRow]) -> Job {
         let (jobs_ahead, progress) = match row.state {
             JobState::Queued => (self.queue.ahead_of(row.file), None),
-            JobState::Running => {
-                let running = self.running();
-                (
-                    None,
-                    running
-                        .get(&row.file)
-                        .and_then(|running| running.progress.clone()),
-                )
-            }
+            JobState::Running => (None, self.progress(row.file)),
             _ => (None, None),
         };
         let since = |from: Option<f64>, to: Option<f64>| {
             from.map(|from| (to.unwrap_or_else(precise_now) - from).max(0.0))
         };
-        let key = row.key.as_ref().map(|(_, name)| id(name)).transpose()?;
-        Ok(Job {
-            id: id(&row.name)?,
+        Job {
+            id: row.name.clone(),
             model: row.model.clone(),
             plan: row.plan,
-            key,
+            key: row.key.as_ref().map(|(_, name)| name.clone()),
             images: row.images,
             bytes: row.bytes,
             state: row.state,
-            chunks: if row.state == JobState::Uploading {
-                received(row.bytes, chunks)
-            } else if row.started.is_some() {
-                Chunks::new(row.bytes, 0..Chunks::count(row.bytes))
-            } else {
-                Chunks::new(row.bytes, [])
+            chunks: match row.state {
+                JobState::Uploading => received(row.bytes, chunks),
+                // The chunks of a job that was started were all there.
+                _ if row.started.is_some() => Chunks::new(row.bytes, 0..Chunks::count(row.bytes)),
+                _ => Chunks::new(row.bytes, []),
             },
             jobs_ahead,
             progress,
@@ -246,24 +240,23 @@ impl Service {
             problem: row.problem.clone(),
             created: row.created,
             expires: self.expires(row.touched),
-        })
+        }
     }
 
     /// A key as clients see it.
-    pub(super) fn describe_key(&self, row: &KeyRow, chunks: &[ChunkRow]) -> Result<Key, Refusal> {
-        Ok(Key {
-            id: id(&row.name)?,
+    pub(super) fn describe_key(&self, row: &KeyRow, chunks: &[ChunkRow]) -> Key {
+        Key {
+            id: row.name.clone(),
             parameters: row.parameters,
             bytes: row.bytes,
-            state: if row.key_id.is_some() {
-                KeyState::Ready
-            } else {
-                KeyState::Uploading
+            state: match row.key_id {
+                Some(_) => KeyState::Ready,
+                None => KeyState::Uploading,
             },
             chunks: received(row.bytes, chunks),
             created: row.created,
             expires: self.expires(row.touched),
-        })
+        }
     }
 
     fn expires(&self, touched: u64) -> u64 {
@@ -273,9 +266,4 @@ impl Service {
 
 fn received(bytes: u64, chunks: &[ChunkRow]) -> Chunks {
     Chunks::new(bytes, chunks.iter().map(|chunk| chunk.number))
-}
-
-/// A name that was an identifier when it was written.
-fn id(name: &str) -> Result<Id, Refusal> {
-    name.parse().map_err(|error: String| Refusal::bug(&error))
 }

@@ -1,6 +1,7 @@
-//! Bearer tokens: 32 random bytes, of which the server keeps a hash.
+//! Bearer tokens: 32 random bytes, the server keeps only a hash.
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -8,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer};
 use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
-use std::io::Write;
 
 use crate::Error;
 
@@ -86,13 +86,9 @@ pub fn write_token(path: &Path) -> Result<TokenHash, Error> {
 /// # Errors
 /// [`Error::Config`] for a file that holds no token.
 pub fn read_token(path: &Path) -> Result<TokenHash, Error> {
-    let wrong = |detail: String| Error::Config {
-        location: path.display().to_string(),
-        detail,
-    };
     let found = std::fs::metadata(path).map_err(|error| FileError::io(path, "open", error))?;
     if !found.is_file() || found.len() > LONGEST_FILE {
-        return Err(wrong("expected a file with a token".to_owned()));
+        return Err(Error::config(path, "expected a file with a token"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| FileError::io(path, "read", error))?;
     let token = text.trim();
@@ -101,8 +97,9 @@ pub fn read_token(path: &Path) -> Result<TokenHash, Error> {
         .map(|rest| URL_SAFE_NO_PAD.decode(rest));
     match random {
         Some(Ok(bytes)) if bytes.len() == RANDOM_BYTES => Ok(TokenHash::of(token)),
-        _ => Err(wrong(
-            "expected a token that `sordino-server token` made".to_owned(),
+        _ => Err(Error::config(
+            path,
+            "expected a token that `sordino-server token` made",
         )),
     }
 }

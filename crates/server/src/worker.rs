@@ -14,15 +14,15 @@ use sordino_protocol::api::{self, Problem, ProblemKind};
 use sordino_runtime::Progress;
 
 use super::database::{ChunkRow, Fate, JobRow, WaitingJob};
-use super::http::Refusal;
 use super::models::Model;
+use super::refusal::Refusal;
 use super::service::Service;
 
-/// How often a job may be begun without an end, as when the process ends each time, before it is given up.
+/// Attempts at a job that the end of the process cut off, before the job is given up.
 const MOST_ATTEMPTS: u32 = 20;
-/// Before a job is tried again for which something was not there.
+/// Pause before a job is tried again after a failure of the server.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How often that is done.
+/// How often a job is tried again after a failure of the server.
 const RETRIES: u32 = 3;
 /// Between two reports of how far a job is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
@@ -203,7 +203,7 @@ impl Task {
         })
     }
 
-    /// Evaluates the job, or goes on with it; returns the reply's digest.
+    /// Evaluates or resumes the job; returns the reply's digest.
     fn evaluate(self, model: &Model) -> Result<Digest, Error> {
         let folder = self.service.work_folder(self.row.file);
         let failed = |error| sordino_container::Error::io(&folder, "create", error);
@@ -212,10 +212,10 @@ impl Task {
         if let Some(digest) = finished_before(&reply) {
             return Ok(digest);
         }
-        let goes_on = has_checkpoint(&folder);
-        match self.attempt(model, &folder, &reply, goes_on) {
+        let resume = has_checkpoint(&folder);
+        match self.attempt(model, &folder, &reply, resume) {
             // A checkpoint of a server with more memory, or one that a power cut damaged, costs time but not the job.
-            Err(error) if goes_on && !is_stop(&error) => {
+            Err(error) if resume && !is_stop(&error) => {
                 tracing::warn!(job = self.row.file, %error, "begun anew: the checkpoint is of no use");
                 self.attempt(model, &folder, &reply, false)
             }
@@ -244,19 +244,14 @@ impl Task {
         let report = |progress: &Progress<'_>| reports.report(progress);
         let budget = service.models.budget;
         let options = EvaluateOptions {
-            threads: None,
-            backend: service.backend,
             memory_bytes: budget.memory_bytes,
             scratch: Some(folder),
             scratch_bytes: Some(budget.scratch_bytes),
             resume,
             stop: Some(Arc::clone(&self.stop)),
-            checkpoint_interval: None,
             overwrite: Overwrite::Replace,
             progress: Some(&report),
-            note: None,
-            trace: None,
-            keep_trace: false,
+            ..EvaluateOptions::new(service.backend)
         };
         let evaluation = evaluate_request(evaluator, key.as_ref(), request, reply, &options);
         sordino_ring::allocator::give_back();
@@ -264,7 +259,7 @@ impl Task {
     }
 }
 
-/// Whether an evaluation was ended because somebody wanted it.
+/// Whether an evaluation ended because it was asked to.
 fn is_stop(error: &Error) -> bool {
     matches!(error, Error::Runtime(sordino_runtime::Error::Stopped))
 }
@@ -277,7 +272,7 @@ fn has_checkpoint(folder: &Path) -> bool {
         .any(|path| path.exists())
 }
 
-/// The digest of a reply that a server finished and did not live to tell.
+/// The digest of a reply that was finished right before the server ended.
 fn finished_before(reply: &Path) -> Option<Digest> {
     if !reply.exists() {
         return None;
@@ -285,7 +280,7 @@ fn finished_before(reply: &Path) -> Option<Digest> {
     Some(sordino_container::inspect_file(reply).ok()?.digest)
 }
 
-/// Tells the service how far a job is, not too often.
+/// Reports the progress of a job to the service, at most once per interval.
 struct Reports<'a> {
     service: &'a Service,
     file: i64,

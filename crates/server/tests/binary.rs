@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
 use sordino_plan::{CompileOptions, Plan, compile};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 use sordino_runtime::evaluate_clear;
 
 use network::Layer::{Activation, Dense};
@@ -33,7 +33,7 @@ fn plan(activations: usize) -> Plan {
 /// Writes what a server gets into a folder.
 fn send(folder: &Path, activations: usize) -> (Plan, Client, Keys) {
     let plan = plan(activations);
-    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let keys = client.generate_keys().unwrap();
     plan.server
         .write(folder.join("server.plan"), Overwrite::Refuse)

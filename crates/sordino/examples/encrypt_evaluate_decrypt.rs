@@ -2,20 +2,26 @@
 //!
 //! `cargo run --release --example encrypt_evaluate_decrypt`
 
-use sordino::{CompileOptions, Error, Workflow, data, shifted_digits, train_digits};
+use sordino::data::{digits, prepare};
+use sordino::train::{Architecture, TrainConfig, TrainingData, train};
+use sordino::{CompileOptions, Error, Workflow};
 
 /// Returns the share of images that are classified as labelled.
 pub(crate) fn run() -> Result<f64, Error> {
-    // A small network with quadratic activations, trained in a few seconds. `graph::Model::load` reads others.
-    let model = train_digits(&mut |_| ())?;
+    // A small network with quadratic activations, trained in a few seconds. `Model::load` reads others.
+    let set = digits();
+    let architecture = Architecture::Digits;
+    let config = TrainConfig::for_architecture(&architecture);
+    let data = TrainingData::from_set(&set)?;
+    let model = train(&architecture, &data, &config, &mut |_| ())?;
 
     // Parameters, scales and integer weights for batches of up to 4,096 images, at 128 bits of security or more.
     let workflow = Workflow::compile(&model, &CompileOptions::new(4096))?;
-    println!("{}", workflow.plan().client.explain());
+    println!("{}", workflow.client().plan().explain());
 
     // The data owner encrypts images that the network has not seen.
-    let images = shifted_digits(1000)?;
-    let request = workflow.encrypt(&data::prepare(&images, &model.preprocess, None)?)?;
+    let images = set.test;
+    let request = workflow.encrypt(&prepare(&images, &model.preprocess, None)?)?;
     println!(
         "{} images in a request of {} bytes",
         images.len(),

@@ -17,7 +17,7 @@ pub const LEAST_AGREEMENT_FLOAT: f64 = 0.995;
 /// one image in a small set.
 pub fn is_enough(share: f64, least: f64, images: usize) -> bool {
     let others = ((1.0 - share) * images as f64).round();
-    // A hair less, as 1 - 0.999 is a hair more than 0.001.
+    // A little less, as 1 - 0.999 is a little more than 0.001.
     others <= ((1.0 - least) * images as f64 - 1e-6).ceil()
 }
 
@@ -92,7 +92,7 @@ impl Reference {
     /// Compares predicted classes.
     ///
     /// # Errors
-    /// [`Error::ListLength`] for classes or labels that are not one an image.
+    /// [`Error::ListLength`] for classes or labels that are not one per image.
     pub fn compare(&self, classes: &[usize], labels: Option<&[u16]>) -> Result<Comparison, Error> {
         let float = classes_of(&self.float, self.classes);
         let integer = classes_of(&self.integer, self.classes);
@@ -133,6 +133,20 @@ pub fn classes_of(logits: &[f64], width: usize) -> Vec<usize> {
         (1..row.len()).fold(0, better)
     };
     logits.chunks_exact(width).map(largest).collect()
+}
+
+/// Share of labelled, prepared images that the float network classifies as labelled.
+///
+/// # Shapes
+/// `images` is `[labels.len(), C, H, W]`.
+///
+/// # Errors
+/// [`Error::Graph`] for images that do not fit the network.
+pub fn float_accuracy(model: &Model, images: &[f32], labels: &[u16]) -> Result<f64, Error> {
+    let logits = execute(&model.graph, images, labels.len())?;
+    let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
+    let labels: Vec<usize> = labels.iter().map(|&label| usize::from(label)).collect();
+    Ok(share(&classes_of(&logits, model.classes.len()), &labels))
 }
 
 /// Largest difference of two lists of logits.

@@ -1,15 +1,23 @@
 //! The errors of the crates behind this one, in one type.
 
+use sordino_fault::classify;
+
 /// Whatever went wrong on the way from a model to predictions.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Training.
+    #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] sordino_train::Error),
     /// Images.
+    #[cfg(feature = "files")]
     #[error(transparent)]
     Data(#[from] sordino_data::Error),
+    /// A network exported by another framework.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] sordino_onnx::Error),
     /// Model or graph.
     #[error(transparent)]
     Graph(#[from] sordino_graph::Error),
@@ -19,10 +27,13 @@ pub enum Error {
     /// Keys, encryption or decryption.
     #[error(transparent)]
     Client(#[from] sordino_client::Error),
+    /// Evaluation of a request.
+    #[error(transparent)]
+    Evaluator(#[from] sordino_evaluator::Error),
     /// A request or reply.
     #[error(transparent)]
     Protocol(#[from] sordino_protocol::Error),
-    /// Evaluation.
+    /// The engines.
     #[error(transparent)]
     Runtime(#[from] sordino_runtime::Error),
     /// The scheme.
@@ -44,9 +55,9 @@ pub enum Error {
         /// The model at hand, shortened.
         found: String,
     },
-    /// A list that should have one entry an image.
+    /// A list that should have one entry per image.
     #[error(
-        "expected {expected} {what}, one an image, found {found}: give the list that belongs to these images"
+        "expected {expected} {what}, one per image, found {found}: give the list that belongs to these images"
     )]
     ListLength {
         /// What is listed.
@@ -56,41 +67,13 @@ pub enum Error {
         /// Entries.
         found: usize,
     },
-    /// More shifted images were asked for than can be made.
-    #[error(
-        "{found} shifted images of the digits were asked for, at most {limit} can be made: ask for fewer"
-    )]
-    ShiftedImages {
-        /// Images asked for.
-        found: usize,
-        /// Images that there are.
-        limit: usize,
-    },
-    /// Fewer images than full blocks hold.
-    #[error(
-        "{blocks} full ciphertext blocks of N = {ring_degree} hold {expected} images, found {found}: ask for fewer blocks or give more images"
-    )]
-    TooFewImages {
-        /// Blocks asked for.
-        blocks: usize,
-        /// Images of a block.
-        ring_degree: usize,
-        /// Images that the blocks hold.
-        expected: usize,
-        /// Images that there are.
-        found: usize,
-    },
-    /// Values of a channel-wise plan cannot be compared element by element.
-    #[error(
-        "values of layers are compared for element-wise plans only: compile with --packing element-wise"
-    )]
-    ElementWiseOnly,
-    /// The system gives no more threads.
-    #[error("cannot start {threads} threads: {detail}: ask for fewer")]
-    Threads {
-        /// Threads asked for.
-        threads: usize,
-        /// The system's reason.
-        detail: String,
-    },
 }
+
+classify!(Error {
+    BadFile: WrongModel, ListLength;
+} inner {
+    #[cfg(feature = "train")] Train,
+    #[cfg(feature = "files")] Data,
+    #[cfg(feature = "onnx")] Onnx,
+    Graph, Plan, Client, Evaluator, Protocol, Runtime, Scheme, Ring, File,
+});

@@ -26,7 +26,7 @@ impl PlanFiles {
     /// Starts both files in a folder, which is made if need be.
     ///
     /// # Errors
-    /// [`Error::File`], for files that exist among others.
+    /// [`Error::File`], also for files that exist already.
     pub fn create(folder: &Path, overwrite: Overwrite) -> Result<Self, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;

@@ -1,67 +1,63 @@
 //! Both sides of a plan in one process.
 
 use sordino_client::{Client, Keys, Predictions};
-use sordino_container::memory;
+use sordino_evaluator::{Evaluator, most_of_free_memory};
 use sordino_graph::Model;
-use sordino_plan::{Budget, CompileOptions, Plan, compile};
-use sordino_protocol::{ReceivedRequest, Reply};
-use sordino_ring::backend::{Backend, process_default};
-use sordino_runtime::{Options, Weights, evaluate_blocks, evaluate_clear};
+use sordino_plan::{Budget, CompileOptions, Plan, ServerPlan, compile};
+use sordino_protocol::ReceivedRequest;
+use sordino_ring::backend::{self, Backend};
+use sordino_runtime::{Options, evaluate_clear};
 
 use crate::Error;
 
-/// A compiled plan with fresh keys: encrypts, evaluates and decrypts, passing bytes as files would.
+/// A client with fresh keys and an evaluator of the same plan: encrypts, evaluates and decrypts, passing bytes as files would.
 ///
-/// In real use the two sides are two machines: [`plan`](Self::plan)`.server` and the evaluation key belong to one,
-/// everything else to the other.
+/// In real use the two sides are two machines: the evaluator and the evaluation key belong to one, client and secret key to the
+/// other.
 pub struct Workflow {
-    plan: Plan,
     client: Client,
     keys: Keys,
-    weights: Weights,
+    evaluator: Evaluator,
 }
 
 impl Workflow {
     /// Compiles a model and makes keys.
     ///
     /// # Errors
-    /// [`Error::Plan`] where no plan meets the options, [`Error::Client`] where there is no randomness.
+    /// [`Error::Plan`] where no plan meets the options, [`Error::Client`] where there is no randomness, [`Error::Ring`] where
+    /// `SORDINO_BACKEND` names no back end of this processor.
     pub fn compile(model: &Model, options: &CompileOptions) -> Result<Self, Error> {
-        Self::new(compile(model, options)?, process_default())
+        Self::new(compile(model, options)?, backend::select(None)?)
     }
 
     /// Makes keys for a plan and prepares its weights.
     ///
     /// # Errors
-    /// [`Error::Client`], [`Error::Runtime`].
+    /// [`Error::Client`], [`Error::Evaluator`].
     pub fn new(plan: Plan, backend: &'static Backend) -> Result<Self, Error> {
-        let client = Client::new(plan.client.clone(), backend)?;
+        let client = Client::new(plan.client, backend)?;
         let keys = client.generate_keys()?;
-        Self::with_keys(plan, client, keys)
+        Self::with_keys(plan.server, client, keys)
     }
 
-    /// Prepares the weights for a client of the plan that has keys.
-    pub(crate) fn with_keys(plan: Plan, client: Client, keys: Keys) -> Result<Self, Error> {
-        // Of what is free the request is held twice, as bytes and as it is received.
-        let beside = 2 * plan.server.estimate().upload_bytes;
-        let memory =
-            memory::available_bytes().map(|available| (available / 10 * 9).saturating_sub(beside));
+    /// Prepares the weights of a server plan for a client of the same plan that has keys.
+    ///
+    /// # Errors
+    /// [`Error::Evaluator`].
+    pub fn with_keys(plan: ServerPlan, client: Client, keys: Keys) -> Result<Self, Error> {
+        // The request is in memory twice, as bytes and as it was received.
+        let requests = 2 * plan.estimate().upload_bytes;
         let budget = Budget {
-            memory_bytes: memory,
+            memory_bytes: most_of_free_memory().map(|bytes| bytes.saturating_sub(requests)),
             scratch_bytes: 0,
         };
-        let weights = Weights::new(&plan.server, client.context(), budget)?;
+        let evaluator = Evaluator::new(plan, client.context().backend())?.with_budget(budget)?;
+        evaluator.prepare()?;
         Ok(Self {
-            plan,
             client,
             keys,
-            weights,
+            evaluator,
         })
-    }
-
-    /// Both halves of the plan.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
     }
 
     /// The data owner's side.
@@ -69,14 +65,14 @@ impl Workflow {
         &self.client
     }
 
-    /// The weights, ready for the evaluation.
-    pub(crate) fn weights(&self) -> &Weights {
-        &self.weights
-    }
-
     /// The keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The model owner's side.
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     /// Encrypts prepared images into the bytes of a request.
@@ -93,39 +89,34 @@ impl Workflow {
     /// Evaluates the bytes of a request into the bytes of a reply: the server's part, without the secret key.
     ///
     /// # Errors
-    /// [`Error::Protocol`] for a request that does not fit the plan, [`Error::Runtime`].
+    /// [`Error::Protocol`] for a request that does not fit the plan, [`Error::Evaluator`].
     pub fn evaluate(&self, request: &[u8]) -> Result<Vec<u8>, Error> {
         self.evaluate_with(request, Options::default())
     }
 
-    /// [`evaluate`](Self::evaluate) with progress or a trace.
+    /// Like [`evaluate`](Self::evaluate), with progress or a trace.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn evaluate_with(&self, request: &[u8], options: Options<'_>) -> Result<Vec<u8>, Error> {
-        self.answer(
-            ReceivedRequest::from_bytes(request, &self.client.request_shape())?,
-            options,
-        )
+        let received = ReceivedRequest::from_bytes(request, &self.evaluator.request_shape())?;
+        self.answer(received, options)
     }
 
-    /// From a request in memory, its digest checked, to the bytes of the reply.
-    pub(crate) fn answer(
+    /// Evaluates a request in memory, its digest checked, into the bytes of a reply.
+    ///
+    /// # Errors
+    /// [`Error::Evaluator`].
+    pub fn answer(
         &self,
         received: ReceivedRequest,
         options: Options<'_>,
     ) -> Result<Vec<u8>, Error> {
-        // Both sides have the same parameters, so the client's tables serve for both.
-        let context = self.client.context();
-        let (header, digest) = (received.header.clone(), received.digest);
-        let shape = self.client.request_shape();
-        let blocks = received
-            .into_blocks()
-            .map(|block| Ok::<_, Error>(block.parse(&shape)?));
-        let (key, count) = (self.keys.evaluation.as_ref(), header.blocks as usize);
-        let (plan, weights) = (&self.plan.server, &self.weights);
-        let blocks = evaluate_blocks(plan, weights, context, key, blocks, count, options)?;
-        Ok(Reply::new(&self.client.reply_shape(), &header, digest, blocks)?.to_bytes()?)
+        let key = self.keys.evaluation.as_ref();
+        Ok(self
+            .evaluator
+            .evaluate(key, received, options)?
+            .to_bytes()?)
     }
 
     /// Decrypts the bytes of a reply.
@@ -137,7 +128,7 @@ impl Workflow {
         Ok(self.client.decrypt(&self.keys.secret, &reply)?)
     }
 
-    /// The logits of the same integers in the clear: what decryption gives but for noise and rounding.
+    /// The logits of the same integers in the clear: those of decryption but for noise and rounding.
     ///
     /// # Shapes
     /// `[count, C, H, W]` in, `[count, classes]` out.
@@ -145,7 +136,8 @@ impl Workflow {
     /// # Errors
     /// [`Error::Runtime`] for images that do not fit the plan.
     pub fn evaluate_clear(&self, images: &[f32]) -> Result<Vec<f64>, Error> {
-        let count = images.len() / self.plan.server.input().features.max(1);
-        Ok(evaluate_clear(&self.plan.server, images, count)?)
+        let plan = self.evaluator.plan();
+        let count = images.len() / plan.input().features.max(1);
+        Ok(evaluate_clear(plan, images, count)?)
     }
 }

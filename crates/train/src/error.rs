@@ -1,5 +1,6 @@
 //! What can go wrong while training.
 
+use sordino_fault::classify;
 use sordino_graph::Model;
 
 /// Why a network could not be trained.
@@ -102,6 +103,12 @@ pub enum Error {
     #[error(transparent)]
     DataSet(#[from] sordino_data::Error),
 }
+
+classify!(Error {
+    Usage: UnknownArchitecture, UnknownActivation, Layer, Config;
+    BadFile: Data, Checkpoint, Teacher;
+    Limits: Diverged;
+} inner { File, Graph, DataSet });
 
 /// What became of the best epoch of a run that diverged.
 fn kept(kept: bool, error: Option<&Error>) -> String {

@@ -38,7 +38,7 @@ impl Folders {
         self.size
     }
 
-    /// The images as the suite writes them: one a line, 784 numbers from 0 to 1.
+    /// The images as the suite writes them: one per line, 784 numbers from 0 to 1.
     pub fn input(&self) -> PathBuf {
         let datasets = self.root.join("datasets").join(self.size.name());
         datasets.join("intermediate").join("test_pixels.txt")
@@ -69,7 +69,7 @@ impl Folders {
         self.io().join("intermediate")
     }
 
-    /// The labels that the suite compares with its own, one a line.
+    /// The labels that the suite compares with its own, one per line.
     pub fn predictions(&self) -> PathBuf {
         self.io().join("encrypted_model_predictions.txt")
     }

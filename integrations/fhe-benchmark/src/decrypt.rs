@@ -1,11 +1,9 @@
 //! Stages `client_decrypt_decode` and `client_postprocess`.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write as _;
 
 use sordino_client::{PredictionFormat, PredictionTable, SECRET_KEY_FILE};
-use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
+use sordino_container::{Access, Error as FileError, Overwrite, write_atomic};
 use sordino_fhe_benchmark_server::{Folders, REPLY_FILE};
 
 use crate::encrypt::DIGEST_FILE;
@@ -39,7 +37,7 @@ pub fn decrypt_result(folders: &Folders) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the label of every image, one a line, in the order of the input.
+/// Writes the label of every image, one per line, in the order of the input.
 ///
 /// # Errors
 /// [`Error::Client`] for scores that cannot be read, [`Error::File`].
@@ -48,14 +46,15 @@ pub fn write_labels(folders: &Folders) -> Result<(), Error> {
     let path = folders.intermediate().join(SCORES_FILE);
     let file = File::open(&path).map_err(|error| FileError::io(&path, "open", error))?;
     let table = PredictionTable::read_csv(file, names.len(), &path.display().to_string())?;
-    let mut labels = String::new();
-    for class in table.classes {
-        // Writing to a string cannot fail.
-        let _ = writeln!(labels, "{}", names[class]);
-    }
-    let path = folders.predictions();
-    let mut out = AtomicFile::create(&path, Overwrite::Replace, Access::Shared)?;
-    out.write_all(labels.as_bytes())
-        .map_err(|error| FileError::io(&path, "write", error))?;
-    Ok(out.commit()?)
+    let labels = table
+        .classes
+        .iter()
+        .map(|&class| names[class].clone() + "\n");
+    let labels: String = labels.collect();
+    Ok(write_atomic(
+        &folders.predictions(),
+        labels,
+        Overwrite::Replace,
+        Access::Shared,
+    )?)
 }

@@ -1,9 +1,7 @@
 //! Stages `client_preprocess_input` and `client_encode_encrypt_input`.
 
-use std::io::Write;
-
 use sordino_client::SECRET_KEY_FILE;
-use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
+use sordino_container::{Access, Overwrite, write_atomic};
 use sordino_data::open_images;
 use sordino_fhe_benchmark_server::{Folders, REQUEST_FILE};
 
@@ -20,7 +18,7 @@ pub(crate) const DIGEST_FILE: &str = "request.digest";
 /// All 784 pixels of an image are kept and no value is changed: the network takes what the suite gives.
 ///
 /// # Errors
-/// [`Error::Input`] for anything but 784 values from 0 to 1 a line, [`Error::File`].
+/// [`Error::Input`] for anything but 784 values from 0 to 1 per line, [`Error::File`].
 pub fn preprocess_input(folders: &Folders) -> Result<(), Error> {
     let values = pixels::read_text(&folders.input(), folders.size().images())?;
     let folder = folders.intermediate();
@@ -44,7 +42,11 @@ pub fn encrypt_input(folders: &Folders) -> Result<(), Error> {
         .write_file(folder.join(REQUEST_FILE), Overwrite::Replace)
         .map_err(sordino_client::Error::from)?;
     let path = folders.intermediate().join(DIGEST_FILE);
-    let mut file = AtomicFile::create(&path, Overwrite::Replace, Access::Shared)?;
-    writeln!(file, "{digest}").map_err(|error| FileError::io(&path, "write", error))?;
-    Ok(file.commit()?)
+    let text = format!("{digest}\n");
+    Ok(write_atomic(
+        &path,
+        text,
+        Overwrite::Replace,
+        Access::Shared,
+    )?)
 }

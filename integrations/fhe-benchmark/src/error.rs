@@ -16,23 +16,13 @@ pub enum Error {
         /// What is there.
         found: String,
     },
-    /// A reply to another input than the one that lies beside it.
+    /// A reply to another input than that of the instance.
     #[error(
         "the encrypted result answers another input than the one in {upload}: run server_encrypted_compute again"
     )]
     StaleReply {
         /// The folder of the input.
         upload: String,
-    },
-    /// A plan that is part of this program could not be read.
-    #[error(
-        "the plan for size {size} that is part of this program cannot be used: {source}: build the program again"
-    )]
-    Plan {
-        /// The size's number.
-        size: usize,
-        /// What is wrong with it.
-        source: sordino_plan::Error,
     },
     /// Keys, encryption or decryption failed, or what was read belongs to something else.
     #[error(transparent)]
@@ -46,7 +36,7 @@ pub enum Error {
     /// The file layer refused.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
-    /// A folder could not be made.
+    /// A folder could not be made, or a plan that is part of this program not be read.
     #[error(transparent)]
-    Folder(#[from] ServerError),
+    Server(#[from] ServerError),
 }

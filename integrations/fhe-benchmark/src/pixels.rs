@@ -17,7 +17,7 @@ pub(crate) const PIXELS: usize = SIDE * SIDE;
 /// The most bytes that a value may take in the file, its separator included. The suite writes 9.
 const BYTES_PER_VALUE: usize = 32;
 
-/// Reads images, one a line, as values separated by white space; empty lines at the end are passed over.
+/// Reads images, one per line, as values separated by white space; empty lines at the end are ignored.
 ///
 /// # Shapes
 /// `[images, 784]`.
@@ -32,7 +32,7 @@ pub(crate) fn read_text(path: &Path, most: usize) -> Result<Vec<f32>, Error> {
     if text.trim_end().is_empty() || lines.len() > most {
         return Err(Error::Input {
             location: path.display().to_string(),
-            expected: format!("1 to {most} lines, one an image"),
+            expected: format!("1 to {most} lines, one per image"),
             found: lines.len().to_string(),
         });
     }

@@ -1,7 +1,7 @@
 //! The compiled plans, the client's half: parameters, layout and preprocessing, no weights.
 
 use sordino_client::Client;
-use sordino_fhe_benchmark_server::Size;
+use sordino_fhe_benchmark_server::{Error as ServerError, Size};
 use sordino_plan::ClientPlan;
 use sordino_ring::backend;
 
@@ -20,18 +20,19 @@ pub fn client_plan_bytes(size: Size) -> &'static [u8] {
 /// The plan for a size.
 ///
 /// # Errors
-/// [`Error::Plan`] where this version cannot read it.
+/// [`Error::Server`] where this version cannot read it.
 pub fn client_plan(size: Size) -> Result<ClientPlan, Error> {
-    ClientPlan::from_bytes(client_plan_bytes(size)).map_err(|source| Error::Plan {
+    let plan = ClientPlan::from_bytes(client_plan_bytes(size));
+    Ok(plan.map_err(|source| ServerError::Plan {
         size: size.number(),
         source,
-    })
+    })?)
 }
 
 /// A client with the plan for a size.
 ///
 /// # Errors
-/// [`Error::Plan`], [`Error::Ring`] for an unknown `SORDINO_BACKEND`.
+/// [`Error::Server`], [`Error::Ring`] for an unknown `SORDINO_BACKEND`.
 pub fn client(size: Size) -> Result<Client, Error> {
     Ok(Client::new(client_plan(size)?, backend::select(None)?)?)
 }

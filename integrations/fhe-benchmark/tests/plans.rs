@@ -5,11 +5,11 @@ use std::path::Path;
 use sordino_fhe_benchmark::{client_plan, client_plan_bytes};
 use sordino_fhe_benchmark_server::{Size, server_plan, server_plan_bytes};
 use sordino_graph::Model;
-use sordino_plan::{CompileOptions, Packing, compile};
+use sordino_plan::{CompileOptions, PackingKind, compile};
 
 /// How the plan of a size is compiled; README.md has the commands and the measurements behind the packings.
 fn options(size: Size) -> CompileOptions {
-    CompileOptions::new(size.images()).with_packing(Packing::ElementWise)
+    CompileOptions::new(size.images()).with_packing(PackingKind::ElementWise)
 }
 
 #[test]
@@ -35,9 +35,9 @@ fn both_halves_belong_together_and_are_secure() {
     for size in Size::ALL {
         let (server, client) = (server_plan(size).unwrap(), client_plan(size).unwrap());
         assert_eq!(client.parents.plan, server.digest(), "{}", size.name());
-        assert_eq!(&client.parameters, server.parameters());
+        assert_eq!(&client.header.parameters, server.parameters());
         assert_eq!(server.batch(), size.images());
-        assert!(client.parameters.security_bits() >= 128);
+        assert!(client.header.parameters.security_bits() >= 128);
         // The suite compares labels as text.
         let digits: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
         assert_eq!(client.class_names, digits);

@@ -118,7 +118,7 @@ impl Context {
         // A constant polynomial has the same residue at every evaluation point.
         for (limb, matrix) in a.parts[0].iter_mut().enumerate() {
             let modulus = self.modulus(limb);
-            update_rows(matrix, |row, residues| {
+            update_rows(self.backend(), matrix, |row, residues| {
                 let constant = modulus.from_i128(constants[row]);
                 self.backend()
                     .add_scalar_assign(modulus, residues, constant);
@@ -193,15 +193,7 @@ impl Context {
 
     fn check_sum(&self, what: &'static str, a: &Ciphertexts, b: &Ciphertexts) -> Result<(), Error> {
         self.check_pair(what, a, b)?;
-        if a.scale.is_close_to(b.scale) {
-            Ok(())
-        } else {
-            Err(Error::ScaleMismatch {
-                what,
-                left: a.scale.log2(),
-                right: b.scale.log2(),
-            })
-        }
+        self.check_scales(what, a.scale, b.scale)
     }
 
     /// Changes every polynomial: `change(modulus, row, residues)`.
@@ -213,7 +205,9 @@ impl Context {
         for component in &mut a.parts {
             for (limb, matrix) in component.iter_mut().enumerate() {
                 let modulus = self.modulus(limb);
-                update_rows(matrix, |row, residues| change(modulus, row, residues));
+                update_rows(self.backend(), matrix, |row, residues| {
+                    change(modulus, row, residues)
+                });
             }
         }
     }
@@ -228,7 +222,7 @@ impl Context {
         let pairs = |component: (&mut Vec<ResidueMatrix>, &Vec<ResidueMatrix>)| {
             for (limb, (a, b)) in component.0.iter_mut().zip(component.1).enumerate() {
                 let modulus = self.modulus(limb);
-                update_rows_by(a, b, |row, a, b| change(modulus, row, a, b));
+                update_rows_by(self.backend(), a, b, |row, a, b| change(modulus, row, a, b));
             }
         };
         a.parts.iter_mut().zip(&b.parts).for_each(pairs);

@@ -12,9 +12,10 @@ use std::time::Instant;
 use rayon::prelude::*;
 use sordino_ring::linear::PreparedLinearMap;
 use sordino_ring::sample::SEGMENT;
-use sordino_ring::{Modulus, ResidueMatrix, StripMut, pack, unpack};
+use sordino_ring::{Modulus, ResidueMatrix, StripMut};
 
-use crate::error::check_count;
+use super::check_components;
+use crate::error::{check_count, check_index, check_range, check_some};
 use crate::{Ciphertexts, Context, Error, Scale, SeededCiphertexts};
 
 /// An operation that acts on each column by itself.
@@ -57,28 +58,13 @@ impl ColumnSource<'_> {
     /// # Errors
     /// [`Error::Count`] for no ciphertexts or one that is not there, others where the ciphertexts differ.
     fn check(&self, context: &Context) -> Result<(usize, Scale, Shape), Error> {
-        let none = Error::Count {
-            what: "ciphertexts of column operations (at least)",
-            expected: 1,
-            found: 0,
-        };
-        let exists = |row: u32, count: usize| {
-            if (row as usize) < count {
-                return Ok(());
-            }
-            Err(Error::Count {
-                what: "index of a ciphertext of column operations (below the number there are)",
-                expected: count,
-                found: row as usize,
-            })
-        };
+        let what = "index of a ciphertext of column operations (below the number there are)";
         match *self {
             Self::Seeded { map, rows } => {
                 context.check_digest("column operations", map.parameters())?;
-                if rows.is_empty() {
-                    return Err(none);
-                }
-                rows.iter().try_for_each(|&row| exists(row, map.len()))?;
+                check_some("ciphertexts of column operations (at least)", rows.len())?;
+                rows.iter()
+                    .try_for_each(|&row| check_index(what, map.len(), row as usize))?;
                 let shape = Shape {
                     rows: rows.len(),
                     components: 2,
@@ -86,7 +72,8 @@ impl ColumnSource<'_> {
                 Ok((map.limbs(), map.scale(), shape))
             }
             Self::Rows(rows) => {
-                let &(first, _) = rows.first().ok_or(none)?;
+                check_some("ciphertexts of column operations (at least)", rows.len())?;
+                let (first, _) = rows[0];
                 let mut limbs = first.limbs();
                 for &(map, row) in rows {
                     context.check_digest("column operations", map.parameters())?;
@@ -95,7 +82,7 @@ impl ColumnSource<'_> {
                         first.components(),
                         map.components(),
                     )?;
-                    exists(row, map.len())?;
+                    check_index(what, map.len(), row as usize)?;
                     limbs = limbs.min(map.limbs());
                 }
                 let shape = Shape {
@@ -106,9 +93,7 @@ impl ColumnSource<'_> {
             }
         }
     }
-}
 
-impl ColumnSource<'_> {
     /// Consecutive indices of a fresh source's expansion, joined.
     fn ranges(&self) -> Vec<Range<u64>> {
         let Self::Seeded { map, rows } = self else {
@@ -184,13 +169,8 @@ impl Context {
         operations: &[ColumnOperation<'_>],
     ) -> Result<ColumnResult, Error> {
         let (available, scale, shape) = source.check(self)?;
-        if limbs == 0 || limbs > available {
-            return Err(Error::Count {
-                what: "limbs of column operations (at most those of the source)",
-                expected: available,
-                found: limbs,
-            });
-        }
+        let what = "limbs of column operations (at most those of the source)";
+        check_range(what, available, limbs)?;
         let components = shape.components;
         let (shape, scale) = check(shape, scale, operations)?;
         let mut result = Ciphertexts::zeros(self, shape.rows, shape.components, limbs, scale);
@@ -225,13 +205,7 @@ fn check(
     mut scale: Scale,
     operations: &[ColumnOperation<'_>],
 ) -> Result<(Shape, Scale), Error> {
-    if operations.is_empty() {
-        return Err(Error::Count {
-            what: "column operations (at least)",
-            expected: 1,
-            found: 0,
-        });
-    }
+    check_some("column operations (at least)", operations.len())?;
     for operation in operations {
         match operation {
             ColumnOperation::Linear {
@@ -246,13 +220,7 @@ fn check(
             }
             ColumnOperation::Square { shift } => {
                 check_count("shifts, one a ciphertext", shape.rows, shift.len())?;
-                if shape.components != 2 {
-                    return Err(Error::Components {
-                        what: "square",
-                        expected: "two",
-                        found: shape.components,
-                    });
-                }
+                check_components("square", "two", 2, shape.components)?;
                 shape.components = 3;
                 scale = scale.times(scale.value())?;
             }
@@ -418,13 +386,13 @@ impl Chain<'_> {
 
 /// Adds one constant a row, or none if there are none.
 fn add_bias(context: &Context, modulus: &Modulus, strip: &mut StripMut<'_>, bias: &[u64]) {
-    let (width, columns) = (strip.width(), strip.columns());
+    let (backend, width, columns) = (context.backend(), strip.width(), strip.columns());
     let mut residues = [0; SEGMENT];
     let residues = &mut residues[..columns];
     for (row, &bias) in bias.iter().enumerate() {
         let bytes = strip.row_mut(row);
-        unpack(width, bytes, residues);
+        backend.unpack(width, bytes, residues);
         context.backend().add_scalar_assign(modulus, residues, bias);
-        pack(width, residues, bytes);
+        backend.pack(width, residues, bytes);
     }
 }

@@ -16,28 +16,13 @@ mod vectors;
 pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
 pub use rotate::RotatedTerm;
 
-use sordino_container::Digest;
-
 use crate::error::check_count;
-use crate::{Ciphertexts, Context, Error};
+use crate::{Ciphertexts, Context, Error, Scale};
 
 impl Context {
     /// The operand belongs to this context.
     fn check_parameters(&self, what: &'static str, operand: &Ciphertexts) -> Result<(), Error> {
         self.check_digest(what, operand.parameters)
-    }
-
-    /// The digest is that of this context's parameters.
-    fn check_digest(&self, what: &'static str, found: Digest) -> Result<(), Error> {
-        let expected = self.digest();
-        if found == expected {
-            return Ok(());
-        }
-        Err(Error::ParametersMismatch {
-            what,
-            expected,
-            found,
-        })
     }
 
     /// Two operands belong to this context and have equal shapes: ciphertexts, limbs, components.
@@ -57,13 +42,36 @@ impl Context {
                 found: b.level(),
             });
         }
-        if a.components() != b.components() {
-            return Err(Error::Components {
-                what,
-                expected: "as many as the first operand",
-                found: b.components(),
-            });
-        }
-        Ok(())
+        let as_many = "as many as the first operand";
+        check_components(what, as_many, a.components(), b.components())
     }
+
+    /// Two operands have one scale.
+    fn check_scales(&self, what: &'static str, left: Scale, right: Scale) -> Result<(), Error> {
+        if left.is_close_to(right) {
+            return Ok(());
+        }
+        Err(Error::ScaleMismatch {
+            what,
+            left: left.log2(),
+            right: right.log2(),
+        })
+    }
+}
+
+/// [`Error::Components`] unless there are as many as expected, which messages call `in_words`.
+fn check_components(
+    what: &'static str,
+    in_words: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Components {
+        what,
+        expected: in_words,
+        found,
+    })
 }

@@ -1,9 +1,8 @@
 //! Products of ciphertexts: two components in, three out.
 
 use rayon::prelude::*;
-use sordino_ring::{pack, unpack};
 
-use crate::ciphertexts::zero_matrix;
+use super::check_components;
 use crate::error::check_count;
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error};
@@ -25,7 +24,6 @@ impl Context {
         let n = self.ring_degree();
         for limb in 0..a.limbs() {
             let modulus = self.modulus(limb);
-            let width = modulus.byte_width();
             let outputs = product
                 .parts
                 .iter_mut()
@@ -38,18 +36,18 @@ impl Context {
                     |scratch, (row, outputs)| {
                         let (cross, factors) = scratch.split_at_mut(n);
                         let [a0, a1, b0, b1] = quarters(factors);
-                        a.parts[0][limb].unpack_row_into(row, a0);
-                        a.parts[1][limb].unpack_row_into(row, a1);
-                        b.parts[0][limb].unpack_row_into(row, b0);
-                        b.parts[1][limb].unpack_row_into(row, b1);
                         let backend = self.backend();
+                        backend.unpack_row(&a.parts[0][limb], row, a0);
+                        backend.unpack_row(&a.parts[1][limb], row, a1);
+                        backend.unpack_row(&b.parts[0][limb], row, b0);
+                        backend.unpack_row(&b.parts[1][limb], row, b1);
                         backend.multiply_into(modulus, a0, b1, cross);
                         backend.multiply_add_assign(modulus, cross, a1, b0);
                         backend.multiply_assign(modulus, a0, b0);
                         backend.multiply_assign(modulus, a1, b1);
-                        pack(width, a0, outputs[0]);
-                        pack(width, cross, outputs[1]);
-                        pack(width, a1, outputs[2]);
+                        self.pack(limb, a0, outputs[0]);
+                        self.pack(limb, cross, outputs[1]);
+                        self.pack(limb, a1, outputs[2]);
                     },
                 );
         }
@@ -99,13 +97,9 @@ impl Context {
     ) -> Result<Ciphertexts, Error> {
         a.scale = a.scale.times(a.scale.value())?;
         let (rows, limbs, n) = (a.len(), a.limbs(), self.ring_degree());
-        a.parts.push(
-            (0..limbs)
-                .map(|limb| zero_matrix(self, rows, limb))
-                .collect(),
-        );
+        a.parts
+            .push((0..limbs).map(|limb| self.zeros(rows, limb)).collect());
         for limb in 0..limbs {
-            let width = self.modulus(limb).byte_width();
             rows_of(a.parts.iter_mut().map(|component| &mut component[limb]))
                 .par_chunks_exact_mut(3)
                 .enumerate()
@@ -113,11 +107,11 @@ impl Context {
                     || vec![0; 4 * n],
                     |scratch, (row, parts)| {
                         let [c0, c1, c2, spare] = quarters(scratch);
-                        unpack(width, parts[0], c0);
-                        unpack(width, parts[1], c1);
+                        self.unpack(limb, parts[0], c0);
+                        self.unpack(limb, parts[1], c1);
                         square(limb, row, [&mut *c0, &mut *c1, &mut *c2, spare]);
                         for (values, part) in [c0, c1, c2].into_iter().zip(parts) {
-                            pack(width, values, part);
+                            self.pack(limb, values, part);
                         }
                     },
                 );
@@ -134,13 +128,5 @@ fn quarters(scratch: &mut [u64]) -> [&mut [u64]; 4] {
 }
 
 pub(super) fn check_two_components(what: &'static str, a: &Ciphertexts) -> Result<(), Error> {
-    if a.components() == 2 {
-        Ok(())
-    } else {
-        Err(Error::Components {
-            what,
-            expected: "two",
-            found: a.components(),
-        })
-    }
+    check_components(what, "two", 2, a.components())
 }

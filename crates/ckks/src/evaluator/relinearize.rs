@@ -1,8 +1,9 @@
 //! Three components back to two.
 
 use rayon::prelude::*;
-use sordino_ring::{Modulus, pack, unpack};
+use sordino_ring::Modulus;
 
+use super::check_components;
 use super::rescale::Division;
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error, EvaluationKey};
@@ -56,13 +57,7 @@ impl Context {
     ) -> Result<Ciphertexts, Error> {
         self.check_parameters("relinearization", &a)?;
         key.check(self)?;
-        if a.components() != 3 {
-            return Err(Error::Components {
-                what: "relinearization",
-                expected: "three",
-                found: a.components(),
-            });
-        }
+        check_components("relinearization", "three", 3, a.components())?;
         let (rows, limbs) = (a.len(), a.limbs());
         let special = self.limbs()..self.all_limbs();
         let switch = KeySwitch {
@@ -116,11 +111,7 @@ impl KeySwitch<'_> {
                 .chunks_exact(3 * limbs)
                 .zip(centred.chunks_exact_mut(n))
             {
-                unpack(
-                    modulus.byte_width(),
-                    row[2 * limbs + limb],
-                    &mut scratch.values,
-                );
+                context.unpack(limb, row[2 * limbs + limb], &mut scratch.values);
                 context.table(limb).inverse(&mut scratch.values);
                 center_into(modulus, &scratch.values, centred);
             }
@@ -157,8 +148,8 @@ impl KeySwitch<'_> {
                 break;
             }
             let row = self.first_row + index;
-            self.key.bodies[target].unpack_row_into(row, &mut scratch.body);
-            self.key.uniform[target].unpack_row_into(row, &mut scratch.uniform);
+            backend.unpack_row(&self.key.bodies[target], row, &mut scratch.body);
+            backend.unpack_row(&self.key.uniform[target], row, &mut scratch.uniform);
             let centred = &scratch.centred[digit.limb * block * n..][..block * n];
             for ((row, centred), sums) in rows
                 .chunks_exact(3 * limbs)
@@ -167,11 +158,7 @@ impl KeySwitch<'_> {
             {
                 if digit.limb == target && digit.shift == 0 && digit.last {
                     // The digit is the limb's own residue, which is there in evaluation form.
-                    unpack(
-                        modulus.byte_width(),
-                        row[2 * limbs + target],
-                        &mut scratch.values,
-                    );
+                    context.unpack(target, row[2 * limbs + target], &mut scratch.values);
                 } else {
                     digit.cut_into(centred, &mut scratch.digits);
                     backend.reduce_i64_into(modulus, &scratch.digits, &mut scratch.values);
@@ -189,7 +176,6 @@ impl KeySwitch<'_> {
     fn add_sums(&self, limb: usize, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let modulus = context.modulus(limb);
-        let width = modulus.byte_width();
         let Scratch {
             sums,
             remainders,
@@ -204,9 +190,9 @@ impl KeySwitch<'_> {
             if let Some(division) = &self.division {
                 division.divide(context, limb, remainder, sums, spare);
             }
-            unpack(width, component[limb], spare);
+            context.unpack(limb, component[limb], spare);
             context.backend().add_assign(modulus, spare, sums);
-            pack(width, spare, component[limb]);
+            context.pack(limb, spare, component[limb]);
         }
     }
 }

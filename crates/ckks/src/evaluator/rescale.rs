@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use sordino_ring::{pack, unpack};
 
 use crate::mixed_radix::MixedRadix;
 use crate::rows::rows_of;
@@ -87,10 +86,9 @@ impl Context {
                         division.group.digits_into(&scratch[..count * n], remainder);
                         let (values, scratch) = scratch.split_at_mut(n);
                         for (limb, bytes) in row.iter_mut().enumerate() {
-                            let width = self.modulus(limb).byte_width();
-                            unpack(width, bytes, values);
+                            self.unpack(limb, bytes, values);
                             division.divide(self, limb, remainder, values, &mut scratch[..n]);
-                            pack(width, values, bytes);
+                            self.pack(limb, values, bytes);
                         }
                     },
                 );
@@ -103,7 +101,7 @@ impl Context {
     fn remainder(&self, first: usize, limbs: &[&mut [u8]], residues: &mut [u64]) {
         let polynomials = residues.chunks_exact_mut(self.ring_degree());
         for ((limb, bytes), residues) in (first..).zip(limbs).zip(polynomials) {
-            unpack(self.modulus(limb).byte_width(), bytes, residues);
+            self.unpack(limb, bytes, residues);
             self.table(limb).inverse(residues);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::product::check_two_components;
 use super::rotated_sums::{RotatedSums, Rotation};
-use crate::error::check_count;
+use crate::error::{check_index, check_some};
 use crate::{Ciphertexts, Context, Error, EvaluationKey, Plaintexts};
 
 /// One term of a sum: plaintext · rotation of an input.
@@ -117,27 +117,15 @@ impl Context {
         outputs: &[Vec<RotatedTerm>],
         with_plaintexts: bool,
     ) -> Result<(), Error> {
-        let some = |what, found: usize| check_count(what, found.max(1), found);
-        let below = |what, expected, found| {
-            if found < expected {
-                Ok(())
-            } else {
-                Err(Error::Count {
-                    what,
-                    expected,
-                    found,
-                })
-            }
-        };
-        some("sums of rotations (at least 1)", outputs.len())?;
+        check_some("sums of rotations (at least 1)", outputs.len())?;
         for (output, terms) in outputs.iter().enumerate() {
-            some("terms of an output (at least 1)", terms.len())?;
+            check_some("terms of an output (at least 1)", terms.len())?;
             for (term, found) in terms.iter().enumerate() {
-                below("input of a term (below)", counts[0], found.input)?;
-                below("steps of a term (below)", self.ring_degree(), found.steps)?;
+                check_index("input of a term (below)", counts[0], found.input)?;
+                check_index("steps of a term (below)", self.ring_degree(), found.steps)?;
                 let reason = match (found.plaintext, with_plaintexts) {
                     (Some(plaintext), true) => {
-                        below("plaintext of a term (below)", counts[1], plaintext)?;
+                        check_index("plaintext of a term (below)", counts[1], plaintext)?;
                         continue;
                     }
                     (None, false) => continue,

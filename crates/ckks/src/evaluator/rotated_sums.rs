@@ -11,11 +11,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use sordino_ring::{Automorphism, ResidueMatrix, StripMut, pack, unpack};
+use sordino_ring::{Automorphism, ResidueMatrix, StripMut};
 
 use super::relinearize::center_into;
 use super::rescale::Division;
-use crate::ciphertexts::zero_matrix;
 use crate::gadget::Digit;
 use crate::{Ciphertexts, Context, EvaluationKey, Plaintexts};
 
@@ -125,7 +124,7 @@ impl<'a> RotatedSums<'a> {
         let mut remainders = Vec::new();
         if self.division.is_some() {
             let special = context.limbs();
-            let mut halves = [(); 2].map(|()| zero_matrix(context, outputs, special));
+            let mut halves = [(); 2].map(|()| context.zeros(outputs, special));
             let [first, second] = &mut halves;
             self.sum(special, &centred, &mut digits, [first, second]);
             remainders = vec![0; 2 * outputs * n];
@@ -152,7 +151,6 @@ impl<'a> RotatedSums<'a> {
                 halves.each_mut().map(|half| &mut **half),
             );
             if let Some(division) = &self.division {
-                let width = context.modulus(limb).byte_width();
                 let rows = halves.into_iter().flat_map(|half| {
                     let size = half.row_bytes();
                     half.as_mut_bytes().chunks_exact_mut(size)
@@ -161,9 +159,9 @@ impl<'a> RotatedSums<'a> {
                 rows.into_par_iter().for_each_init(
                     || (vec![0; n], vec![0; n]),
                     |(values, spare), (row, remainder)| {
-                        unpack(width, row, values);
+                        context.unpack(limb, row, values);
                         division.divide(context, limb, remainder, values, spare);
-                        pack(width, values, row);
+                        context.pack(limb, values, row);
                     },
                 );
             }
@@ -195,7 +193,7 @@ impl<'a> RotatedSums<'a> {
         values: &mut [u64],
         centred: &mut [i64],
     ) {
-        matrix.unpack_row_into(row, values);
+        self.context.backend().unpack_row(matrix, row, values);
         self.context.table(limb).inverse(values);
         center_into(self.context.modulus(limb), values, centred);
     }
@@ -229,7 +227,8 @@ impl<'a> RotatedSums<'a> {
     /// The digits of every switched input modulo one modulus, in evaluation form: input, digit, position.
     fn transform_digits(&self, target: usize, centred: &[i64], digits: &mut [u64]) {
         let (context, n) = (self.context, self.context.ring_degree());
-        let (modulus, inputs) = (context.modulus(target), self.switched.len());
+        let (modulus, backend) = (context.modulus(target), context.backend());
+        let inputs = self.switched.len();
         digits.par_chunks_exact_mut(n).enumerate().for_each_init(
             || vec![0; n],
             |cut, (place, values)| {
@@ -239,11 +238,12 @@ impl<'a> RotatedSums<'a> {
                 );
                 if digit.limb == target && digit.shift == 0 && digit.last {
                     // The digit is the limb's own residue, which is there in evaluation form.
-                    self.a.parts[1][target].unpack_row_into(self.switched[input], values);
+                    let part = &self.a.parts[1][target];
+                    backend.unpack_row(part, self.switched[input], values);
                 } else {
                     let centred = &centred[(digit.limb * inputs + input) * n..][..n];
                     digit.cut_into(centred, cut);
-                    context.backend().reduce_i64_into(modulus, cut, values);
+                    backend.reduce_i64_into(modulus, cut, values);
                     context.table(target).forward(values);
                 }
             },
@@ -329,7 +329,7 @@ impl<'a> RotatedSums<'a> {
         }
         for (output, sums) in sums.chunks_exact(2 * length).enumerate() {
             for (half, sums) in halves.iter_mut().zip(sums.chunks_exact(length)) {
-                pack(width, sums, half.row_mut(output));
+                backend.pack(width, sums, half.row_mut(output));
             }
         }
     }
@@ -375,11 +375,8 @@ impl<'a> RotatedSums<'a> {
         let (modulus, backend) = (self.context.modulus(target), self.context.backend());
         let width = modulus.byte_width();
         let row = self.a.parts[component][target].row(input);
-        unpack(
-            width,
-            &row[strip.start * width..strip.end * width],
-            unpacked,
-        );
+        let packed = &row[strip.start * width..strip.end * width];
+        backend.unpack(width, packed, unpacked);
         match self.division.as_ref().and(self.context.special_modulus()) {
             Some(special) => {
                 let special = modulus.reduce_u64(special.value());

@@ -1,7 +1,7 @@
 //! Sums and squares with encoded vectors.
 
 use super::product::check_two_components;
-use crate::error::check_count;
+use crate::error::{check, check_count};
 use crate::rows::update_rows_by;
 use crate::{Ciphertexts, Context, Error, Plaintexts};
 
@@ -23,7 +23,7 @@ impl Context {
         for (limb, matrix) in a.parts[0].iter_mut().enumerate() {
             let modulus = self.modulus(limb);
             let vectors = plaintexts.of_modulus(self, limb);
-            update_rows_by(matrix, vectors, |_, residues, vector| {
+            update_rows_by(self.backend(), matrix, vectors, |_, residues, vector| {
                 self.backend().add_assign(modulus, residues, vector);
             });
         }
@@ -47,7 +47,7 @@ impl Context {
         self.square_rows(a, |limb, row, [c0, c1, c2, sum]| {
             let (modulus, backend) = (self.modulus(limb), self.backend());
             // (c0 (c0 + R), c1 (2 c0 + R), c1²).
-            shift.of_modulus(self, limb).unpack_row_into(row, sum);
+            backend.unpack_row(shift.of_modulus(self, limb), row, sum);
             backend.add_assign(modulus, sum, c0);
             backend.multiply_into(modulus, c1, c1, c2);
             backend.add_assign(modulus, c0, sum);
@@ -64,21 +64,13 @@ impl Context {
         a: &Ciphertexts,
         plaintexts: &Plaintexts,
     ) -> Result<(), Error> {
-        if plaintexts.parameters() != self.digest() {
-            return Err(Error::ParametersMismatch {
-                what,
-                expected: self.digest(),
-                found: plaintexts.parameters(),
-            });
-        }
-        if plaintexts.limbs() < a.limbs() {
-            return Err(Error::Count {
-                what: "limbs of encoded vectors (at least those of the ciphertexts)",
-                expected: a.limbs(),
-                found: plaintexts.limbs(),
-            });
-        }
-        Ok(())
+        self.check_digest(what, plaintexts.parameters())?;
+        check(
+            plaintexts.limbs() >= a.limbs(),
+            "limbs of encoded vectors (at least those of the ciphertexts)",
+            a.limbs(),
+            plaintexts.limbs(),
+        )
     }
 
     /// One vector a ciphertext, at its scale.
@@ -95,14 +87,6 @@ impl Context {
             a.len(),
             plaintexts.len(),
         )?;
-        if plaintexts.scale().is_close_to(a.scale) {
-            Ok(())
-        } else {
-            Err(Error::ScaleMismatch {
-                what,
-                left: a.scale.log2(),
-                right: plaintexts.scale().log2(),
-            })
-        }
+        self.check_scales(what, a.scale, plaintexts.scale())
     }
 }

@@ -3,9 +3,9 @@
 // Every test binary uses its own part of this.
 #![allow(dead_code)]
 
-use sordino_ckks::seed::{self, Purpose};
+use sordino_ckks::seed::Purpose;
 use sordino_ckks::{Ciphertexts, Context, Gadget, Parameters, Scale};
-use sordino_ring::{ResidueMatrix, backend, primes_below};
+use sordino_ring::{backend, primes_below};
 
 /// Toy parameters: primes of the given bits, all different.
 pub(crate) fn toy(
@@ -41,12 +41,8 @@ pub(crate) fn uniform(
     limbs: usize,
 ) -> Ciphertexts {
     let matrix = |component: usize, limb: usize| {
-        let modulus = context.modulus(limb);
-        let n = context.ring_degree();
-        let mut matrix = ResidueMatrix::zeros(rows, n, modulus.byte_width());
-        seed::uniform(&[seed; 32], Purpose::Ciphertext, limb, modulus)
-            .expand_rows(1000 * component as u64, &mut matrix);
-        matrix
+        let first_index = 1000 * component as u64;
+        context.uniform_rows(&[seed; 32], Purpose::Ciphertext, limb, first_index, rows)
     };
     let parts = (0..components)
         .map(|component| (0..limbs).map(|limb| matrix(component, limb)).collect())
@@ -63,8 +59,9 @@ pub(crate) fn coefficients(
     row: usize,
 ) -> Vec<u64> {
     let mut residues = vec![0; context.ring_degree()];
-    map.part(component, limb)
-        .unpack_row_into(row, &mut residues);
+    context
+        .backend()
+        .unpack_row(map.part(component, limb), row, &mut residues);
     context.table(limb).inverse(&mut residues);
     residues
 }

@@ -121,7 +121,7 @@ fn both_packings_side_by_side_and_nothing_measured_twice() {
     for part in [
         "Packings side by side",
         "Time over batch size",
-        "channel-wise, one image a ciphertext",
+        "channel-wise, one image per ciphertext",
         "a single image",
         "Confusion matrix",
     ] {
@@ -132,7 +132,7 @@ fn both_packings_side_by_side_and_nothing_measured_twice() {
     let before = fs::read(folder.join("report/measured.json")).unwrap();
     let run = sordino(&folder, PAPER).good();
     assert!(run.stderr.contains("are not repeated"), "{run:?}");
-    for part in ["below by", "factor", "images a block", "Note:"] {
+    for part in ["below by", "factor", "images per block", "Note:"] {
         assert!(run.stdout.contains(part), "no {part} in {run:?}");
     }
     assert!(fs::read(folder.join("report/measured.json")).unwrap() == before);

@@ -41,7 +41,7 @@ fn evaluate_reports_what_the_server_knows() {
     };
     assert_eq!(figure("total time"), result["evaluate_seconds"]);
     assert_eq!(
-        figure("amortized time an image"),
+        figure("amortized time per image"),
         result["amortized_seconds"]
     );
     assert!(page.contains(&format!("{IMAGES} encrypted images through digits")));

@@ -179,12 +179,12 @@ fn an_evaluation_that_begins_anew_removes_what_a_killed_one_left() {
 #[test]
 fn an_interrupted_evaluation_keeps_its_checkpoint_where_scratch_was_asked_for() {
     let folder = folder("interrupted-with-scratch");
-    let (out, scratch) = (folder.join("reply"), folder.join("scratch"));
-    fs::create_dir(&scratch).unwrap();
+    // The folder is made.
+    let (out, scratch) = (folder.join("reply"), folder.join("new/scratch"));
     let more = format!("--scratch {}", scratch.display());
     let child = start(deep(), &slow(&out, &more));
     let checkpoint = || {
-        let inside = listing(&scratch).pop()?;
+        let inside = scratch.exists().then(|| listing(&scratch).pop())??;
         let path = scratch.join(inside).join("checkpoint");
         path.exists().then_some(path)
     };
@@ -287,12 +287,12 @@ fn scratch_that_cannot_be_written_is_an_error_before_anything_is_computed() {
     let folder = folder("no-scratch");
     let needed = needed_mebibytes(&evaluate(&folder, "--memory 1").stderr);
     let memory = format!("--memory {needed}MiB");
-    let missing = folder.join("no");
-    let run = evaluate(
-        &folder,
-        &format!("{memory} --scratch {}", missing.display()),
-    );
-    run.refused(5, &["folder exists"]);
+    let file = folder.join("file");
+    fs::write(&file, "").unwrap();
+    let below = file.join("scratch").display().to_string();
+    evaluate(&folder, &format!("{memory} --scratch {below}"))
+        .refused(5, &["cannot create the folder", "file"]);
+    fs::remove_file(&file).unwrap();
     assert!(listing(&folder).is_empty());
     // A limit of 16 KiB on files stands for the full disk.
     let line = format!(

@@ -23,7 +23,7 @@ fn explain_tells_parameters_costs_and_precision() {
         "upload",
         "evaluation key",
         "reply",
-        "bytes an image",
+        "bytes per image",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }

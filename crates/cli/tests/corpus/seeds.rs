@@ -11,7 +11,7 @@ use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
-use sordino_plan::{CompileOptions, Packing, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
 use sordino_protocol::{Reply, Request};
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, encrypt, evaluation_key, evaluation_key_for};
@@ -132,7 +132,7 @@ fn models() -> Files {
 }
 
 fn server_plans() -> Files {
-    let [good, channel_wise] = [Packing::ElementWise, Packing::ChannelWise]
+    let [good, channel_wise] = [PackingKind::ElementWise, PackingKind::ChannelWise]
         .map(|packing| plan(packing).server.to_bytes().expect("a plan"));
     let short = &good[..good.len() - 1];
     let bad = |change: fn(&mut serde_json::Value)| with_metadata(&good, change);
@@ -158,7 +158,7 @@ fn server_plans() -> Files {
 }
 
 fn client_plans() -> Files {
-    let [good, channel_wise] = [Packing::ElementWise, Packing::ChannelWise]
+    let [good, channel_wise] = [PackingKind::ElementWise, PackingKind::ChannelWise]
         .map(|packing| plan(packing).client.to_bytes().expect("a plan"));
     let bad = |change: fn(&mut serde_json::Value)| with_metadata(&good, change);
     vec![
@@ -272,7 +272,7 @@ fn model() -> Model {
     model
 }
 
-fn plan(packing: Packing) -> Plan {
+fn plan(packing: PackingKind) -> Plan {
     let options = CompileOptions::new(4).with_packing(packing);
     compile(&model(), &options).expect("a plan")
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, DIGEST_HEADER, Problem, content_digest};
 
+use super::cause::{innermost, is_about_tls};
 use super::connect::RemoteServer;
-use super::retry::{Failure, Tries, innermost, is_about_tls, passes, retry_after};
+use super::retry::{Failure, Tries, passes, retry_after};
 use crate::Error;
 
 /// How long a call may take whose answer is a message.
@@ -128,7 +129,7 @@ impl RemoteServer {
         let what = call.what.clone();
         let answer = self.call(call).await?;
         serde_json::from_slice(&answer.body)
-            .map_err(|error| self.odd(&what, "a message", printable(&error.to_string())))
+            .map_err(|error| self.unexpected(&what, "a message", printable(&error.to_string())))
     }
 
     async fn try_call(&self, call: &Call) -> Result<Answer, Failure> {
@@ -140,16 +141,14 @@ impl RemoteServer {
             let headers = std::mem::take(response.headers_mut());
             Ok(Answer { headers, body })
         };
-        tokio::time::timeout(call.time, whole)
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow(&call.what, call.time)))
+        self.within(call.time, &call.what, whole).await
     }
 
     /// Makes a call once, and leaves the body of a good answer to be read.
     pub(super) async fn send(&self, call: &Call) -> Result<Response, Failure> {
         // Every body here is in memory, so that the request can be copied.
         let request = call.request.try_clone();
-        let request = request.ok_or_else(|| self.odd(&call.what, "a request", "none"))?;
+        let request = request.ok_or_else(|| self.unexpected(&call.what, "a request", "none"))?;
         let mut response = self
             .http()
             .execute(request)
@@ -182,7 +181,7 @@ impl RemoteServer {
         while let Some(part) = self.next_part(what, response).await? {
             if (body.len() + part.len()) as u64 > limit {
                 let expected = format!("an answer of {limit} bytes at most");
-                return Err(self.odd(what, expected, "a longer one").into());
+                return Err(self.unexpected(what, expected, "a longer one").into());
             }
             body.extend_from_slice(&part);
         }
@@ -222,12 +221,20 @@ impl RemoteServer {
         })
     }
 
-    /// Nothing came for too long.
-    pub(super) fn too_slow(&self, what: &str, time: Duration) -> Failure {
-        Failure::passing(Error::Connection {
-            what: what.to_owned(),
-            server: self.address().to_owned(),
-            detail: format!("no answer within {} s", time.as_secs()),
+    /// What `work` comes to, unless that takes too long.
+    pub(super) async fn within<T>(
+        &self,
+        time: Duration,
+        what: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let done = tokio::time::timeout(time, work).await;
+        done.unwrap_or_else(|_| {
+            Err(Failure::passing(Error::Connection {
+                what: what.to_owned(),
+                server: self.address().to_owned(),
+                detail: format!("no answer within {} s", time.as_secs()),
+            }))
         })
     }
 
@@ -243,7 +250,7 @@ impl RemoteServer {
     }
 
     /// An answer that makes no sense.
-    pub(super) fn odd(
+    pub(super) fn unexpected(
         &self,
         what: &str,
         expected: impl Into<String>,

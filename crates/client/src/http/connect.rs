@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client as HttpClient, Url};
 use tokio::time::Instant;
 
+use super::cause::innermost;
 use super::event::{Event, Observer};
 use super::tls;
 use super::token::Token;
@@ -103,7 +104,7 @@ impl RemoteServer {
         }
         let client = builder.build().map_err(|error| Error::Address {
             address: address.to_owned(),
-            what: super::retry::innermost(&error),
+            what: innermost(&error),
         })?;
         Ok(Self {
             shared: Arc::new(Shared {

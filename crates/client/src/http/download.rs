@@ -1,13 +1,13 @@
-//! The reply on its way back, gone on with where it broke off.
+//! The reply on its way back, resumed where it broke off.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use sordino_container::{Error as FileError, Kind, inspect_file};
+use sordino_container::{Error as FileError, Kind, file_bytes, inspect_file, remove_file};
 use sordino_protocol::api::Id;
 
 use super::call::{MESSAGE_TIME, printable};
@@ -35,24 +35,24 @@ struct Partial {
 impl RemoteServer {
     /// Fetches a reply of `bytes` bytes into a new file, which is undamaged by its own digest.
     ///
-    /// What a call before has fetched lies beside the file as `….part` and is not fetched again, if the server still has the same reply.
+    /// What an earlier call fetched is in a file `….part` in the same folder. It is not fetched again if the server still has the same
+    /// reply.
     ///
     /// # Errors
     /// As [`models`](Self::models), and [`Error::File`], for a reply that is damaged though it was fetched twice among others.
     pub async fn download_reply(&self, id: &Id, bytes: u64, file: &Path) -> Result<(), Error> {
-        let partial = Partial::beside(file);
+        let partial = Partial::of(file);
         let mut again = true;
         loop {
             self.fetch(id, bytes, &partial).await?;
             let content = partial.content.clone();
             let checked = tokio::task::spawn_blocking(move || inspect_file(&content)).await;
-            let what = "the check of a reply";
-            match checked.map_err(|_| Error::Thread { what })? {
+            match checked.map_err(|panic| Error::bug("check of a reply", panic))? {
                 Ok(header) if header.kind == Kind::Reply => break,
                 Ok(header) => {
                     partial.remove()?;
                     let found = header.kind.to_string();
-                    return Err(self.odd("fetch the reply", Kind::Reply.to_string(), found));
+                    return Err(self.unexpected("fetch the reply", Kind::Reply.to_string(), found));
                 }
                 // What was fetched before a power cut may be damaged, and what is damaged there stays so.
                 Err(error) => {
@@ -105,10 +105,8 @@ impl RemoteServer {
                 call = call.header(RANGE, range).header(IF_RANGE, version.clone());
             }
         }
-        let response = tokio::time::timeout(MESSAGE_TIME, self.send(&call))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow(&call.what, MESSAGE_TIME)));
-        let mut response = match response {
+        let response = self.within(MESSAGE_TIME, &call.what, self.send(&call));
+        let mut response = match response.await {
             Ok(response) => response,
             Err(failure) => {
                 // What is here does not belong to what is there.
@@ -119,10 +117,11 @@ impl RemoteServer {
                 return Err(failure);
             }
         };
-        if !self.goes_on(&response, &call.what, done, bytes, version.as_ref())? {
+        if !self.continues(&response, &call.what, done, bytes, version.as_ref())? {
             partial.remove()?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                let error = self.odd(&call.what, "the rest of a reply", "a part of another one");
+                let error =
+                    self.unexpected(&call.what, "the rest of a reply", "a part of another one");
                 return Err(Failure::passing(error));
             }
             done = 0;
@@ -133,15 +132,15 @@ impl RemoteServer {
         let of = bytes;
         self.report(&Event::Downloaded { done, of });
         loop {
-            let part = tokio::time::timeout(SILENCE, self.next_part(&call.what, &mut response))
-                .await
-                .unwrap_or_else(|_| Err(self.too_slow(&call.what, SILENCE)))?;
-            let Some(part) = part else { break };
+            let part = self.next_part(&call.what, &mut response);
+            let Some(part) = self.within(SILENCE, &call.what, part).await? else {
+                break;
+            };
             done += part.len() as u64;
             if done > bytes {
                 partial.remove()?;
                 let expected = format!("a reply of {bytes} bytes");
-                return Err(self.odd(&call.what, expected, "a longer one").into());
+                return Err(self.unexpected(&call.what, expected, "a longer one").into());
             }
             // A few kilobytes to the page cache: no reason for another thread.
             content
@@ -153,7 +152,7 @@ impl RemoteServer {
             }
         }
         if done < bytes {
-            let error = self.odd(&call.what, format!("{bytes} bytes"), done.to_string());
+            let error = self.unexpected(&call.what, format!("{bytes} bytes"), done.to_string());
             return Err(Failure::passing(error));
         }
         content
@@ -162,8 +161,8 @@ impl RemoteServer {
         Ok(())
     }
 
-    /// Whether an answer goes on where the partial file ends.
-    fn goes_on(
+    /// Whether an answer starts where the partial file ends.
+    fn continues(
         &self,
         response: &Response,
         what: &str,
@@ -181,14 +180,14 @@ impl RemoteServer {
             }
             status => {
                 let found = format!("status {status}");
-                Err(self.odd(what, "the reply", printable(&found)).into())
+                Err(self.unexpected(what, "the reply", printable(&found)).into())
             }
         }
     }
 }
 
 impl Partial {
-    fn beside(file: &Path) -> Self {
+    fn of(file: &Path) -> Self {
         let name = |suffix: &str| {
             let mut name = file.file_name().unwrap_or_default().to_os_string();
             name.push(suffix);
@@ -202,20 +201,13 @@ impl Partial {
 
     /// Bytes that are here.
     fn length(&self) -> Result<u64, Error> {
-        match fs::metadata(&self.content) {
-            Ok(found) => Ok(found.len()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(file_error(&self.content, "look up", error)),
-        }
+        Ok(file_bytes(&self.content)?.unwrap_or(0))
     }
 
     /// Which reply they are of, if that is known.
     fn version(&self) -> Result<Option<HeaderValue>, Error> {
-        match fs::metadata(&self.version) {
-            Ok(found) if found.len() <= ETAG_LIMIT => {}
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(file_error(&self.version, "look up", error)),
+        if file_bytes(&self.version)?.is_none_or(|bytes| bytes > ETAG_LIMIT) {
+            return Ok(None);
         }
         let bytes =
             fs::read(&self.version).map_err(|error| file_error(&self.version, "read", error))?;
@@ -244,15 +236,8 @@ impl Partial {
 
     /// Removes what is here, the content first.
     fn remove(&self) -> Result<(), Error> {
-        for path in [&self.content, &self.version] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(file_error(path, "remove", error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_file(&self.content)?;
+        Ok(remove_file(&self.version)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is told while something goes on.
+//! What a submission reports while it runs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub enum Event<'a> {
         /// How many.
         images: usize,
     },
-    /// An earlier run of the same submission is gone on with.
-    GoingOn {
+    /// An earlier run of the same submission is resumed.
+    Resumed {
         /// Its job.
         job: &'a Id,
     },

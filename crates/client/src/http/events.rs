@@ -1,4 +1,4 @@
-//! Server-sent events, of which each has a job as its data.
+//! Server-sent events; the data of each is a job.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use sordino_protocol::api::{Id, Job};
 
 use super::call::{MESSAGE_TIME, printable};
 use super::connect::RemoteServer;
-use super::retry::Failure;
 use crate::Error;
 
 /// How long nothing may come, not even a comment.
@@ -40,16 +39,16 @@ impl RemoteServer {
         let call = self
             .on_job("follow", id, Method::GET, Some("events"))
             .header(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        let response = tokio::time::timeout(MESSAGE_TIME, self.send(&call)).await;
-        let response = response
-            .unwrap_or_else(|_| Err(self.too_slow(&call.what, MESSAGE_TIME)))
-            .map_err(|failure| *failure.error)?;
+        let response = self
+            .within(MESSAGE_TIME, &call.what, self.send(&call))
+            .await;
+        let response = response.map_err(|failure| *failure.error)?;
         let media_type = response.headers().get(CONTENT_TYPE);
         let media_type = media_type
             .and_then(|value| value.to_str().ok())
             .unwrap_or("");
         if !media_type.starts_with(EVENT_STREAM) {
-            return Err(self.odd(&call.what, EVENT_STREAM, printable(media_type)));
+            return Err(self.unexpected(&call.what, EVENT_STREAM, printable(media_type)));
         }
         Ok(JobEvents {
             server: self.clone(),
@@ -73,20 +72,22 @@ impl JobEvents {
                 return Ok(Some(job));
             }
             let part = self.server.next_part(WHAT, &mut self.response);
-            let part = tokio::time::timeout(SILENCE, part)
-                .await
-                .unwrap_or_else(|_| Err(self.server.too_slow(WHAT, SILENCE)))
-                .map_err(|failure: Failure| *failure.error)?;
-            let Some(part) = part else { return Ok(None) };
+            let part = self.server.within(SILENCE, WHAT, part).await;
+            let Some(part) = part.map_err(|failure| *failure.error)? else {
+                return Ok(None);
+            };
             self.server.heard();
-            let odd = |found: String| self.server.odd(WHAT, "events with jobs", printable(&found));
+            let unexpected = |found: String| {
+                self.server
+                    .unexpected(WHAT, "events with jobs", printable(&found))
+            };
             let events = self
                 .parser
                 .feed(&part)
-                .map_err(|found| odd(found.to_owned()))?;
+                .map_err(|found| unexpected(found.to_owned()))?;
             for data in events {
                 let job: Job =
-                    serde_json::from_str(&data).map_err(|error| odd(error.to_string()))?;
+                    serde_json::from_str(&data).map_err(|error| unexpected(error.to_string()))?;
                 self.server.same(WHAT, self.id.as_str(), job.id.as_str())?;
                 self.ready.push_back(job);
             }
@@ -94,7 +95,7 @@ impl JobEvents {
     }
 }
 
-/// Takes a stream of events apart, as the HTML standard has it (server-sent events, parsing an event stream).
+/// Splits a stream into events, as the HTML standard has it (server-sent events, parsing an event stream).
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,

@@ -1,6 +1,6 @@
 //! The HTTP service from the client's side: calls, transfers that survive broken connections, and whole submissions.
 //!
-//! [`RemoteServer`] has one method for each route of `docs/reference/openapi.json`. All of them try again after trouble that passes
+//! [`RemoteServer`] has one method for each route of `docs/reference/openapi.json` that a submission needs. All of them try again after trouble that passes
 //! (no connection, a timeout, a server that is busy or restarts), with growing pauses, until nothing was heard for
 //! [`ConnectOptions::patience`]; what the server refuses is an error at once. [`submit`] is everything from images to predictions,
 //! and can be killed and called again at any moment.
@@ -30,6 +30,7 @@
 //! ```
 
 mod call;
+mod cause;
 mod connect;
 mod download;
 mod event;

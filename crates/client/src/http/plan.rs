@@ -12,7 +12,7 @@ const LEAST_SECURITY: u32 = 128;
 
 impl RemoteServer {
     /// Fetches a model's client plan and checks it: every part of the plan itself, the security of its parameters, and that it is the
-    /// plan of which the server told.
+    /// plan that the server described.
     ///
     /// # Errors
     /// [`Error::RefusedPlan`] for a plan that is damaged or insecure, [`Error::ServedPlan`] for another one, and those of
@@ -37,7 +37,7 @@ impl RemoteServer {
 
 /// Compares a plan with what the server says of it.
 fn check(model: &Model, plan: &ClientPlan) -> Result<(), Error> {
-    let parameters = &plan.parameters;
+    let parameters = &plan.header.parameters;
     let differs = |what, expected: &dyn ToString, found: &dyn ToString| {
         let (expected, found) = (expected.to_string(), found.to_string());
         if expected == found {
@@ -62,7 +62,7 @@ fn check(model: &Model, plan: &ClientPlan) -> Result<(), Error> {
         &model.parameters,
         &parameters.digest(),
     )?;
-    differs("its batch is", &model.batch, &plan.batch)?;
+    differs("its batch is", &model.batch, &plan.header.batch)?;
     differs("it needs an evaluation key:", &model.needs_key, &needs_key)?;
     differs("its bits of security are", &model.security_bits, &security)
 }

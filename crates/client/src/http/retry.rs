@@ -1,6 +1,5 @@
 //! What is worth another try, and when.
 
-use std::error::Error as StdError;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -139,30 +138,6 @@ pub(super) fn passes(status: StatusCode, headers: &HeaderMap) -> bool {
     }
 }
 
-/// The last reason of a chain, which is the one that tells something.
-pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
-}
-
-/// Whether the connection failed over TLS: a certificate that is not trusted will not be in a second.
-pub(super) fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
-        return true;
-    }
-    // What an I/O error wraps is not its source, but that one's.
-    let wrapped = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    match wrapped {
-        Some(inner) => is_about_tls(inner),
-        None => error.source().is_some_and(is_about_tls),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,18 +161,6 @@ mod tests {
     }
 
     #[test]
-    fn trouble_with_tls_is_found_however_deep() {
-        let tls = rustls::Error::HandshakeNotComplete;
-        let once = std::io::Error::other(tls);
-        assert!(is_about_tls(&once));
-        let twice = std::io::Error::other(once);
-        assert!(is_about_tls(&twice));
-        let above = Error::File(sordino_container::Error::io("x", "read", twice));
-        assert!(is_about_tls(&above));
-        assert!(!is_about_tls(&std::io::Error::other("reset")));
-    }
-
-    #[test]
     fn what_passes() {
         let mut headers = HeaderMap::new();
         let all = |headers: &HeaderMap| {
@@ -211,15 +174,15 @@ mod tests {
         headers.insert(RETRY_AFTER, "7".parse().expect("a header"));
         assert_eq!(all(&headers), [408, 429, 500, 502, 503, 504]);
         assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
-        for odd in [
+        for other in [
             "",
             "-1",
             "1.5",
             "Wed, 21 Oct 2026 07:28:00 GMT",
             "99999999999",
         ] {
-            headers.insert(RETRY_AFTER, odd.parse().expect("a header"));
-            assert_eq!(retry_after(&headers), None, "{odd}");
+            headers.insert(RETRY_AFTER, other.parse().expect("a header"));
+            assert_eq!(retry_after(&headers), None, "{other}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! One method for each route.
+//! One method for each route that a submission needs.
 
 use std::path::Path;
 
 use reqwest::Method;
 use reqwest::header::HeaderName;
 use sordino_protocol::api::{
-    Account, CLIENT_PLAN_BYTES, Chunks, DIGEST_HEADER, Id, Job, Jobs, Key, Keys, Model, Models,
-    NewJob, NewKey, Queue, content_digest,
+    CLIENT_PLAN_BYTES, Chunks, DIGEST_HEADER, Id, Job, Key, Model, Models, NewJob, NewKey,
+    content_digest,
 };
 
 use super::call::{CHECK_TIME, Call};
@@ -50,37 +50,12 @@ impl RemoteServer {
         let digest = answer.headers.get(HeaderName::from_static(DIGEST_HEADER));
         let right = content_digest(&answer.body);
         if digest.is_some_and(|digest| digest.as_bytes() != right.as_bytes()) {
-            return Err(self.odd(&what, "a plan with the digest of its header", "another"));
+            return Err(self.unexpected(&what, "a plan with the digest of its header", "another"));
         }
         Ok(answer.body)
     }
 
-    /// What we have there, and may have.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn account(&self) -> Result<Account, Error> {
-        self.ask(self.get("ask for the account", &["account"]))
-            .await
-    }
-
-    /// How busy the server is.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn queue(&self) -> Result<Queue, Error> {
-        self.ask(self.get("ask for the queue", &["queue"])).await
-    }
-
-    /// Our evaluation keys.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn keys(&self) -> Result<Keys, Error> {
-        self.ask(self.get("list the keys", &["keys"])).await
-    }
-
-    /// Registers an evaluation key, or says again what was said before.
+    /// Registers an evaluation key; the same again changes nothing.
     ///
     /// # Errors
     /// As [`models`](Self::models).
@@ -110,15 +85,6 @@ impl RemoteServer {
         self.ask(call.time(CHECK_TIME)).await
     }
 
-    /// Removes a key.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn delete_key(&self, id: &Id) -> Result<(), Error> {
-        let call = self.on_key("remove", id, Method::DELETE, None);
-        self.call(call).await.map(drop)
-    }
-
     /// Sends those chunks of a key file that the server does not have; `chunks` is what it said last.
     ///
     /// # Errors
@@ -127,15 +93,7 @@ impl RemoteServer {
         self.upload(Upload::Key, id, file, chunks).await
     }
 
-    /// Our jobs.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn jobs(&self) -> Result<Jobs, Error> {
-        self.ask(self.get("list the jobs", &["jobs"])).await
-    }
-
-    /// Makes a job, or says again what was said before.
+    /// Makes a job; the same again changes nothing.
     ///
     /// # Errors
     /// As [`models`](Self::models).
@@ -163,22 +121,13 @@ impl RemoteServer {
         self.upload(Upload::Request, id, file, chunks).await
     }
 
-    /// Starts a job of which all chunks are there.
+    /// Starts a job whose chunks are all there.
     ///
     /// # Errors
     /// As [`models`](Self::models).
     pub async fn start_job(&self, id: &Id) -> Result<Job, Error> {
         let call = self.on_job("start", id, Method::POST, Some("start"));
         self.ask_job(id, call.time(CHECK_TIME)).await
-    }
-
-    /// Cancels a job; one that is over stays as it is.
-    ///
-    /// # Errors
-    /// As [`models`](Self::models).
-    pub async fn cancel_job(&self, id: &Id) -> Result<Job, Error> {
-        let call = self.on_job("cancel", id, Method::POST, Some("cancel"));
-        self.ask_job(id, call).await
     }
 
     /// Removes a job and its reply.
@@ -209,13 +158,13 @@ impl RemoteServer {
         Call::new(self, what, method, &path.collect::<Vec<_>>())
     }
 
-    /// The answer is about what was asked for.
+    /// Checks that an answer is about what was asked for.
     pub(super) fn same(&self, what: &str, asked: &str, found: &str) -> Result<(), Error> {
         if asked == found {
             return Ok(());
         }
         let found = super::call::printable(found);
-        Err(self.odd(
+        Err(self.unexpected(
             what,
             format!("an answer about {asked}"),
             format!("one about {found}"),
@@ -228,7 +177,7 @@ impl RemoteServer {
         if chunks.of == expected {
             return Ok(());
         }
-        Err(self.odd(what, format!("{expected} chunks"), chunks.of.to_string()))
+        Err(self.unexpected(what, format!("{expected} chunks"), chunks.of.to_string()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a submission until its predictions are written, so that it can be gone on with.
+//! What is kept of a submission until its predictions are written, so that it can be resumed.
 //!
 //! ```text
 //! KEYS/submissions/<16 digits>/
@@ -13,13 +13,14 @@
 //! its name or not there (the partial reply but for its end), and refers to the digest of what it was made from.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
-use sordino_container::{Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX};
+use sordino_container::{
+    Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX, file_bytes, remove_file,
+};
 use sordino_protocol::RequestReader;
 use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
@@ -58,9 +59,8 @@ pub(super) struct Identity {
 
 impl Identity {
     fn folder_name(&self) -> Result<String, Error> {
-        let text = serde_json::to_vec(self).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::bug("description of the submission", error))?;
         let digest = Digest::of("sordino submission v1", &text).to_string();
         Ok(digest[..16].to_owned())
     }
@@ -116,7 +116,7 @@ impl Submission {
         self.locked.path()
     }
 
-    /// Removes what processes left that were killed while they wrote.
+    /// Removes the temporary files of killed processes.
     fn clean(&self) -> Result<(), Error> {
         let entries = fs::read_dir(self.folder())
             .map_err(|error| FileError::io(self.folder(), "list", error))?;
@@ -175,10 +175,8 @@ impl Submission {
         images: usize,
     ) -> Result<Option<RequestFile>, Error> {
         let path = self.request_path();
-        let found = match fs::metadata(&path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(FileError::io(&path, "look up", error).into()),
+        let Some(bytes) = file_bytes(&path)? else {
+            return Ok(None);
         };
         // The folder is ours alone and the file was complete when it got its name, so its header is enough.
         let fits = RequestReader::open(&path, &client.request_shape()).is_ok_and(|reader| {
@@ -193,7 +191,7 @@ impl Submission {
         Ok(Some(RequestFile {
             path,
             digest,
-            bytes: found.len(),
+            bytes,
         }))
     }
 
@@ -208,9 +206,7 @@ impl Submission {
         let digest = client
             .encrypt(key, images)?
             .write_file(&path, Overwrite::Replace)?;
-        let bytes = fs::metadata(&path)
-            .map_err(|error| FileError::io(&path, "look up", error))?
-            .len();
+        let bytes = file_bytes(&path)?.unwrap_or(0);
         Ok(RequestFile {
             path,
             digest,
@@ -223,7 +219,7 @@ impl Submission {
         read_record(&self.record_path()).filter(|record| record.of == self.identity)
     }
 
-    /// The job of a request: the one of an earlier run, or a new one that is written down before anybody hears of it.
+    /// The job of a request: the one of an earlier run, or a new one that is written down before the server hears of it.
     pub(super) fn job(&self, request: &RequestFile) -> Result<JobRecord, Error> {
         let earlier = self.record();
         if let Some(record) = earlier.filter(|record| record.request == request.digest) {
@@ -235,9 +231,8 @@ impl Submission {
             request: request.digest,
             request_bytes: request.bytes,
         };
-        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| Error::Table {
-            detail: error.to_string(),
-        })?;
+        let bytes = serde_json::to_vec_pretty(&record)
+            .map_err(|error| Error::bug("record of the job", error))?;
         let access = sordino_container::Access::OwnerOnly;
         write_atomic(&self.record_path(), &bytes, Overwrite::Replace, access)?;
         Ok(record)
@@ -245,18 +240,18 @@ impl Submission {
 
     /// Forgets the job, so that the next run makes another one of the same request.
     pub(super) fn forget_job(&self) -> Result<(), Error> {
-        remove(&self.record_path())
+        Ok(remove_file(self.record_path())?)
     }
 
     /// Forgets the request and its job.
     pub(super) fn forget_request(&self) -> Result<(), Error> {
         self.forget_job()?;
-        remove(&self.request_path())
+        Ok(remove_file(self.request_path())?)
     }
 
     /// Forgets a reply that turned out to be of no use.
     pub(super) fn forget_reply(&self) -> Result<(), Error> {
-        remove(&self.reply_path())
+        Ok(remove_file(self.reply_path())?)
     }
 
     /// Removes everything, in one step as others see it.
@@ -282,7 +277,7 @@ impl Submission {
         let _ = fs::remove_dir(parent);
     }
 
-    /// Unfinished submissions of the same images with the same key to the same model, of which the plan was another one.
+    /// Unfinished submissions of the same images with the same key to the same model, made with another plan.
     pub(super) fn outdated(&self) -> Vec<(Submission, JobRecord)> {
         let entries = fs::read_dir(self.parent());
         let folders = entries
@@ -312,20 +307,10 @@ impl Submission {
 }
 
 fn read_record(path: &Path) -> Option<JobRecord> {
-    let found = fs::metadata(path).ok()?;
-    if found.len() > RECORD_LIMIT {
+    if file_bytes(path).ok()?? > RECORD_LIMIT {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(FileError::io(path, "remove", error).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A name that no other job has.
@@ -334,5 +319,6 @@ fn random_id() -> Result<Id, Error> {
     let mut rng = SecretRng::from_os().map_err(sordino_secret::Error::from)?;
     rng.fill(&mut bytes);
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.parse().map_err(|detail| Error::Table { detail })
+    text.parse()
+        .map_err(|detail: String| Error::bug("choice of a job's name", detail))
 }

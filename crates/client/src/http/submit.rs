@@ -17,14 +17,14 @@ use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
 
-/// How long it is tried to remove a job that is of no use any more.
+/// How long to try to remove a job that is no longer needed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Values that are digested at once.
 const DIGESTED: usize = 1 << 18;
 
 /// What all parts of a submission need.
-struct Flow<'a> {
+struct Submitter<'a> {
     server: &'a RemoteServer,
     options: &'a SubmitOptions,
     model: Model,
@@ -36,7 +36,7 @@ struct Flow<'a> {
 
 /// Encrypts images, has them evaluated and writes the predictions.
 ///
-/// Called again with the same arguments after it was ended at any moment, it goes on where it was: there is no second job, images are not
+/// Called again with the same arguments after it was ended at any moment, it resumes: there is no second job, images are not
 /// encrypted twice, and what the server has acknowledged is not sent again. When the predictions are written, the job is removed from
 /// the server.
 ///
@@ -63,10 +63,10 @@ pub async fn submit(
             Ok((prepared, digest, images.len(), images.names))
         }
     };
-    let (prepared, digest, count, names) = apart("preparation", preparing).await?;
+    let (prepared, digest, count, names) = blocking("preparation", preparing).await?;
     let started = Instant::now();
     let (opening, folder) = (Arc::clone(&client), options.keys.clone());
-    let keys = apart("key generation", move || opening.open_key_folder(&folder)).await?;
+    let keys = blocking("key generation", move || opening.open_key_folder(&folder)).await?;
     if keys.made {
         let folder = options.keys.as_path();
         server.report(&Event::KeysMade { folder });
@@ -78,7 +78,7 @@ pub async fn submit(
         key: keys.secret.key_id(),
         images: digest,
     };
-    let mut flow = Flow {
+    let mut submitter = Submitter {
         server,
         options,
         model,
@@ -87,12 +87,12 @@ pub async fn submit(
         images: count,
         times: SubmitTimes::default(),
     };
-    flow.times.keys = started.elapsed().as_secs_f64();
+    submitter.times.keys = started.elapsed().as_secs_f64();
     let folder = options.keys.clone();
     let opening = move || Submission::open(&folder, identity);
-    let submission = Arc::new(apart("opening of the submission", opening).await?);
-    let went_on = submission.record().is_some();
-    flow.drop_outdated(&submission).await;
+    let submission = Arc::new(blocking("opening of the submission", opening).await?);
+    let resumed = submission.record().is_some();
+    submitter.drop_outdated(&submission).await;
     if written.is_some() && !submission.has_reply() {
         if submission.is_empty() {
             submission.finish();
@@ -102,30 +102,30 @@ pub async fn submit(
     }
     let record = match submission.record().filter(|_| submission.has_reply()) {
         Some(record) => record,
-        None => flow.fetch_reply(&submission, prepared).await?,
+        None => submitter.fetch_reply(&submission, prepared).await?,
     };
-    let predictions = flow.decrypt(&submission, &record).await?;
-    flow.write(&predictions, names.as_deref(), written)?;
+    let predictions = submitter.decrypt(&submission, &record).await?;
+    submitter.write(&predictions, names.as_deref(), written)?;
     let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
     if !options.keep_job {
-        flow.drop_job(&record.job).await;
+        submitter.drop_job(&record.job).await;
     }
     submission.finish();
-    flow.times.total = began.elapsed().as_secs_f64();
+    submitter.times.total = began.elapsed().as_secs_f64();
     Ok(Submitted {
-        logit_range: flow.client.plan().logit_range,
-        model: flow.model,
+        logit_range: submitter.client.plan().logit_range,
+        model: submitter.model,
         job: record.job,
         predictions,
         request_bytes: record.request_bytes,
         reply_bytes,
-        made_keys: flow.keys.made,
-        went_on,
-        times: flow.times,
+        made_keys: submitter.keys.made,
+        resumed,
+        times: submitter.times,
     })
 }
 
-impl Flow<'_> {
+impl Submitter<'_> {
     /// Says that the plan of an earlier submission is not served any more, and gives that one up: nothing could decrypt its reply.
     async fn drop_outdated(&self, submission: &Submission) {
         for (outdated, record) in submission.outdated() {
@@ -148,7 +148,7 @@ impl Flow<'_> {
         let known = submission.record().is_some();
         let record = submission.job(&request)?;
         if known {
-            self.server.report(&Event::GoingOn { job: &record.job });
+            self.server.report(&Event::Resumed { job: &record.job });
         }
         let mut left = MAKES;
         loop {
@@ -176,10 +176,10 @@ impl Flow<'_> {
         self.server.report(&Event::Encrypting { images });
         let started = Instant::now();
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
-        // It keeps the folder locked even if nobody waits for it any more.
+        // It keeps the folder locked even if the caller stopped waiting.
         let submission = Arc::clone(submission);
         let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared);
-        let request = apart("encryption", encrypting).await?;
+        let request = blocking("encryption", encrypting).await?;
         self.times.encrypt = started.elapsed().as_secs_f64();
         Ok(request)
     }
@@ -257,7 +257,7 @@ impl Flow<'_> {
         let digest = key.digest.to_string();
         let id: Id = digest[..32]
             .parse()
-            .map_err(|detail| Error::Table { detail })?;
+            .map_err(|detail: String| Error::bug("choice of a key's name", detail))?;
         let new = NewKey {
             parameters: self.model.parameters,
             bytes: key.bytes,
@@ -289,7 +289,7 @@ impl Flow<'_> {
             found => {
                 let found = found.map_or("none".to_owned(), |bytes| format!("{bytes} bytes"));
                 let expected = format!("a reply of at most {most} bytes");
-                Err(self.server.odd("wait for the job", expected, found))
+                Err(self.server.unexpected("wait for the job", expected, found))
             }
         }
     }
@@ -326,7 +326,7 @@ impl Flow<'_> {
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
         let path = submission.reply_path();
         let decrypting = move || client.decrypt_file(&keys.secret, &path);
-        let outcome = apart("decryption", decrypting).await;
+        let outcome = blocking("decryption", decrypting).await;
         let outcome = outcome.and_then(|(predictions, answered)| {
             if answered == record.request && predictions.len() == self.images {
                 return Ok(predictions);
@@ -334,7 +334,7 @@ impl Flow<'_> {
             let expected = "a reply to the request that was sent";
             Err(self
                 .server
-                .odd("decrypt the reply", expected, "one to another request"))
+                .unexpected("decrypt the reply", expected, "one to another request"))
         });
         if outcome.is_err() {
             submission.forget_reply()?;
@@ -411,11 +411,11 @@ fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
     Digest::of("sordino submission, content v1", &parts)
 }
 
-/// Does long work on a thread for it, so that connections are not left alone.
-async fn apart<T: Send + 'static>(
+/// Does long work on a thread of its own, so that connections are served meanwhile.
+async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Error::Thread { what })?
+    done.map_err(|panic| Error::bug(what, panic))?
 }

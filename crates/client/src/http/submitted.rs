@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
-use sordino_ring::backend::{Backend, process_default};
+use sordino_ring::backend::{self, Backend};
 
 use crate::{PredictionFormat, Predictions};
 
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
 pub struct SubmitOptions {
-    /// The folder of the keys, which are made if there are none. What is needed to go on with a submission is kept there too.
+    /// The folder of the keys, which are made if there are none. What is needed to resume a submission is kept there too.
     pub keys: PathBuf,
     /// Where to write the predictions.
     pub out: PathBuf,
@@ -30,7 +30,7 @@ pub struct SubmitOptions {
 }
 
 impl SubmitOptions {
-    /// Keys and predictions at these places, and everything else as usual.
+    /// Keys and predictions at these places, and everything else as usual; the back end that `SORDINO_BACKEND` names, else the best.
     pub fn new(keys: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         let out = out.into();
         Self {
@@ -41,7 +41,7 @@ impl SubmitOptions {
             overwrite: Overwrite::Refuse,
             range: None,
             keep_job: false,
-            backend: process_default(),
+            backend: backend::select(None).unwrap_or(backend::portable()),
         }
     }
 }
@@ -64,8 +64,8 @@ pub struct Submitted {
     pub reply_bytes: u64,
     /// Whether keys were made.
     pub made_keys: bool,
-    /// Whether an earlier run was gone on with.
-    pub went_on: bool,
+    /// Whether an earlier run was resumed.
+    pub resumed: bool,
     /// How long its parts took.
     pub times: SubmitTimes,
 }

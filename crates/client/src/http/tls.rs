@@ -59,7 +59,7 @@ pub(super) fn only(path: &Path) -> Result<ClientConfig, Error> {
         .with_no_client_auth())
 }
 
-/// Trusts nobody, for connections without TLS.
+/// Trusts no certificate, for connections without TLS.
 pub(super) fn none() -> Result<ClientConfig, Error> {
     Ok(builder()?
         .with_root_certificates(RootCertStore::empty())

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
-use sordino_container::Error as FileError;
+use sordino_container::{Error as FileError, file_bytes};
 use sordino_protocol::api::{Chunks, Id};
 use tokio::task::JoinSet;
 
@@ -26,12 +26,11 @@ impl RemoteServer {
         file: &Path,
         chunks: &Chunks,
     ) -> Result<(), Error> {
-        let bytes = std::fs::metadata(file)
-            .map_err(|error| FileError::io(file, "look up", error))?
-            .len();
+        let missing = || FileError::io(file, "look up", std::io::ErrorKind::NotFound.into());
+        let bytes = file_bytes(file)?.ok_or_else(missing)?;
         if chunks.of != Chunks::count(bytes) {
             let expected = format!("{} chunks", Chunks::count(bytes));
-            return Err(self.odd("upload a file", expected, chunks.of.to_string()));
+            return Err(self.unexpected("upload a file", expected, chunks.of.to_string()));
         }
         let missing: Vec<u64> = chunks.missing().collect();
         let length =
@@ -55,8 +54,7 @@ impl RemoteServer {
             let Some(sent) = sending.join_next().await else {
                 return Ok(());
             };
-            let what_ended = "the upload of a chunk";
-            let number = sent.map_err(|_| Error::Thread { what: what_ended })??;
+            let number = sent.map_err(|panic| Error::bug("upload of a chunk", panic))??;
             done += length(&number);
             self.report(&Event::Uploaded { what, done, of });
         }
@@ -79,8 +77,7 @@ impl RemoteServer {
         let call = Call::new(self, text, Method::PUT, &path);
         let reading = move || Ok::<_, Error>(call.chunk(read_chunk(&file, bytes, number)?));
         let call = tokio::task::spawn_blocking(reading).await;
-        let what = "the reading of a chunk";
-        let call = call.map_err(|_| Error::Thread { what })??;
+        let call = call.map_err(|panic| Error::bug("reading of a chunk", panic))??;
         self.call(call).await.map(drop)
     }
 }

@@ -4,13 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use sordino_client::{Client, EVALUATION_KEY_FILE, Error, SECRET_KEY_FILE};
-use sordino_plan::Packing;
-use sordino_ring::backend::process_default;
+use sordino_plan::PackingKind;
+use sordino_ring::backend;
 
 use crate::service::plan;
 
-fn client(packing: Packing) -> Client {
-    Client::new(plan(packing, 50).client.clone(), process_default()).unwrap()
+fn client(packing: PackingKind) -> Client {
+    Client::new(
+        plan(packing, 50).client.clone(),
+        backend::select(None).unwrap(),
+    )
+    .unwrap()
 }
 
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -37,7 +41,7 @@ fn refusal(client: &Client, folder: &Path) -> String {
 fn keys_are_made_once_and_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("new/keys");
-    let client = client(Packing::ChannelWise);
+    let client = client(PackingKind::ChannelWise);
     let made = client.open_key_folder(&keys).unwrap();
     assert!(made.made);
     let before = content(&keys);
@@ -55,7 +59,10 @@ fn keys_are_made_once_and_used_again() {
 #[test]
 fn keys_of_other_parameters_are_refused_and_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (client(Packing::ChannelWise), client(Packing::ElementWise));
+    let (one, other) = (
+        client(PackingKind::ChannelWise),
+        client(PackingKind::ElementWise),
+    );
     one.open_key_folder(folder.path()).unwrap();
     let before = content(folder.path());
     let text = refusal(&other, folder.path());
@@ -70,7 +77,7 @@ fn keys_of_other_parameters_are_refused_and_stay() {
 #[test]
 fn one_key_without_the_other_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let client = client(Packing::ChannelWise);
+    let client = client(PackingKind::ChannelWise);
     client.open_key_folder(folder.path()).unwrap();
     let (secret, evaluation) = (
         folder.path().join(SECRET_KEY_FILE),
@@ -105,7 +112,7 @@ fn one_key_without_the_other_is_refused() {
 #[test]
 fn what_a_killed_process_leaves_is_completed() {
     let folder = tempfile::tempdir().unwrap();
-    let client = client(Packing::ChannelWise);
+    let client = client(PackingKind::ChannelWise);
     client.open_key_folder(folder.path()).unwrap();
     let evaluation = folder.path().join(EVALUATION_KEY_FILE);
     let pending = folder.path().join("evaluation.key.new");

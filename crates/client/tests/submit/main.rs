@@ -3,11 +3,11 @@
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;
-mod flow;
 mod http;
 mod keys;
 mod plans;
 mod service;
+mod submissions;
 mod transfers;
 
 use std::sync::{Arc, Mutex};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sordino_client::Error;
 use sordino_container::{self as container, Kind, Limits, METADATA_LIMIT};
-use sordino_plan::Packing;
-use sordino_ring::backend::process_default;
+use sordino_plan::PackingKind;
+use sordino_ring::backend;
 
 use crate::connect;
 use crate::http::{Asked, Given, Server};
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// What a client says to a server that changes its plan, or what it says of it.
 async fn refusal(change: impl Fn(&mut Value, &mut Value)) -> Option<Error> {
-    let plan = plan(Packing::ElementWise, 50);
+    let plan = plan(PackingKind::ElementWise, 50);
     let (_service, server) = Service::start(plan.clone()).await;
     let (honest, _) = connect(&server.address, SOON);
     let mut model = serde_json::to_value(honest.model("small").await.unwrap()).unwrap();
@@ -36,7 +36,10 @@ async fn refusal(change: impl Fn(&mut Value, &mut Value)) -> Option<Error> {
     })
     .await;
     let (remote, _) = connect(&server.address, SOON);
-    remote.open_model("small", process_default()).await.err()
+    remote
+        .open_model("small", backend::select(None).unwrap())
+        .await
+        .err()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +109,7 @@ async fn a_plan_has_to_be_the_one_that_was_offered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_has_to_arrive_undamaged() {
-    let plan = plan(Packing::ElementWise, 50);
+    let plan = plan(PackingKind::ElementWise, 50);
     let (_service, server) = Service::start(plan.clone()).await;
     let (honest, _) = connect(&server.address, SOON);
     let model = honest.model("small").await.unwrap();
@@ -131,7 +134,7 @@ async fn a_plan_has_to_arrive_undamaged() {
         .await;
         let (remote, _) = connect(&server.address, SOON);
         let error = remote
-            .open_model("small", process_default())
+            .open_model("small", backend::select(None).unwrap())
             .await
             .unwrap_err();
         assert!(

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use sordino_ckks::{Context, EvaluationKey};
 use sordino_client::Client;
 use sordino_container::Digest;
-use sordino_plan::{CompileOptions, Packing, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
 use sordino_protocol::api::{
     Chunks, Job, JobState, Key, KeyState, Model, NewJob, NewKey, Problem, ProblemKind,
     content_digest,
 };
 use sordino_protocol::{ReceivedRequest, Reply};
-use sordino_ring::backend::process_default;
+use sordino_ring::backend;
 use sordino_runtime::{Options, evaluate};
 
 use crate::common::model;
@@ -94,7 +94,7 @@ pub(crate) struct Service {
 }
 
 /// A plan without a key, whose requests have several chunks, or one with a key; another batch makes it another plan.
-pub(crate) fn plan(packing: Packing, batch: usize) -> Arc<Plan> {
+pub(crate) fn plan(packing: PackingKind, batch: usize) -> Arc<Plan> {
     let options = CompileOptions::new(batch).with_packing(packing);
     Arc::new(compile(&model(SIZE, 1), &options).unwrap())
 }
@@ -260,7 +260,11 @@ fn key_route(
 }
 
 fn context(plan: &Plan) -> Context {
-    Context::new(plan.server.parameters().clone(), process_default()).unwrap()
+    Context::new(
+        plan.server.parameters().clone(),
+        backend::select(None).unwrap(),
+    )
+    .unwrap()
 }
 
 fn job_route(
@@ -392,7 +396,7 @@ fn advance(
 
 /// The reply to a request, computed here.
 pub(crate) fn evaluated(plan: &Plan, key: Option<&EvaluationKey>, request: &[u8]) -> Vec<u8> {
-    let client = Client::new(plan.client.clone(), process_default()).unwrap();
+    let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let shape = client.request_shape();
     let received = ReceivedRequest::from_bytes(request, &shape).unwrap();
     let (header, digest) = (received.header.clone(), received.digest);

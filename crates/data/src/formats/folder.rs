@@ -11,7 +11,7 @@ use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, open_file, reserve};
 use crate::{Error, Images, Pixels};
 
 const FILE_LIMIT: u64 = 256 << 20;
-const ENTRY_LIMIT: usize = 1 << 22;
+const ENTRY_LIMIT: u64 = 1 << 22;
 
 /// A packed PNG bit may stand for a palette entry of three bytes.
 const EXPANSION: u64 = 24;
@@ -71,14 +71,7 @@ fn undecodable(path: &Path, error: ImageError) -> Error {
 fn decode(path: &Path) -> Result<Picture, Error> {
     let location = path.display().to_string();
     let (file, length) = open_file(path)?;
-    if length > FILE_LIMIT {
-        return Err(Error::TooLarge {
-            location,
-            what: "file size in bytes",
-            found: length,
-            limit: FILE_LIMIT,
-        });
-    }
+    Error::check_limit(&location, "file size in bytes", length, FILE_LIMIT)?;
     let mut bytes = Vec::new();
     reserve(&mut bytes, length, &location)?;
     BufReader::new(file)
@@ -324,16 +317,8 @@ pub(crate) fn read_folder(path: &Path) -> Result<Images, Error> {
                 advice,
             ));
         }
-        if names.len() == ENTRY_LIMIT {
-            let (what, limit) = ("number of files", ENTRY_LIMIT as u64);
-            return Err(Error::TooLarge {
-                location: origin,
-                what,
-                found: limit + 1,
-                limit,
-            });
-        }
         names.push(name.to_owned());
+        Error::check_limit(&origin, "number of files", names.len() as u64, ENTRY_LIMIT)?;
     }
     names.sort_unstable();
     let count = names.len();

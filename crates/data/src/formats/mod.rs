@@ -105,16 +105,6 @@ fn with_labels_beside(
         .find(|path| path.is_file());
     match found {
         None => Ok(images),
-        Some(path) => {
-            let origin = images.origin.clone();
-            let labels = read(&path)?;
-            Images::new(
-                (images.channels, images.height, images.width),
-                images.pixels,
-                Some(labels),
-                None,
-                origin,
-            )
-        }
+        Some(path) => images.with_labels(Some(read(&path)?)),
     }
 }

@@ -142,15 +142,7 @@ fn header(source: &mut Source) -> Result<Header, Error> {
             ));
         }
     };
-    if length > HEADER_LIMIT {
-        let (what, limit) = (".npy header length", HEADER_LIMIT);
-        return Err(Error::TooLarge {
-            location,
-            what,
-            found: length,
-            limit,
-        });
-    }
+    Error::check_limit(&location, ".npy header length", length, HEADER_LIMIT)?;
     let bytes = source.bytes(length)?;
     let text = String::from_utf8_lossy(&bytes);
     let shortened = || text.trim().chars().take(120).collect::<String>();
@@ -242,6 +234,20 @@ pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
     Images::new(shape.image(), pixels, None, None, location)
 }
 
+/// Reads an integer of `W` bytes.
+fn integer<const W: usize>(big_endian: bool, signed: bool) -> impl Fn([u8; W]) -> i128 {
+    move |mut bytes| {
+        if !big_endian {
+            bytes.reverse();
+        }
+        let value = bytes
+            .iter()
+            .fold(0, |value, &byte| value << 8 | i128::from(byte));
+        let negative = signed && bytes[0] >= 0x80;
+        value - if negative { 1 << (8 * W) } else { 0 }
+    }
+}
+
 /// Reads labels, `[N]` or `[N, 1]`, of any integer type.
 pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     let header = header(&mut source)?;
@@ -261,21 +267,12 @@ pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     };
     let big = header.big_endian;
     // As i128 every value of every type has its place, so that only one check is needed.
+    let signed = header.kind == 'i';
     let values: Vec<i128> = match (header.kind, header.width) {
-        ('u', 1) => source.elements(count, |bytes| i128::from(u8::from_le_bytes(bytes)))?,
-        ('u', 2) if big => source.elements(count, |bytes| i128::from(u16::from_be_bytes(bytes)))?,
-        ('u', 2) => source.elements(count, |bytes| i128::from(u16::from_le_bytes(bytes)))?,
-        ('u', 4) if big => source.elements(count, |bytes| i128::from(u32::from_be_bytes(bytes)))?,
-        ('u', 4) => source.elements(count, |bytes| i128::from(u32::from_le_bytes(bytes)))?,
-        ('u', 8) if big => source.elements(count, |bytes| i128::from(u64::from_be_bytes(bytes)))?,
-        ('u', 8) => source.elements(count, |bytes| i128::from(u64::from_le_bytes(bytes)))?,
-        ('i', 1) => source.elements(count, |bytes| i128::from(i8::from_le_bytes(bytes)))?,
-        ('i', 2) if big => source.elements(count, |bytes| i128::from(i16::from_be_bytes(bytes)))?,
-        ('i', 2) => source.elements(count, |bytes| i128::from(i16::from_le_bytes(bytes)))?,
-        ('i', 4) if big => source.elements(count, |bytes| i128::from(i32::from_be_bytes(bytes)))?,
-        ('i', 4) => source.elements(count, |bytes| i128::from(i32::from_le_bytes(bytes)))?,
-        ('i', 8) if big => source.elements(count, |bytes| i128::from(i64::from_be_bytes(bytes)))?,
-        ('i', 8) => source.elements(count, |bytes| i128::from(i64::from_le_bytes(bytes)))?,
+        ('u' | 'i', 1) => source.elements(count, integer::<1>(big, signed))?,
+        ('u' | 'i', 2) => source.elements(count, integer::<2>(big, signed))?,
+        ('u' | 'i', 4) => source.elements(count, integer::<4>(big, signed))?,
+        ('u' | 'i', 8) => source.elements(count, integer::<8>(big, signed))?,
         _ => return Err(wrong_type(&source, &header, "labels of an integer type")),
     };
     source.finish()?;

@@ -11,7 +11,7 @@ use super::{labels_name, npy};
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
 use crate::{Error, Images};
 
-const ARRAY_LIMIT: usize = 256;
+const ARRAY_LIMIT: u64 = 256;
 
 /// An open archive.
 pub(crate) struct Npz {
@@ -26,16 +26,8 @@ impl Npz {
         let (file, length) = open_file(path)?;
         let archive =
             ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&location, &error))?;
-        let entries = archive.len();
-        if entries > ARRAY_LIMIT {
-            let (what, found, limit) = ("number of arrays", entries as u64, ARRAY_LIMIT as u64);
-            return Err(Error::TooLarge {
-                location,
-                what,
-                found,
-                limit,
-            });
-        }
+        let entries = archive.len() as u64;
+        Error::check_limit(&location, "number of arrays", entries, ARRAY_LIMIT)?;
         Ok(Self {
             archive,
             location,
@@ -79,14 +71,7 @@ impl Npz {
         }
         // A header and a little air beyond the pixels.
         let limit = PIXEL_BYTES + (1 << 16);
-        if size > limit {
-            return Err(Error::TooLarge {
-                location,
-                what: "array size in bytes",
-                found: size,
-                limit,
-            });
-        }
+        Error::check_limit(&location, "array size in bytes", size, limit)?;
         Ok(Source::new(entry, location, size))
     }
 
@@ -161,11 +146,5 @@ pub(crate) fn read_images(path: &Path, name: Option<&str>) -> Result<Images, Err
     };
     let labels = archive.labels_of(&name, &names)?;
     let images = npy::images(archive.array(&name)?)?;
-    Images::new(
-        (images.channels, images.height, images.width),
-        images.pixels,
-        labels,
-        None,
-        images.origin,
-    )
+    images.with_labels(labels)
 }

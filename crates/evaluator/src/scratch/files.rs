@@ -1,7 +1,6 @@
 //! The files of a scratch folder.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -133,13 +132,4 @@ pub(super) fn read_piece(
     let scale = scale.map_err(|_| bad("a scale"))?;
     let piece = Ciphertexts::from_parts(context, parts, scale);
     Ok(piece.map_err(|_| bad("residues below their primes"))?)
-}
-
-pub(super) fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(FileError::io(path, "remove", error))
-        }
-        _ => Ok(()),
-    }
 }

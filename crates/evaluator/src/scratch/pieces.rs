@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use sordino_ckks::{Ciphertexts, Context};
-use sordino_container::{Digest, Error as FileError, TEMPORARY_SUFFIX};
+use sordino_container::{Digest, Error as FileError, TEMPORARY_SUFFIX, file_bytes, remove_file};
 use sordino_runtime::Error as RuntimeError;
 
-use super::files::{read_piece, remove, write_piece};
+use super::files::{read_piece, write_piece};
 
 /// The name of the file that says what is done.
 const CHECKPOINT: &str = "checkpoint";
@@ -108,7 +108,7 @@ impl Pieces {
                 if named {
                     self.superseded.push((path, bytes));
                 } else {
-                    remove(&path)?;
+                    remove_file(&path)?;
                     self.used -= bytes;
                 }
             }
@@ -125,7 +125,7 @@ impl Pieces {
     /// Makes room for a piece that has to be kept, if need be at the price of the checkpoint.
     pub(super) fn make_room(&mut self, bytes: u64, limit: u64) -> Result<(), FileError> {
         if self.used + bytes > limit && !self.superseded.is_empty() {
-            remove(&self.checkpoint_path())?;
+            remove_file(self.checkpoint_path())?;
             self.set_named(false);
             self.remove_superseded()?;
         }
@@ -140,7 +140,7 @@ impl Pieces {
 
     fn remove_superseded(&mut self) -> Result<(), FileError> {
         for (path, bytes) in std::mem::take(&mut self.superseded) {
-            remove(&path)?;
+            remove_file(&path)?;
             self.used -= bytes;
         }
         Ok(())
@@ -189,9 +189,9 @@ impl Pieces {
         wanted.push(self.checkpoint_path());
         for (unit, digest) in pieces {
             let path = self.path(unit);
-            let found =
-                fs::metadata(&path).map_err(|error| FileError::io(&path, "look up", error))?;
-            self.insert(unit, digest, found.len(), true);
+            let missing = || FileError::io(&path, "find", std::io::ErrorKind::NotFound.into());
+            let bytes = file_bytes(&path)?.ok_or_else(missing)?;
+            self.insert(unit, digest, bytes, true);
             wanted.push(path);
         }
         self.remove_files(|path| !wanted.iter().any(|wanted| wanted == path))
@@ -225,6 +225,6 @@ impl Pieces {
         self.files()?
             .iter()
             .filter(|path| unwanted(path))
-            .try_for_each(|path| remove(path))
+            .try_for_each(remove_file)
     }
 }

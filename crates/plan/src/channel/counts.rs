@@ -1,11 +1,12 @@
-//! Operations that a schedule takes.
+//! The number of operations of a linear node.
 
 use super::RotationSchedule;
 use super::diagonals::Distances;
 
-/// Operations of a linear node.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How a linear node is rotated, and how many operations that takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counts {
+    pub schedule: RotationSchedule,
     /// Ciphertexts whose digits are cut for hoisted rotations.
     pub inputs: usize,
     /// Hoisted rotations.
@@ -22,12 +23,12 @@ pub(crate) struct Counts {
     pub shares: usize,
 }
 
-/// What the choice of a schedule weighs against each other: a rotation of a sum needs digits of its own.
+/// Weights of operations when schedules are compared: a rotation of a sum needs digits of its own.
 const OUTER_COST: f64 = 4.0;
 const PRODUCT_COST: f64 = 0.2;
 
 impl Counts {
-    /// What schedules are compared by, in hoisted rotations.
+    /// The cost by which schedules are compared, in hoisted rotations.
     pub(super) fn cost(&self) -> f64 {
         self.hoisted as f64
             + OUTER_COST * (self.outer + self.folds) as f64
@@ -44,30 +45,18 @@ impl Counts {
         slots: usize,
         ciphertexts: usize,
     ) -> Self {
-        let mut hoisted: Vec<_> = distances
-            .seen
-            .iter()
-            .map(|&(term, input, _, d)| (term, input, schedule.hoisted(d as usize)))
-            .collect();
-        hoisted.sort_unstable();
-        hoisted.dedup();
-        let mut sums: Vec<_> = distances
-            .seen
-            .iter()
-            .map(|&(_, _, output, d)| (output, schedule.outer(d as usize)))
-            .collect();
-        sums.sort_unstable();
-        sums.dedup();
-        let mut inputs: Vec<_> = hoisted
-            .iter()
-            .filter(|h| h.2 % slots != 0)
-            .map(|h| (h.0, h.1))
-            .collect();
-        inputs.dedup();
+        let seen = || distances.seen.iter();
+        let hoisted =
+            seen().map(|&(term, input, _, d)| (term, input, schedule.hoisted(d as usize)));
+        let hoisted = distinct(hoisted);
+        let sums = distinct(seen().map(|&(_, _, output, d)| (output, schedule.outer(d as usize))));
+        let rotated = || hoisted.iter().filter(|h| h.2 % slots != 0);
+        let inputs = distinct(rotated().map(|h| (h.0, h.1)));
         let folds = schedule.folds(distances.period).count();
         Self {
+            schedule: *schedule,
             inputs: inputs.len(),
-            hoisted: hoisted.iter().filter(|h| h.2 % slots != 0).count(),
+            hoisted: rotated().count(),
             products: distances.seen.len(),
             sums: sums.len(),
             outer: sums.iter().filter(|s| s.1 % slots != 0).count(),
@@ -75,4 +64,12 @@ impl Counts {
             shares: 1 << folds,
         }
     }
+}
+
+/// The values in order, each once.
+pub(super) fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
 }

@@ -1,4 +1,4 @@
-//! A matrix by its diagonals: which rotations it takes, and what the plaintexts hold.
+//! A matrix by its diagonals: the rotations that it takes, and the content of its plaintexts.
 
 use serde::{Deserialize, Serialize};
 use sordino_graph::Term as FoldedTerm;
@@ -9,7 +9,7 @@ use crate::{Error, SlotLayout, Term};
 ///
 /// Direct: every position of an output's layout gets the whole sum of its element. Folded: the positions below the
 /// source's period that are equal modulo the output's period get a share each, and log2(source period / period)
-/// rotations add the shares up; what stands at a position then is repeated after every period.
+/// rotations add the shares up. The sums are then repeated after every period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotationSchedule {
@@ -22,15 +22,13 @@ pub struct RotationSchedule {
 /// The part of a matrix that one rotation serves: weights at the positions of the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagonal {
-    /// Term of the linear step.
-    pub term: usize,
     /// Ciphertext of the term's source.
     pub input: usize,
     /// Ciphertext of the result.
     pub output: usize,
-    /// Positions that the source is rotated by, to the left.
+    /// How many positions the source is rotated to the left.
     pub distance: usize,
-    /// One weight a position.
+    /// One weight per position.
     pub weights: Vec<f64>,
 }
 
@@ -91,11 +89,11 @@ impl RotationSchedule {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Distances {
     pub seen: Vec<(u32, u32, u32, u32)>,
-    /// That of the output.
+    /// Period of the output.
     pub period: usize,
 }
 
-/// The weights of a linear map that are not zero: what the planner counts before there are integers, and the engine encodes.
+/// The weights of a linear map that are not zero. The planner counts them before there are integers; the engine encodes them.
 pub(crate) trait Matrix {
     /// Calls `visit(output, input, weight)` for every weight.
     fn for_each(&self, visit: &mut dyn FnMut(usize, usize, f64));
@@ -156,21 +154,9 @@ fn visit_diagonal(factors: impl Iterator<Item = f64>, visit: &mut dyn FnMut(usiz
     }
 }
 
-/// The diagonals of a linear step, without their weights.
-pub(crate) fn distances(
-    terms: &[Term],
-    sources: &[&SlotLayout],
-    output: &SlotLayout,
-    schedule: &RotationSchedule,
-    slots: usize,
-) -> Distances {
-    let matrices: Vec<&dyn Matrix> = terms.iter().map(|term| term as &dyn Matrix).collect();
-    distances_of(&matrices, sources, output, schedule, slots)
-}
-
-/// As [`distances`], of any matrices.
-pub(crate) fn distances_of(
-    terms: &[&dyn Matrix],
+/// The diagonals of a linear step, without their weights. There is one source layout per term.
+pub(crate) fn distances<M: Matrix>(
+    terms: &[M],
     sources: &[&SlotLayout],
     output: &SlotLayout,
     schedule: &RotationSchedule,
@@ -202,39 +188,36 @@ pub(crate) fn pairs(source: &SlotLayout, output: &SlotLayout) -> usize {
     output.ciphertexts * source.ciphertexts
 }
 
-/// The diagonals of a linear step with weights as integers, in the order in which the weights name them.
+/// The diagonals of one term of a linear step with integer weights, in the order in which the weights name them.
 ///
 /// # Shapes
-/// One source layout a term. Each diagonal has `slots` weights; they are repeated where the source repeats itself.
+/// Each diagonal has `slots` weights; they are repeated where the source repeats itself.
 pub fn diagonals(
-    terms: &[Term],
-    sources: &[&SlotLayout],
+    term: &Term,
+    source: &SlotLayout,
     output: &SlotLayout,
     schedule: &RotationSchedule,
     slots: usize,
 ) -> Vec<Diagonal> {
     let mut found: Vec<Diagonal> = Vec::new();
-    for (number, (term, source)) in terms.iter().zip(sources).enumerate() {
-        let mut places: Vec<Option<u32>> = vec![None; pairs(source, output) * slots];
-        term.for_each(&mut |to, from, weight| {
-            let spot = Spot::of(source, output, schedule, slots, from, to);
-            let place = *places[spot.index(source, slots)].get_or_insert_with(|| {
-                found.push(Diagonal {
-                    term: number,
-                    input: spot.input,
-                    output: spot.output,
-                    distance: spot.distance,
-                    weights: vec![0.0; slots],
-                });
-                found.len() as u32 - 1
+    let mut places: Vec<Option<u32>> = vec![None; pairs(source, output) * slots];
+    term.for_each(&mut |to, from, weight| {
+        let spot = Spot::of(source, output, schedule, slots, from, to);
+        let place = *places[spot.index(source, slots)].get_or_insert_with(|| {
+            found.push(Diagonal {
+                input: spot.input,
+                output: spot.output,
+                distance: spot.distance,
+                weights: vec![0.0; slots],
             });
-            // A direct product fills the output's own period; shares fill that of the source.
-            let weights = &mut found[place as usize].weights;
-            for position in (spot.position..slots).step_by(spot.period) {
-                weights[position] += weight;
-            }
+            found.len() as u32 - 1
         });
-    }
+        // A direct product fills the output's own period; shares fill that of the source.
+        let weights = &mut found[place as usize].weights;
+        for position in (spot.position..slots).step_by(spot.period) {
+            weights[position] += weight;
+        }
+    });
     found
 }
 
@@ -244,7 +227,7 @@ struct Spot {
     output: usize,
     distance: usize,
     position: usize,
-    /// The weight is repeated after so many positions.
+    /// The weight is repeated after this many positions.
     period: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Choosing where feature maps lie, and how each linear layer is rotated.
 //!
-//! A map keeps the grid of the one before it: after a stride of two its columns stand two positions apart, after another
+//! A map keeps the grid of the one before it: after a stride of two its columns stand at a distance of two positions, after another
 //! one four. A convolution then has one distance for every tap and every difference of channel places, whatever its
 //! stride and padding. Channels stand side by side in blocks, and, where they do not fit otherwise, in the gaps that
 //! strides have left. A dense layer folds: see [`RotationSchedule`].
@@ -10,20 +10,46 @@ use std::collections::HashMap;
 use sordino_graph::{Folded, FoldedNode, FoldedOp, Graph, Shape, Term};
 
 use super::counts::Counts;
-use super::diagonals::{Matrix, distances_of};
+use super::diagonals::distances;
 use super::layout::SlotLayout;
 use super::{MIN_SLOTS, RotationSchedule};
+use crate::estimate::{BASE_BYTES, Sizes};
+use crate::modulus::SizedSketch;
+use crate::sketch::SketchKind;
 
 /// Layouts and schedules of a folded network for one number of slots.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     pub slots: usize,
-    /// One a folded node.
+    /// One per folded node.
     pub layouts: Vec<SlotLayout>,
-    /// One a linear node.
-    pub schedules: Vec<Option<RotationSchedule>>,
-    /// One a linear node.
+    /// One per linear node.
     pub counts: Vec<Option<Counts>>,
+    /// For each node the sum of the mean squared values over all positions of an image, copies included.
+    pub energies: Vec<f64>,
+}
+
+impl Geometry {
+    /// Bytes of `blocks` blocks with `rotations` Galois keys.
+    pub(crate) fn sizes(&self, sized: &SizedSketch<'_>, blocks: usize, rotations: usize) -> Sizes {
+        let ciphertexts = |node: usize| self.layouts[node].ciphertexts;
+        let files = Sizes::of_files(sized, blocks, rotations + 1, ciphertexts);
+        let special = sized
+            .gadget
+            .map_or(0, |gadget| gadget.special_bits.div_ceil(8) as usize);
+        let operations = || sized.sketch.operations.iter();
+        let linear = operations().filter(|op| op.kind == SketchKind::Linear);
+        let plaintexts = linear.filter_map(|op| {
+            let residues = self.counts[op.node]?.products * sized.ring_degree();
+            Some((residues * (sized.limbs.bytes(op.dropped) + special)) as u64)
+        });
+        let values = operations().map(|op| sized.bytes(op, ciphertexts(op.node)));
+        let prepared = plaintexts.sum::<u64>() + 3 * values.max().unwrap_or(0) + BASE_BYTES;
+        Sizes {
+            memory: files.upload + files.reply + 2 * files.key + prepared,
+            ..files
+        }
+    }
 }
 
 /// A regular arrangement of a feature map.
@@ -62,11 +88,11 @@ impl Grid {
     fn fits(&self) -> bool {
         let last = |count: usize, step: usize| count * step - step / self.gap;
         let across = last(self.width, self.column);
-        let rows_apart = (self.height == 1 && self.gap == 1) || across < self.row / self.gap;
-        rows_apart && last(self.height, self.row) + across < self.block
+        let rows_are_separate = (self.height == 1 && self.gap == 1) || across < self.row / self.gap;
+        rows_are_separate && last(self.height, self.row) + across < self.block
     }
 
-    /// Where a map of so many channels lies, repeated after no less than `period`.
+    /// The layout of a map of `channels` channels, repeated after no less than `period`.
     fn layout(&self, channels: usize, period: usize, slots: usize) -> SlotLayout {
         let ciphertexts = channels.div_ceil(self.channels());
         let used = match ciphertexts {
@@ -111,8 +137,14 @@ fn block_of(shape: &Shape) -> usize {
     }
 }
 
-/// Lays a folded network out. `None` if some vector does not fit the slots.
-pub(crate) fn lay_out(graph: &Graph, folded: &Folded, slots: usize) -> Option<Geometry> {
+/// Lays a folded network out; `mean_squares` are the sums of mean squared values of its nodes. `None` if a vector does not fit
+/// the slots.
+pub(crate) fn lay_out(
+    graph: &Graph,
+    folded: &Folded,
+    mean_squares: &[f64],
+    slots: usize,
+) -> Option<Geometry> {
     let mut planner = Planner {
         graph,
         folded,
@@ -121,14 +153,18 @@ pub(crate) fn lay_out(graph: &Graph, folded: &Folded, slots: usize) -> Option<Ge
         geometry: Geometry {
             slots,
             layouts: Vec::new(),
-            schedules: Vec::new(),
             counts: Vec::new(),
+            energies: Vec::new(),
         },
     };
     for node in &folded.nodes {
         planner.node(node)?;
     }
-    Some(planner.geometry)
+    let mut geometry = planner.geometry;
+    let sums = mean_squares.iter().zip(&geometry.layouts);
+    let energies = sums.map(|(sum, layout)| sum * (slots / layout.period) as f64);
+    geometry.energies = energies.collect();
+    Some(geometry)
 }
 
 struct Planner<'a> {
@@ -140,16 +176,10 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn push(
-        &mut self,
-        grid: Option<Grid>,
-        layout: SlotLayout,
-        schedule: Option<(RotationSchedule, Counts)>,
-    ) {
+    fn push(&mut self, grid: Option<Grid>, layout: SlotLayout, counts: Option<Counts>) {
         self.grids.push(grid);
         self.geometry.layouts.push(layout);
-        self.geometry.schedules.push(schedule.map(|s| s.0));
-        self.geometry.counts.push(schedule.map(|s| s.1));
+        self.geometry.counts.push(counts);
     }
 
     fn node(&mut self, node: &FoldedNode) -> Option<()> {
@@ -165,11 +195,10 @@ impl Planner<'_> {
                 self.push(grid, layout, None);
             }
             FoldedOp::Linear { terms, .. } => {
-                let options = self.options(node, terms);
-                let (grid, layout, schedule, counts) = options
-                    .into_iter()
-                    .min_by(|a, b| a.3.cost().total_cmp(&b.3.cost()))?;
-                self.push(grid, layout, Some((schedule, counts)));
+                let options = self.options(node, terms).into_iter();
+                let (grid, layout, counts) =
+                    options.min_by(|a, b| a.2.cost().total_cmp(&b.2.cost()))?;
+                self.push(grid, layout, Some(counts));
             }
         }
         Some(())
@@ -195,52 +224,49 @@ impl Planner<'_> {
         (grid.blocks > 0).then_some(grid)
     }
 
-    /// Layouts of a linear node with the schedules that make them.
+    /// Layouts of a linear node, each with the cheapest rotations that make it.
     fn options(
         &self,
         node: &FoldedNode,
         terms: &[Term],
-    ) -> Vec<(Option<Grid>, SlotLayout, RotationSchedule, Counts)> {
-        let sources: Vec<&SlotLayout> = terms
+    ) -> Vec<(Option<Grid>, SlotLayout, Counts)> {
+        let sources = terms
             .iter()
-            .map(|term| &self.geometry.layouts[term.source()])
-            .collect();
+            .map(|term| &self.geometry.layouts[term.source()]);
+        let sources: Vec<&SlotLayout> = sources.collect();
         let source_period = sources
             .iter()
             .map(|source| source.period)
             .max()
             .unwrap_or(1);
         let shape = shape_of(self.graph, node);
-        let mut layouts = Vec::new();
-        if let Shape::Map { channels, .. } = shape
-            && let Some(grid) = self.grid_after(&shape, terms)
-        {
-            let layout = self.with_extras(node, terms, grid, channels, source_period);
-            layouts.push((Some(grid), layout, source_period));
-        } else {
-            let elements = node.elements;
-            let period = elements.next_power_of_two();
-            if period <= self.slots {
-                let folded_from = source_period.max(period);
+        let layouts = match (shape, self.grid_after(&shape, terms)) {
+            (Shape::Map { channels, .. }, Some(grid)) => {
+                let layout = self.with_extras(node, terms, grid, channels, source_period);
+                vec![(Some(grid), layout)]
+            }
+            _ => {
+                let shortest = node.elements.next_power_of_two();
+                let mut periods = vec![shortest, source_period.max(shortest)];
+                periods.dedup();
+                periods.retain(|&period| period <= self.slots);
                 let vector = |period| SlotLayout {
                     ciphertexts: 1,
                     period,
-                    positions: (0..elements as u32).collect(),
+                    positions: (0..node.elements as u32).collect(),
                 };
-                layouts.push((None, vector(period), folded_from));
-                if period < folded_from {
-                    layouts.push((None, vector(folded_from), folded_from));
-                }
+                periods
+                    .into_iter()
+                    .map(|period| (None, vector(period)))
+                    .collect()
             }
-        }
-        layouts
-            .into_iter()
-            .map(|(grid, layout, from)| {
-                let folded_from = from.max(layout.period);
-                let (schedule, counts) = self.schedule(terms, &sources, &layout, folded_from);
-                (grid, layout, schedule, counts)
-            })
-            .collect()
+        };
+        let with_counts = |(grid, layout): (_, SlotLayout)| {
+            let folded_from = source_period.max(layout.period);
+            let counts = self.cheapest(terms, &sources, &layout, folded_from);
+            (grid, layout, counts)
+        };
+        layouts.into_iter().map(with_counts).collect()
     }
 
     /// The grid of a map that is computed from others: the first map's, thinned by the stride.
@@ -305,14 +331,12 @@ impl Planner<'_> {
             Term::Diagonal { .. } => None,
         });
         for tile in tiles.flatten() {
-            let at = tile
-                .outputs
-                .iter()
-                .map(|&o| o as usize)
-                .find(|&o| o < regular)
-                .map(|o| o % plane);
-            for &output in tile.outputs.iter().filter(|&&o| o as usize >= regular) {
-                let extra = &mut extras[output as usize - regular];
+            let outputs = || tile.outputs.iter().map(|&output| output as usize);
+            let at = outputs()
+                .find(|&output| output < regular)
+                .map(|output| output % plane);
+            for output in outputs().filter(|&output| output >= regular) {
+                let extra = &mut extras[output - regular];
                 if let (Some(at), None) = (at, &extra) {
                     let count = further.entry(at).or_default();
                     *extra = Some((channels + *count, at));
@@ -322,60 +346,44 @@ impl Planner<'_> {
         }
         let mut total = channels + further.values().copied().max().unwrap_or(0);
         // Those that stand in no tile with a regular element get channels of their own.
-        let places: Vec<(usize, usize)> = extras
-            .into_iter()
-            .map(|place| {
-                place.unwrap_or_else(|| {
-                    total += 1;
-                    (total - 1, 0)
-                })
-            })
-            .collect();
+        for extra in &mut extras {
+            extra.get_or_insert_with(|| {
+                total += 1;
+                (total - 1, 0)
+            });
+        }
         let all = grid.layout(total, period, self.slots);
+        let places = extras
+            .into_iter()
+            .flatten()
+            .map(|(channel, at)| channel * plane + at);
         let positions = (0..regular)
-            .map(|element| all.positions[element])
-            .chain(
-                places
-                    .into_iter()
-                    .map(|(channel, at)| all.positions[channel * plane + at]),
-            )
+            .chain(places)
+            .map(|place| all.positions[place])
             .collect();
         SlotLayout { positions, ..all }
     }
 
     /// The cheapest split of the rotations into hoisted and outer ones.
-    fn schedule(
+    fn cheapest(
         &self,
         terms: &[Term],
         sources: &[&SlotLayout],
         output: &SlotLayout,
         folded_from: usize,
-    ) -> (RotationSchedule, Counts) {
-        let all = RotationSchedule {
-            step: self.slots,
-            folded_from,
-        };
-        let matrices: Vec<&dyn Matrix> = terms.iter().map(|term| term as &dyn Matrix).collect();
-        let distances = distances_of(&matrices, sources, output, &all, self.slots);
-        let steps = (0..=self.slots.ilog2()).map(|log| 1 << log);
+    ) -> Counts {
+        let slots = self.slots;
+        let with_step = |step| RotationSchedule { step, folded_from };
+        let distances = distances(terms, sources, output, &with_step(slots), slots);
+        let powers = (0..=slots.ilog2()).map(|log| 1 << log);
         // Whole rows and whole blocks are natural steps too.
-        let rows = terms
-            .iter()
-            .filter_map(|term| self.grids[term.source()])
-            .map(|grid| grid.row);
+        let grids = terms.iter().filter_map(|term| self.grids[term.source()]);
         let small = 1..=(2 * (output.period as f64).sqrt() as usize).min(64);
+        let steps = powers.chain(grids.map(|grid| grid.row)).chain(small);
         steps
-            .chain(rows)
-            .chain(small)
-            .filter(|&step| step <= self.slots)
-            .map(|step| {
-                let schedule = RotationSchedule { step, ..all };
-                (
-                    schedule,
-                    Counts::new(&distances, &schedule, self.slots, output.ciphertexts),
-                )
-            })
-            .min_by(|a, b| a.1.cost().total_cmp(&b.1.cost()))
+            .filter(|&step| step <= slots)
+            .map(|step| Counts::new(&distances, &with_step(step), slots, output.ciphertexts))
+            .min_by(|a, b| a.cost().total_cmp(&b.cost()))
             .expect("there is at least the step of all slots")
     }
 }
@@ -386,41 +394,30 @@ fn stride(term: &Term, shape: &Shape, source: &Grid, elements: usize) -> (usize,
         return (1, 1);
     };
     let plane = source.height * source.width;
-    let mut first: HashMap<usize, (usize, usize)> = HashMap::new();
+    let mut first: HashMap<usize, [usize; 2]> = HashMap::new();
     for tile in tiles {
-        for &output in tile
-            .outputs
-            .iter()
-            .filter(|&&o| (o as usize) < height * width)
-        {
-            // Elements beyond the shape stand at the place of others.
-            let inputs = || {
-                tile.inputs
-                    .iter()
-                    .map(|&i| i as usize)
-                    .filter(|&i| i < elements)
-            };
-            let least = |of: &dyn Fn(usize) -> usize| inputs().map(|i| of(i % plane)).min();
-            let (Some(y), Some(x)) = (
-                least(&|at| at / source.width),
-                least(&|at| at % source.width),
-            ) else {
-                continue;
-            };
-            first.insert(output as usize, (y, x));
-        }
+        // Elements beyond the shape stand at the place of others.
+        let inputs = tile.inputs.iter().map(|&input| input as usize);
+        let places = inputs
+            .filter(|&input| input < elements)
+            .map(|input| input % plane);
+        let corner = places
+            .map(|at| [at / source.width, at % source.width])
+            .reduce(|[top, left], [y, x]| [top.min(y), left.min(x)]);
+        let Some(corner) = corner else { continue };
+        let outputs = tile.outputs.iter().map(|&output| output as usize);
+        first.extend(
+            outputs
+                .filter(|&o| o < height * width)
+                .map(|output| (output, corner)),
+        );
     }
-    let steps = |next: usize, count: usize, of: fn(&(usize, usize)) -> usize| {
-        (1..count)
-            .filter_map(|k| {
-                Some(of(first.get(&(k * next))?).abs_diff(of(first.get(&((k - 1) * next))?)))
-            })
-            .max()
-            .unwrap_or(1)
-            .max(1)
+    let steps = |next: usize, count: usize, axis: usize| {
+        let step = |k: usize| {
+            let [here, before] = [first.get(&(k * next))?, first.get(&((k - 1) * next))?];
+            Some(here[axis].abs_diff(before[axis]))
+        };
+        (1..count).filter_map(step).max().unwrap_or(1).max(1)
     };
-    (
-        steps(width, height, |first| first.0),
-        steps(1, width, |first| first.1),
-    )
+    (steps(width, height, 0), steps(1, width, 1))
 }

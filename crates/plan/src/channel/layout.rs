@@ -8,11 +8,13 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlotLayout {
-    /// Ciphertexts that the map takes.
+    /// Ciphertexts of the map.
     pub ciphertexts: usize,
-    /// The positions repeat themselves after so many: a power of two that divides the slots of an image.
+    /// The positions repeat after this many: a power of two that divides the slots of an image.
     pub period: usize,
-    /// For each element: ciphertext · slots + position, the position below the period.
+    /// For each element: ciphertext · slots + position, the position below the period. A server plan's metadata leaves them
+    /// out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub positions: Vec<u32>,
 }
 
@@ -35,7 +37,7 @@ impl SlotLayout {
         if self.positions.len() != elements {
             return wrong(
                 "positions",
-                format!("{elements}, one an element"),
+                format!("{elements}, one per element"),
                 self.positions.len(),
             );
         }

@@ -15,34 +15,29 @@ pub(crate) fn without_sums(folded: &Folded, calibration: &Calibration) -> (Folde
             .filter(|&n| folded.nodes[n].sources().any(|s| s == index))
             .collect();
         let linear = |n: &usize| matches!(folded.nodes[*n].op, FoldedOp::Linear { .. });
+        let merges = !last && readers.iter().all(linear);
         let FoldedOp::Linear {
             terms,
             bias,
-            exact_sum,
-        } = &folded.nodes[index].op
+            exact_sum: exact_sum @ true,
+        } = &mut folded.nodes[index].op
         else {
             index += 1;
             continue;
         };
-        if !exact_sum {
+        let (true, [Term::Tiles { source, tiles }]) = (merges, &terms[..]) else {
+            *exact_sum = false;
             index += 1;
-        } else if let ([Term::Tiles { source, tiles }], false, true) =
-            (&terms[..], last, readers.iter().all(linear))
-        {
-            let sum = Sum::new(*source, tiles, bias);
-            for reader in readers {
-                sum.merge_into(&mut folded.nodes[reader].op, index);
-            }
-            folded.nodes.remove(index);
-            calibration.folded.remove(index);
-            for node in &mut folded.nodes[index..] {
-                renumber(&mut node.op, index);
-            }
-        } else {
-            if let FoldedOp::Linear { exact_sum, .. } = &mut folded.nodes[index].op {
-                *exact_sum = false;
-            }
-            index += 1;
+            continue;
+        };
+        let sum = Sum::new(*source, tiles, bias);
+        for reader in readers {
+            sum.merge_into(&mut folded.nodes[reader].op, index);
+        }
+        folded.nodes.remove(index);
+        calibration.folded.remove(index);
+        for node in &mut folded.nodes[index..] {
+            renumber(&mut node.op, index);
         }
     }
     (folded, calibration)
@@ -59,17 +54,9 @@ impl Sum {
     fn new(source: usize, tiles: &[FoldedTile], bias: &[f64]) -> Self {
         let mut rows = vec![Vec::new(); bias.len()];
         for tile in tiles {
-            for (&output, weights) in tile
-                .outputs
-                .iter()
-                .zip(tile.weights.chunks_exact(tile.inputs.len()))
-            {
-                rows[output as usize] = tile
-                    .inputs
-                    .iter()
-                    .copied()
-                    .zip(weights.iter().copied())
-                    .collect();
+            for (output, weights) in rows_of(tile) {
+                let inputs = tile.inputs.iter().copied();
+                rows[output] = inputs.zip(weights.iter().copied()).collect();
             }
         }
         Self {
@@ -85,48 +72,34 @@ impl Sum {
             unreachable!("only linear maps take sums in")
         };
         for term in terms.iter_mut().filter(|term| term.source() == index) {
-            let tiles = match &*term {
-                Term::Tiles { tiles, .. } => tiles.clone(),
-                Term::Diagonal { factors, .. } => (0..)
-                    .zip(factors)
-                    .map(|(element, &factor)| FoldedTile {
-                        outputs: vec![element],
-                        inputs: vec![element],
-                        weights: vec![factor],
-                    })
-                    .collect(),
+            let alone = |(element, &factor): (u32, &f64)| FoldedTile {
+                outputs: vec![element],
+                inputs: vec![element],
+                weights: vec![factor],
             };
-            let merged = tiles.iter().map(|tile| self.merged(tile, bias)).collect();
+            let tiles: Vec<FoldedTile> = match &*term {
+                Term::Tiles { tiles, .. } => tiles.clone(),
+                Term::Diagonal { factors, .. } => (0..).zip(factors).map(alone).collect(),
+            };
             *term = Term::Tiles {
                 source: self.source,
-                tiles: merged,
+                tiles: tiles.iter().map(|tile| self.merged(tile, bias)).collect(),
             };
         }
     }
 
     fn merged(&self, tile: &FoldedTile, bias: &mut [f64]) -> FoldedTile {
-        let columns: Vec<(usize, u32, f64)> = tile
-            .inputs
-            .iter()
-            .enumerate()
-            .flat_map(|(column, &input)| {
-                self.rows[input as usize]
-                    .iter()
-                    .map(move |&(from, sign)| (column, from, sign))
-            })
-            .collect();
+        let columns = tile.inputs.iter().enumerate().flat_map(|(column, &input)| {
+            let row = self.rows[input as usize].iter();
+            row.map(move |&(from, sign)| (column, from, sign))
+        });
+        let columns: Vec<(usize, u32, f64)> = columns.collect();
         let mut weights = Vec::with_capacity(tile.outputs.len() * columns.len());
-        for (&output, row) in tile
-            .outputs
-            .iter()
-            .zip(tile.weights.chunks_exact(tile.inputs.len()))
-        {
+        for (output, row) in rows_of(tile) {
             weights.extend(columns.iter().map(|&(column, _, sign)| row[column] * sign));
-            let constants = row
-                .iter()
-                .zip(&tile.inputs)
-                .map(|(weight, &input)| weight * self.bias[input as usize]);
-            bias[output as usize] += constants.sum::<f64>();
+            let constants = row.iter().zip(&tile.inputs);
+            let constants = constants.map(|(weight, &input)| weight * self.bias[input as usize]);
+            bias[output] += constants.sum::<f64>();
         }
         FoldedTile {
             outputs: tile.outputs.clone(),
@@ -136,21 +109,20 @@ impl Sum {
     }
 }
 
+/// The outputs of a tile, each with its weights.
+fn rows_of(tile: &FoldedTile) -> impl Iterator<Item = (usize, &[f64])> {
+    let outputs = tile.outputs.iter().map(|&output| output as usize);
+    outputs.zip(tile.weights.chunks_exact(tile.inputs.len()))
+}
+
 /// Sources behind a removed node move up by one.
 fn renumber(op: &mut FoldedOp, removed: usize) {
-    let sources: Vec<&mut usize> = match op {
-        FoldedOp::Input => vec![],
-        FoldedOp::Square { source, .. } => vec![source],
-        FoldedOp::Linear { terms, .. } => terms
-            .iter_mut()
-            .map(|term| match term {
-                Term::Tiles { source, .. } | Term::Diagonal { source, .. } => source,
-            })
-            .collect(),
-    };
-    for source in sources {
-        if *source > removed {
-            *source -= 1;
-        }
+    let move_up = |source: &mut usize| *source -= usize::from(*source > removed);
+    match op {
+        FoldedOp::Input => {}
+        FoldedOp::Square { source, .. } => move_up(source),
+        FoldedOp::Linear { terms, .. } => terms.iter_mut().for_each(|term| match term {
+            Term::Tiles { source, .. } | Term::Diagonal { source, .. } => move_up(source),
+        }),
     }
 }

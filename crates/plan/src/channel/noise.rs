@@ -3,38 +3,33 @@
 use sordino_ckks::noise;
 
 use super::geometry::Geometry;
-use crate::estimate::{GadgetChoice, Limbs};
-use crate::network::{Network, NodeKind};
-use crate::noise::{add_gadget, switching_variance, without_gadget};
+use crate::modulus::{GadgetChoice, SizedSketch};
+use crate::network::NodeKind;
+use crate::noise::{of_sketch, switching_variance};
 use crate::precision::NodeNoise;
-use crate::schedule::{Choice, Kind, Sketch};
+use crate::sketch::SketchKind;
 
 /// Error variances at every folded node, in units of its real value.
 ///
 /// Of a sketch that was drawn with the plaintexts' factor in the weight scales.
-pub(crate) fn of_sketch(
-    network: &Network,
-    geometry: &Geometry,
-    choice: &Choice,
-    sketch: &Sketch,
+pub(crate) fn of_channel_wise(
+    sized: &SizedSketch<'_>,
     gadget: GadgetChoice,
-    limbs: &Limbs,
-    energies: &[f64],
+    geometry: &Geometry,
 ) -> Vec<NodeNoise> {
-    let n = choice.ring_degree;
-    let mut nodes = without_gadget(network, choice, sketch);
-    add_gadget(&mut nodes, choice, sketch, gadget, limbs);
+    let (network, sketch, n) = (sized.network, sized.sketch, sized.ring_degree());
+    let mut nodes = of_sketch(sized);
     // A plaintext of coefficients rounded to integers: so much in a slot.
     let rounding = (2.0 * n as f64 / 12.0).sqrt();
     for operation in sketch
         .operations
         .iter()
-        .filter(|op| op.kind == Kind::Linear)
+        .filter(|op| op.kind == SketchKind::Linear)
     {
         let Some(counts) = geometry.counts[operation.node] else {
             continue;
         };
-        let variance = switching_variance(n, gadget, &limbs.bits[..limbs.left[operation.dropped]]);
+        let variance = switching_variance(n, gadget, sized.bits(operation));
         let NodeKind::Linear { sources, .. } = &network.nodes[operation.node].kind else {
             unreachable!("a linear operation belongs to a linear node")
         };
@@ -46,9 +41,10 @@ pub(crate) fn of_sketch(
             let scale = operation.scale / sketch.operations[value].scale;
             let terms = counts.products as f64 * counts.shares as f64
                 / geometry.layouts[operation.node].ciphertexts as f64;
-            nodes[operation.node].gaussian += (rounding / scale).powi(2) * terms * energies[source]
-                / geometry.slots as f64
-                / geometry.layouts[source].ciphertexts as f64;
+            nodes[operation.node].gaussian +=
+                (rounding / scale).powi(2) * terms * geometry.energies[source]
+                    / geometry.slots as f64
+                    / geometry.layouts[source].ciphertexts as f64;
         }
         // Sums are divided by P once each, rotated again and folded.
         let switched = (counts.sums + counts.outer) as f64 * counts.shares as f64;

@@ -87,14 +87,20 @@ fn evaluate(
     schedule: &RotationSchedule,
     slots: usize,
 ) -> Vec<Vec<f64>> {
-    let layouts: Vec<&SlotLayout> = sources.iter().map(|source| source.0).collect();
     let mut rows = vec![vec![0.0; slots]; output.ciphertexts];
-    for diagonal in diagonals(terms, &layouts, output, schedule, slots) {
+    let diagonals = terms
+        .iter()
+        .zip(sources)
+        .flat_map(|(term, (layout, held))| {
+            let diagonals = diagonals(term, layout, output, schedule, slots);
+            diagonals.into_iter().map(move |diagonal| (diagonal, held))
+        });
+    for (diagonal, held) in diagonals {
         let (hoisted, outer) = (
             schedule.hoisted(diagonal.distance),
             schedule.outer(diagonal.distance),
         );
-        let input = rotated(&sources[diagonal.term].1[diagonal.input], hoisted);
+        let input = rotated(&held[diagonal.input], hoisted);
         let sum: Vec<f64> = (0..slots)
             .map(|p| input[p] * diagonal.weights[(p + slots - outer % slots) % slots])
             .collect();

@@ -1,11 +1,10 @@
-//! What came closest, for the error when nothing meets the constraints, and what was over the security bound.
+//! The candidate that came closest, for the error when none meets the constraints, and the moduli over the security bound.
 
-use sordino_ckks::security::largest_log2_qp;
-
-use crate::{CompileOptions, Error};
+use crate::Error;
 
 #[derive(Default)]
 pub(super) struct Closest {
+    /// The smallest rms error, and its ring degree.
     best_rms: Option<(f64, usize)>,
     /// Fewest bits over the bound with enough precision, by ring degree and whether the first layers are rescaled.
     over_bound: Vec<(usize, bool, u32)>,
@@ -32,36 +31,26 @@ impl Closest {
         &self.over_bound
     }
 
+    /// The error for constraints that no candidate meets. `hint` says what to change. Where no candidate is within the security
+    /// bound, `no_room` says what the shortest chain needs, and what to change.
     pub(super) fn into_error(
         self,
-        options: &CompileOptions,
-        target_bits: f64,
-        degrees: &[usize],
-        shortest: f64,
+        constraints: String,
+        no_room: (String, &str),
+        hint: &str,
     ) -> Error {
-        let mut constraints = format!(", precision of {target_bits:.1} bits");
-        if let Some(degree) = options.ring_degree {
-            constraints += &format!(", ring degree {degree}");
-        }
-        let (closest, hint) = if let Some((rms, degree)) = self.best_rms {
-            (
-                format!("N = {degree} with an rms logit error of 2^{:.1}", rms.log2()),
-                "a lower --precision-bits, fewer --weight-bits, another --ring-degree, or fewer activations".to_owned(),
-            )
-        } else {
-            let degree = degrees.last().copied().unwrap_or(0);
-            let bound = f64::from(largest_log2_qp(degree).unwrap_or(0));
-            (
-                format!(
-                    "N = {degree} has room for {bound:.0} bits of modulus and the shortest chain needs {shortest:.0}"
-                ),
-                "a larger --ring-degree, fewer --weight-bits, or fewer activations".to_owned(),
-            )
+        let (closest, hint) = match self.best_rms {
+            Some((rms, degree)) => {
+                let error = rms.log2();
+                let closest = format!("N = {degree} with an rms logit error of 2^{error:.1}");
+                (closest, hint)
+            }
+            None => no_room,
         };
         Error::Impossible {
             constraints,
             closest,
-            hint,
+            hint: hint.to_owned(),
         }
     }
 }

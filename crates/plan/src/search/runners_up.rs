@@ -3,28 +3,29 @@
 use sordino_ckks::Gadget;
 use sordino_ckks::security::largest_log2_qp;
 
-use super::{Candidate, SAME_COST, Search};
+use super::element_wise::{Candidate, SAME_COST, Search};
 use crate::alternatives::Alternative;
 use crate::{primes, weights};
 
 /// Kinds that are kept.
 const MOST: usize = 10;
+
 impl Search<'_> {
     /// The best candidate of every other kind, cheapest first. Candidates are sorted by cost.
-    pub(super) fn runners_up(&mut self, chosen: usize) -> Vec<Alternative> {
+    pub(super) fn runners_up(&self, chosen: usize) -> Vec<Alternative> {
         let mut alternatives: Vec<Alternative> = Vec::new();
         let mut seen = vec![chosen];
         for index in 0..self.candidates.len() {
             if alternatives.len() == MOST {
                 break;
             }
-            let kind = self.candidates[index].kind();
-            if seen.iter().any(|&i| self.candidates[i].kind() == kind) {
+            let kind = self.candidates[index].kind;
+            if seen.iter().any(|&i| self.candidates[i].kind == kind) {
                 continue;
             }
             seen.push(index);
-            // Coarser and finer weights only beside the chosen plan, or every kind would be there many times.
-            let winner = self.candidates[chosen].kind();
+            // Coarser and finer weights only for the chosen plan's kind, or every kind would be there many times.
+            let winner = self.candidates[chosen].kind;
             let differs = [
                 kind.ring_degree != winner.ring_degree,
                 kind.rescale_first != winner.rescale_first,
@@ -50,7 +51,7 @@ impl Search<'_> {
                     log2_qp: f64::from(bits),
                     coefficient_bytes: primes::bytes_of(bits),
                     evaluate_seconds: 0.0,
-                    precision_bits: -self.target.log2(),
+                    precision_bits: -self.demand.target.log2(),
                     reason: format!("128-bit security allows {bound} bits of modulus"),
                 });
             }
@@ -59,13 +60,11 @@ impl Search<'_> {
     }
 
     /// The cheapest candidate of the same kind that meets the constraints, or the first one with what it misses.
-    fn alternative(&mut self, first: usize, chosen: usize) -> Alternative {
-        let kind = self.candidates[first].kind();
+    fn alternative(&self, first: usize, chosen: usize) -> Alternative {
+        let kind = self.candidates[first].kind;
         let mut refusal = None;
-        for index in first..self.candidates.len() {
-            if self.candidates[index].kind() != kind {
-                continue;
-            }
+        let alike = |&index: &usize| self.candidates[index].kind == kind;
+        for index in (first..self.candidates.len()).filter(alike) {
             match self.refusal(index) {
                 None => return self.described(index, chosen, None),
                 Some(reason) => {
@@ -80,7 +79,7 @@ impl Search<'_> {
         let (candidate, winner) = (&self.candidates[index], &self.candidates[chosen]);
         let ratio = candidate.seconds / winner.seconds;
         let reason = refusal.unwrap_or_else(|| {
-            let [bytes, least] = [candidate, winner].map(|c| self.bytes_a_feature(c) as f64);
+            let [bytes, least] = [candidate, winner].map(|c| self.bytes_per_feature(c) as f64);
             if ratio > SAME_COST {
                 format!("{ratio:.2} times the time")
             } else if bytes > least {
@@ -93,35 +92,34 @@ impl Search<'_> {
             }
         });
         Alternative {
-            kind: self.kind_of(candidate),
+            kind: self.kind_in_words(candidate),
             ring_degree: candidate.choice.ring_degree,
             log2_qp: f64::from(candidate.log2_qp),
             coefficient_bytes: candidate.bytes,
             evaluate_seconds: candidate.seconds,
-            precision_bits: -self.worst(candidate).log2(),
+            precision_bits: self.demand.precision_bits(&candidate.noise),
             reason,
         }
     }
 
-    fn kind_of(&self, candidate: &Candidate) -> String {
+    fn kind_in_words(&self, candidate: &Candidate) -> String {
         let early = candidate.choice.early_squares();
         let relinearization = match candidate.gadget {
             None => "no relinearization".to_owned(),
             Some(gadget) => {
-                let gadget = match gadget.gadget {
-                    Gadget::SpecialPrime => {
-                        format!("special prime of {} bits", gadget.special_bits)
+                let gadget = match (gadget.gadget, gadget.special_bits) {
+                    (Gadget::SpecialPrime, bits) => format!("special prime of {bits} bits"),
+                    (Gadget::SmallDigits { digit_bits }, _) => {
+                        format!("digits of {digit_bits} bits")
                     }
-                    Gadget::SmallDigits { digit_bits } => format!("digits of {digit_bits} bits"),
                 };
-                if early == 0 {
-                    format!("relinearized after the layer, {gadget}")
-                } else {
-                    format!("{early} relinearized before the layer, {gadget}")
+                match early {
+                    0 => format!("relinearized after the layer, {gadget}"),
+                    _ => format!("{early} relinearized before the layer, {gadget}"),
                 }
             }
         };
-        let rounding = weights::rounding_error(&self.networks[candidate.network]);
+        let rounding = weights::rounding_error(&self.networks[candidate.kind.network]);
         format!(
             "{}, {relinearization}, weights rounded by {rounding:.3} rms",
             rescaling(candidate.choice.rescale_first)
@@ -130,9 +128,8 @@ impl Search<'_> {
 }
 
 fn rescaling(rescale_first: bool) -> &'static str {
-    if rescale_first {
-        "first layer rescaled"
-    } else {
-        "first layer not rescaled"
+    match rescale_first {
+        true => "first layer rescaled",
+        false => "first layer not rescaled",
     }
 }

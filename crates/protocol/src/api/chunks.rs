@@ -12,17 +12,17 @@ pub fn content_digest(body: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)))
 }
 
-/// The chunks of a file that the server has, as ranges of their numbers from `first` to `last`, both of them included.
+/// The chunks of a file that the server has, as ranges of their numbers; both ends are included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunks {
-    /// How many the file has.
+    /// How many chunks the file has.
     pub of: u64,
-    /// Those that are here.
+    /// Ranges of the chunks that the server has.
     pub received: Vec<[u64; 2]>,
 }
 
 impl Chunks {
-    /// Of a file of `bytes` bytes, those with the given numbers, which ascend.
+    /// The chunks with these numbers, which ascend, of a file of `bytes` bytes.
     pub fn new(bytes: u64, numbers: impl IntoIterator<Item = u64>) -> Self {
         let mut received: Vec<[u64; 2]> = Vec::new();
         for number in numbers {
@@ -48,7 +48,7 @@ impl Chunks {
         (start < bytes).then(|| start..bytes.min(start + CHUNK_BYTES))
     }
 
-    /// The numbers that are missing.
+    /// The numbers of the missing chunks.
     pub fn missing(&self) -> impl Iterator<Item = u64> {
         let mut ranges = self.received.iter().peekable();
         (0..self.of).filter(move |&number| {
@@ -57,7 +57,7 @@ impl Chunks {
         })
     }
 
-    /// Whether all are here.
+    /// Whether no chunk is missing.
     pub fn is_complete(&self) -> bool {
         self.missing().next().is_none()
     }

@@ -1,4 +1,4 @@
-//! Why the service refuses something, as RFC 9457 has it.
+//! Why the service refuses something: problem documents of RFC 9457.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 /// A problem document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Which sort of problem.
+    /// The kind of problem.
     #[serde(rename = "type")]
     pub kind: ProblemKind,
-    /// The sort in words.
+    /// The kind in words.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $title:literal;)*) => {
-        /// The sorts of problems.
+        /// The kinds of problems.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum ProblemKind {
@@ -49,20 +49,20 @@ macro_rules! kinds {
         }
 
         impl ProblemKind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The URI reference that names the sort.
+            /// The URI reference that names the kind.
             pub fn uri(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The HTTP status that goes with it.
+            /// The HTTP status of the kind.
             pub fn status(self) -> u16 {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// The sort in words.
+            /// The kind in words.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
@@ -71,37 +71,37 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A request line, header or body that says nothing.
+    /// A request line, header or body that cannot be parsed.
     Malformed = "/problems/malformed", 400, "the request cannot be understood";
-    /// No token, or one that is not known.
+    /// No token, or an unknown one.
     Unauthorized = "/problems/unauthorized", 401, "a token of this server is needed";
-    /// A token that does not allow it.
+    /// A token without the permission.
     Forbidden = "/problems/forbidden", 403, "the token does not allow this";
-    /// Not there, or somebody else's.
+    /// It does not exist, or belongs to another client.
     NotFound = "/problems/not-found", 404, "not found";
     /// A method that the resource does not have.
     Method = "/problems/method", 405, "the resource does not have this method";
-    /// Too slow.
+    /// The request took too long to arrive.
     Timeout = "/problems/timeout", 408, "the request took too long to arrive";
-    /// It contradicts what was said before, or comes at the wrong moment.
+    /// It contradicts an earlier request, or comes at the wrong moment.
     Conflict = "/problems/conflict", 409, "in conflict with what is there";
     /// A body of unknown length.
     LengthRequired = "/problems/length-required", 411, "the length of the body has to be given";
     /// A body over the limit.
     TooLarge = "/problems/too-large", 413, "larger than allowed";
-    /// Not the media type that is expected.
+    /// Another media type than the expected one.
     MediaType = "/problems/media-type", 415, "another media type is expected";
     /// A range outside of the content.
     Range = "/problems/range", 416, "no such range";
     /// Content that was read and is wrong: digests, residues, sizes, another plan or key.
     Invalid = "/problems/invalid", 422, "the content is not what it should be";
-    /// More than the client may have.
+    /// Beyond the client's quota.
     Quota = "/problems/quota", 429, "over the quota";
     /// A header section over the limit.
     Headers = "/problems/headers", 431, "the header is larger than allowed";
-    /// A bug or a broken disk.
+    /// A bug, or a disk that fails.
     Internal = "/problems/internal", 500, "the server failed";
-    /// Too busy, or about to end.
+    /// Too busy, or shutting down.
     Unavailable = "/problems/unavailable", 503, "not now";
     /// The disk is full.
     Storage = "/problems/storage", 507, "the server has no room";

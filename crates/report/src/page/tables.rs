@@ -1,10 +1,12 @@
-//! Headline, comparison, parameters, steps and where it was measured.
+//! The headline, tables of quantities, steps, and where the numbers come from.
 
-use super::html::{caption, data, escape, number, scroll, section};
+use maud::{Markup, html};
+
+use crate::html::{data, number, optional, section, table};
 use crate::quantity::change_text;
-use crate::{AmortizedRatio, Cell, Comparison, Report, Row, Unit};
+use crate::{Cell, Report, Table, Unit};
 
-/// Rows that a reader looks for first.
+/// Rows in bold: what a reader looks for first.
 const LEADING: [&str; 3] = [
     "evaluate_seconds",
     "amortized_seconds",
@@ -12,253 +14,181 @@ const LEADING: [&str; 3] = [
 ];
 
 /// Title, summary, verdict and figures.
-pub(super) fn header(report: &Report) -> String {
-    let mut out = format!("<header>\n<h1>{}</h1>\n", escape(&report.title));
-    if !report.summary.is_empty() {
-        out += &format!("<p class=\"summary\">{}</p>\n", escape(&report.summary));
-    }
-    if let Some(verdict) = &report.verdict {
-        let (class, word) = if verdict.passed {
-            ("passed", "✓ passed")
-        } else {
-            ("failed", "✗ failed")
-        };
-        out += &format!(
-            "<p class=\"verdict {class}\"><b>{word}</b>{}</p>\n",
-            escape(&verdict.text)
-        );
-    }
-    if !report.figures.is_empty() {
-        out += "<dl class=\"figures\">\n";
-        for figure in &report.figures {
-            out += &format!(
-                "<div><dt>{}</dt><dd class=\"value\">{}</dd><dd class=\"detail\">{}</dd></div>\n",
-                escape(&figure.label),
-                number(figure.value, figure.unit),
-                escape(&figure.detail)
-            );
+pub(super) fn header(report: &Report) -> Markup {
+    html! {
+        header {
+            h1 { (report.title) }
+            @if !report.summary.is_empty() {
+                p.summary { (report.summary) }
+            }
+            @if let Some(verdict) = &report.verdict {
+                @if verdict.passed {
+                    p.verdict.passed { b { "✓ passed" } (verdict.text) }
+                } @else {
+                    p.verdict.failed { b { "✗ failed" } (verdict.text) }
+                }
+            }
+            @if !report.figures.is_empty() {
+                dl.figures {
+                    @for figure in &report.figures {
+                        div {
+                            dt { (figure.label) }
+                            dd.value { (number(figure.value, figure.unit)) }
+                            dd.detail { (figure.detail) }
+                        }
+                    }
+                }
+            }
+            @if !report.notes.is_empty() {
+                ul.notes { @for note in &report.notes { li { (note) } } }
+            }
         }
-        out += "</dl>\n";
     }
-    if !report.notes.is_empty() {
-        let items = report.notes.iter();
-        let items: String = items
-            .map(|note| format!("<li>{}</li>\n", escape(note)))
-            .collect();
-        out += &format!("<ul class=\"notes\">\n{items}</ul>\n");
-    }
-    out + "</header>\n"
 }
 
-/// The packings side by side.
-pub(super) fn comparison_section(report: &Report) -> String {
-    let mut body = String::new();
-    for table in report.comparisons.iter().filter(|t| !t.rows.is_empty()) {
-        let text = match table.baseline {
-            Some(base) => format!(
-                "Below a number: its change from {}, where both are of equally many images or of one; for times, also the smallest and largest of the runs.",
-                table.columns[base]
-            ),
-            None => "Below a time: the smallest and largest of the runs.".into(),
-        };
-        body += &table_of(table, &text);
+/// The tables of measurements, after `first`.
+pub(super) fn measurements_section(report: &Report, first: &Markup) -> Markup {
+    let mut tables = report
+        .comparisons
+        .iter()
+        .filter(|t| !t.rows.is_empty())
+        .peekable();
+    if tables.peek().is_none() {
+        return html! {};
     }
-    if !body.is_empty() {
-        body = format!(
-            "{}<p class=\"note\">Total time is from the request in memory to the reply in memory: what everybody in the batch waits for. Amortized time is total time divided by the images: no single image is answered that fast.</p>\n{body}",
-            amortized(&report.amortized)
-        );
-    }
-    let title = if report.comparisons.iter().any(|t| t.baseline.is_some()) {
+    let compared = report.comparisons.iter().any(|t| t.baseline.is_some());
+    let title = if compared {
         "Packings side by side"
     } else {
         "Measurements"
     };
+    let body = html! {
+        (first)
+        p.note {
+            "Total time is from the request in memory to the reply in memory: what everybody in the batch waits for. "
+            "Amortized time is total time divided by the images: no single image is answered that fast."
+        }
+        @for table in tables {
+            @if let Some(base) = table.baseline {
+                (quantities(table, &format!(
+                    "Below a number: its change from {}, where both are of equally many images or per image; for times, also the smallest and largest of the runs.",
+                    table.columns[base]
+                )))
+            } @else {
+                (quantities(table, "Below a time: the smallest and largest of the runs."))
+            }
+        }
+    };
     section(title, &body)
 }
 
-/// Element-wise against channel-wise packing, the time an image.
-fn amortized(ratios: &[AmortizedRatio]) -> String {
-    if ratios.is_empty() {
-        return String::new();
-    }
-    let timed = |seconds, images: u64| {
-        format!(
-            "<td>{}<span class=\"sub\">{} images</span></td>",
-            number(seconds, Unit::Seconds),
-            number(images as f64, Unit::Count)
-        )
+fn quantities(quantities: &Table, text: &str) -> Markup {
+    let columns = quantities.columns.iter().map(|title| (title.as_str(), ""));
+    let columns: Vec<(&str, &str)> = [("Quantity", "")].into_iter().chain(columns).collect();
+    let rows = html! {
+        @for row in &quantities.rows {
+            tr.lead[LEADING.contains(&row.name.as_str())] {
+                th scope="row" {
+                    (row.label)
+                    @if let Some(note) = &row.note { span.sub { (note) } }
+                }
+                @for cell in &row.cells { td { (content(cell, row.unit)) } }
+            }
+        }
     };
-    let rows: String = ratios
-        .iter()
-        .map(|ratio| {
-            format!(
-                "<tr><th scope=\"row\">{}<span class=\"sub\">{}</span></th><td class=\"words\">{}</td>{}{}<td>{}</td><td>{}</td></tr>\n",
-                escape(&ratio.network),
-                escape(&ratio.dataset),
-                escape(&ratio.against_label()),
-                timed(ratio.amortized_seconds, ratio.images),
-                timed(ratio.against_seconds, ratio.against_images),
-                data(ratio.below, &ratio.below_text()),
-                number(ratio.factor, Unit::Ratio),
-            )
-        })
-        .collect();
-    scroll(
-        "Amortized time of the packings",
-        &format!(
-            "<table>\n{}\n<thead><tr><th scope=\"col\">Network</th><th scope=\"col\" class=\"words\">Against</th><th scope=\"col\">Element-wise</th><th scope=\"col\">Channel-wise</th><th scope=\"col\">Below by</th><th scope=\"col\">Factor</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
-            caption(
-                "Amortized time an image: element-wise against channel-wise packing",
-                "Below a time: how many images were run."
-            )
-        ),
-    )
+    let title = &quantities.title;
+    table(title, (title, text), &columns, &rows)
 }
 
-fn table_of(table: &Comparison, text: &str) -> String {
-    let columns: String = table
-        .columns
-        .iter()
-        .map(|column| format!("<th scope=\"col\">{}</th>", escape(column)))
-        .collect();
-    let rows: String = table.rows.iter().map(row).collect();
-    scroll(
-        &table.title,
-        &format!(
-            "<table>\n{}\n<thead><tr><th scope=\"col\">Quantity</th>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
-            caption(&table.title, text)
-        ),
-    )
-}
-
-fn row(row: &Row) -> String {
-    let class = if LEADING.contains(&row.name.as_str()) {
-        " class=\"lead\""
-    } else {
-        ""
-    };
-    let note = row.note.as_ref().map_or(String::new(), |note| {
-        format!("<span class=\"sub\">{}</span>", escape(note))
-    });
-    let cells: String = row.cells.iter().map(|c| cell(c, row.unit)).collect();
-    format!(
-        "<tr{class}><th scope=\"row\">{}{note}</th>{cells}</tr>\n",
-        escape(&row.label)
-    )
-}
-
-fn cell(cell: &Cell, unit: Unit) -> String {
-    let mut out = match (cell.value, &cell.text) {
-        (Some(value), _) => number(value, unit),
-        (None, Some(text)) => escape(text),
-        (None, None) => "<span class=\"none\">–</span>".into(),
-    };
-    if let Some(ratio) = cell.ratio {
-        out += &format!(
-            "<span class=\"sub\">{}</span>",
-            data(ratio, &change_text(ratio))
-        );
+fn content(cell: &Cell, unit: Unit) -> Markup {
+    html! {
+        @if let (None, Some(text)) = (cell.value, &cell.text) { (text) } @else { (optional(cell.value, unit)) }
+        @if let Some(ratio) = cell.ratio {
+            span.sub { (data(ratio, &change_text(ratio))) }
+        }
+        @if let (Some(min), Some(max)) = (cell.min, cell.max) {
+            span.sub { (number(min, unit)) " to " (number(max, unit)) }
+        }
     }
-    if let (Some(min), Some(max)) = (cell.min, cell.max) {
-        out += &format!(
-            "<span class=\"sub\">{} to {}</span>",
-            number(min, unit),
-            number(max, unit)
-        );
-    }
-    format!("<td>{out}</td>")
 }
 
 /// Where the time of an evaluation goes.
-pub(super) fn steps_section(report: &Report) -> String {
+pub(super) fn steps_section(report: &Report) -> Markup {
     if report.steps.is_empty() {
-        return String::new();
+        return html! {};
     }
-    let none = || "<span class=\"none\">–</span>".to_owned();
     let largest = report.steps.iter().filter_map(|step| step.share);
     let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let mut rows = String::new();
-    for step in &report.steps {
-        let bar = step.share.map_or(String::new(), |share| {
-            let width = 100.0 * (share / largest).clamp(0.0, 1.0);
-            format!("<span style=\"width:{width:.1}%\"></span>")
-        });
-        rows += &format!(
-            "<tr><th scope=\"row\">{}</th><td class=\"words\">{}</td><td>{}</td><td>{}</td><td class=\"bar\">{bar}</td><td>{}</td><td>{}</td></tr>\n",
-            escape(&step.name),
-            escape(&step.operation),
-            step.seconds.map_or_else(none, |s| number(s, Unit::Seconds)),
-            step.share.map_or_else(none, |s| number(s, Unit::Share)),
-            step.level
-                .map_or_else(none, |l| number(l as f64, Unit::Count)),
-            step.log2_scale.map_or_else(none, |s| number(s, Unit::Bits)),
-        );
-    }
-    let table = format!(
-        "<table>\n{}\n<thead><tr><th scope=\"col\">Step</th><th scope=\"col\" class=\"words\">Operation</th><th scope=\"col\">Time</th><th scope=\"col\">Of the whole</th><th scope=\"col\"></th><th scope=\"col\">Level</th><th scope=\"col\">log₂ scale</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
-        caption(
-            "",
-            "Steps of the plan, over all blocks. Steps that ran together share their time by what the threads spent on each; level and scale are those of the result."
-        )
-    );
-    section("Where the time goes", &scroll("Steps of the plan", &table))
+    let width = |share: f64| format!("width:{:.1}%", 100.0 * (share / largest).clamp(0.0, 1.0));
+    let rows = html! {
+        @for step in &report.steps {
+            tr {
+                th scope="row" { (step.name) }
+                td.words { (step.operation) }
+                td { (optional(step.seconds, Unit::Seconds)) }
+                td { (optional(step.share, Unit::Share)) }
+                td.bar { @if let Some(share) = step.share { span style=(width(share)) {} } }
+                td { (optional(step.level.map(|level| level as f64), Unit::Count)) }
+                td { (optional(step.log2_scale, Unit::Bits)) }
+            }
+        }
+    };
+    let text = "Steps of the plan, over all blocks. Steps that ran together share their time by what the threads spent on each; level and scale are those of the result.";
+    let columns = [
+        ("Step", ""),
+        ("Operation", "words"),
+        ("Time", ""),
+        ("Of the whole", ""),
+        ("", ""),
+        ("Level", ""),
+        ("log₂ scale", ""),
+    ];
+    let table = table("Steps of the plan", ("", text), &columns, &rows);
+    section("Where the time goes", &table)
 }
 
 /// Parameters and sizes.
-pub(super) fn parameters_section(report: &Report) -> String {
+pub(super) fn parameters_section(report: &Report) -> Markup {
     let tables = report.parameters.iter().filter(|t| !t.rows.is_empty());
-    let body: String = tables.map(|table| table_of(table, "")).collect();
+    let body = html! { @for table in tables { (quantities(table, "")) } };
     section("Parameters", &body)
 }
 
 /// Machine, program, date.
-pub(super) fn provenance_section(report: &Report) -> String {
+pub(super) fn provenance_section(report: &Report) -> Markup {
     let from = &report.provenance;
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    let mut say = |label, text: &str| {
-        if !text.is_empty() {
-            facts.push((label, escape(text)));
+    let word = |text: &str| (!text.is_empty()).then(|| html! { (text) });
+    let load = |load| html! { (number(load, Unit::Number)) " (average of the minute before)" };
+    let facts = [
+        ("Machine", word(&from.machine)),
+        ("Back end", from.backend.as_deref().and_then(word)),
+        ("Program", word(&from.program)),
+        ("Commit", from.commit.as_deref().and_then(word)),
+        ("Date", word(&from.date)),
+        (
+            "Threads",
+            from.threads
+                .map(|threads| number(threads as f64, Unit::Count)),
+        ),
+        ("Load", from.load.map(load)),
+    ];
+    if from.digests.is_empty() && facts.iter().all(|(_, fact)| fact.is_none()) {
+        return html! {};
+    }
+    let body = html! {
+        dl.facts {
+            @for (label, fact) in &facts {
+                @if let Some(fact) = fact { dt { (label) } dd { (fact) } }
+            }
+        }
+        @if !from.digests.is_empty() {
+            details {
+                summary { "Digests of the files" }
+                dl.facts {
+                    @for (what, digest) in &from.digests { dt { (what) } dd { code { (digest) } } }
+                }
+            }
         }
     };
-    say("Machine", &from.machine);
-    say("Back end", from.backend.as_deref().unwrap_or(""));
-    say("Program", &from.program);
-    say("Commit", from.commit.as_deref().unwrap_or(""));
-    say("Date", &from.date);
-    if let Some(threads) = from.threads {
-        facts.push(("Threads", number(threads as f64, Unit::Count)));
-    }
-    if let Some(load) = from.load {
-        let text = format!(
-            "{} (average of the minute before)",
-            number(load, Unit::Number)
-        );
-        facts.push(("Load", text));
-    }
-    let digests: String = from
-        .digests
-        .iter()
-        .map(|(what, digest)| {
-            format!(
-                "<dt>{}</dt><dd><code>{}</code></dd>",
-                escape(what),
-                escape(digest)
-            )
-        })
-        .collect();
-    if facts.is_empty() && digests.is_empty() {
-        return String::new();
-    }
-    let facts: String = facts
-        .iter()
-        .map(|(label, text)| format!("<dt>{label}</dt><dd>{text}</dd>\n"))
-        .collect();
-    let mut body = format!("<dl class=\"facts\">\n{facts}</dl>\n");
-    if !digests.is_empty() {
-        body += &format!(
-            "<details>\n<summary>Digests of the files</summary>\n<dl class=\"facts\">\n{digests}</dl>\n</details>\n"
-        );
-    }
     section("Machine and program", &body)
 }

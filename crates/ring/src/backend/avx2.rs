@@ -1,27 +1,15 @@
 //! The matrix product on 256-bit vectors, with the byte products of AVX-VNNI or, without them, of AVX2.
 //!
-//! As the 512-bit kernel ([`vnni`](super::vnni)): byte planes, four input rows a quad, a register block of all planes of a
-//! column group times some output rows, sums that leave the registers together ([`exit`]). AVX2 has no product of
-//! unsigned and signed bytes that does not saturate; its quads are two vectors a plane, rows 0 and 2 and rows 1 and 3
-//! as 16-bit numbers, for `vpmaddwd`, which is exact.
+//! AVX2 has no product of unsigned and signed bytes that does not saturate; its quads are two vectors a plane, rows 0 and 2
+//! and rows 1 and 3 as 16-bit numbers, for `vpmaddwd`, which is exact.
 
 mod exit;
 mod pack;
 
-use std::{arch::x86_64::*, cell::RefCell, hint::black_box};
+use std::{arch::x86_64::*, hint::black_box};
 
-use super::planes::{Layout, PackedGroup, PanelWork, Planes};
-use crate::{
-    Modulus, Strip, StripMut,
-    linear::{LinearKernel, LinearMap, WeightWidth},
-};
-
-/// Columns of a group: the 32-bit lanes of a vector.
-const LANES: usize = 8;
-/// Bytes of quads that one column group may take between two passes over the outputs.
-const FIRST_LEVEL: usize = 20 << 10;
-/// Bytes of quads a thread works on at a time: a good part of the second level.
-const SECOND_LEVEL: usize = 200 << 10;
+use super::planes::{Instructions, Job, Layout, PanelWork, Scratch};
+use crate::{Modulus, linear_map::WeightWidth};
 
 /// Output rows of a register block: rows times planes accumulators, at most 14 of 16 registers.
 fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
@@ -40,286 +28,128 @@ fn block_rows(width: usize, weight_width: WeightWidth) -> usize {
     }
 }
 
-/// How a quad of one plane is multiplied and added.
-trait Dot: Send + Sync + 'static {
-    /// Vectors of a quad and plane, and words of weights of a quad.
-    const PARTS: usize;
-    const LAYOUT: Layout;
+/// The instructions of AVX2, with the byte products of AVX-VNNI if those are there.
+pub(super) struct Avx2<const VNNI: bool>;
 
-    /// sum + the products of one part.
-    ///
-    /// # Safety
-    /// The processor has the instructions.
-    unsafe fn add(sum: __m256i, quad: __m256i, weights: __m256i) -> __m256i;
-}
-
-struct Vnni;
-
-impl Dot for Vnni {
-    const PARTS: usize = 1;
+impl<const VNNI: bool> Instructions for Avx2<VNNI> {
+    type Vector = __m256i;
+    type Reducer = exit::Reducer;
+    const LANES: usize = pack::LANES;
+    const PARTS: usize = if VNNI { 1 } else { 2 };
     const LAYOUT: Layout = Layout {
         block_rows,
-        words: 1,
-        encode: |quad| [i32::from_le_bytes(quad.map(|w| w as u8)), 0],
+        words: Self::PARTS,
+        encode: if VNNI { bytes } else { words },
     };
+    const FIRST_LEVEL: usize = 20 << 10;
+    const SECOND_LEVEL: usize = 200 << 10;
 
-    #[inline]
-    #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn add(sum: __m256i, quad: __m256i, weights: __m256i) -> __m256i {
-        _mm256_dpbusd_avx_epi32(sum, quad, weights)
+    fn reducer(modulus: &Modulus) -> exit::Reducer {
+        exit::Reducer::new(modulus)
     }
-}
 
-struct Words;
-
-impl Dot for Words {
-    const PARTS: usize = 2;
-    const LAYOUT: Layout = Layout {
-        block_rows,
-        words: 2,
-        encode: |quad| {
-            let pair = |a: i8, b: i8| i32::from(a) & 0xffff | i32::from(b) << 16;
-            [pair(quad[0], quad[2]), pair(quad[1], quad[3])]
-        },
-    };
+    unsafe fn run(job: &Job<'_>, work: &PanelWork, scratch: &mut Scratch) {
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        unsafe fn with_vnni(job: &Job<'_>, work: &PanelWork, scratch: &mut Scratch) {
+            // SAFETY: as required of the caller.
+            unsafe { job.run::<Avx2<true>>(work, scratch) }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn without(job: &Job<'_>, work: &PanelWork, scratch: &mut Scratch) {
+            // SAFETY: as required of the caller.
+            unsafe { job.run::<Avx2<false>>(work, scratch) }
+        }
+        // SAFETY: as required of the caller.
+        unsafe {
+            if VNNI {
+                with_vnni(job, work, scratch);
+            } else {
+                without(job, work, scratch);
+            }
+        }
+    }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn add(sum: __m256i, quad: __m256i, weights: __m256i) -> __m256i {
-        _mm256_add_epi32(sum, _mm256_madd_epi16(quad, weights))
-    }
-}
-
-/// The entries of the backend tables; only handed out after the processor was asked for the instructions.
-pub(super) fn prepare(map: &LinearMap) -> Box<dyn LinearKernel> {
-    Box::new(Kernel {
-        planes: Planes::new(map),
-        run: |job, work, scratch| {
-            // SAFETY: the table is reachable only where the instructions were found, as `Kernel::apply` requires.
-            unsafe { job.run_avx2(work, scratch) }
-        },
-    })
-}
-
-pub(super) fn prepare_vnni(map: &LinearMap) -> Box<dyn LinearKernel> {
-    Box::new(Kernel {
-        planes: Planes::new(map),
-        run: |job, work, scratch| {
-            // SAFETY: as above.
-            unsafe { job.run_vnni(work, scratch) }
-        },
-    })
-}
-
-type Run = fn(&Job<'_>, &PanelWork, &mut Scratch);
-
-struct Kernel {
-    planes: Planes,
-    run: Run,
-}
-
-/// Memory of a thread, kept from call to call.
-#[derive(Default)]
-struct Scratch {
-    /// \[column groups, quads, planes, parts\].
-    quads: Vec<__m256i>,
-    /// Sums of one column group, \[output rows, planes\].
-    sums: Vec<__m256i>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// The first `vectors` of a buffer, which is made longer where it is too short.
-fn grown(buffer: &mut Vec<__m256i>, vectors: usize) -> &mut [__m256i] {
-    if buffer.len() < vectors {
-        // SAFETY: every bit pattern of the type is a value; this is all zeros.
-        buffer.resize(vectors, unsafe { std::mem::zeroed() });
-    }
-    &mut buffer[..vectors]
-}
-
-impl LinearKernel for Kernel {
-    fn apply(&self, modulus: &Modulus, input: Strip<'_>, output: &mut StripMut<'_>) {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let (target, target_stride) = output.layout();
-            let job = Job {
-                modulus,
-                input,
-                target,
-                target_stride,
-                weight_width: self.planes.weight_width,
-            };
-            for work in &self.planes.panels {
-                (self.run)(&job, work, scratch);
-            }
-        });
-    }
-}
-
-/// What all panels of one call share. Rows and columns named by the groups are inside both strips, whose shapes
-/// `PreparedLinearMap::apply_strip` has checked; the output is borrowed mutably meanwhile.
-struct Job<'a> {
-    modulus: &'a Modulus,
-    input: Strip<'a>,
-    target: *mut u8,
-    target_stride: usize,
-    weight_width: WeightWidth,
-}
-
-impl Job<'_> {
-    /// # Safety
-    /// The processor has the features.
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn run_avx2(&self, work: &PanelWork, scratch: &mut Scratch) {
-        // SAFETY: as required of the caller.
-        unsafe { self.run_width::<Words>(work, scratch) }
+    unsafe fn pack<const W: usize>(rows: [&[u8]; 4], quads: &mut [__m256i], stride: usize) {
+        pack::quad::<W>(rows, Self::PARTS, quads, stride);
     }
 
-    /// # Safety
-    /// The processor has the features.
-    #[target_feature(enable = "avx2,fma,avxvnni")]
-    unsafe fn run_vnni(&self, work: &PanelWork, scratch: &mut Scratch) {
-        // SAFETY: as required of the caller.
-        unsafe { self.run_width::<Vnni>(work, scratch) }
-    }
-
-    /// # Safety
-    /// The processor has the features of D.
     #[inline(always)]
-    unsafe fn run_width<D: Dot>(&self, work: &PanelWork, scratch: &mut Scratch) {
-        // SAFETY: as required of the caller.
-        unsafe {
-            match self.input.width() {
-                1 => self.run::<D, 1>(work, scratch),
-                2 => self.run::<D, 2>(work, scratch),
-                3 => self.run::<D, 3>(work, scratch),
-                4 => self.run::<D, 4>(work, scratch),
-                5 => self.run::<D, 5>(work, scratch),
-                6 => self.run::<D, 6>(work, scratch),
-                _ => self.run::<D, 7>(work, scratch),
-            }
-        }
-    }
-
-    /// All columns for the groups of one panel.
-    ///
-    /// # Safety
-    /// The processor has the features of D.
-    #[inline(always)]
-    unsafe fn run<D: Dot, const W: usize>(&self, work: &PanelWork, scratch: &mut Scratch) {
-        let vectors = W * D::PARTS;
-        let depth = work.panel.quads.len();
-        let columns = self.input.columns();
-        let step = (SECOND_LEVEL / (depth * vectors * 32).max(1)).max(1) * LANES;
-        let reducer = exit::Reducer::new(self.modulus);
-        for start in (0..columns).step_by(step) {
-            let count = step.min(columns - start);
-            let column_groups = count.div_ceil(LANES);
-            let quads = grown(&mut scratch.quads, column_groups * depth * vectors);
-            for (position, quad) in work.panel.quads.iter().enumerate() {
-                let rows = quad.map(|row| &self.input.row(row as usize)[start * W..][..count * W]);
-                for g in 0..column_groups {
-                    let target = &mut quads[(g * depth + position) * vectors..][..vectors];
-                    // SAFETY: the features of D include AVX2.
-                    unsafe { pack::quad::<W>(rows, g * LANES * W, D::PARTS, target) };
-                }
-            }
-            for g in 0..column_groups {
-                let quads = &quads[g * depth * vectors..(g + 1) * depth * vectors];
-                for group in &work.groups {
-                    let column = start + g * LANES;
-                    // SAFETY: as required of the caller.
-                    unsafe {
-                        self.group::<D, W>(group, quads, column, &reducer, &mut scratch.sums)
-                    };
-                }
-            }
-        }
-    }
-
-    /// One column group of one group of outputs.
-    ///
-    /// # Safety
-    /// The processor has the features of D; `column` is one of the input.
-    #[inline(always)]
-    unsafe fn group<D: Dot, const W: usize>(
-        &self,
-        group: &PackedGroup,
+    unsafe fn multiply<const W: usize>(
+        weights: &[i32],
         quads: &[__m256i],
-        column: usize,
-        reducer: &exit::Reducer,
-        sums: &mut Vec<__m256i>,
+        read: &[u32],
+        sums: &mut [__m256i],
+        continues: bool,
     ) {
-        let unit = self.weight_width.bytes();
-        let depth = group.quads.len();
-        let sums = grown(sums, group.outputs.len() * unit * W);
-        let passes = (depth * W * D::PARTS * 32).div_ceil(FIRST_LEVEL).max(1);
-        for pass in 0..passes {
-            let (from, to) = (pass * depth / passes, (pass + 1) * depth / passes);
-            for block in group.blocks(W, self.weight_width, &D::LAYOUT) {
-                let row_words = block.rows * D::PARTS;
-                let weights = &block.weights[from * row_words..to * row_words];
-                let sums = &mut sums[block.first_row * W..(block.first_row + block.rows) * W];
-                let read = &group.quads[from..to];
-                // SAFETY: the features are there and the lengths fit.
-                unsafe { multiply::<D, W>(block.rows, weights, quads, read, sums, pass > 0) };
-                if pass + 1 < passes {
-                    continue;
-                }
-                let outputs = &group.outputs[block.first_row / unit..];
-                for (sums, &row) in sums.chunks_exact(W * unit).zip(outputs) {
-                    let columns = (self.input.columns() - column).min(LANES);
-                    // SAFETY: row and columns are inside the output; the features of D include AVX2 and FMA.
-                    unsafe {
-                        let target = self
-                            .target
-                            .add(row as usize * self.target_stride + column * W);
-                        reducer.store::<W>(sums, target, columns);
-                    }
-                }
+        let rows = sums.len() / W;
+        assert_eq!(sums.len(), rows * W);
+        assert_eq!(weights.len(), rows * Self::PARTS * read.len());
+        // SAFETY: as required of the caller, and just checked.
+        unsafe {
+            match rows {
+                1 => register_block::<VNNI, 1, W>(weights, quads, read, sums, continues),
+                2 => register_block::<VNNI, 2, W>(weights, quads, read, sums, continues),
+                3 => register_block::<VNNI, 3, W>(weights, quads, read, sums, continues),
+                4 => register_block::<VNNI, 4, W>(weights, quads, read, sums, continues),
+                5 => register_block::<VNNI, 5, W>(weights, quads, read, sums, continues),
+                6 => register_block::<VNNI, 6, W>(weights, quads, read, sums, continues),
+                7 => register_block::<VNNI, 7, W>(weights, quads, read, sums, continues),
+                8 => register_block::<VNNI, 8, W>(weights, quads, read, sums, continues),
+                _ => unreachable!("no register block of {rows} rows"),
             }
         }
     }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store<const W: usize>(
+        reducer: &exit::Reducer,
+        sums: &[__m256i],
+        _inputs: usize,
+        target: *mut u8,
+        columns: usize,
+    ) {
+        // SAFETY: as required of the caller.
+        unsafe { reducer.store::<W>(sums, target, columns) };
+    }
 }
 
-/// Adds the product of a block of weights \[read, rows, parts\] and the quads at the positions `read` to the sums
-/// \[rows, W\], which it overwrites unless it continues an earlier pass.
+/// The weights of a quad as bytes.
+fn bytes(quad: [i8; 4]) -> [i32; 2] {
+    [i32::from_le_bytes(quad.map(|w| w as u8)), 0]
+}
+
+/// The weights of a quad as 16-bit words: those of rows 0 and 2, then those of rows 1 and 3.
+fn words(quad: [i8; 4]) -> [i32; 2] {
+    let pair = |a: i8, b: i8| i32::from(a) & 0xffff | i32::from(b) << 16;
+    [pair(quad[0], quad[2]), pair(quad[1], quad[3])]
+}
+
+/// sum + the products of one part of a quad of one plane.
 ///
 /// # Safety
-/// The processor has the features of D; the lengths fit together.
+/// The processor has AVX2, and AVX-VNNI if that is to be used.
 #[inline(always)]
-unsafe fn multiply<D: Dot, const W: usize>(
-    rows: usize,
-    weights: &[i32],
-    quads: &[__m256i],
-    read: &[u32],
-    sums: &mut [__m256i],
-    continues: bool,
-) {
-    assert_eq!(weights.len(), rows * D::PARTS * read.len());
-    assert_eq!(sums.len(), rows * W);
-    // SAFETY: as required of the caller, and just checked.
+unsafe fn add<const VNNI: bool>(sum: __m256i, quad: __m256i, weights: __m256i) -> __m256i {
+    // SAFETY: as required of the caller.
     unsafe {
-        match rows {
-            1 => register_block::<D, 1, W>(weights, quads, read, sums, continues),
-            2 => register_block::<D, 2, W>(weights, quads, read, sums, continues),
-            3 => register_block::<D, 3, W>(weights, quads, read, sums, continues),
-            4 => register_block::<D, 4, W>(weights, quads, read, sums, continues),
-            5 => register_block::<D, 5, W>(weights, quads, read, sums, continues),
-            6 => register_block::<D, 6, W>(weights, quads, read, sums, continues),
-            7 => register_block::<D, 7, W>(weights, quads, read, sums, continues),
-            8 => register_block::<D, 8, W>(weights, quads, read, sums, continues),
-            _ => unreachable!("no register block of {rows} rows"),
+        if VNNI {
+            _mm256_dpbusd_avx_epi32(sum, quad, weights)
+        } else {
+            _mm256_add_epi32(sum, _mm256_madd_epi16(quad, weights))
         }
     }
 }
 
+/// Adds the product of a block of weights \[read, R, parts\] and the quads at the positions `read` to the sums \[R, W\],
+/// which it overwrites unless it continues an earlier pass.
+///
 /// # Safety
-/// As [`multiply`], for R rows.
+/// As [`add`]; the lengths fit together.
 #[inline(always)]
-unsafe fn register_block<D: Dot, const R: usize, const W: usize>(
+unsafe fn register_block<const VNNI: bool, const R: usize, const W: usize>(
     weights: &[i32],
     quads: &[__m256i],
     read: &[u32],
@@ -327,6 +157,7 @@ unsafe fn register_block<D: Dot, const R: usize, const W: usize>(
     continues: bool,
 ) {
     const MAX_ACCUMULATORS: usize = 14;
+    let parts = Avx2::<VNNI>::PARTS;
     if R * W > MAX_ACCUMULATORS {
         unreachable!("{R} rows of {W} planes do not fit the registers");
     }
@@ -340,16 +171,16 @@ unsafe fn register_block<D: Dot, const R: usize, const W: usize>(
         };
         let mut weights = weights.as_ptr();
         for &position in read {
-            let planes = &quads[position as usize * W * D::PARTS..][..W * D::PARTS];
-            for part in 0..D::PARTS {
+            let planes = &quads[position as usize * W * parts..][..W * parts];
+            for part in 0..parts {
                 for (r, sums) in block.iter_mut().enumerate() {
-                    let weight = _mm256_set1_epi32(*weights.add(r * D::PARTS + part));
+                    let weight = _mm256_set1_epi32(*weights.add(r * parts + part));
                     for (p, sum) in sums.iter_mut().enumerate() {
-                        *sum = D::add(*sum, planes[p * D::PARTS + part], weight);
+                        *sum = add::<VNNI>(*sum, planes[p * parts + part], weight);
                     }
                 }
             }
-            weights = weights.wrapping_add(R * D::PARTS);
+            weights = weights.wrapping_add(R * parts);
         }
         *sums = block;
     }
@@ -358,46 +189,42 @@ unsafe fn register_block<D: Dot, const R: usize, const W: usize>(
 /// The peak loops: nothing but accumulators, enough of them to hide the latency.
 pub(super) fn int8_burst(products: u64) -> u64 {
     #[target_feature(enable = "avx2")]
-    fn run(rounds: u64) -> u64 {
-        // SAFETY: the features are those of this function.
-        unsafe { burst::<Words>(rounds, _mm256_set1_epi16(black_box(3))) }
+    unsafe fn run(products: u64) -> u64 {
+        // SAFETY: the instructions are those of this function.
+        unsafe { burst::<false>(products, _mm256_set1_epi16(black_box(3))) }
     }
-    // SAFETY: this backend's table is only reachable after the features were checked (`backend::available`).
-    unsafe { run(products.div_ceil(burst_products::<Words>())) }
+    // SAFETY: this back end's table is only reachable after the features were checked (`backend::available`).
+    unsafe { run(products) }
 }
 
 pub(super) fn int8_burst_vnni(products: u64) -> u64 {
     #[target_feature(enable = "avx2,avxvnni")]
-    fn run(rounds: u64) -> u64 {
-        // SAFETY: the features are those of this function.
-        unsafe { burst::<Vnni>(rounds, _mm256_set1_epi8(black_box(3))) }
+    unsafe fn run(products: u64) -> u64 {
+        // SAFETY: the instructions are those of this function.
+        unsafe { burst::<true>(products, _mm256_set1_epi8(black_box(3))) }
     }
     // SAFETY: as above.
-    unsafe { run(products.div_ceil(burst_products::<Vnni>())) }
-}
-
-const ACCUMULATORS: usize = 12;
-
-/// Byte products of a round of [`burst`].
-const fn burst_products<D: Dot>() -> u64 {
-    32 * ACCUMULATORS as u64 / D::PARTS as u64
+    unsafe { run(products) }
 }
 
 /// # Safety
-/// The processor has the features of D.
+/// As [`add`].
 #[inline(always)]
-unsafe fn burst<D: Dot>(rounds: u64, values: __m256i) -> u64 {
+unsafe fn burst<const VNNI: bool>(products: u64, values: __m256i) -> u64 {
+    const ACCUMULATORS: usize = 12;
+    let products_a_round = (32 * ACCUMULATORS / Avx2::<VNNI>::PARTS) as u64;
+    let rounds = products.div_ceil(products_a_round);
     // SAFETY: as required of the caller.
     unsafe {
         let weights = black_box(values);
         let mut sums = [_mm256_setzero_si256(); ACCUMULATORS];
         for _ in 0..rounds {
             for sum in &mut sums {
-                *sum = D::add(*sum, values, weights);
+                *sum = add::<VNNI>(*sum, values, weights);
             }
             // The products are the same each time: keep the compiler from taking them out of the loop.
-            std::hint::black_box(&mut sums);
+            black_box(&mut sums);
         }
     }
-    rounds * burst_products::<D>()
+    rounds * products_a_round
 }

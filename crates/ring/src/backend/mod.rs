@@ -1,87 +1,74 @@
 //! The choice of implementation: tables of functions over whole limbs and tiles.
 //!
 //! [`portable`] is safe, plain and complete, and defines every result. The others return the same bytes, faster.
-//! A backend is chosen once, when a context is built; `SORDINO_BACKEND` forces one by name.
+//! A back end is chosen once, when a context is built, and what works on the context uses no other. `SORDINO_BACKEND`
+//! forces one by name.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bytes;
+mod groups;
+pub(crate) mod limb;
+mod linear;
+mod operations;
 mod peak;
 #[cfg(target_arch = "x86_64")]
 mod planes;
+mod table;
+pub(crate) mod twist;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-use std::sync::OnceLock;
-
-use crate::{
-    Error, limb,
-    linear::{self, PrepareLinear},
-    ntt::Transform,
-};
-
 pub use peak::measure_int8_peak;
+pub use table::Backend;
+pub(crate) use table::{LinearKernel, Transform};
 
-/// The environment variable that forces a backend.
+use crate::Error;
+
+/// The environment variable that forces a back end.
 pub const ENVIRONMENT_VARIABLE: &str = "SORDINO_BACKEND";
 
-/// One implementation of the kernels.
-pub struct Backend {
-    /// The name by which it is forced and reported.
-    pub name: &'static str,
-    /// Packs a linear map for this backend's matrix kernel.
-    pub(crate) linear: PrepareLinear,
-    /// The inner loop of [`measure_int8_peak`].
-    pub(crate) int8_burst: peak::Burst,
-    /// The operations on whole limbs.
-    pub(crate) limb: &'static limb::Kernel,
-    /// The negacyclic transform.
-    pub(crate) transform: Transform,
-}
-
 static PORTABLE: Backend = Backend {
-    name: "portable",
-    linear: linear::portable::prepare,
-    int8_burst: peak::portable_burst,
-    limb: &limb::portable::KERNEL,
+    name: table::PORTABLE,
+    limb: &limb::Portable,
+    linear: linear::prepare,
     transform: Transform::Portable,
+    int8_burst: peak::portable_burst,
 };
 
 #[cfg(target_arch = "x86_64")]
-static AVX512_VNNI: Backend = Backend {
-    name: "avx512-vnni",
-    linear: vnni::prepare,
-    int8_burst: vnni::int8_burst,
-    limb: &limb::avx512_ifma::KERNEL,
+static AVX2: Backend = Backend {
+    name: "avx2",
+    linear: planes::prepare::<avx2::Avx2<false>>,
     transform: Transform::Tfhe,
-};
-
-/// The same for the few processors with VNNI but without IFMA and VBMI (Cascade Lake, Cooper Lake).
-#[cfg(target_arch = "x86_64")]
-static AVX512_VNNI_WITHOUT_IFMA: Backend = Backend {
-    name: "avx512-vnni",
-    linear: vnni::prepare,
-    int8_burst: vnni::int8_burst,
-    limb: &limb::portable::KERNEL,
-    transform: Transform::Tfhe,
+    int8_burst: avx2::int8_burst,
+    ..PORTABLE
 };
 
 /// AVX2 with the byte products of AVX-VNNI.
 #[cfg(target_arch = "x86_64")]
 static AVX_VNNI: Backend = Backend {
     name: "avx-vnni",
-    linear: avx2::prepare_vnni,
+    linear: planes::prepare::<avx2::Avx2<true>>,
     int8_burst: avx2::int8_burst_vnni,
-    limb: &limb::portable::KERNEL,
-    transform: Transform::Tfhe,
+    ..AVX2
+};
+
+/// For the few processors with VNNI but without IFMA and VBMI (Cascade Lake, Cooper Lake).
+#[cfg(target_arch = "x86_64")]
+static AVX512_VNNI_WITHOUT_IFMA: Backend = Backend {
+    name: "avx512-vnni",
+    linear: planes::prepare::<vnni::Vnni>,
+    int8_burst: vnni::int8_burst,
+    ..AVX2
 };
 
 #[cfg(target_arch = "x86_64")]
-static AVX2: Backend = Backend {
-    name: "avx2",
-    linear: avx2::prepare,
-    int8_burst: avx2::int8_burst,
-    limb: &limb::portable::KERNEL,
-    transform: Transform::Tfhe,
+static AVX512_VNNI: Backend = Backend {
+    limb: &avx512::Avx512Ifma,
+    ..AVX512_VNNI_WITHOUT_IFMA
 };
 
 /// The plain implementation that defines every result.
@@ -94,7 +81,7 @@ pub fn available() -> Vec<&'static Backend> {
     let mut backends = Vec::new();
     #[cfg(target_arch = "x86_64")]
     if has_avx512_vnni() {
-        backends.push(if limb::avx512_ifma::supported() {
+        backends.push(if avx512::supported() {
             &AVX512_VNNI
         } else {
             &AVX512_VNNI_WITHOUT_IFMA
@@ -151,60 +138,5 @@ pub fn select(name: Option<&str>) -> Result<&'static Backend, Error> {
     }
 }
 
-/// The backend of operations that take none: [`select`] without a name, or [`portable`] where that fails.
-pub fn process_default() -> &'static Backend {
-    static DEFAULT: OnceLock<&'static Backend> = OnceLock::new();
-    DEFAULT.get_or_init(|| select(None).unwrap_or(portable()))
-}
-
-impl std::fmt::Debug for Backend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backend")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn portable_is_always_there_and_last() {
-        assert_eq!(available().last().map(|b| b.name), Some("portable"));
-        for backend in available() {
-            assert_eq!(select(Some(backend.name)).unwrap().name, backend.name);
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_lists_the_choices() {
-        let error = select(Some("abacus")).unwrap_err().to_string();
-        assert!(
-            error.contains("abacus") && error.contains("portable"),
-            "{error}"
-        );
-    }
-
-    /// Only one of the two tables named `avx512-vnni` is available on a processor; the other must work as well.
-    #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn the_table_without_ifma_gives_the_same_transform() {
-        if !has_avx512_vnni() {
-            println!("skipped: the processor lacks AVX-512 VNNI");
-            return;
-        }
-        let q = crate::Modulus::new(crate::primes_below(1 << 50, 64).next().unwrap()).unwrap();
-        let [reference, table] = [portable(), &AVX512_VNNI_WITHOUT_IFMA]
-            .map(|backend| crate::NttTable::new(64, q, backend).unwrap());
-        let original: Vec<u64> = (0..64)
-            .map(|k| q.reduce_u64(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(k * k)))
-            .collect();
-        let (mut x, mut y) = (original.clone(), original.clone());
-        reference.forward(&mut x);
-        table.forward(&mut y);
-        assert_eq!(x, y);
-        table.inverse(&mut y);
-        assert_eq!(y, original);
-    }
-}
+mod tests;

@@ -2,10 +2,7 @@
 
 use std::{hint::black_box, sync::Barrier, time::Instant};
 
-use super::Backend;
-
-/// Runs about that many byte products in registers and returns how many it ran.
-pub(crate) type Burst = fn(u64) -> u64;
+use super::table::{Backend, PORTABLE};
 
 /// Byte products a thread runs in one timed burst: some milliseconds.
 const BURST: u64 = 1 << 30;
@@ -26,7 +23,7 @@ const RUNS: usize = 9;
 /// About 50 ms.
 pub fn measure_int8_peak(backend: &Backend, threads: usize) -> f64 {
     assert!(threads > 0, "at least one thread");
-    let burst = if backend.name == super::portable().name {
+    let burst = if backend.name == PORTABLE {
         PORTABLE_BURST
     } else {
         BURST
@@ -58,7 +55,7 @@ pub fn measure_int8_peak(backend: &Backend, threads: usize) -> f64 {
 }
 
 /// The loop as any processor can run it.
-pub(crate) fn portable_burst(products: u64) -> u64 {
+pub(super) fn portable_burst(products: u64) -> u64 {
     const LANES: usize = 256;
     let unsigned: [u8; LANES] = black_box(std::array::from_fn(|i| i as u8));
     let signed: [i8; LANES] = black_box(std::array::from_fn(|i| (i as i8) ^ 0x55));

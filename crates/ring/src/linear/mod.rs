@@ -9,31 +9,18 @@
 //! Scales, biases and the choice of weights are not known here. The portable kernel adds exact products and reduces
 //! once; the others do the same on bytes, see the heads of their modules for why nothing rounds or overflows.
 
-mod group;
-mod map;
-pub(crate) mod portable;
 mod sums;
 
-pub(crate) use group::Group;
-pub use map::{LinearMap, Tile, WeightWidth};
+pub use crate::linear_map::{LinearMap, Tile, WeightWidth};
 
 use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use crate::{Modulus, ResidueMatrix, Strip, StripMut, backend::Backend};
-
-/// A backend's form of a [`LinearMap`], with the weights in the order its kernel reads them.
-///
-/// The seam for other backends: whole tiles in, whole tiles out, one strip of columns at a time. Shapes are checked by
-/// the caller, which also spreads strips over threads.
-pub(crate) trait LinearKernel: Send + Sync {
-    /// Overwrites every row of `output` that some tile writes.
-    fn apply(&self, modulus: &Modulus, input: Strip<'_>, output: &mut StripMut<'_>);
-}
-
-/// The entry of a backend's table: prepares a map for its kernel.
-pub(crate) type PrepareLinear = fn(&LinearMap) -> Box<dyn LinearKernel>;
+use crate::{
+    Modulus, ResidueMatrix, Strip, StripMut,
+    backend::{Backend, LinearKernel},
+};
 
 /// A linear map with its weights packed for one backend.
 pub struct PreparedLinearMap {

@@ -1,7 +1,10 @@
 //! Maps whose weights are all 1: pooling and residual sums, where a matrix product would mostly move bytes about.
 
-use super::{LinearKernel, LinearMap};
-use crate::{Modulus, Strip, StripMut, backend::Backend, pack, unpack};
+use crate::{
+    Modulus, Strip, StripMut,
+    backend::{Backend, LinearKernel},
+    linear_map::{LinearMap, Tile},
+};
 
 struct Sums {
     /// Every output row and the input rows that are added up for it.
@@ -10,12 +13,12 @@ struct Sums {
 }
 
 /// The kernel of a map that has no weights but 1, or none if it has others.
-pub(crate) fn prepare(map: &LinearMap, backend: &'static Backend) -> Option<Box<dyn LinearKernel>> {
+pub(super) fn prepare(map: &LinearMap, backend: &'static Backend) -> Option<Box<dyn LinearKernel>> {
     let mut weights = map.tiles().iter().flat_map(|tile| &tile.weights);
     if weights.any(|&weight| weight != 1) {
         return None;
     }
-    let of_tile = |tile: &super::Tile| {
+    let of_tile = |tile: &Tile| {
         let inputs = tile.inputs.clone();
         let sum = move |&output| (output, inputs.clone());
         tile.outputs.iter().map(sum).collect::<Vec<_>>()
@@ -32,14 +35,14 @@ impl LinearKernel for Sums {
         for (row, inputs) in &self.sums {
             let mut inputs = inputs.iter().map(|&input| input as usize);
             match inputs.next() {
-                Some(first) => unpack(width, input.row(first), sum),
+                Some(first) => self.backend.unpack(width, input.row(first), sum),
                 None => sum.fill(0),
             }
             for next in inputs {
-                unpack(width, input.row(next), term);
+                self.backend.unpack(width, input.row(next), term);
                 self.backend.add_assign(modulus, sum, term);
             }
-            pack(width, sum, output.row_mut(*row as usize));
+            self.backend.pack(width, sum, output.row_mut(*row as usize));
         }
     }
 }

@@ -14,20 +14,14 @@
 
 mod negacyclic;
 mod roots;
-mod twist;
 
-pub(crate) use twist::Twist;
+use crate::{
+    Error, Modulus,
+    backend::{Backend, Transform, twist::Twist},
+    error::check_ring_degree,
+};
 
-use crate::{Error, Modulus, backend::Backend};
-
-/// Which negacyclic transform a backend uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Transform {
-    /// The plain one of this crate.
-    Portable,
-    /// `tfhe-ntt`, which finds the best instructions of the processor by itself.
-    Tfhe,
-}
+use self::roots::Roots;
 
 #[derive(Clone)]
 enum Plan {
@@ -49,11 +43,6 @@ pub struct NttTable {
 }
 
 impl NttTable {
-    /// The smallest ring degree supported.
-    pub const MIN_RING_DEGREE: usize = 1 << 4;
-    /// The largest ring degree supported.
-    pub const MAX_RING_DEGREE: usize = 1 << 16;
-
     /// Builds the tables for ring degree N.
     ///
     /// # Errors
@@ -63,14 +52,7 @@ impl NttTable {
         modulus: Modulus,
         backend: &'static Backend,
     ) -> Result<Self, Error> {
-        let (min, max) = (Self::MIN_RING_DEGREE, Self::MAX_RING_DEGREE);
-        if !ring_degree.is_power_of_two() || !(min..=max).contains(&ring_degree) {
-            return Err(Error::RingDegree {
-                found: ring_degree,
-                min,
-                max,
-            });
-        }
+        check_ring_degree(ring_degree)?;
         let order = 4 * ring_degree as u64;
         let missing = Error::NoRootOfUnity {
             modulus: modulus.value(),
@@ -80,8 +62,9 @@ impl NttTable {
         if modulus.value() % order != 1 {
             return Err(missing);
         }
-        let psi = roots::primitive_root(&modulus, order / 2);
-        let zeta = roots::smaller_square_root(&modulus, psi);
+        let roots = Roots::new(&modulus);
+        let psi = roots.primitive(order / 2);
+        let zeta = roots.smaller_square_root(psi);
         let plan = match backend.transform {
             Transform::Portable => {
                 Plan::Portable(negacyclic::Table::new(ring_degree, &modulus, psi))
@@ -90,7 +73,7 @@ impl NttTable {
                 tfhe_ntt::prime64::Plan::try_new(ring_degree, modulus.value()).ok_or(missing)?,
             ),
         };
-        let twist = Twist::new(ring_degree, &modulus, zeta, backend.limb.shoup_shift);
+        let twist = Twist::new(ring_degree, &modulus, zeta, backend.limb.shoup_shift());
         Ok(Self {
             ring_degree,
             modulus,
@@ -123,12 +106,8 @@ impl NttTable {
     /// # Panics
     /// If `limb` is not N long.
     pub fn forward(&self, limb: &mut [u64]) {
-        assert_eq!(
-            limb.len(),
-            self.ring_degree,
-            "a limb has as many residues as the ring degree"
-        );
-        (self.backend.limb.fold)(&self.twist, limb);
+        self.check(limb);
+        self.backend.limb.fold(&self.twist, limb);
         match &self.plan {
             Plan::Portable(table) => table.forward(limb),
             Plan::Tfhe(plan) => plan.fwd(limb),
@@ -143,16 +122,21 @@ impl NttTable {
     /// # Panics
     /// If `limb` is not N long.
     pub fn inverse(&self, limb: &mut [u64]) {
+        self.check(limb);
+        match &self.plan {
+            Plan::Portable(table) => table.inverse(limb),
+            Plan::Tfhe(plan) => plan.inv(limb),
+        }
+        self.backend.limb.unfold(&self.twist, limb);
+    }
+
+    #[track_caller]
+    fn check(&self, limb: &[u64]) {
         assert_eq!(
             limb.len(),
             self.ring_degree,
             "a limb has as many residues as the ring degree"
         );
-        match &self.plan {
-            Plan::Portable(table) => table.inverse(limb),
-            Plan::Tfhe(plan) => plan.inv(limb),
-        }
-        (self.backend.limb.unfold)(&self.twist, limb);
     }
 }
 

@@ -7,7 +7,7 @@
 //! Longa and Naehrig, *Speeding up the Number Theoretic Transform for Faster Ideal Lattice-Based Cryptography*,
 //! CANS 2016, algorithms 1 and 2; Harvey, *Faster arithmetic for number-theoretic transforms*, J. Symb. Comp. 60, 2014.
 
-use crate::{Modulus, limb::portable::Constant};
+use crate::{Modulus, constant::Constant};
 
 #[derive(Clone)]
 pub(super) struct Table {

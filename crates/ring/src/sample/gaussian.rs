@@ -3,7 +3,7 @@
 use zeroize::Zeroize;
 
 use super::SecretRng;
-use crate::backend;
+use crate::backend::Backend;
 
 /// The parameter σ of the error distribution: an integer k has probability proportional to exp(-k² / 2σ²).
 pub const GAUSSIAN_SIGMA: f64 = 3.2;
@@ -51,9 +51,8 @@ const THRESHOLDS: [u64; 29] = [
 ///
 /// Inversion of the cumulative distribution in constant time: 63 random bits are compared with every threshold and
 /// the comparisons are added up; another bit is the sign. No branch and no address depends on a sample.
-pub fn gaussian(rng: &mut SecretRng, out: &mut [i32]) {
+pub fn gaussian(backend: &Backend, rng: &mut SecretRng, out: &mut [i32]) {
     const CHUNK: usize = 512;
-    let lookup = backend::process_default().limb.cumulative_lookup;
     let (mut bytes, mut words) = ([0_u8; 8 * CHUNK], [0_u64; CHUNK]);
     for out in out.chunks_mut(CHUNK) {
         let bytes = &mut bytes[..8 * out.len()];
@@ -61,7 +60,9 @@ pub fn gaussian(rng: &mut SecretRng, out: &mut [i32]) {
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
             *word = u64::from_le_bytes(*bytes);
         }
-        lookup(&THRESHOLDS, &words[..out.len()], out);
+        backend
+            .limb
+            .cumulative_lookup(&THRESHOLDS, &words[..out.len()], out);
     }
     bytes.zeroize();
     words.zeroize();
@@ -70,6 +71,7 @@ pub fn gaussian(rng: &mut SecretRng, out: &mut [i32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend;
 
     /// High 128 bits of a 256-bit product: the product of fractions of 2^128.
     fn times(a: u128, b: u128) -> u128 {
@@ -130,7 +132,7 @@ mod tests {
         const SAMPLES: usize = 1 << 20;
         let mut rng = SecretRng::from_seed([3; 32]);
         let mut out = vec![0; SAMPLES];
-        gaussian(&mut rng, &mut out);
+        gaussian(backend::portable(), &mut rng, &mut out);
         let n = SAMPLES as f64;
         let moment = |p: i32| out.iter().map(|&x| f64::from(x).powi(p)).sum::<f64>() / n;
         let variance = GAUSSIAN_SIGMA * GAUSSIAN_SIGMA;
@@ -183,7 +185,9 @@ mod tests {
             .collect();
         for backend in backend::available() {
             let mut out = vec![0; random.len()];
-            (backend.limb.cumulative_lookup)(&THRESHOLDS, &random, &mut out);
+            backend
+                .limb
+                .cumulative_lookup(&THRESHOLDS, &random, &mut out);
             assert_eq!(out, expected, "{}", backend.name);
         }
     }

@@ -9,6 +9,6 @@ mod ternary;
 mod uniform;
 
 pub use gaussian::{GAUSSIAN_BOUND, GAUSSIAN_SIGMA, gaussian};
-pub use secret_rng::{SecretRng, SecretStreams};
+pub use secret_rng::{SecretRng, SecretStreams, system_bytes};
 pub use ternary::ternary;
 pub use uniform::{MAX_INDEX, SEGMENT, UniformDomain, UniformStream};

@@ -8,6 +8,16 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
+/// Fills a buffer with random bytes of the operating system.
+///
+/// # Errors
+/// [`Error::Entropy`] if it gives none.
+pub fn system_bytes(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes).map_err(|error| Error::Entropy {
+        reason: error.to_string(),
+    })
+}
+
 /// A cryptographic generator (ChaCha20) for keys and errors.
 ///
 /// It is neither `Clone` nor `Debug`, and its state is overwritten when it is dropped. The same state must never make
@@ -24,9 +34,7 @@ impl SecretRng {
     /// [`Error::Entropy`] if the system gives no random bytes.
     pub fn from_os() -> Result<Self, Error> {
         let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *seed).map_err(|error| Error::Entropy {
-            reason: error.to_string(),
-        })?;
+        system_bytes(&mut *seed)?;
         Ok(Self::keyed(&seed))
     }
 

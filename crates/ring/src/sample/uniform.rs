@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::{Modulus, ResidueMatrix, StripMut, backend, unpack};
+use crate::{Modulus, ResidueMatrix, StripMut, backend::Backend};
 
 /// Positions that share a stream: the width of the strips into which a polynomial is cut for expansion.
 pub const SEGMENT: usize = 64;
@@ -43,6 +43,7 @@ const REPLACEMENTS: &[u8] = b"sordino ring uniform replacements v2";
 /// # Cost
 /// Fastest for primes just below a power of two, which need hardly any replacement.
 pub struct UniformStream<'a> {
+    backend: &'a Backend,
     seed: &'a [u8; 32],
     domain: UniformDomain,
     modulus: &'a Modulus,
@@ -50,8 +51,14 @@ pub struct UniformStream<'a> {
 
 impl<'a> UniformStream<'a> {
     /// The residues of that seed, domain and modulus.
-    pub fn new(seed: &'a [u8; 32], domain: UniformDomain, modulus: &'a Modulus) -> Self {
+    pub fn new(
+        backend: &'a Backend,
+        seed: &'a [u8; 32],
+        domain: UniformDomain,
+        modulus: &'a Modulus,
+    ) -> Self {
         Self {
+            backend,
             seed,
             domain,
             modulus,
@@ -153,15 +160,15 @@ impl<'a> UniformStream<'a> {
             self.candidates(segment, index..index + 1).fill(bytes);
             let bytes = &mut bytes[..out.len() * width];
             self.accept(segment, index, bytes.len(), bytes);
-            unpack(width, bytes, out);
+            self.backend.unpack(width, bytes, out);
         }
     }
 
     /// Masks the candidates of one segment of consecutive polynomials and replaces those that are not below q.
     fn accept(&self, segment: usize, first_index: u64, row_bytes: usize, bytes: &mut [u8]) {
         let mut rejected = Vec::new();
-        let screen = backend::process_default().limb.screen;
-        screen(self.modulus, row_bytes, bytes, &mut rejected);
+        let limb = self.backend.limb;
+        limb.screen(self.modulus, row_bytes, bytes, &mut rejected);
         for row in rejected {
             let bytes = &mut bytes[row * row_bytes..(row + 1) * row_bytes];
             self.replace(segment, first_index + row as u64, bytes);

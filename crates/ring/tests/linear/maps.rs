@@ -76,9 +76,9 @@ proptest! {
         let (sum, addend) = (naive(&sum, &q, &both), naive(&other, &q, &second));
         let (mut a, mut b, mut c) = (vec![0; 9], vec![0; 9], vec![0; 9]);
         for row in 0..outputs {
-            whole.unpack_row_into(row, &mut a);
-            addend.unpack_row_into(row, &mut b);
-            sum.unpack_row_into(row, &mut c);
+            backend::portable().unpack_row(&whole, row, &mut a);
+            backend::portable().unpack_row(&addend, row, &mut b);
+            backend::portable().unpack_row(&sum, row, &mut c);
             let expected: Vec<u64> = a.iter().zip(&b).map(|(&a, &b)| q.add(a, b)).collect();
             prop_assert_eq!(&c, &expected);
         }

@@ -52,7 +52,7 @@ impl Numbers {
                     _ => self.next() % q.value(),
                 })
                 .collect();
-            matrix.pack_row_from(row, &residues);
+            backend::portable().pack_row(&mut matrix, row, &residues);
         }
         matrix
     }
@@ -98,7 +98,7 @@ pub(crate) fn naive(map: &LinearMap, q: &Modulus, input: &ResidueMatrix) -> Resi
     let rows: Vec<Vec<u64>> = (0..input.rows())
         .map(|row| {
             let mut residues = vec![0; columns];
-            input.unpack_row_into(row, &mut residues);
+            backend::portable().unpack_row(input, row, &mut residues);
             residues
         })
         .collect();
@@ -118,7 +118,7 @@ pub(crate) fn naive(map: &LinearMap, q: &Modulus, input: &ResidueMatrix) -> Resi
                     sum as u64
                 })
                 .collect();
-            output.pack_row_from(output_row as usize, &residues);
+            backend::portable().pack_row(&mut output, output_row as usize, &residues);
         }
     }
     output

@@ -97,7 +97,7 @@ impl Party {
                 .map(|limb| {
                     let n = context.ring_degree();
                     let mut matrix = ResidueMatrix::zeros(1, n, context.modulus(limb).byte_width());
-                    matrix.pack_row_from(0, &vec![value; n]);
+                    context.backend().pack_row(&mut matrix, 0, &vec![value; n]);
                     matrix
                 })
                 .collect()

@@ -4,11 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sordino_command::exit::BUG;
+use sordino_command::exit::code;
 use sordino_command::{
     Error as CommandError, EvaluateArgs, GlobalArgs, summary, terminal, version,
 };
-use sordino_server::{Error, ServeArgs, TokenArgs, exit};
+use sordino_fault::{Classified, Fault};
+use sordino_server::{Error, ServeArgs, TokenArgs};
 
 /// Evaluates neural networks on encrypted images. Holds no secret key.
 #[derive(Parser)]
@@ -42,10 +43,10 @@ fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             terminal::say(format_args!("sordino-server: {error}"));
-            ExitCode::from(exit::code(&error))
+            ExitCode::from(code(error.fault()))
         }
         // The hook has said what happened.
-        Err(_) => ExitCode::from(BUG),
+        Err(_) => ExitCode::from(code(Fault::Bug)),
     }
 }
 

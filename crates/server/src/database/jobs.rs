@@ -1,12 +1,10 @@
 //! Jobs.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use sordino_container::Digest;
 use sordino_protocol::api::{Id, JobState, NewJob, Problem};
 
-use super::{
-    Database, FileKind, Made, Quota, Result, make_file, over_quota, parsed, signed, touch, unsigned,
-};
+use super::{Database, FileKind, Made, Owned, Quota, Result, all, one, parsed, set_open, touch};
 use crate::clock::precise_now;
 
 /// A job.
@@ -15,7 +13,7 @@ pub(crate) struct JobRow {
     /// The number of its file.
     pub file: i64,
     /// The client's name for it.
-    pub name: String,
+    pub name: Id,
     /// Bytes of the request.
     pub bytes: u64,
     /// The model's name.
@@ -23,16 +21,16 @@ pub(crate) struct JobRow {
     /// The plan that the request was made with.
     pub plan: Digest,
     /// The file of the key, and the client's name for it.
-    pub key: Option<(i64, String)>,
+    pub key: Option<(i64, Id)>,
     /// Images in the request.
     pub images: u64,
-    /// Where it is.
+    /// Its state.
     pub state: JobState,
     /// When it was made.
     pub created: u64,
-    /// When something was last done with it.
+    /// When it was last used.
     pub touched: u64,
-    /// When it was started, when it began to be evaluated, when that ended.
+    /// When it was started, when its evaluation began, when that ended.
     pub started: Option<f64>,
     pub began: Option<f64>,
     pub ended: Option<f64>,
@@ -49,7 +47,7 @@ pub(crate) struct WaitingJob {
     pub client: String,
 }
 
-/// What a start came to.
+/// Outcome of a start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Started {
     /// It is to be queued.
@@ -65,13 +63,48 @@ pub(crate) enum Fate {
     Done { bytes: u64, digest: Digest },
     /// Without.
     Failed(Problem),
-    /// It goes on later.
+    /// It was stopped, and is resumed later.
     Again,
 }
 
-const COLUMNS: &str = "files.file, name, bytes, model, plan, key_file, key_name, images, state,
-    created, touched, started, began, ended, reply_bytes, reply_digest, problem
-    FROM files JOIN jobs USING (file)";
+impl Owned for JobRow {
+    const KIND: FileKind = FileKind::Job;
+    const COLUMNS: &'static str =
+        "files.file, name, bytes, model, plan, key_file, key_name, images, state,
+        created, touched, started, began, ended, reply_bytes, reply_digest, problem
+        FROM files JOIN jobs USING (file)";
+
+    fn read(row: &Row<'_>) -> Result<Self> {
+        let key: Option<i64> = row.get(5)?;
+        let key = match key {
+            Some(key) => Some((key, parsed(row, 6)?)),
+            None => None,
+        };
+        let (reply_bytes, reply_digest): (Option<_>, Option<_>) = (row.get(14)?, row.get(15)?);
+        let problem: Option<String> = row.get(16)?;
+        Ok(Self {
+            file: row.get(0)?,
+            name: parsed(row, 1)?,
+            bytes: row.get(2)?,
+            model: row.get(3)?,
+            plan: parsed(row, 4)?,
+            key,
+            images: row.get(7)?,
+            state: parsed(row, 8)?,
+            created: row.get(9)?,
+            touched: row.get(10)?,
+            started: row.get(11)?,
+            began: row.get(12)?,
+            ended: row.get(13)?,
+            reply: reply_bytes.zip(reply_digest),
+            problem: problem.and_then(|text| serde_json::from_str(&text).ok()),
+        })
+    }
+
+    fn file(&self) -> i64 {
+        self.file
+    }
+}
 
 impl Database {
     /// Makes a job; `reply_bytes` are reserved for its reply.
@@ -83,86 +116,52 @@ impl Database {
         key_file: Option<i64>,
         reply_bytes: u64,
         quota: Quota,
-    ) -> Result<Made<JobRow>> {
-        self.change(|change| {
-            if let Some(found) = job(change, client, id)? {
-                let same = found.model == new.model
+    ) -> Result<Made> {
+        let key_name = new.key.as_ref();
+        self.make(
+            (client, id),
+            (new.bytes, new.bytes.saturating_add(reply_bytes)),
+            quota,
+            |found: &JobRow| {
+                found.model == new.model
                     && found.plan == new.plan
-                    && found.key.as_ref().map(|(_, name)| name.as_str())
-                        == new.key.as_ref().map(Id::as_str)
+                    && found.key.as_ref().map(|(_, name)| name) == key_name
                     && found.images == new.images
-                    && found.bytes == new.bytes;
-                return Ok(if same {
-                    Made::Same(found)
-                } else {
-                    Made::Differs
-                });
-            }
-            let stored = new.bytes.saturating_add(reply_bytes);
-            if let Some(over) = over_quota(change, client, FileKind::Job, stored, quota)? {
-                return Ok(Made::OverQuota(over));
-            }
-            let file = make_file(change, client, FileKind::Job, id, new.bytes, stored)?;
-            change.execute(
-                "INSERT INTO jobs (file, model, plan, key_file, key_name, images, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading')",
-                params![
-                    file,
-                    new.model,
-                    new.plan.to_string(),
-                    key_file,
-                    new.key.as_ref().map(Id::as_str),
-                    signed(new.images)
-                ],
-            )?;
-            if let Some(key) = key_file {
-                touch(change, key)?;
-            }
-            let made = job(change, client, id)?;
-            made.map(Made::New)
-                .ok_or(rusqlite::Error::QueryReturnedNoRows)
-        })
-    }
-
-    /// A client's job.
-    pub(crate) fn job(&self, client: &str, id: &Id) -> Result<Option<JobRow>> {
-        let connection = self.connection();
-        job(&connection, client, id)
+                    && found.bytes == new.bytes
+            },
+            |change, file| {
+                let (model, plan, images) = (&new.model, new.plan.to_string(), new.images);
+                let key_name = key_name.map(Id::as_str);
+                change.execute(
+                    "INSERT INTO jobs (file, model, plan, key_file, key_name, images, state)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading')",
+                    params![file, model, plan, key_file, key_name, images],
+                )?;
+                key_file.map_or(Ok(()), |key| touch(change, key))
+            },
+        )
     }
 
     /// A job by the number of its file.
     pub(crate) fn job_of_file(&self, file: i64) -> Result<Option<JobRow>> {
-        let connection = self.connection();
-        connection
-            .prepare_cached(&format!("SELECT {COLUMNS} WHERE files.file = ?1"))?
-            .query_row([file], row)
-            .optional()
+        let sql = format!("SELECT {} WHERE files.file = ?1", JobRow::COLUMNS);
+        one(&self.connection(), &sql, [file], JobRow::read)
     }
 
-    /// All jobs of a client, the newest first.
-    pub(crate) fn jobs(&self, client: &str) -> Result<Vec<JobRow>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} WHERE client = ?1 ORDER BY files.file DESC"
-        ))?;
-        let rows = statement.query_map([client], row)?;
-        rows.collect()
-    }
-
-    /// Jobs that are to be evaluated, in the order in which they were started; those that a server was at when it ended come first.
+    /// Jobs that are to be evaluated, in the order in which they were started; those that were running when a server ended come first.
     pub(crate) fn waiting_jobs(&self) -> Result<Vec<WaitingJob>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(
+        all(
+            &self.connection(),
             "SELECT file, client FROM files JOIN jobs USING (file)
              WHERE state IN ('queued', 'running') ORDER BY state = 'queued', started, file",
-        )?;
-        let rows = statement.query_map([], |row| {
-            Ok(WaitingJob {
-                file: row.get(0)?,
-                client: row.get(1)?,
-            })
-        })?;
-        rows.collect()
+            [],
+            |row| {
+                Ok(WaitingJob {
+                    file: row.get(0)?,
+                    client: row.get(1)?,
+                })
+            },
+        )
     }
 
     /// Starts a job that has all of its chunks.
@@ -172,7 +171,7 @@ impl Database {
                 "UPDATE jobs SET state = 'queued', started = ?2 WHERE file = ?1 AND state = 'uploading'",
                 params![file, precise_now()],
             )?;
-            change.execute("UPDATE files SET open = 0 WHERE file = ?1", [file])?;
+            set_open(change, file, false)?;
             touch(change, file)?;
             Ok(if started > 0 {
                 Started::Now
@@ -182,7 +181,7 @@ impl Database {
         })
     }
 
-    /// A job is evaluated from now on. How often that was begun without an end, this time included; `None` if nobody wants it any more.
+    /// Marks a job as running. Returns the number of attempts, this one included; `None` if the job was cancelled or removed.
     pub(crate) fn begin_job(&self, file: i64) -> Result<Option<u32>> {
         self.change(|change| {
             let begun = change.execute(
@@ -193,15 +192,12 @@ impl Database {
             if begun == 0 {
                 return Ok(None);
             }
-            change
-                .query_row("SELECT attempts FROM jobs WHERE file = ?1", [file], |row| {
-                    row.get(0)
-                })
-                .optional()
+            let sql = "SELECT attempts FROM jobs WHERE file = ?1";
+            one(change, sql, [file], |row| row.get(0))
         })
     }
 
-    /// The evaluation of a job ended; says whether anybody wanted to know.
+    /// Records how the evaluation of a job ended; false if the job was cancelled or removed meanwhile.
     pub(crate) fn end_job(&self, file: i64, fate: &Fate) -> Result<bool> {
         self.change(|change| {
             let ended = precise_now();
@@ -210,7 +206,7 @@ impl Database {
                     let rows = change.execute(
                         "UPDATE jobs SET state = 'done', ended = ?2, reply_bytes = ?3, reply_digest = ?4
                          WHERE file = ?1 AND state = 'running'",
-                        params![file, ended, signed(*bytes), digest.to_string()],
+                        params![file, ended, bytes, digest.to_string()],
                     )?;
                     if rows > 0 {
                         release(change, file, *bytes)?;
@@ -229,7 +225,7 @@ impl Database {
         })
     }
 
-    /// A job that was not evaluated cannot be.
+    /// Marks a job as failed before it was evaluated.
     pub(crate) fn fail_job(&self, file: i64, problem: &Problem) -> Result<()> {
         self.change(|change| {
             fail(change, file, problem)?;
@@ -237,19 +233,12 @@ impl Database {
         })
     }
 
-    /// Nobody wants a job any more; says in which state it was.
+    /// Cancels a job unless it is over; returns the state that it was in.
     pub(crate) fn cancel_job(&self, file: i64) -> Result<Option<JobState>> {
         self.change(|change| {
-            let state: Option<String> = change
-                .query_row("SELECT state FROM jobs WHERE file = ?1", [file], |row| {
-                    row.get(0)
-                })
-                .optional()?;
-            let Some(state) = state else {
-                return Ok(None);
-            };
-            let state = state_of(0, &state)?;
-            if !state.is_final() {
+            let sql = "SELECT state FROM jobs WHERE file = ?1";
+            let state: Option<JobState> = one(change, sql, [file], |row| parsed(row, 0))?;
+            if state.is_some_and(|state| !state.is_final()) {
                 change.execute(
                     "UPDATE jobs SET state = 'cancelled', ended = ?2 WHERE file = ?1",
                     params![file, precise_now()],
@@ -257,7 +246,7 @@ impl Database {
                 release(change, file, 0)?;
                 touch(change, file)?;
             }
-            Ok(Some(state))
+            Ok(state)
         })
     }
 }
@@ -275,65 +264,12 @@ fn fail(change: &Connection, file: i64, problem: &Problem) -> Result<usize> {
     Ok(rows)
 }
 
-/// A job is over: its request is not kept, and counts no more.
+/// Forgets the request of a job that is over, and counts only its reply.
 fn release(change: &Connection, file: i64, stored: u64) -> Result<()> {
     change.execute(
         "UPDATE files SET stored = ?2, open = 0 WHERE file = ?1",
-        params![file, signed(stored)],
+        params![file, stored],
     )?;
     change.execute("DELETE FROM chunks WHERE file = ?1", [file])?;
     Ok(())
-}
-
-fn job(connection: &Connection, client: &str, id: &Id) -> Result<Option<JobRow>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} WHERE client = ?1 AND kind = ?2 AND name = ?3"
-        ))?
-        .query_row(params![client, FileKind::Job as i64, id.as_str()], row)
-        .optional()
-}
-
-fn row(row: &Row<'_>) -> Result<JobRow> {
-    let key_file: Option<i64> = row.get(5)?;
-    let key_name: Option<String> = row.get(6)?;
-    let reply_bytes: Option<i64> = row.get(14)?;
-    let reply_digest: Option<String> = row.get(15)?;
-    let problem: Option<String> = row.get(16)?;
-    Ok(JobRow {
-        file: row.get(0)?,
-        name: row.get(1)?,
-        bytes: unsigned(row.get(2)?),
-        model: row.get(3)?,
-        plan: parsed(4, &row.get::<_, String>(4)?)?,
-        key: key_file.zip(key_name),
-        images: unsigned(row.get(7)?),
-        state: state_of(8, &row.get::<_, String>(8)?)?,
-        created: unsigned(row.get(9)?),
-        touched: unsigned(row.get(10)?),
-        started: row.get(11)?,
-        began: row.get(12)?,
-        ended: row.get(13)?,
-        reply: reply_bytes.map(unsigned).zip(reply_digest),
-        problem: problem.and_then(|text| serde_json::from_str(&text).ok()),
-    })
-}
-
-fn state_of(column: usize, text: &str) -> Result<JobState> {
-    let states = [
-        JobState::Uploading,
-        JobState::Queued,
-        JobState::Running,
-        JobState::Done,
-        JobState::Failed,
-        JobState::Cancelled,
-    ];
-    let state = states.into_iter().find(|state| state.name() == text);
-    state.ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            format!("{text:?} is no state").into(),
-        )
-    })
 }

@@ -1,5 +1,5 @@
 use sordino_container::Digest;
-use sordino_protocol::api::{JobState, NewJob, Problem, ProblemKind};
+use sordino_protocol::api::{JobState, NewJob, NewKey, Problem, ProblemKind};
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn new_job(bytes: u64) -> NewJob {
 }
 
 impl Fixture {
-    fn job(&self, client: &str, name: &str, bytes: u64) -> Made<JobRow> {
+    fn job(&self, client: &str, name: &str, bytes: u64) -> Made {
         let made = self
             .database
             .make_job(client, &id(name), &new_job(bytes), None, 10, QUOTA);
@@ -46,10 +46,13 @@ impl Fixture {
     }
 
     fn made(&self, client: &str, name: &str) -> JobRow {
-        match self.job(client, name, 100) {
-            Made::New(row) => row,
-            other => panic!("expected a new job, found {other:?}"),
-        }
+        assert_eq!(self.job(client, name, 100), Made::New);
+        self.find(client, name)
+    }
+
+    fn find<T: Owned>(&self, client: &str, name: &str) -> T {
+        let found = self.database.find(client, &id(name));
+        found.expect("asked").expect("there")
     }
 
     fn state(&self, file: i64) -> JobState {
@@ -77,7 +80,8 @@ fn names_belong_to_clients_and_say_one_thing() {
         (first.images, first.bytes, first.state),
         (7, 100, JobState::Uploading)
     );
-    assert!(matches!(fixture.job("a", "job", 100), Made::Same(row) if row.file == first.file));
+    assert_eq!(fixture.job("a", "job", 100), Made::Same);
+    assert_eq!(fixture.find::<JobRow>("a", "job").file, first.file);
     assert!(matches!(fixture.job("a", "job", 101), Made::Differs));
     // Another client's job of the same name is another job.
     let other = fixture.made("b", "job");
@@ -85,7 +89,7 @@ fn names_belong_to_clients_and_say_one_thing() {
     assert!(
         fixture
             .database
-            .job("c", &id("job"))
+            .find::<JobRow>("c", &id("job"))
             .expect("asked")
             .is_none()
     );
@@ -93,7 +97,7 @@ fn names_belong_to_clients_and_say_one_thing() {
     assert!(
         fixture
             .database
-            .key("a", &id("job"))
+            .find::<KeyRow>("a", &id("job"))
             .expect("asked")
             .is_none()
     );
@@ -123,7 +127,7 @@ fn quotas_count_what_is_there() {
             limit: 1000
         })
     ));
-    assert!(matches!(fixture.job("a", "3", 880), Made::New(_)));
+    assert!(matches!(fixture.job("a", "3", 880), Made::New));
     let usage = fixture.database.usage("a").expect("asked");
     assert_eq!((usage.stored_bytes, usage.open_jobs), (1000, 2));
     assert_eq!(fixture.database.stored_bytes().expect("asked"), 1110);
@@ -247,21 +251,21 @@ fn what_was_cancelled_stays_cancelled() {
 fn what_is_used_does_not_expire() {
     let fixture = fixture();
     let database = &fixture.database;
-    let new = NewKeyRow {
-        client: "a",
-        id: &id("key"),
+    let new = NewKey {
         parameters: digest("parameters"),
         bytes: 5,
     };
-    let key = match database.make_key(&new, QUOTA).expect("asked") {
-        Made::New(row) => row.file,
-        other => panic!("expected a new key, found {other:?}"),
-    };
+    let made = database.make_key("a", &id("key"), &new, QUOTA);
+    assert_eq!(made.expect("asked"), Made::New);
+    let key = fixture.find::<KeyRow>("a", "key").file;
     database.complete_key(key, "id").expect("completed");
-    let job = database.make_job("a", &id("job"), &new_job(1), Some(key), 1, QUOTA);
-    let Ok(Made::New(job)) = job else {
-        panic!("expected a new job");
+    let new = NewJob {
+        key: Some(id("key")),
+        ..new_job(1)
     };
+    let made = database.make_job("a", &id("job"), &new, Some(key), 1, QUOTA);
+    assert_eq!(made.expect("asked"), Made::New);
+    let job = fixture.find::<JobRow>("a", "job");
     database.start_job(job.file).expect("started");
     assert_eq!(database.expired(0).expect("asked"), Vec::<i64>::new());
     assert!(!database.remove_key(key).expect("asked"), "in use");
@@ -271,7 +275,7 @@ fn what_is_used_does_not_expire() {
     expired.sort_unstable();
     assert_eq!(expired, [key, job.file]);
     assert!(database.remove_key(key).expect("asked"));
-    assert!(database.keys("a").expect("asked").is_empty());
+    assert!(database.list::<KeyRow>("a").expect("asked").is_empty());
 }
 
 #[test]

@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, CHUNK_BYTES, MESSAGE_BYTES, ProblemKind};
 use tokio::time::{Instant, timeout_at};
 
-use super::Refusal;
+use crate::refusal::Refusal;
 
-/// What every body may take, however short, and how long a sender may be behind.
+/// The time that every body may take, however short, and the most that a sender may be late.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Bytes a second that a longer one has to come with.
+/// The least rate of a longer body, in bytes per second.
 const SLOWEST: u64 = 16 << 10;
-/// How long the rest of a body that is refused is listened to, so that the answer is read.
+/// How long the rest of a refused body is read, so that the client reads the response.
 const DRAINING: Duration = Duration::from_secs(2);
 
 /// Reads a message.
@@ -91,7 +91,7 @@ fn check_media_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> 
 
 /// Reads a body of at most `limit` bytes.
 async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
-    // What comes earns time, never more than the patience: whoever slows down is not carried by what came before.
+    // Each byte earns time, at most the patience: bytes that came early do not pay for a later pause.
     let mut deadline = Instant::now() + PATIENCE;
     let mut bytes = Vec::new();
     loop {
@@ -108,7 +108,7 @@ async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
                 return Err(Refusal::new(
                     ProblemKind::Timeout,
                     format!(
-                        "the body came too slowly: at least {SLOWEST} bytes a second are expected"
+                        "the body came too slowly: at least {SLOWEST} bytes per second are expected"
                     ),
                 ));
             }

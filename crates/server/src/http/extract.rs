@@ -6,9 +6,10 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
-use sordino_protocol::api::{Id, ProblemKind};
+use sordino_protocol::api::ProblemKind;
 
-use super::{App, Refusal};
+use super::App;
+use crate::refusal::Refusal;
 use crate::service::Client;
 
 /// The client whose token came with a request.
@@ -53,14 +54,4 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Named<T> {
             Err(error) => Err(Refusal::new(ProblemKind::Malformed, error.body_text())),
         }
     }
-}
-
-/// A key or job that is not there, or is somebody else's.
-pub(super) fn not_found(what: &str, id: &Id) -> Refusal {
-    Refusal::new(
-        ProblemKind::NotFound,
-        format!(
-            "no {what} {id} of this client is here: it was not made, was removed, or has expired"
-        ),
-    )
 }

@@ -9,61 +9,43 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use sordino_protocol::api::{Id, Job, JobState, Jobs, NewJob, ProblemKind};
 use sordino_protocol::{RequestReader, shorten};
 
-use super::chunks::{self, missing, stopping};
 use super::extract::{Asking, Named};
-use super::{App, Refusal, body, keys, models};
-use crate::database::{ChunkRow, Database, FileKind, JobRow, Made, OverQuota, Started, WaitingJob};
+use super::uploads::{self, missing, stopping};
+use super::{App, body, keys, models};
+use crate::database::{ChunkRow, Database, JobRow, Started, WaitingJob};
+use crate::refusal::Refusal;
 use crate::service::Client;
 
-const WHAT: &str = "job";
 /// Between two looks of a stream for news.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two events of a stream that tell of progress only.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a stream that says nothing shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Room that is left on the disk.
-const ROOM_BYTES: u64 = 64 << 20;
 
 pub(super) async fn all(
     Asking(client): Asking,
     State(service): State<App>,
 ) -> Result<Json<Jobs>, Refusal> {
-    let rows = chunks::list(&service, &client, Database::jobs).await?;
-    let jobs = rows
-        .iter()
-        .map(|(row, chunks)| service.describe_job(row, chunks));
-    Ok(Json(Jobs {
-        jobs: jobs.collect::<Result<_, _>>()?,
-    }))
+    let jobs = uploads::all::<JobRow>(&service, &client).await?;
+    Ok(Json(Jobs { jobs }))
 }
 
 /// A job with its chunks.
-async fn find(service: &App, client: &Client, id: &Id) -> Result<(JobRow, Vec<ChunkRow>), Refusal> {
-    chunks::find(service, client, WHAT, id, Database::job).await
+pub(super) async fn find(
+    service: &App,
+    client: &Client,
+    id: &Id,
+) -> Result<(JobRow, Vec<ChunkRow>), Refusal> {
+    uploads::find(service, client, id).await
 }
 
 async fn describe(service: &App, client: &Client, id: &Id) -> Result<Job, Refusal> {
-    let (row, chunks) = find(service, client, id).await?;
-    service.describe_job(&row, &chunks)
-}
-
-/// A client's job, for the handlers of replies.
-pub(super) async fn row(service: &App, client: &Client, id: &Id) -> Result<JobRow, Refusal> {
-    Ok(find(service, client, id).await?.0)
-}
-
-pub(super) async fn one(
-    Asking(client): Asking,
-    Named(id): Named<Id>,
-    State(service): State<App>,
-) -> Result<Json<Job>, Refusal> {
-    describe(&service, &client, &id).await.map(Json)
+    uploads::describe::<JobRow>(service, client, id).await
 }
 
 pub(super) async fn make(
@@ -72,7 +54,7 @@ pub(super) async fn make(
     State(service): State<App>,
     headers: HeaderMap,
     sent: Body,
-) -> Result<Response, Refusal> {
+) -> Result<(StatusCode, Json<Job>), Refusal> {
     let new: NewJob = body::message(&headers, sent).await?;
     if service.is_stopping() {
         return Err(stopping());
@@ -133,67 +115,13 @@ pub(super) async fn make(
             return invalid("the model needs no evaluation key: name none".to_owned());
         }
     };
-    room_for(&service, new.bytes)?;
-    let (name, quota, asked) = (client.name.clone(), client.quota, id.clone());
-    let result = service.database(move |database| {
-        let made = database.make_job(&name, &asked, &new, key, reply_bytes, quota)?;
-        made.and_then(|row| database.with_chunks(row))
-    });
-    let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
+    let bytes = new.bytes;
+    let make = move |database: &Database, client: &str, id: &Id, quota| {
+        database.make_job(client, id, &new, key, reply_bytes, quota)
+    };
+    let made = uploads::make::<JobRow>(&service, &client, &id, bytes, make).await?;
     service.job_changed();
-    Ok((status, Json(service.describe_job(&row, &chunks)?)).into_response())
-}
-
-/// What became of a `PUT`.
-pub(super) fn made<T>(result: Made<T>, what: &str, id: &Id) -> Result<(StatusCode, T), Refusal> {
-    match result {
-        Made::New(made) => Ok((StatusCode::CREATED, made)),
-        Made::Same(made) => Ok((StatusCode::OK, made)),
-        Made::Differs => Err(Refusal::new(
-            ProblemKind::Conflict,
-            format!(
-                "a {what} {id} is here that was made with another body: choose another name, or delete it first"
-            ),
-        )),
-        Made::OverQuota(OverQuota { what, found, limit }) => Err(Refusal::new(
-            ProblemKind::Quota,
-            format!(
-                "expected at most {limit} {what} of this client, this would make {found}: delete what is not needed"
-            ),
-        )),
-    }
-}
-
-/// Refuses what the disk has no room for.
-pub(super) fn room_for(service: &App, bytes: u64) -> Result<(), Refusal> {
-    match sordino_evaluator::free_bytes(&service.config.state) {
-        Some(free) if free < bytes.saturating_add(ROOM_BYTES) => Err(Refusal::new(
-            ProblemKind::Storage,
-            format!(
-                "the server has no room for {bytes} bytes: tell its operator, and try again later"
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-pub(super) async fn chunk(
-    Asking(client): Asking,
-    Named((id, number)): Named<(Id, u64)>,
-    State(service): State<App>,
-    headers: HeaderMap,
-    sent: Body,
-) -> Result<StatusCode, Refusal> {
-    chunks::take(
-        &service,
-        &client,
-        (FileKind::Job, WHAT),
-        &id,
-        number,
-        &headers,
-        sent,
-    )
-    .await
+    Ok(made)
 }
 
 pub(super) async fn start(
@@ -206,7 +134,7 @@ pub(super) async fn start(
         if service.is_stopping() {
             return Err(stopping());
         }
-        if let Some(refusal) = missing(WHAT, &id, row.bytes, &chunks) {
+        if let Some(refusal) = missing::<JobRow>(&id, row.bytes, &chunks) {
             return Err(refusal);
         }
         check_header(&service, &client, &row, chunks).await?;
@@ -275,14 +203,11 @@ async fn check_header(
     });
     let refusal = match read.await {
         Err(error) => return Err(Refusal::bug(&error)),
-        Ok(Err(error)) => Refusal::of_content(&error.into()),
+        Ok(Err(error)) => Refusal::of_content(&error),
         Ok(Ok((images, key_id))) => {
             let key = match &row.key {
                 None => None,
-                Some((_, name)) => {
-                    let id = name.parse().map_err(|error: String| Refusal::bug(&error))?;
-                    keys::for_job(service, client, &id).await?.key_id
-                }
+                Some((_, id)) => keys::for_job(service, client, id).await?.key_id,
             };
             let detail = if images != row.images {
                 format!(

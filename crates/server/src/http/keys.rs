@@ -6,44 +6,22 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use sordino_ckks::EvaluationKey;
 use sordino_protocol::api::{Id, Key, Keys, NewKey, ProblemKind};
 
-use super::chunks::{self, missing, stopping};
 use super::extract::{Asking, Named};
-use super::jobs::{made, room_for};
-use super::{App, Refusal, body};
-use crate::database::{ChunkRow, Database, FileKind, KeyRow, NewKeyRow};
+use super::uploads::{self, missing, stopping};
+use super::{App, body};
+use crate::database::{Database, KeyRow};
+use crate::refusal::Refusal;
 use crate::service::Client;
-
-const WHAT: &str = "key";
 
 pub(super) async fn all(
     Asking(client): Asking,
     State(service): State<App>,
 ) -> Result<Json<Keys>, Refusal> {
-    let rows = chunks::list(&service, &client, Database::keys).await?;
-    let keys = rows
-        .iter()
-        .map(|(row, chunks)| service.describe_key(row, chunks));
-    Ok(Json(Keys {
-        keys: keys.collect::<Result<_, _>>()?,
-    }))
-}
-
-/// A key with its chunks.
-async fn find(service: &App, client: &Client, id: &Id) -> Result<(KeyRow, Vec<ChunkRow>), Refusal> {
-    chunks::find(service, client, WHAT, id, Database::key).await
-}
-
-pub(super) async fn one(
-    Asking(client): Asking,
-    Named(id): Named<Id>,
-    State(service): State<App>,
-) -> Result<Json<Key>, Refusal> {
-    let (row, chunks) = find(&service, &client, &id).await?;
-    service.describe_key(&row, &chunks).map(Json)
+    let keys = uploads::all::<KeyRow>(&service, &client).await?;
+    Ok(Json(Keys { keys }))
 }
 
 pub(super) async fn make(
@@ -52,7 +30,7 @@ pub(super) async fn make(
     State(service): State<App>,
     headers: HeaderMap,
     sent: Body,
-) -> Result<Response, Refusal> {
+) -> Result<(StatusCode, Json<Key>), Refusal> {
     let new: NewKey = body::message(&headers, sent).await?;
     if service.is_stopping() {
         return Err(stopping());
@@ -73,39 +51,11 @@ pub(super) async fn make(
             ),
         ));
     }
-    room_for(&service, new.bytes)?;
-    let (name, quota, asked) = (client.name.clone(), client.quota, id.clone());
-    let result = service.database(move |database| {
-        let new = NewKeyRow {
-            client: &name,
-            id: &asked,
-            parameters: new.parameters,
-            bytes: new.bytes,
-        };
-        let made = database.make_key(&new, quota)?;
-        made.and_then(|row| database.with_chunks(row))
-    });
-    let (status, (row, chunks)) = made(result.await?, WHAT, &id)?;
-    Ok((status, Json(service.describe_key(&row, &chunks)?)).into_response())
-}
-
-pub(super) async fn chunk(
-    Asking(client): Asking,
-    Named((id, number)): Named<(Id, u64)>,
-    State(service): State<App>,
-    headers: HeaderMap,
-    sent: Body,
-) -> Result<StatusCode, Refusal> {
-    chunks::take(
-        &service,
-        &client,
-        (FileKind::Key, WHAT),
-        &id,
-        number,
-        &headers,
-        sent,
-    )
-    .await
+    let bytes = new.bytes;
+    let make = move |database: &Database, client: &str, id: &Id, quota| {
+        database.make_key(client, id, &new, quota)
+    };
+    uploads::make::<KeyRow>(&service, &client, &id, bytes, make).await
 }
 
 pub(super) async fn complete(
@@ -113,11 +63,11 @@ pub(super) async fn complete(
     Named(id): Named<Id>,
     State(service): State<App>,
 ) -> Result<Json<Key>, Refusal> {
-    let (row, chunks) = find(&service, &client, &id).await?;
+    let (row, chunks) = uploads::find::<KeyRow>(&service, &client, &id).await?;
     if row.key_id.is_some() {
-        return service.describe_key(&row, &chunks).map(Json);
+        return Ok(Json(service.describe_key(&row, &chunks)));
     }
-    if let Some(refusal) = missing(WHAT, &id, row.bytes, &chunks) {
+    if let Some(refusal) = missing::<KeyRow>(&id, row.bytes, &chunks) {
         return Err(refusal);
     }
     let Some(model) = service.models.with_parameters(row.parameters).cloned() else {
@@ -143,7 +93,7 @@ pub(super) async fn complete(
     });
     let key_id = match read.await {
         Err(error) => Err(Refusal::bug(&error)),
-        Ok(Err(error)) => Err(Refusal::of_content(&error.into())),
+        Ok(Err(error)) => Err(Refusal::of_content(&error)),
         Ok(Ok(key_id)) => Ok(key_id),
     };
     match key_id {
@@ -167,8 +117,9 @@ pub(super) async fn complete(
         }
     }
     tracing::info!(client = client.name, bytes, "key registered");
-    let (row, chunks) = find(&service, &client, &id).await?;
-    service.describe_key(&row, &chunks).map(Json)
+    uploads::describe::<KeyRow>(&service, &client, &id)
+        .await
+        .map(Json)
 }
 
 pub(super) async fn remove(
@@ -176,7 +127,7 @@ pub(super) async fn remove(
     Named(id): Named<Id>,
     State(service): State<App>,
 ) -> Result<StatusCode, Refusal> {
-    let (row, _) = find(&service, &client, &id).await?;
+    let (row, _) = uploads::find::<KeyRow>(&service, &client, &id).await?;
     let file = row.file;
     if !service
         .database(move |database| database.remove_key(file))
@@ -197,7 +148,7 @@ pub(super) async fn for_job(
     client: &Arc<Client>,
     id: &Id,
 ) -> Result<KeyRow, Refusal> {
-    let (row, _) = find(service, client, id).await?;
+    let (row, _) = uploads::find::<KeyRow>(service, client, id).await?;
     if row.key_id.is_none() {
         return Err(Refusal::new(
             ProblemKind::Conflict,

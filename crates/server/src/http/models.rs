@@ -8,8 +8,9 @@ use sordino_protocol::api::{
     Account, BINARY_MEDIA_TYPE, DIGEST_HEADER, Model, Models, ProblemKind, Queue, content_digest,
 };
 
+use super::App;
 use super::extract::{Asking, Named};
-use super::{App, Refusal};
+use crate::refusal::Refusal;
 
 pub(super) async fn all(_: Asking, State(service): State<App>) -> Json<Models> {
     let models = service

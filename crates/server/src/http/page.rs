@@ -6,8 +6,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sordino_protocol::api::{Health, ProblemKind};
 
+use super::App;
 use super::extract::Asking;
-use super::{App, Refusal};
+use crate::refusal::Refusal;
 
 /// The description of the routes.
 pub(super) const OPENAPI: &str = include_str!("../../../../docs/reference/openapi.json");
@@ -75,7 +76,8 @@ pub(super) async fn metrics(
         ));
     }
     let stored = service.database(|database| database.stored_bytes()).await?;
-    let text = service.metrics.text(&service, stored);
+    let (waiting, running) = (service.queue.len(), service.running_jobs());
+    let text = service.metrics.text(waiting, running, stored);
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, Id, JobState, ProblemKind};
 
 use super::extract::{Asking, Named};
-use super::{App, Refusal, jobs};
+use super::{App, jobs};
+use crate::refusal::Refusal;
 
 pub(super) async fn reply(
     Asking(client): Asking,
@@ -17,7 +18,7 @@ pub(super) async fn reply(
     State(service): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let row = jobs::row(&service, &client, &id).await?;
+    let (row, _) = jobs::find(&service, &client, &id).await?;
     let (bytes, digest) = match (row.state, &row.reply) {
         (JobState::Done, Some((bytes, digest))) => (*bytes, digest),
         (state, _) if state.is_final() => return Err(jobs::over(&row, &id)),

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
 use sordino_graph::Model;
-use sordino_plan::{ClientPlan, CompileOptions, Packing, compile};
-use sordino_ring::backend::process_default;
+use sordino_plan::{ClientPlan, CompileOptions, PackingKind, compile};
+use sordino_ring::backend;
 
 use crate::files::{Case, folder, run};
 use crate::network::Layer::{self, Activation, Convolution, Dense};
@@ -19,10 +19,10 @@ const IMAGES: usize = 300;
 const SIDE: usize = 8;
 
 /// Compiles, makes keys, encrypts, and evaluates with the binary.
-fn make(name: &'static str, model: &Model, count: usize, packing: Packing) -> Case {
+fn make(name: &'static str, model: &Model, count: usize, packing: PackingKind) -> Case {
     let folder = folder(name);
     let options = CompileOptions {
-        packing,
+        packing: Some(packing),
         ..CompileOptions::new(count)
     };
     let plan = compile(model, &options).expect("a plan");
@@ -32,7 +32,8 @@ fn make(name: &'static str, model: &Model, count: usize, packing: Packing) -> Ca
     plan.client
         .write(folder.join("client.plan"), Overwrite::Refuse)
         .expect("a client plan");
-    let client = Client::new(plan.client, process_default()).expect("a client");
+    let client =
+        Client::new(plan.client, backend::select(None).expect("a back end")).expect("a client");
     let keys = client.generate_keys().expect("keys");
     if let Some(key) = &keys.evaluation {
         key.write_file(folder.join("evaluation.key"), Overwrite::Refuse)
@@ -64,7 +65,7 @@ fn answer(client: &Client, keys: &Keys, count: usize, of: &Path, folder: &Path) 
 /// A client with keys of its own for a case.
 pub(crate) fn stranger(case: &Case) -> (Client, Keys) {
     let plan = ClientPlan::read(case.path("client.plan")).expect("a plan");
-    let client = Client::new(plan, process_default()).expect("a client");
+    let client = Client::new(plan, backend::select(None).expect("a back end")).expect("a client");
     let keys = client.generate_keys().expect("keys");
     (client, keys)
 }
@@ -86,7 +87,7 @@ pub(crate) fn plain() -> &'static Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     CASE.get_or_init(|| {
         let model = model("plain", SIDE, &[Dense { outputs: 10 }], IMAGES);
-        let case = make("plain", &model, IMAGES, Packing::ElementWise);
+        let case = make("plain", &model, IMAGES, PackingKind::ElementWise);
         assert!(case.key.is_none());
         case
     })
@@ -108,7 +109,7 @@ pub(crate) fn shallow() -> &'static Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     CASE.get_or_init(|| {
         let model = model("shallow", SIDE, &SHALLOW, IMAGES);
-        let case = make("shallow", &model, IMAGES, Packing::ElementWise);
+        let case = make("shallow", &model, IMAGES, PackingKind::ElementWise);
         assert!(case.key.is_some());
         case
     })
@@ -132,7 +133,7 @@ pub(crate) fn deep() -> &'static Case {
             Dense { outputs: 10 },
         ];
         let model = model("deep", SIDE, &layers, IMAGES);
-        let case = make("deep", &model, IMAGES, Packing::ElementWise);
+        let case = make("deep", &model, IMAGES, PackingKind::ElementWise);
         assert!(case.key.is_some() && case.request.len() > 8 << 20);
         case
     })
@@ -143,7 +144,7 @@ pub(crate) fn rotated() -> &'static Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     CASE.get_or_init(|| {
         let model = model("rotated", SIDE, &SHALLOW, IMAGES);
-        let case = make("rotated", &model, 1, Packing::ChannelWise);
+        let case = make("rotated", &model, 1, PackingKind::ChannelWise);
         assert!(case.key.is_some());
         case
     })

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
+use super::pack::LANES;
 use crate::Modulus;
 
 /// 1.5 · 2^52: added to a smaller number it leaves its rounding in the last bits; subtracted, the rounded number.
@@ -18,7 +18,7 @@ const TWO_TO_24: f64 = 16_777_216.0;
 const HALF: usize = LANES / 2;
 
 /// The modulus in the forms the exit needs.
-pub(super) struct Reducer {
+pub(in crate::backend) struct Reducer {
     modulus: f64,
     inverse: f64,
 }

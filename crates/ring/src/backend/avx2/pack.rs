@@ -2,24 +2,34 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
 use crate::backend::planes::MAX_WIDTH;
 
-/// Packs eight columns of four rows, from byte `start` of each on; columns behind the end of the rows count as zero.
+/// Columns of a group: the 32-bit lanes of a vector.
+pub(super) const LANES: usize = 8;
+
+/// Packs four rows: the vectors of column group `g` start at `quads[g · stride]`, `parts` a plane. Columns missing in the
+/// last group count as zero.
 ///
 /// With one part, byte i of lane c of plane p is byte p of row i. With two, the first has rows 0 and 2 as 16-bit numbers
 /// and the second rows 1 and 3.
-///
-/// # Safety
-/// The processor has AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn quad<const W: usize>(
+pub(super) fn quad<const W: usize>(
     rows: [&[u8]; 4],
-    start: usize,
     parts: usize,
-    target: &mut [__m256i],
+    quads: &mut [__m256i],
+    stride: usize,
 ) {
+    let groups = (0..rows[0].len()).step_by(LANES * W);
+    for (start, target) in groups.zip(quads.chunks_mut(stride)) {
+        group::<W>(rows, start, parts, target);
+    }
+}
+
+/// Packs eight columns of four rows, from byte `start` of each on.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn group<const W: usize>(rows: [&[u8]; 4], start: usize, parts: usize, target: &mut [__m256i]) {
     let mut halves = [[[0_u32; LANES]; 4]; 2];
     for (i, row) in rows.into_iter().enumerate() {
         let bytes = &row[start..row.len().min(start + LANES * W)];

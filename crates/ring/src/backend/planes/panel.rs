@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::linear::Group;
+use crate::backend::groups::Group;
 
 /// Quads that are packed together, and who reads them.
 pub(in crate::backend) struct Panel {

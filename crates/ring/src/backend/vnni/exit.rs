@@ -16,8 +16,11 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
-use crate::{Modulus, residue_bytes::avx512_vbmi};
+use super::pack::LANES;
+use crate::{
+    Modulus,
+    backend::avx512::bytes::{Positions, store_packed},
+};
 
 /// 1.5 · 2^52: added to a smaller number it leaves its rounding in the last bits; subtracted, the rounded number.
 const ROUND: f64 = 6_755_399_441_055_744.0;
@@ -30,29 +33,12 @@ const SHALLOW_INPUTS: u64 = 256;
 const HALF: usize = LANES / 2;
 
 /// The modulus in the forms the exit needs.
-pub(super) struct Reducer {
+pub(in crate::backend) struct Reducer {
     modulus: f64,
     inverse: f64,
     value: u64,
     /// The most inputs for which a sum of products fits an f64 and its planes join in pairs.
     shallow_inputs: usize,
-}
-
-/// Byte positions that close the gaps between eight residues of that many bytes in 64-bit lanes.
-const fn close(width: usize) -> [u8; 64] {
-    let mut index = [0; 64];
-    let mut i = 0;
-    while i < HALF * width {
-        index[i] = (i / width * 8 + i % width) as u8;
-        i += 1;
-    }
-    index
-}
-
-struct Layout<const W: usize>;
-
-impl<const W: usize> Layout<W> {
-    const CLOSE: [u8; 64] = close(W);
 }
 
 impl Reducer {
@@ -66,7 +52,7 @@ impl Reducer {
         }
     }
 
-    /// Reduces and stores sixteen columns of one output, or as many as are left.
+    /// Reduces and stores sixteen columns of one output, or as many as there are.
     ///
     /// `sums` are the W planes; for 16-bit weights (B = 2) those of the low row and then those of the high row. They
     /// are sums over that many inputs.
@@ -89,7 +75,7 @@ impl Reducer {
         };
         let close = |residues| {
             // SAFETY: the index is a vector of constants.
-            let index = unsafe { _mm512_loadu_epi8(Layout::<W>::CLOSE.as_ptr().cast()) };
+            let index = unsafe { _mm512_loadu_epi8(Positions::<W>::CLOSE.as_ptr().cast()) };
             _mm512_permutexvar_epi8(index, residues)
         };
         let mask = |columns: usize| {
@@ -110,8 +96,8 @@ impl Reducer {
                     let bytes = _mm512_permutex2var_epi32(low, even, high);
                     _mm512_storeu_epi8(target.cast(), bytes);
                 } else {
-                    avx512_vbmi::store_packed::<W>(target, close(low));
-                    avx512_vbmi::store_packed::<W>(upper, close(high));
+                    store_packed::<W>(target, close(low));
+                    store_packed::<W>(upper, close(high));
                 }
             } else {
                 let (first, second) = (columns.min(HALF), columns.saturating_sub(HALF));

@@ -2,7 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
+use crate::backend::planes::MAX_WIDTH;
+
+/// Columns of a group: the 32-bit lanes of a vector.
+pub(super) const LANES: usize = 16;
 
 /// Bytes of a half group: eight columns fit one vector for every width.
 const HALF: usize = LANES / 2;
@@ -76,7 +79,7 @@ pub(super) unsafe fn quad<const W: usize>(rows: [&[u8]; 4], target: *mut __m512i
     }
     let rest = bytes - groups * LANES * W;
     if rest > 0 {
-        let mut padded = [[0_u8; LANES * super::MAX_WIDTH]; 4];
+        let mut padded = [[0_u8; LANES * MAX_WIDTH]; 4];
         for (padded, row) in padded.iter_mut().zip(rows) {
             padded[..rest].copy_from_slice(&row[bytes - rest..]);
         }

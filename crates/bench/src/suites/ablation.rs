@@ -1,0 +1,204 @@
+//! `sordino bench ablation`: the effect of the granularity of quadratics and of distillation.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use sordino::container::{Error as FileError, Overwrite};
+use sordino::data::{DataSet, SetName, prepare};
+use sordino::train::{Activation, Architecture, Progress, TrainConfig, Trainer, TrainingData};
+use sordino::{Model, float_accuracy};
+use sordino_command::terminal::Bar;
+use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
+use sordino_report::percent_text;
+
+use super::places::{DataArgs, ResultArgs, show_training};
+use crate::Error;
+use crate::record::{Origin, Record};
+use crate::report::ablation_table;
+
+/// Arguments of `bench ablation`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The data set
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    dataset: String,
+    /// The architecture
+    #[arg(long, value_name = "NAME", default_value = "lenet")]
+    arch: String,
+    /// A training configuration in a .toml or .json file, the same for all runs but for activation, seed and teacher
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Passes over the training images [default: as the configuration says]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Networks of each kind, with the seeds 1 to N
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+    /// Train on the first N training images only
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
+    /// Folder for models and checkpoints; finished models there are not trained again
+    #[arg(long, value_name = "DIR", default_value = "ablation")]
+    runs: PathBuf,
+    #[command(flatten)]
+    results: ResultArgs,
+}
+
+/// One network to train.
+#[derive(Clone, Copy)]
+struct Run {
+    activation: Activation,
+    distilled: bool,
+    seed: u64,
+}
+
+impl Run {
+    /// Teachers first: the students of a seed need theirs.
+    fn all(seeds: u64) -> Vec<Self> {
+        let mut runs = Vec::new();
+        for seed in 1..=seeds {
+            let run = |activation, distilled| Self {
+                activation,
+                distilled,
+                seed,
+            };
+            runs.push(run(Activation::Relu, false));
+            for activation in [Activation::Layer, Activation::Channel, Activation::Element] {
+                runs.extend([run(activation, false), run(activation, true)]);
+            }
+        }
+        runs
+    }
+
+    fn name(self) -> String {
+        let training = if self.distilled {
+            "distilled"
+        } else {
+            "labels"
+        };
+        format!("{}-{training}-{}", self.activation, self.seed)
+    }
+}
+
+pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let architecture: Architecture = args.arch.parse()?;
+    let mut config = match &args.config {
+        None => TrainConfig::for_architecture(&architecture),
+        Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
+            Error::Usage(format!(
+                "--config {}: give a .toml or .json file",
+                path.display()
+            ))
+        })?,
+    };
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.threads = rayon::current_num_threads();
+    let mut set = args.data.open(args.dataset.parse::<SetName>()?)?;
+    if let Some(count) = args.images {
+        set.train = set.train.split_at(count.min(set.train.len())).0;
+    }
+    let folder = args.runs.join(format!("{}-{}", args.arch, args.dataset));
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| FileError::io(&folder, "create the folder", error))?;
+    let data = TrainingData::from_set(&set)?;
+    let runs = Run::all(args.seeds);
+    let mut records = Vec::new();
+    for (number, run) in runs.iter().enumerate() {
+        let bar = Bar::new("train", global.quiet);
+        let mut progress = |progress: &Progress| {
+            let text = format!(
+                "{} ({} of {}), {:.0} images/s",
+                run.name(),
+                number + 1,
+                runs.len(),
+                progress.images_per_second
+            );
+            show_training(&bar, progress, &text);
+        };
+        let model = model(*run, &folder, &architecture, &data, &config, &mut progress)?;
+        let record = record(*run, &model, &set, config.epochs)?;
+        let accuracy = record.accuracy_plain.map(percent_text);
+        bar.line(format!("{}: {}", run.name(), accuracy.unwrap_or_default()));
+        records.push(record);
+    }
+    let suite = format!("ablation-{}", args.arch);
+    args.results.keep(&suite, &records, output)?;
+    output.result(&records, || ablation_table(&records).trim_end().to_owned())?;
+    Ok(Outcome::Good)
+}
+
+/// The trained model of a run: from its file, or trained, resuming from its checkpoint if there is one.
+fn model(
+    run: Run,
+    folder: &Path,
+    architecture: &Architecture,
+    data: &TrainingData,
+    config: &TrainConfig,
+    progress: &mut dyn FnMut(&Progress),
+) -> anyhow::Result<Model> {
+    let path = folder.join(format!("{}.safetensors", run.name()));
+    let config = TrainConfig {
+        activation: run.activation,
+        seed: run.seed,
+        distillation: run
+            .distilled
+            .then(|| config.distillation.clone().unwrap_or_default()),
+        ..config.clone()
+    };
+    if path.exists() {
+        let model = Model::load(&path)?;
+        let found: TrainConfig = serde_json::from_value(model.training["config"].clone())
+            .with_context(|| format!("the configuration in {}", path.display()))?;
+        let same = TrainConfig {
+            threads: config.threads,
+            ..found
+        } == config;
+        anyhow::ensure!(
+            same,
+            Error::Usage(format!(
+                "{} was trained with other settings: give them again, or another folder with --runs",
+                path.display()
+            ))
+        );
+        return Ok(model);
+    }
+    let checkpoint = folder.join(format!("{}.checkpoint", run.name()));
+    let trainer = Trainer::new(data, &config).checkpoint(&checkpoint);
+    let model = if run.distilled {
+        let teacher = Run {
+            activation: Activation::Relu,
+            distilled: false,
+            seed: run.seed,
+        };
+        let teacher = Model::load(folder.join(format!("{}.safetensors", teacher.name())))?;
+        trainer.distill(&teacher, progress)?
+    } else {
+        trainer.train(architecture, progress)?
+    };
+    model.save(&path, Overwrite::Refuse)?;
+    // The model replaces the checkpoint.
+    std::fs::remove_file(&checkpoint)
+        .map_err(|error| FileError::io(&checkpoint, "remove", error))?;
+    Ok(model)
+}
+
+fn record(run: Run, model: &Model, set: &DataSet, epochs: usize) -> anyhow::Result<Record> {
+    let images = prepare(&set.test, &model.preprocess, None)?;
+    let labels = set.test.labels.as_deref();
+    let accuracy = labels.map(|labels| float_accuracy(model, &images, labels));
+    Ok(Record {
+        images: set.test.len() as u64,
+        accuracy_plain: accuracy.transpose()?,
+        activation: Some(run.activation.to_string()),
+        distilled: Some(run.distilled),
+        seed: Some(run.seed),
+        epochs: Some(epochs as u64),
+        macs_per_image: Some(model.graph.multiply_accumulates()),
+        parameters: Some(model.graph.parameters()),
+        activations_per_image: Some(model.graph.activations()),
+        model_digest: Some(model.digest()?.to_string()),
+        ..Record::new(&model.name, &model.dataset, &Origin::here())
+    })
+}

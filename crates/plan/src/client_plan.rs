@@ -1,0 +1,190 @@
+//! The client's half of a plan and its file.
+
+use std::path::Path;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use sordino_ckks::{Context, KeySet};
+use sordino_container::{
+    Access, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file,
+};
+use sordino_graph::{OutputKind, Preprocess};
+use sordino_protocol::MessageShape;
+
+use crate::{ChannelLayout, Error, Estimate, Packing, PlanHeader};
+
+/// Limits on a client plan from outside, which is all metadata.
+const LIMITS: Limits = Limits {
+    metadata_bytes: 8 << 20,
+    payload_bytes: 0,
+};
+
+/// The client's half: parameters, layout, preprocessing, names. Holds no weights.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPlan {
+    /// The part that both halves have.
+    #[serde(flatten)]
+    pub header: PlanHeader,
+    /// What the plan refers to.
+    pub parents: ClientParents,
+    /// How images and logits lie in ciphertexts.
+    #[serde(flatten)]
+    pub packing: Packing<ChannelLayout>,
+    /// How images become the network's input.
+    pub preprocess: Preprocess,
+    /// One name per logit.
+    pub class_names: Vec<String>,
+    /// Meaning of the logits.
+    pub output_kind: OutputKind,
+    /// Smallest and largest logit seen in calibration; an image outside is flagged.
+    pub logit_range: (f64, f64),
+    /// Expected cost of the evaluation.
+    pub estimate: Estimate,
+}
+
+/// What a client plan refers to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientParents {
+    /// Digest of the server's half, which names the plan.
+    pub plan: Digest,
+}
+
+impl Serialize for ClientPlan {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        self.header.write(&self.parents, &self.packing, &mut map)?;
+        if let Packing::ChannelWise(channel) = &self.packing {
+            map.serialize_entry("channel", channel)?;
+        }
+        map.serialize_entry("preprocess", &self.preprocess)?;
+        map.serialize_entry("class_names", &self.class_names)?;
+        map.serialize_entry("output_kind", &self.output_kind)?;
+        map.serialize_entry("logit_range", &self.logit_range)?;
+        map.serialize_entry("estimate", &self.estimate)?;
+        map.end()
+    }
+}
+
+impl ClientPlan {
+    /// Reads a plan from memory, which may come from a server that is not trusted, and checks every part of it.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a damaged file or parameters below 128 bits, [`Error::Malformed`] for other content that
+    /// is not a plan.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let plan: Self = from_bytes(bytes, Kind::ClientPlan, LIMITS)?.metadata;
+        plan.check().map(|()| plan)
+    }
+
+    /// Reads a plan file and checks every part of it.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let plan: Self = read_file(path, Kind::ClientPlan, LIMITS)?.metadata;
+        plan.check().map(|()| plan)
+    }
+
+    /// Writes the plan.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, path: impl AsRef<Path>, overwrite: Overwrite) -> Result<Digest, Error> {
+        let kind = Kind::ClientPlan;
+        Ok(write_file(
+            path,
+            kind,
+            self,
+            &[],
+            overwrite,
+            Access::Shared,
+        )?)
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the plan is larger than the format allows.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        Ok(to_bytes(Kind::ClientPlan, self, &[])?)
+    }
+
+    /// The digest of the server's half, which names the plan.
+    pub fn plan(&self) -> Digest {
+        self.parents.plan
+    }
+
+    /// Bits after the binary point that released logits are rounded to: the guaranteed precision less 2 bits.
+    pub fn released_bits(&self) -> i32 {
+        self.estimate.released_bits()
+    }
+
+    /// Images that one block holds.
+    pub fn block_images(&self) -> usize {
+        self.header.block(&self.packing).images
+    }
+
+    /// Ciphertexts of one block of a request.
+    pub fn input_ciphertexts(&self) -> usize {
+        self.header.block(&self.packing).input_ciphertexts
+    }
+
+    /// What the plan fixes about a request; `context` has the tables of its parameters.
+    pub fn request_shape<'c>(&self, context: &'c Context) -> MessageShape<'c> {
+        self.header
+            .request_shape(&self.packing, self.plan(), context)
+    }
+
+    /// What the plan fixes about a reply; `context` has the tables of its parameters.
+    pub fn reply_shape<'c>(&self, context: &'c Context) -> MessageShape<'c> {
+        self.header.reply_shape(&self.packing, self.plan(), context)
+    }
+
+    /// The switching keys that the server needs, `None` if it needs none.
+    ///
+    /// # Errors
+    /// [`Error::Scheme`] for rotations that are no key set.
+    pub fn key_set(&self) -> Result<Option<KeySet>, Error> {
+        let rotations = self
+            .packing
+            .channel()
+            .map(|channel| channel.rotations.clone());
+        self.header.key_set(rotations)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let (header, features) = (&self.header, self.header.input.features);
+        header.check("client", &self.packing)?;
+        if let Packing::ChannelWise(channel) = &self.packing {
+            let degree = header.parameters.ring_degree();
+            channel.check(features, header.output.logits, degree)?;
+        }
+        self.preprocess.validate()?;
+        let malformed = |what, expected: String, found: String| {
+            Err(Error::malformed("client", what, expected, found))
+        };
+        for (what, expected, found) in [
+            ("features", self.preprocess.elements(), features),
+            ("class names", header.output.logits, self.class_names.len()),
+        ] {
+            if expected != found {
+                return malformed(what, expected.to_string(), found.to_string());
+            }
+        }
+        let (low, high) = self.logit_range;
+        if !(low.is_finite() && high.is_finite() && low <= high) {
+            return malformed(
+                "logit range",
+                "an interval".into(),
+                format!("{low}..{high}"),
+            );
+        }
+        let bits = self.estimate.precision_bits;
+        if !(-40.0..=60.0).contains(&bits) {
+            return malformed("precision", "-40 to 60 bits".into(), bits.to_string());
+        }
+        Ok(())
+    }
+}

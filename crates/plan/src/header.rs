@@ -1,0 +1,209 @@
+//! What both halves of a plan say.
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize};
+use sordino_ckks::{Context, KeySet, Parameters};
+use sordino_container::Digest;
+use sordino_protocol::MessageShape;
+
+use crate::channel::check_slots;
+use crate::options::MAX_BATCH;
+use crate::packing::Ends;
+use crate::steps::MAX_ELEMENTS;
+use crate::{Error, Packing, Step};
+
+/// A fresh ciphertext of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputLayout {
+    /// Elements of the prepared image, channel-first; element-wise also the ciphertexts of a block.
+    pub features: usize,
+    /// Limbs of a fresh ciphertext.
+    pub limbs: usize,
+    /// Scale of the slots.
+    pub scale: f64,
+}
+
+/// A ciphertext of the reply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputLayout {
+    /// Logits; element-wise also the ciphertexts of a block.
+    pub logits: usize,
+    /// 2, or 3 where the client decrypts with s² too.
+    pub components: usize,
+    /// Limbs of the reply.
+    pub limbs: usize,
+    /// Scale of the slots.
+    pub scale: f64,
+}
+
+/// What both halves of a plan say.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct PlanHeader {
+    /// The network's name.
+    pub network: String,
+    /// The data set that it was trained on.
+    pub dataset: String,
+    /// Scheme parameters; checked against the security table when read.
+    pub parameters: Parameters,
+    /// Most images per request.
+    pub batch: usize,
+    /// Blocks that hold a whole batch.
+    pub blocks: usize,
+    /// Fresh ciphertexts.
+    pub input: InputLayout,
+    /// Ciphertexts of the reply.
+    pub output: OutputLayout,
+}
+
+impl InputLayout {
+    /// The layout of a step's result.
+    pub(crate) fn of(step: &Step) -> Self {
+        Self {
+            features: step.elements,
+            limbs: step.limbs,
+            scale: step.scale,
+        }
+    }
+}
+
+impl OutputLayout {
+    /// The layout of a step's result.
+    pub(crate) fn of(step: &Step) -> Self {
+        Self {
+            logits: step.elements,
+            components: step.components,
+            limbs: step.limbs,
+            scale: step.scale,
+        }
+    }
+}
+
+/// The sizes of a block.
+pub(crate) struct BlockSizes {
+    /// One image per slot, or as many as have room side by side.
+    pub images: usize,
+    pub input_ciphertexts: usize,
+    pub output_ciphertexts: usize,
+}
+
+impl PlanHeader {
+    /// The sizes of one block.
+    pub(crate) fn block(&self, packing: &Packing<impl Ends>) -> BlockSizes {
+        let degree = self.parameters.ring_degree();
+        match packing.channel().map(Ends::ends) {
+            None => BlockSizes {
+                images: degree,
+                input_ciphertexts: self.input.features,
+                output_ciphertexts: self.output.logits,
+            },
+            Some((slots, input, output)) => BlockSizes {
+                images: degree / slots,
+                input_ciphertexts: input.ciphertexts,
+                output_ciphertexts: output.ciphertexts,
+            },
+        }
+    }
+
+    /// What the plan with this digest fixes about a request.
+    pub(crate) fn request_shape<'c>(
+        &self,
+        packing: &Packing<impl Ends>,
+        plan: Digest,
+        context: &'c Context,
+    ) -> MessageShape<'c> {
+        MessageShape {
+            plan,
+            context,
+            batch: self.batch,
+            block_images: self.block(packing).images,
+            rows: self.block(packing).input_ciphertexts,
+            components: 1,
+            limbs: self.input.limbs,
+            scale: self.input.scale,
+        }
+    }
+
+    /// What the plan with this digest fixes about a reply.
+    pub(crate) fn reply_shape<'c>(
+        &self,
+        packing: &Packing<impl Ends>,
+        plan: Digest,
+        context: &'c Context,
+    ) -> MessageShape<'c> {
+        MessageShape {
+            rows: self.block(packing).output_ciphertexts,
+            components: self.output.components,
+            limbs: self.output.limbs,
+            scale: self.output.scale,
+            ..self.request_shape(packing, plan, context)
+        }
+    }
+
+    /// The switching keys that an evaluation needs: with these rotations, if the packing has any. `None` where the parameters
+    /// have no gadget, so that no key can exist.
+    pub(crate) fn key_set(&self, rotations: Option<Vec<usize>>) -> Result<Option<KeySet>, Error> {
+        let keys = || match rotations {
+            None => Ok(KeySet::relinearization_only()),
+            Some(rotations) => KeySet::new(true, rotations),
+        };
+        Ok(self.parameters.gadget().map(|_| keys()).transpose()?)
+    }
+
+    /// Checks shapes against parameters, and that scales are finite.
+    pub(crate) fn check(
+        &self,
+        part: &'static str,
+        packing: &Packing<impl Ends>,
+    ) -> Result<(), Error> {
+        let (parameters, input, output) = (&self.parameters, &self.input, &self.output);
+        if let Some(channel) = packing.channel() {
+            check_slots(part, channel.ends().0, parameters.ring_degree())?;
+        }
+        // A batch of 0 is refused before blocks are looked at.
+        let blocks = self.batch.div_ceil(self.block(packing).images);
+        for (what, found, least, most) in [
+            ("batch", self.batch, 1, MAX_BATCH),
+            ("blocks", self.blocks, blocks, blocks),
+            ("features", input.features, 1, MAX_ELEMENTS),
+            ("logits", output.logits, 1, MAX_ELEMENTS),
+            ("input limbs", input.limbs, 1, parameters.limbs()),
+            ("output limbs", output.limbs, 1, parameters.limbs()),
+            ("output components", output.components, 2, 3),
+        ] {
+            if !(least..=most).contains(&found) {
+                return Err(Error::malformed(
+                    part,
+                    what,
+                    format!("{least} to {most}"),
+                    found,
+                ));
+            }
+        }
+        for (what, scale) in [("input scale", input.scale), ("output scale", output.scale)] {
+            if !(scale.is_finite() && (1.0..=1e36).contains(&scale)) {
+                return Err(Error::malformed(part, what, "1 to 1e36", scale));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the header, the parents of the half and the packing's name in the order in which files have them.
+    pub(crate) fn write<M: SerializeMap, Channel>(
+        &self,
+        parents: &impl Serialize,
+        packing: &Packing<Channel>,
+        map: &mut M,
+    ) -> Result<(), M::Error> {
+        map.serialize_entry("network", &self.network)?;
+        map.serialize_entry("dataset", &self.dataset)?;
+        map.serialize_entry("parents", parents)?;
+        map.serialize_entry("packing", &packing.kind())?;
+        map.serialize_entry("parameters", &self.parameters)?;
+        map.serialize_entry("batch", &self.batch)?;
+        map.serialize_entry("blocks", &self.blocks)?;
+        map.serialize_entry("input", &self.input)?;
+        map.serialize_entry("output", &self.output)
+    }
+}

@@ -1,0 +1,286 @@
+//! Searching slots, ring degree, scales and plaintext bits for the cheapest channel-wise candidate that meets the constraints.
+
+use sordino_ckks::security::largest_log2_qp;
+use sordino_ckks::{Gadget, noise as scheme_noise};
+use sordino_graph::{Calibration, Folded, Graph};
+
+use super::closest::Closest;
+use super::{CLEARLY_LESS, weight_networks};
+use crate::channel::counts::Counts;
+use crate::channel::geometry::{Geometry, lay_out, least_slots};
+use crate::channel::merge::without_sums;
+use crate::channel::noise::of_channel_wise;
+use crate::estimate::relinearize_seconds;
+use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
+use crate::network::Network;
+use crate::precision::Demand;
+use crate::sketch::{Choice, Sketch, SketchKind, SketchOperation};
+use crate::{CompileOptions, CostTable, Error, primes};
+
+/// Plaintext bits that are tried.
+const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
+/// Step of the grids of scales, in bits, and their length.
+const GRID: usize = 2;
+const GRID_BITS: u32 = 28;
+
+/// What to change where nothing meets the constraints.
+const HINT: &str = "element-wise packing, a lower --precision-bits, or fewer activations";
+/// Candidates whose estimates differ by less cost the same.
+const SAME_COST: f64 = 1.001;
+
+/// The cheapest channel-wise plan, before there are primes.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelWinner {
+    /// Without pooling sums.
+    pub folded: Folded,
+    /// With the scales of the integer weights.
+    pub network: Network,
+    pub geometry: Geometry,
+    pub choice: Choice,
+    pub plaintext_bits: u32,
+    pub gadget: GadgetChoice,
+    pub blocks: usize,
+    /// Estimated evaluation of the batch.
+    pub seconds: f64,
+}
+
+/// The best candidate so far that meets every constraint.
+struct Candidate {
+    seconds: f64,
+    rms_noise: f64,
+    /// Which of the geometries.
+    geometry: usize,
+    choice: Choice,
+    plaintext_bits: u32,
+    gadget: GadgetChoice,
+}
+
+/// Finds the cheapest channel-wise plan.
+///
+/// # Errors
+/// [`Error::Impossible`] when none meets security, precision and memory.
+pub(crate) fn search(
+    graph: &Graph,
+    folded: &Folded,
+    calibration: &Calibration,
+    options: &CompileOptions,
+) -> Result<ChannelWinner, Error> {
+    let (folded, calibration) = without_sums(folded, calibration);
+    let network = weight_networks(&Network::new(&folded, &calibration)?, options)
+        .pop()
+        .expect("there is always the network of the finest weights");
+    let degrees = options.ring_degrees();
+    let most = degrees.iter().copied().max().unwrap_or(1);
+    let mean_square = |squares: &[f32]| squares.iter().map(|&square| f64::from(square)).sum();
+    let mean_squares = calibration
+        .folded
+        .iter()
+        .map(|node| mean_square(&node.mean_square));
+    let mean_squares: Vec<f64> = mean_squares.collect();
+    let mut geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.ilog2())
+        .filter_map(|log| lay_out(graph, &folded, &mean_squares, 1 << log))
+        .collect();
+    let mut search = Search {
+        options,
+        geometries: &geometries,
+        demand: Demand::new(&network, options),
+        best: None,
+        closest: Closest::default(),
+        failed_rms: f64::INFINITY,
+    };
+    for &degree in &degrees {
+        for plaintext_bits in PLAINTEXT_BITS {
+            let scaled = scale_weights(&network, plaintext_bits);
+            for choice in choices(&network, degree) {
+                search.draw(&scaled, plaintext_bits, &choice);
+            }
+        }
+    }
+    let Search {
+        best,
+        closest,
+        demand,
+        ..
+    } = search;
+    let best = best.ok_or_else(|| {
+        let bits = demand.bits;
+        let mut constraints = format!(", channel-wise packing, precision of {bits:.1} bits");
+        if let Some(limit) = options.memory_bytes {
+            constraints += &format!(", memory of {:.2} GiB", limit as f64 / f64::from(1 << 30));
+        }
+        let no_room = "no ring degree has room for the shortest chain of primes".to_owned();
+        closest.into_error(constraints, (no_room, HINT), HINT)
+    })?;
+    let geometry = geometries.swap_remove(best.geometry);
+    Ok(ChannelWinner {
+        blocks: options
+            .batch
+            .div_ceil(best.choice.ring_degree / geometry.slots),
+        geometry,
+        choice: best.choice,
+        plaintext_bits: best.plaintext_bits,
+        gadget: best.gadget,
+        seconds: best.seconds,
+        folded,
+        network,
+    })
+}
+
+struct Search<'a> {
+    options: &'a CompileOptions,
+    geometries: &'a [Geometry],
+    demand: Demand<'a>,
+    best: Option<Candidate>,
+    closest: Closest,
+    /// Smallest rms error that turned out to miss the precision.
+    failed_rms: f64,
+}
+
+impl Search<'_> {
+    /// Looks at a choice with every geometry, if it is within the security bound.
+    fn draw(&mut self, network: &Network, plaintext_bits: u32, choice: &Choice) {
+        let degree = choice.ring_degree;
+        let sketch = Sketch::draw(network, choice, None);
+        let Some(limbs) = Limbs::ideal(&sketch) else {
+            return;
+        };
+        let left = largest_log2_qp(degree).and_then(|bound| bound.checked_sub(limbs.log2_q()));
+        let special_bits = left.and_then(|left| primes::special_bits(left, &limbs.bits, degree));
+        let Some(special_bits) = special_bits else {
+            return;
+        };
+        let gadget = GadgetChoice {
+            gadget: Gadget::SpecialPrime,
+            special_bits,
+        };
+        let sized = SizedSketch {
+            network,
+            sketch: &sketch,
+            limbs: &limbs,
+            gadget: Some(gadget),
+        };
+        for geometry in 0..self.geometries.len() {
+            if let Some((seconds, rms_noise)) = self.consider(&sized, gadget, geometry) {
+                let choice = choice.clone();
+                self.best = Some(Candidate {
+                    seconds,
+                    rms_noise,
+                    geometry,
+                    choice,
+                    plaintext_bits,
+                    gadget,
+                });
+            }
+        }
+    }
+
+    /// Seconds and rms error of a candidate that is better than the best so far and meets every constraint.
+    fn consider(
+        &mut self,
+        sized: &SizedSketch<'_>,
+        gadget: GadgetChoice,
+        number: usize,
+    ) -> Option<(f64, f64)> {
+        let (geometry, degree) = (&self.geometries[number], sized.ring_degree());
+        let asked = self.options.block_images;
+        if geometry.slots > degree || asked.is_some_and(|images| images * geometry.slots != degree)
+        {
+            return None;
+        }
+        let blocks = self.options.batch.div_ceil(degree / geometry.slots);
+        let seconds = blocks as f64 * block_seconds(sized, geometry, &self.options.cost);
+        let slower = |best: &Candidate| seconds > best.seconds * SAME_COST;
+        if self.best.as_ref().is_some_and(slower) {
+            return None;
+        }
+        let noise = of_channel_wise(sized, gadget, geometry);
+        let (may_meet, rms_noise) = self.demand.may_meet(&noise);
+        self.closest.note_precision(degree, rms_noise);
+        let better =
+            |best: &Candidate| seconds * SAME_COST < best.seconds || rms_noise < best.rms_noise;
+        if !may_meet
+            || !self.best.as_ref().is_none_or(better)
+            || rms_noise > CLEARLY_LESS * self.failed_rms
+        {
+            return None;
+        }
+        if !self.demand.meets(&noise) {
+            self.failed_rms = rms_noise;
+            return None;
+        }
+        let rotations = geometry.counts.iter().flatten().map(Counts::rotations);
+        let sizes = geometry.sizes(sized, blocks, rotations.sum());
+        let fits = self
+            .options
+            .memory_bytes
+            .is_none_or(|limit| sizes.memory <= limit);
+        fits.then_some((seconds, rms_noise))
+    }
+}
+
+/// The network with the plaintexts' factor in the scales of its weights.
+pub(crate) fn scale_weights(network: &Network, plaintext_bits: u32) -> Network {
+    let mut scaled = network.clone();
+    let factor = f64::from(plaintext_bits).exp2();
+    let weighted: Vec<usize> = network.weighted().collect();
+    for node in weighted {
+        scaled.nodes[node].weight_scale *= factor;
+    }
+    scaled
+}
+
+/// The grid of choices. Every square is relinearized at once, as it is rotated next or sent to the client.
+fn choices(network: &Network, degree: usize) -> Vec<Choice> {
+    let least_input = scheme_noise::fresh(degree).log2().floor();
+    let least = scheme_noise::rescale_two(degree).log2().floor();
+    let grid = || (0..=GRID_BITS).step_by(GRID).map(f64::from);
+    let scales = [false, true]
+        .into_iter()
+        .flat_map(|first| grid().map(move |scale| (first, scale)));
+    let points = scales.flat_map(|(first, scale)| grid().map(move |input| (first, scale, input)));
+    let choice = |(rescale_first, scale, input)| Choice {
+        ring_degree: degree,
+        log2_input_scale: least_input + input,
+        log2_scale: least + scale,
+        rescale_first,
+        early: vec![true; network.nodes.len()],
+    };
+    points.map(choice).collect()
+}
+
+/// Seconds for one block.
+fn block_seconds(sized: &SizedSketch<'_>, geometry: &Geometry, cost: &CostTable) -> f64 {
+    let (limbs, degree) = (sized.limbs, sized.ring_degree());
+    let n = degree as f64;
+    let ntt = cost.ntt_seconds(degree);
+    let pointwise = n * cost.pointwise_ns * 1e-9;
+    let of = |op: &SketchOperation| {
+        let ciphertexts = geometry.layouts[op.node].ciphertexts as f64;
+        let left = limbs.left[op.dropped] as f64;
+        // With the special prime.
+        let all = left + 1.0;
+        match op.kind {
+            SketchKind::Input => ciphertexts * n * limbs.bytes(0) as f64 * cost.expand_ns * 1e-9,
+            SketchKind::Linear => {
+                let Some(counts) = geometry.counts[op.node] else {
+                    return 0.0;
+                };
+                let digits = (left + left * left) * ntt;
+                let switch = 3.0 * left * all * pointwise;
+                let divide = 2.0 * (1.0 + left) * ntt + 4.0 * left * pointwise;
+                counts.inputs as f64 * digits
+                    + counts.hoisted as f64 * switch
+                    + counts.products as f64 * 2.0 * all * pointwise
+                    + counts.sums as f64 * divide
+                    + (counts.outer + counts.folds) as f64 * (digits + switch + divide)
+            }
+            SketchKind::Square => 5.0 * ciphertexts * left * pointwise,
+            SketchKind::Relinearize => ciphertexts * relinearize_seconds(sized, op, cost),
+            SketchKind::Rescale => {
+                let before = limbs.left[op.dropped - 1] as f64;
+                ciphertexts * op.components as f64 * before * (ntt + 2.0 * pointwise)
+            }
+        }
+    };
+    sized.sketch.operations.iter().map(of).sum()
+}
