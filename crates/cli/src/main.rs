@@ -16,6 +16,8 @@ mod inspect_file;
 mod keygen;
 mod one_of;
 mod ranges;
+#[cfg(test)]
+mod reference;
 mod report;
 mod submit;
 mod train;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
@@ -200,6 +201,55 @@ fn the_server_reaches_no_secret() {
             );
         }
     }
+}
+
+#[test]
+fn the_front_door_alone_compiles_no_training_service_or_command_line() {
+    let tree = |features: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .current_dir(root())
+            .args([
+                "tree",
+                "--offline",
+                "--package",
+                "sordino",
+                "--edges",
+                "normal",
+            ])
+            .args(["--prefix", "none", "--format", "{p}"])
+            .args(features)
+            .output()
+            .expect("cargo runs");
+        let text = String::from_utf8(output.stdout).expect("names of packages");
+        assert!(output.status.success(), "{:?}", output.stderr);
+        text.lines()
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect::<BTreeSet<String>>()
+    };
+    let unwanted = [
+        "axum",
+        "clap",
+        "image",
+        "object_store",
+        "prost",
+        "reqwest",
+        "rusqlite",
+        "sordino-train",
+        "tokio",
+    ];
+    let (alone, whole) = (tree(&["--no-default-features"]), tree(&[]));
+    assert!(alone.contains("sordino-ckks"), "{alone:?}");
+    let found = |packages: &BTreeSet<String>| {
+        unwanted
+            .iter()
+            .filter(|&&name| packages.contains(name))
+            .count()
+    };
+    assert_eq!(found(&alone), 0, "{alone:?}");
+    assert!(
+        found(&whole) > 3,
+        "the features bring what they are for: {whole:?}"
+    );
 }
 
 #[test]
