@@ -100,7 +100,7 @@ fn differences(groups: &[AccuracyGroup]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::write_records;
+    use crate::record::{Origin, write_records};
 
     #[test]
     fn the_newest_record_of_every_network_counts() {
@@ -110,6 +110,10 @@ mod tests {
             activation: Some(activation.into()),
             distilled: Some(true),
             accuracy_plain: Some(accuracy),
+            origin: Origin {
+                commit: "abc".into(),
+                ..Origin::default()
+            },
             ..Record::default()
         };
         let none = over_seeds(&folder.path().join("nowhere")).unwrap();
