@@ -185,6 +185,9 @@ impl Display {
             Event::JobForgotten { job } => self.line(format!(
                 "the server does not know job {job} any more: it is made again"
             )),
+            Event::ChunksLost { job } => self.line(format!(
+                "the server asks again for parts of job {job}: they are sent again"
+            )),
             Event::Uploaded { what, done, of } => {
                 let name = match what {
                     Upload::Key => "key",

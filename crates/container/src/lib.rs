@@ -30,6 +30,7 @@ mod header;
 mod locked_folder;
 pub mod memory;
 mod plain_file;
+mod private_folder;
 mod reader;
 
 pub use atomic::{
@@ -46,4 +47,5 @@ pub use file::{
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use locked_folder::LockedFolder;
 pub use plain_file::{file_bytes, remove_file};
+pub use private_folder::private_folder;
 pub use reader::{Contents, StreamReader};

@@ -82,6 +82,9 @@ pub struct NewKey {
 pub struct Keys {
     /// The client's keys, newest first.
     pub keys: Vec<Key>,
+    /// Where there are more: what to ask for with `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Id>,
 }
 
 /// An evaluation key.
@@ -135,6 +138,9 @@ pub struct NewJob {
 pub struct Jobs {
     /// The client's jobs, newest first.
     pub jobs: Vec<Job>,
+    /// Where there are more: what to ask for with `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Id>,
 }
 
 /// A request on its way to a reply.

@@ -40,6 +40,11 @@ pub enum Event<'a> {
         /// The job.
         job: &'a Id,
     },
+    /// The server lost chunks of the request or of its key, so they are sent again.
+    ChunksLost {
+        /// The job.
+        job: &'a Id,
+    },
     /// So much has arrived at the server.
     Uploaded {
         /// What is sent.

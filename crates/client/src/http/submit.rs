@@ -17,6 +17,9 @@ use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
 
+/// How often chunks are sent that the server loses.
+const SENDS: usize = 5;
+
 /// How long to try to remove a job that is no longer needed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -191,16 +194,36 @@ impl Submitter<'_> {
         record: &JobRecord,
         request: &RequestFile,
     ) -> Result<(), Error> {
-        let started = Instant::now();
-        let job = self.uploaded(record, request).await?;
-        self.times.upload += started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        let job = if job.state.is_final() {
-            job
-        } else {
-            self.server.wait(&record.job).await?
+        let mut left = SENDS;
+        let job = loop {
+            left -= 1;
+            let started = Instant::now();
+            let uploaded = self.uploaded(record, request).await;
+            self.times.upload += started.elapsed().as_secs_f64();
+            let started = Instant::now();
+            let outcome = match uploaded {
+                Ok(job) if job.state.is_final() => Ok(job),
+                Ok(_) => self.server.wait(&record.job).await,
+                Err(error) => Err(error),
+            };
+            self.times.wait += started.elapsed().as_secs_f64();
+            let job = &record.job;
+            let error = match outcome {
+                Ok(job) if job.state.is_final() => break job,
+                // After a power cut: what was acknowledged is not there any more.
+                Ok(_) => self.server.unexpected(
+                    &format!("run job {job}"),
+                    "a server that keeps what it acknowledged",
+                    format!("one that lost chunks {SENDS} times: tell its operator"),
+                ),
+                Err(error) if error.status() == Some(409) => error,
+                Err(error) => return Err(error),
+            };
+            if left == 0 {
+                return Err(error);
+            }
+            self.server.report(&Event::ChunksLost { job });
         };
-        self.times.wait = started.elapsed().as_secs_f64();
         self.times.queue = job.waited_seconds.unwrap_or(0.0);
         self.times.evaluate = job.evaluated_seconds.unwrap_or(0.0);
         match job.state {

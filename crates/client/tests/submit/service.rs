@@ -66,6 +66,18 @@ impl State {
         self.jobs.clear();
     }
 
+    /// As after a power cut: a chunk of every key and of every job is gone.
+    pub(crate) fn lose_chunks(&mut self) {
+        for key in self.keys.values_mut() {
+            key.chunks.pop_last();
+            key.ready = None;
+        }
+        for job in self.jobs.values_mut() {
+            job.chunks.pop_first();
+            job.state = JobState::Uploading;
+        }
+    }
+
     pub(crate) fn calls(&self, start: &str) -> usize {
         self.calls
             .iter()

@@ -259,6 +259,43 @@ async fn a_job_that_the_server_forgot_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_that_the_server_lost_are_sent_again() {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
+        let setup = Setup::new(packing).await;
+        let service = Arc::clone(&setup.service);
+        let mut lost = 0;
+        *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+            if asked.path.ends_with("/events") && lost < 2 {
+                lost += 1;
+                service.state.lock().unwrap().lose_chunks();
+            }
+            None
+        });
+        setup.submit().await.unwrap();
+        setup.check_out();
+        assert_eq!(setup.heard.count("ChunksLost"), 2);
+        assert_eq!(setup.heard.count("Encrypting"), 1);
+        let state = setup.service.state.lock().unwrap();
+        assert_eq!((state.made.len(), state.evaluations), (1, 1));
+        assert_eq!(state.sent_again, 0, "only what was lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_loses_everything_is_not_asked_for_ever() {
+    let setup = Setup::new(PackingKind::ElementWise).await;
+    let service = Arc::clone(&setup.service);
+    *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+        if asked.path.ends_with("/events") {
+            service.state.lock().unwrap().lose_chunks();
+        }
+        None
+    });
+    let error = setup.submit().await.unwrap_err();
+    assert!(error.to_string().contains("lost chunks"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_after_the_predictions_it_only_tidies_up() {
     let setup = Setup::new(PackingKind::ElementWise).await;
     // Ended when it removes the job: the predictions are written.

@@ -27,8 +27,8 @@ pub(crate) struct KeyRow {
 
 impl Owned for KeyRow {
     const KIND: FileKind = FileKind::Key;
-    const COLUMNS: &'static str = "files.file, name, bytes, parameters, key_id, created, touched
-        FROM files JOIN keys USING (file)";
+    const COLUMNS: &'static str = "files.file, name, bytes, parameters, key_id, created, touched";
+    const TABLE: &'static str = "keys";
 
     fn read(row: &Row<'_>) -> Result<Self> {
         Ok(Self {
@@ -44,6 +44,10 @@ impl Owned for KeyRow {
 
     fn file(&self) -> i64 {
         self.file
+    }
+
+    fn name(&self) -> &Id {
+        &self.name
     }
 }
 
