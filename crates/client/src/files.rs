@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sordino_ckks::EvaluationKey;
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
 use sordino_data::{Images, prepare};
 use sordino_protocol::{ReceivedReply, Request};
@@ -99,14 +98,6 @@ impl Client {
             })) => Err(Error::key_parameters(expected, found)),
             other => Ok(other?),
         }
-    }
-
-    /// Reads an evaluation key, which must have been made for the plan's parameters.
-    ///
-    /// # Errors
-    /// [`Error::Scheme`].
-    pub fn read_evaluation_key(&self, path: &Path) -> Result<EvaluationKey, Error> {
-        Ok(EvaluationKey::read_file(self.context(), path)?)
     }
 
     /// Prepares images as the plan says and encrypts them.

@@ -126,13 +126,11 @@ async fn observe(State(service): State<App>, request: Request, next: Next) -> Re
     let mut response = next.run(request).await;
     let (status, seconds) = (response.status(), start.elapsed().as_secs_f64());
     service.metrics.answered(&method, &path, status, seconds);
-    let client = response.extensions_mut().remove::<extract::ClientName>();
-    let client = client.as_ref().map_or("", |name| &name.0);
     let milliseconds = seconds * 1e3;
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(%method, path, status = status.as_u16(), milliseconds, client, "answered");
+        tracing::error!(%method, path, status = status.as_u16(), milliseconds, "answered");
     } else {
-        tracing::debug!(%method, path, status = status.as_u16(), milliseconds, client, "answered");
+        tracing::debug!(%method, path, status = status.as_u16(), milliseconds, "answered");
     }
     let headers = response.headers_mut();
     let fixed = [

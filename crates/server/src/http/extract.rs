@@ -15,10 +15,6 @@ use crate::service::Client;
 /// The client whose token came with a request.
 pub(super) struct Asking(pub Arc<Client>);
 
-/// The name of the client, for the log.
-#[derive(Clone, Debug)]
-pub(super) struct ClientName(pub String);
-
 impl FromRequestParts<App> for Asking {
     type Rejection = Refusal;
 
