@@ -91,17 +91,12 @@ fn compute<T: Real, const L: usize>(
             stride,
             padding,
         } => {
-            let taps = taps(
-                from,
-                to,
-                [weight.shape()[2], weight.shape()[3]],
-                *stride,
-                *padding,
-            );
+            let shape = weight.shape();
+            let taps = window_taps(from, to, [shape[2], shape[3]], *stride, *padding);
             convolve(
                 x,
                 weight.data(),
-                weight.shape(),
+                shape,
                 bias,
                 from.channel_elements(),
                 &taps,
@@ -113,7 +108,7 @@ fn compute<T: Real, const L: usize>(
             convolve(x, weight.data(), &shape, bias, 1, &taps)
         }
         Op::AveragePool { kernel, stride } => {
-            let taps = taps(from, to, *kernel, *stride, [0, 0]);
+            let taps = window_taps(from, to, *kernel, *stride, [0, 0]);
             let factor = T::of(1.0 / (kernel[0] * kernel[1]) as f64);
             let mut out = Vec::with_capacity(to.elements());
             for channel in x.chunks_exact(from.channel_elements()) {
@@ -178,21 +173,6 @@ pub(crate) fn batch_norm_affine(op: &Op) -> Vec<(f64, f64)> {
             (factor, offset)
         })
         .collect()
-}
-
-/// [`window_taps`] between two maps.
-pub(crate) fn taps(
-    from: &Shape,
-    to: &Shape,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Vec<Vec<(usize, usize)>> {
-    let plane = |shape: &Shape| match *shape {
-        Shape::Map { height, width, .. } => (height, width),
-        Shape::Flat(_) => (1, 1),
-    };
-    window_taps(plane(from), plane(to), kernel, stride, padding)
 }
 
 /// Output channels computed together, so that an input is loaded once for all of them.

@@ -204,16 +204,22 @@ fn infer_shape(name: &str, op: &Op, inputs: &[Shape]) -> Result<Shape, Error> {
     }
 }
 
-/// Window positions of a convolution or pooling: for every output position, the taps that lie inside the map.
+/// Window positions of a convolution or pooling between two maps: for every output position, the taps that lie inside
+/// the map.
 ///
 /// Shapes: a tap is `(y * width + x, ky * kernel width + kx)`; positions and taps are in row-major order.
 pub(crate) fn window_taps(
-    input: (usize, usize),
-    output: (usize, usize),
+    from: &Shape,
+    to: &Shape,
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
 ) -> Vec<Vec<(usize, usize)>> {
+    let plane = |shape: &Shape| match *shape {
+        Shape::Map { height, width, .. } => (height, width),
+        Shape::Flat(_) => (1, 1),
+    };
+    let (input, output) = (plane(from), plane(to));
     // Where the window begins, and the kernel rows (columns) that lie inside the map.
     let inside = |position: usize, axis: usize, size: usize| {
         let start = position * stride[axis];

@@ -12,7 +12,6 @@ pub(crate) mod counts;
 pub(crate) mod diagonals;
 pub(crate) mod geometry;
 pub(crate) mod layout;
-pub(crate) mod merge;
 pub(crate) mod noise;
 #[cfg(test)]
 mod tests;

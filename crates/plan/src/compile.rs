@@ -1,7 +1,7 @@
 //! From a model to a plan.
 
 use sordino_ckks::{Gadget, Parameters};
-use sordino_graph::{Calibration, Folded, Model, fold, quantize_with};
+use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 
 use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
@@ -191,7 +191,7 @@ fn realize(
     let realized = Realized::new(network, &winner.choice, winner.gadget)?;
     let sized = realized.sized(network, winner.gadget);
     let noise = noise::of_sketch(&sized);
-    let quantized = quantize_with(folded, &weights::formats(network))?;
+    let quantized = quantize(folded, &weights::formats(network))?;
     let mut steps = integers::steps(&sized, &realized.chain, folded, &quantized, 1.0)?;
     noise::set_rms_noise(&mut steps, &sized);
     let elements = |node: usize| network.nodes[node].elements;
@@ -222,7 +222,7 @@ fn realize_channel_wise(
     let realized = Realized::new(&scaled, &winner.choice, Some(winner.gadget))?;
     let sized = realized.sized(&scaled, Some(winner.gadget));
     let noise = of_channel_wise(&sized, winner.gadget, geometry);
-    let quantized = quantize_with(&winner.folded, &weights::formats(network))?;
+    let quantized = quantize(&winner.folded, &weights::formats(network))?;
     let factor = f64::from(winner.plaintext_bits).exp2();
     // Integer weights are those of the network without the plaintexts' factor.
     let unscaled = SizedSketch { network, ..sized };

@@ -3,7 +3,7 @@
 use super::scale::NewRow;
 use super::view::Extra;
 use super::{Folder, View};
-use crate::{Error, FoldedOp, Node};
+use crate::{FoldedOp, Node};
 
 /// The scale of an element is not taken below this share of the layer's largest.
 ///
@@ -41,7 +41,7 @@ impl Folder<'_> {
         node: &Node,
         mut x: View,
         mut coefficients: Vec<[f64; 3]>,
-    ) -> Result<View, Error> {
+    ) -> View {
         for (element, abc) in coefficients.iter_mut().enumerate() {
             if x.is_constant(element) {
                 let [a, b, c] = *abc;
@@ -60,7 +60,7 @@ impl Folder<'_> {
         let (largest_a, largest_b) = (largest(0), largest(1));
         if largest_a == 0.0 {
             x.map(|element| (coefficients[element][1], coefficients[element][2]));
-            return Ok(x);
+            return x;
         }
         let elements: Vec<Element> = coefficients
             .iter()
@@ -91,7 +91,7 @@ impl Folder<'_> {
             .collect();
         let length = shift.len();
         view.base = self.push(&node.name, FoldedOp::Square { source, shift }, length);
-        Ok(view)
+        view
     }
 
     /// A linear map whose value is every element's `scale * x + offset`, followed by the second ones.
@@ -105,9 +105,9 @@ impl Folder<'_> {
         let source = if direct {
             x.base
         } else {
-            let source = self.materialize(&format!("{}:input", node.name), x);
-            (factors, offsets) = affine(&View::identity(source, x.elements()), elements);
-            source
+            let copy = self.push_linear(&format!("{}:input", node.name), x.linear());
+            (factors, offsets) = affine(&copy, elements);
+            copy.base
         };
         self.transform(source, &factors, &offsets);
         let rows: Vec<NewRow> = elements

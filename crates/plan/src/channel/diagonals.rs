@@ -120,12 +120,8 @@ impl Matrix for FoldedTerm {
         match self {
             FoldedTerm::Tiles { tiles, .. } => {
                 for tile in tiles {
-                    visit_tile(
-                        &tile.outputs,
-                        &tile.inputs,
-                        tile.weights.iter().copied(),
-                        visit,
-                    );
+                    let weights = tile.weights.iter().copied();
+                    visit_tile(&tile.outputs, &tile.inputs, weights, visit);
                 }
             }
             FoldedTerm::Diagonal { factors, .. } => visit_diagonal(factors.iter().copied(), visit),

@@ -2,13 +2,12 @@
 
 use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
-use sordino_graph::{Calibration, Folded, Graph};
+use sordino_graph::{Calibration, Folded, Graph, without_pooling};
 
 use super::closest::Closest;
 use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
-use crate::channel::merge::without_sums;
 use crate::channel::noise::of_channel_wise;
 use crate::estimate::relinearize_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
@@ -63,7 +62,10 @@ pub(crate) fn search(
     calibration: &Calibration,
     options: &CompileOptions,
 ) -> Result<ChannelWinner, Error> {
-    let (folded, calibration) = without_sums(folded, calibration);
+    let (folded, left) = without_pooling(folded);
+    let mut calibration = calibration.clone();
+    let mut left = left.into_iter();
+    calibration.folded.retain(|_| left.next() != Some(false));
     let network = weight_networks(&Network::new(&folded, &calibration)?, options)
         .pop()
         .expect("there is always the network of the finest weights");
