@@ -11,14 +11,16 @@ use crate::network::Network;
 use crate::options::MAX_BATCH;
 use crate::precision::{Demand, NodeNoise};
 use crate::primes::{self, Chain};
-use crate::search::channel_wise::{ChannelWinner, scale_weights, search as search_channel_wise};
+use crate::search::channel_wise::{
+    Candidate, ChannelWinner, scale_weights, search as search_channel_wise,
+};
 use crate::search::element_wise::{Winner, search};
 use crate::server_plan::{Content, ServerParents};
 use crate::sketch::{Choice, Sketch};
 use crate::{
     Budget, ChannelPlan, ClientParents, ClientPlan, CompileOptions, Error, Estimate, InputLayout,
-    Operation, OutputLayout, Packing, PackingKind, PlanHeader, Schedule, ServerPlan, Step,
-    integers, noise, schedule, weights,
+    OutputLayout, Packing, PackingKind, PlanHeader, Schedule, ServerPlan, Step, integers, noise,
+    schedule, weights,
 };
 
 /// Both halves of a compiled plan.
@@ -111,13 +113,14 @@ fn find(
         Some(PackingKind::ChannelWise) => Ok((Found::ChannelWise(channel_wise()?), None)),
         None => match (element_wise(), channel_wise()) {
             (Ok(element), Ok(channel)) => {
-                let channel_images = channel.choice.ring_degree / channel.geometry.slots;
+                let candidate = &channel.candidate;
+                let channel_images = candidate.choice.ring_degree / channel.geometry.slots;
                 let comparison = PackingComparison::new(
                     options.batch,
                     (element.seconds, element.choice.ring_degree),
-                    (channel.seconds, channel_images),
+                    (candidate.seconds, channel_images),
                 );
-                let found = match channel.seconds < element.seconds {
+                let found = match candidate.seconds < element.seconds {
                     true => Found::ChannelWise(channel),
                     false => Found::ElementWise(element),
                 };
@@ -218,38 +221,37 @@ fn realize_channel_wise(
     winner: ChannelWinner,
 ) -> Result<Content, Error> {
     let (network, geometry, blocks) = (&winner.network, &winner.geometry, winner.blocks);
-    let scaled = scale_weights(network, winner.plaintext_bits);
-    let realized = Realized::new(&scaled, &winner.choice, Some(winner.gadget))?;
-    let sized = realized.sized(&scaled, Some(winner.gadget));
-    let noise = of_channel_wise(&sized, winner.gadget, geometry);
+    let Candidate {
+        choice,
+        plaintext_bits,
+        gadget,
+        seconds,
+        ..
+    } = winner.candidate;
+    let scaled = scale_weights(network, plaintext_bits);
+    let realized = Realized::new(&scaled, &choice, Some(gadget))?;
+    let sized = realized.sized(&scaled, Some(gadget));
+    let noise = of_channel_wise(&sized, gadget, geometry);
     let quantized = quantize(&winner.folded, &weights::formats(network))?;
-    let factor = f64::from(winner.plaintext_bits).exp2();
+    let factor = f64::from(plaintext_bits).exp2();
     // Integer weights are those of the network without the plaintexts' factor.
     let unscaled = SizedSketch { network, ..sized };
     let (chain, folded) = (&realized.chain, &winner.folded);
     let steps = integers::steps(&unscaled, chain, folded, &quantized, factor)?;
-    let nodes = || {
-        sized
-            .sketch
-            .operations
-            .iter()
-            .map(|operation| operation.node)
-    };
+    let nodes = || sized.sketch.operations.iter().map(|op| op.node);
     let schedules = steps.iter().zip(nodes()).map(|(step, node)| {
-        let is_linear = matches!(step.operation, Operation::Linear { .. });
-        geometry.counts[node]
-            .filter(|_| is_linear)
-            .map(|counts| counts.schedule)
+        let counts = geometry.counts[node].filter(|_| !step.terms().is_empty());
+        counts.map(|counts| counts.schedule)
     });
     let channel = ChannelPlan {
         slots: geometry.slots,
-        plaintext_bits: winner.plaintext_bits,
+        plaintext_bits,
         layouts: nodes().map(|node| geometry.layouts[node].clone()).collect(),
         schedules: schedules.collect(),
     };
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
-    let estimate = estimate(network, options, winner.seconds, &noise, sizes);
+    let estimate = estimate(network, options, seconds, &noise, sizes);
     Ok(Content {
         packing: Packing::ChannelWise(channel),
         ..content(model, options, realized.parameters, blocks, estimate, steps)?

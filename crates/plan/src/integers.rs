@@ -175,20 +175,15 @@ impl Rounding<'_> {
         wide: bool,
         weight_scale: f64,
     ) -> Result<Term, Error> {
-        let width = if wide {
-            WeightWidth::Sixteen
-        } else {
-            WeightWidth::Eight
+        let width = match wide {
+            true => WeightWidth::Sixteen,
+            false => WeightWidth::Eight,
         };
-        let map = LinearMap::new(
-            self.steps[source].elements,
-            self.info.elements,
-            width,
-            tiles,
-        )
-        .map_err(|source| Error::Weights {
+        let inputs = self.steps[source].elements;
+        let map = LinearMap::new(inputs, self.info.elements, width, tiles);
+        let map = map.map_err(|reason| Error::Weights {
             step: self.info.name.clone(),
-            source,
+            reason,
         })?;
         Ok(Term::Product {
             source,

@@ -59,6 +59,16 @@ pub enum Piece {
     Expanded(Ciphertexts),
 }
 
+impl Piece {
+    /// The ciphertexts of a piece that the engine made, or that it expanded because a reader cannot use a seed.
+    pub(crate) fn expanded(&self) -> &Ciphertexts {
+        match self {
+            Self::Expanded(map) => map,
+            Self::Fresh(_) => unreachable!("expanded unless every reader can read seeds"),
+        }
+    }
+}
+
 /// Computes one unit and drops the pieces that no later unit reads. Returns how the time divides.
 pub(crate) fn advance<E: Engine + ?Sized>(
     engine: &E,

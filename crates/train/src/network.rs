@@ -8,6 +8,7 @@ use rand_chacha::rand_core::Rng;
 use sordino_graph::{Granularity, Shape};
 
 use crate::TrainConfig;
+use crate::kernel::Window;
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -105,21 +106,13 @@ pub(crate) struct Step {
 pub(crate) enum StepKind {
     /// The prepared images: the first step and no other.
     Input,
-    Convolution {
+    /// A convolution, or without a window a dense layer.
+    Linear {
         weight: usize,
         bias: Option<usize>,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
+        window: Option<Window>,
     },
-    Dense {
-        weight: usize,
-        bias: Option<usize>,
-    },
-    AveragePool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-    },
+    AveragePool(Window),
     Flatten,
     Add,
     Normalize(Normalization),

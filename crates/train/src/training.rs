@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sordino_graph::Model;
 
 use crate::backward::Gradient;
-use crate::batches::{Augmentation, Epoch, ImageSet, split};
+use crate::batches::{Epoch, ImageSet, split};
 use crate::builder;
 use crate::checkpoint::{self, Best, Position};
 use crate::forward::{Batch, TeacherOutput, Training, count_correct};
@@ -179,6 +179,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Model, Error> {
         let (sender, receiver) = mpsc::channel();
         let run = Run {
+            name,
             data: self.data,
             config: self.config,
             teacher: teacher.filter(|_| self.config.distillation.is_some()),
@@ -188,7 +189,7 @@ impl<'a> Trainer<'a> {
         };
         let threads = self.config.threads;
         // The callback stays on the caller's thread; the linear algebra gets a pool of its own size.
-        let outcome = std::thread::scope(|scope| {
+        let best = std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 let pool = rayon::ThreadPoolBuilder::new()
                     .num_threads(threads)
@@ -200,27 +201,8 @@ impl<'a> Trainer<'a> {
             worker
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        let model = |best: &Best| export::model(name, self.data, self.config, best);
-        match outcome {
-            Ok(best) => model(&best),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Diverged(diverged)) => {
-                let best = diverged.best.map(|best| model(&best).map(Box::new));
-                let (best, best_error) = match best.transpose() {
-                    Ok(best) => (best, None),
-                    Err(error) => (None, Some(Box::new(error))),
-                };
-                Err(Error::Diverged {
-                    epoch: diverged.epoch,
-                    batch: diverged.batch,
-                    layer: diverged.layer,
-                    found: diverged.found,
-                    best,
-                    best_error,
-                })
-            }
-        }
+        })?;
+        export::model(name, self.data, self.config, &best)
     }
 }
 
@@ -237,20 +219,6 @@ pub fn train(
     Trainer::new(data, config).train(architecture, progress)
 }
 
-/// Why a run ended early.
-enum Stop {
-    Diverged(Box<Diverged>),
-    Failed(Error),
-}
-
-struct Diverged {
-    epoch: usize,
-    batch: usize,
-    layer: String,
-    found: String,
-    best: Option<Best>,
-}
-
 /// Sums over the steps of an epoch.
 #[derive(Default)]
 struct Sums {
@@ -261,6 +229,7 @@ struct Sums {
 
 /// One run, from its first epoch or a checkpoint to its end.
 struct Run<'a> {
+    name: &'a str,
     data: &'a TrainingData,
     config: &'a TrainConfig,
     teacher: Option<&'a Network>,
@@ -270,17 +239,24 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn epochs(&self, network: Network) -> Result<Best, Stop> {
+    fn epochs(&self, network: Network) -> Result<Best, Error> {
         let (data, config) = (self.data, self.config);
-        let outside = data.outside();
-        let set = ImageSet {
-            pixels: &data.images,
-            shape: data.shape(),
-            outside: &outside,
-        };
+        let set = data.image_set();
+        let all = (0..data.labels.len()).collect();
         let (train, held_back) = match &data.validation {
-            Some(_) => ((0..data.labels.len()).collect(), Vec::new()),
-            None => split(data.labels.len(), config.validation, config.seed),
+            Some(validation) => (all, Some(validation.clone())),
+            None => {
+                let (train, held_back) = split(all, config.validation, config.seed);
+                let mut images = Vec::with_capacity(held_back.len() * set.image_len());
+                for &index in &held_back {
+                    set.push_shifted(index, 0, 0, &mut images);
+                }
+                let labels: Vec<u16> = held_back.iter().map(|&i| data.labels[i]).collect();
+                (
+                    train,
+                    Some((images, labels)).filter(|_| !held_back.is_empty()),
+                )
+            }
         };
         let mut position = Position {
             epoch: 0,
@@ -290,20 +266,8 @@ impl Run<'_> {
             best: None,
         };
         if let Some(path) = self.checkpoint {
-            checkpoint::load(path, &self.identity, &mut position).map_err(Stop::Failed)?;
+            checkpoint::load(path, &self.identity, &mut position)?;
         }
-        let held_back = match &data.validation {
-            Some(validation) => Some(validation.clone()),
-            None if held_back.is_empty() => None,
-            None => {
-                let mut images = Vec::with_capacity(held_back.len() * set.image_len());
-                held_back
-                    .iter()
-                    .for_each(|&index| set.push_shifted(index, 0, 0, &mut images));
-                let labels = held_back.iter().map(|&index| data.labels[index]).collect();
-                Some((images, labels))
-            }
-        };
         while position.epoch < config.epochs && !self.patience_is_over(&position) {
             let report = self.epoch(&mut position, &set, &train)?;
             self.measure_statistics(&mut position, &set, &train);
@@ -324,7 +288,7 @@ impl Run<'_> {
                 });
             }
             if let Some(path) = self.checkpoint {
-                checkpoint::save(path, &self.identity, &mut position).map_err(Stop::Failed)?;
+                checkpoint::save(path, &self.identity, &mut position)?;
             }
             // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
             let _ = self.reports.send(Progress {
@@ -350,7 +314,7 @@ impl Run<'_> {
         position: &mut Position,
         set: &ImageSet<'_>,
         train: &[usize],
-    ) -> Result<Progress, Stop> {
+    ) -> Result<Progress, Error> {
         let config = self.config;
         let mut order = Epoch::new(train, config.seed, position.epoch);
         let batches = order.batches(config.batch);
@@ -361,7 +325,7 @@ impl Run<'_> {
         let mut last = None;
         for (number, indices) in batches.into_iter().enumerate() {
             let step = position.epoch * steps_per_epoch + number;
-            let images = order.gather(set, &indices, Augmentation::new(config));
+            let images = order.gather(set, &indices, config);
             let labels: Vec<u16> = indices
                 .iter()
                 .map(|&index| self.data.labels[index])
@@ -377,13 +341,20 @@ impl Run<'_> {
             let length = norm(&gradient.parameters);
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
                 let (layer, found) = network.explain_divergence(&images, &gradient);
-                return Err(Stop::Diverged(Box::new(Diverged {
+                let best = position.best.take();
+                let model = |best| export::model(self.name, self.data, config, &best).map(Box::new);
+                let (best, best_error) = match best.map(model).transpose() {
+                    Ok(best) => (best, None),
+                    Err(error) => (None, Some(Box::new(error))),
+                };
+                return Err(Error::Diverged {
                     epoch: position.epoch + 1,
                     batch: number + 1,
                     layer,
                     found,
-                    best: position.best.take(),
-                })));
+                    best,
+                    best_error,
+                });
             }
             let learning_rate = config.learning_rate_at(step, steps, steps_per_epoch);
             let optimizer = &mut position.optimizer;
@@ -426,7 +397,7 @@ impl Run<'_> {
         let zeros = |statistics: &Statistics| Statistics::constant(statistics.mean.len(), 0.0);
         let mut sums: Vec<Statistics> = position.network.statistics.iter().map(zeros).collect();
         for indices in &batches[..count] {
-            let images = order.gather(set, indices, Augmentation::new(config));
+            let images = order.gather(set, indices, config);
             let batch = Batch {
                 images: &images,
                 labels: &[],

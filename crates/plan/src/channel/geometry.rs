@@ -127,14 +127,8 @@ fn shape_of(graph: &Graph, node: &FoldedNode) -> Shape {
 
 /// Fewest positions that the input's largest channel takes.
 pub(crate) fn least_slots(graph: &Graph) -> usize {
-    block_of(&graph.input_shape()).max(MIN_SLOTS)
-}
-
-fn block_of(shape: &Shape) -> usize {
-    match *shape {
-        Shape::Map { height, width, .. } => (height * width).next_power_of_two(),
-        Shape::Flat(features) => features.next_power_of_two(),
-    }
+    let plane = graph.input_shape().channel_elements();
+    plane.next_power_of_two().max(MIN_SLOTS)
 }
 
 /// Lays a folded network out; `mean_squares` are the sums of mean squared values of its nodes. `None` if a vector does not fit
