@@ -1,9 +1,8 @@
 //! The model file: safetensors, with everything that is not a tensor in one JSON string of its metadata.
 //!
-//! Safetensors has no checksum, so the JSON carries a digest of itself and of all tensors. It is compared last: a file
-//! that another tool wrote is told what is wrong with its network rather than that it has no digest.
+//! Safetensors has no checksum, so the JSON carries a digest of itself and of all tensors. It is compared last: for a
+//! file that another tool wrote, the error then names what is wrong with its network and not the missing digest.
 
-use crate::infer::tensors;
 use crate::{Calibration, Error, Graph, Model, Node, Op, OutputKind, Preprocess, Shape, Tensor};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -33,7 +32,7 @@ struct VersionOnly {
 #[serde(deny_unknown_fields)]
 struct Description<'a> {
     format_version: u32,
-    /// Of everything else; see [`content_digest`].
+    /// Digest of everything else; see [`content_digest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
     name: String,
@@ -47,11 +46,11 @@ struct Description<'a> {
     training: serde_json::Value,
 }
 
-/// What is wrong with a file, whatever its name.
+/// What is wrong with a file, without its name.
 pub(crate) enum Fault {
-    /// It is no good model file.
+    /// The bytes are not a good model file.
     File(String),
-    /// It describes a network that cannot be used.
+    /// The file describes a network that cannot be used.
     Content(Error),
 }
 
@@ -61,9 +60,9 @@ impl Fault {
         let location = location.to_string();
         match self {
             Self::File(what) => Error::ModelFile { location, what },
-            Self::Content(source) => Error::ModelContent {
+            Self::Content(reason) => Error::ModelContent {
                 location,
-                source: Box::new(source),
+                reason: Box::new(reason),
             },
         }
     }
@@ -104,7 +103,7 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Of the values in single precision, however they are stored.
+    /// Digest of the values in single precision, in whichever precision they are stored.
     fn digest(&self) -> Digest {
         let bytes: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Digest::of_bytes(&bytes)
@@ -150,7 +149,7 @@ fn written_tensors(model: &Model) -> Vec<Written<'_>> {
         });
     };
     for node in model.graph.nodes() {
-        for (name, values) in tensors(node) {
+        for (name, values) in node.op.tensors() {
             let shape = match &node.op {
                 Op::Conv2d { weight, .. } | Op::Dense { weight, .. } if name == "weight" => {
                     weight.shape().to_vec()

@@ -120,7 +120,7 @@ pub enum Op {
         /// Vertical and horizontal step.
         stride: [usize; 2],
     },
-    /// Batch normalization with recorded statistics, a channel of a map or a feature of a vector at a time:
+    /// Batch normalization with recorded statistics, per channel of a map or per feature of a vector:
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
     BatchNorm {
         /// Factor.

@@ -2,7 +2,7 @@
 //!
 //! An image has `slots` positions, a power of two that divides N, and N / slots images lie interleaved: position p of
 //! image b is entry p · N / slots + b of the rotation order. A rotation by d · N / slots steps then moves every image by d
-//! positions, cyclically and without touching another image, so one plan serves one image a ciphertext and many.
+//! positions, cyclically and without touching another image, so one plan serves one image per ciphertext or many.
 //!
 //! A linear layer is a matrix on those positions, computed by its diagonals: for every distance d between an output's
 //! position and an input's, the rotated input times a plaintext that holds the weights of that distance ([`diagonals`]).

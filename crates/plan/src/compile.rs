@@ -32,12 +32,6 @@ pub struct Plan {
     pub client: ClientPlan,
 }
 
-/// The winner of the searches: of one packing, or the cheaper one of both.
-enum Found {
-    ElementWise(Box<Winner>),
-    ChannelWise(Box<ChannelWinner>),
-}
-
 /// Compiles a model: chooses packing, parameters, scales and places of rescaling and relinearization, rounds the weights.
 ///
 /// A pure function: the same model and options give the same plan, byte for byte.
@@ -61,13 +55,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
             model: model.name.clone(),
         })?;
     let folded = fold(&model.graph)?;
-    let (found, comparison) = find(model, &folded, calibration, options)?;
-    let mut content = match found {
-        Found::ElementWise(winner) => realize(model, &folded, options, *winner)?,
-        Found::ChannelWise(winner) => realize_channel_wise(model, options, *winner)?,
-    };
-    content.comparison = comparison;
-    let server = ServerPlan::new(content)?;
+    let server = ServerPlan::new(find(model, &folded, calibration, options)?)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
         .nodes
@@ -98,19 +86,20 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     Ok(Plan { server, client })
 }
 
-/// Searches the packings that the options ask for.
+/// Searches the packings that the options ask for, and turns the cheapest candidate into a plan.
 fn find(
     model: &Model,
     folded: &Folded,
     calibration: &Calibration,
     options: &CompileOptions,
-) -> Result<(Found, Option<PackingComparison>), Error> {
-    let element_wise = || search(&Network::new(folded, calibration)?, options).map(Box::new);
-    let channel_wise =
-        || search_channel_wise(&model.graph, folded, calibration, options).map(Box::new);
+) -> Result<Content, Error> {
+    let element_wise = || search(&Network::new(folded, calibration)?, options);
+    let channel_wise = || search_channel_wise(&model.graph, folded, calibration, options);
+    let of_element = |winner| realize(model, folded, options, winner);
+    let of_channel = |winner| realize_channel_wise(model, options, winner);
     match options.packing {
-        Some(PackingKind::ElementWise) => Ok((Found::ElementWise(element_wise()?), None)),
-        Some(PackingKind::ChannelWise) => Ok((Found::ChannelWise(channel_wise()?), None)),
+        Some(PackingKind::ElementWise) => of_element(element_wise()?),
+        Some(PackingKind::ChannelWise) => of_channel(channel_wise()?),
         None => match (element_wise(), channel_wise()) {
             (Ok(element), Ok(channel)) => {
                 let candidate = &channel.candidate;
@@ -120,14 +109,17 @@ fn find(
                     (element.seconds, element.choice.ring_degree),
                     (candidate.seconds, channel_images),
                 );
-                let found = match candidate.seconds < element.seconds {
-                    true => Found::ChannelWise(channel),
-                    false => Found::ElementWise(element),
+                let content = match candidate.seconds < element.seconds {
+                    true => of_channel(channel)?,
+                    false => of_element(element)?,
                 };
-                Ok((found, Some(comparison)))
+                Ok(Content {
+                    comparison: Some(comparison),
+                    ..content
+                })
             }
-            (Ok(element), Err(Error::Impossible { .. })) => Ok((Found::ElementWise(element), None)),
-            (Err(Error::Impossible { .. }), Ok(channel)) => Ok((Found::ChannelWise(channel), None)),
+            (Ok(element), Err(Error::Impossible { .. })) => of_element(element),
+            (Err(Error::Impossible { .. }), Ok(channel)) => of_channel(channel),
             (Err(error), _) | (_, Err(error)) => Err(error),
         },
     }

@@ -1,6 +1,8 @@
 //! From the winning sketch to steps: every constant rounded at the scale it is used at.
 
-use sordino_graph::{Folded, FoldedNode, FoldedOp, Quantized, Term as FoldedTerm};
+use sordino_graph::{
+    Folded, FoldedNode, FoldedOp, Quantized, Term as FoldedTerm, Tile as FoldedTile,
+};
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 
 use crate::modulus::SizedSketch;
@@ -127,13 +129,8 @@ impl Rounding<'_> {
             let ratio = self.op.scale / self.steps[source].scale;
             planned.push(match term {
                 FoldedTerm::Tiles { tiles, .. } if Some(position) == setting => {
-                    let tiles = tiles.iter().map(|tile| Tile {
-                        outputs: tile.outputs.clone(),
-                        inputs: tile.inputs.clone(),
-                        weights: tile.weights.clone(),
-                    });
                     let (wide, scale) = (self.info.wide, self.info.weight_scale);
-                    self.product(source, tiles.collect(), wide, scale)?
+                    self.product(source, tiles, |&weight| weight, wide, scale)?
                 }
                 FoldedTerm::Tiles { .. } => {
                     // The others have to meet the scale that this one sets.
@@ -143,13 +140,8 @@ impl Rounding<'_> {
                     let most = most.fold(0.0, f64::max) * ratio;
                     self.fits("a weight of a second branch", most, 15)?;
                     let round = |weight: &f64| (weight * ratio).round() as i16;
-                    let tiles = tiles.iter().map(|tile| Tile {
-                        outputs: tile.outputs.clone(),
-                        inputs: tile.inputs.clone(),
-                        weights: tile.weights.iter().map(round).collect(),
-                    });
                     let wide = most.round() > f64::from(WeightWidth::Eight.max_weight());
-                    self.product(source, tiles.collect(), wide, ratio)?
+                    self.product(source, tiles, round, wide, ratio)?
                 }
                 FoldedTerm::Diagonal { factors, .. } => {
                     let quantity = "the factor of a residual branch";
@@ -168,19 +160,26 @@ impl Rounding<'_> {
         })
     }
 
-    fn product(
+    /// A product with the weights of `tiles` as `round` makes them integers.
+    fn product<W>(
         &self,
         source: usize,
-        tiles: Vec<Tile>,
+        tiles: &[FoldedTile<W>],
+        round: impl Fn(&W) -> i16 + Copy,
         wide: bool,
         weight_scale: f64,
     ) -> Result<Term, Error> {
+        let tiles = tiles.iter().map(|tile| Tile {
+            outputs: tile.outputs.clone(),
+            inputs: tile.inputs.clone(),
+            weights: tile.weights.iter().map(round).collect(),
+        });
         let width = match wide {
             true => WeightWidth::Sixteen,
             false => WeightWidth::Eight,
         };
         let inputs = self.steps[source].elements;
-        let map = LinearMap::new(inputs, self.info.elements, width, tiles);
+        let map = LinearMap::new(inputs, self.info.elements, width, tiles.collect());
         let map = map.map_err(|reason| Error::Weights {
             step: self.info.name.clone(),
             reason,

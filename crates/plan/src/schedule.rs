@@ -63,14 +63,6 @@ pub struct Budget {
 impl Budget {
     /// Scratch that an evaluation may take unless asked otherwise.
     pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
-
-    /// So many bytes of memory and no scratch.
-    pub fn of_memory(bytes: u64) -> Self {
-        Self {
-            memory_bytes: Some(bytes),
-            scratch_bytes: 0,
-        }
-    }
 }
 
 /// The units of a plan in the order in which they are computed, for one block.

@@ -83,7 +83,7 @@ pub(crate) fn advance<E: Engine + ?Sized>(
     Ok(computed.shares)
 }
 
-/// Computes all units of one block and returns the last piece; `after` hears of every unit and its piece.
+/// Computes all units of one block and returns the last piece. Calls `after` with every unit and its piece.
 ///
 /// # Errors
 /// Those of the engine.

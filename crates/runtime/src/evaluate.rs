@@ -251,9 +251,10 @@ impl Block<'_, '_, '_> {
         };
         let sources = self.steps[unit.steps.start].operation.sources();
         let read = sources.iter().zip(&unit.reads);
-        let read = read.map(|(&source, rows)| bytes(source, rows)).sum();
-        recorder.add_bytes(unit.steps.start, read, 0);
-        recorder.add_bytes(unit.last_step(), 0, bytes(unit.last_step(), unit.piece()));
+        let read: u64 = read.map(|(&source, rows)| bytes(source, rows)).sum();
+        let written = bytes(unit.last_step(), unit.piece());
+        recorder.step(unit.steps.start).bytes_read += read;
+        recorder.step(unit.last_step()).bytes_written += written;
         let seconds = |share: u64| share as f64 * per_share;
         if unit.steps.start == 1 {
             recorder.add(0, 0.0, seconds(shares[0]));
@@ -261,7 +262,8 @@ impl Block<'_, '_, '_> {
         let share_of_peak = schedule.live_bytes(index) as f64 / self.peak_bytes as f64;
         for ((step, part), &share) in schedule.shares(index).zip(&shares[1..]) {
             recorder.add(step, part, seconds(share));
-            recorder.set_share_of_peak(step, share_of_peak);
+            let known = &mut recorder.step(step).share_of_peak;
+            *known = known.max(share_of_peak);
         }
         recorder.unit_done(unit.last_step());
     }

@@ -1,4 +1,4 @@
-//! Layer lists: what is trained, before anything knows about images or weights.
+//! Layer lists: the layers of a network, without images or weights.
 //!
 //! A list says nothing about batch normalization or flattening: the network builder puts a batch normalization in
 //! front of every activation and flattens channel-first before the first dense layer.

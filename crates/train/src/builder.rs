@@ -179,11 +179,8 @@ impl Builder {
     }
 
     fn activation(&mut self) {
-        self.counts[1] += 1;
-        let (norm, name) = (
-            format!("norm{}", self.counts[1]),
-            format!("act{}", self.counts[1]),
-        );
+        let name = self.name(1, "act");
+        let norm = format!("norm{}", self.counts[1]);
         let shape = self.shape();
         let channels = shape.channels();
         let mut normalization = self.network.normalization(

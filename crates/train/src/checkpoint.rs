@@ -83,7 +83,7 @@ fn lists(position: &mut Position) -> Vec<(String, &mut Vec<f32>)> {
     all
 }
 
-/// Writes the position in one step: complete or not at all. `run` tells this run from others.
+/// Writes the position in one step: complete or not at all. `run` identifies the run.
 pub(crate) fn save(
     path: &Path,
     run: &BTreeMap<String, Value>,

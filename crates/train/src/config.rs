@@ -64,7 +64,7 @@ pub enum Optimizer {
         beta1: f64,
         /// Decay of the mean squared gradient.
         beta2: f64,
-        /// Added to the root of the latter. Not tiny: the constant term of a quadratic in front of a batch
+        /// Added to the root of the mean squared gradient. Not tiny: the constant term of a quadratic in front of a batch
         /// normalization has a zero gradient, whose rounding noise must not be amplified.
         epsilon: f64,
     },
@@ -111,8 +111,17 @@ pub enum Schedule {
     Constant,
 }
 
-/// The batches that are accepted.
+/// Bounds of positive numbers.
+const MIN: f64 = f64::MIN_POSITIVE;
+const MAX: f64 = f64::MAX;
+
+/// What several values of the configuration are expected to be, in words.
+const POSITIVE: &str = "a positive number";
+const FROM_0: &str = "0 or more";
+const DECAY: &str = "0 to 0.99999";
+const EPOCHS: &str = "0 to the number of epochs";
 const BATCHES: &str = "2 to 65536 (batch normalization needs two images)";
+const CURVATURE: &str = "two numbers, 0.001 or more, in order";
 
 /// Everything that decides the outcome of a training run besides the architecture and the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,7 +137,7 @@ pub struct TrainConfig {
     pub optimizer: Optimizer,
     /// Largest learning rate, reached after the warm-up.
     pub learning_rate: f64,
-    /// How it goes down from there.
+    /// How the learning rate falls after the warm-up.
     pub schedule: Schedule,
     /// Epochs (fractions allowed) over which the learning rate rises from zero.
     pub warmup_epochs: f64,
@@ -150,7 +159,7 @@ pub struct TrainConfig {
     pub weight_clip: f64,
     /// Images are shifted at random by up to this many pixels in both directions.
     pub shift: usize,
-    /// Images are mirrored left and right, half of the times.
+    /// Whether half of the images, chosen at random, are mirrored left and right.
     pub flip: bool,
     /// A square of at least this share of the image's side is cut out at random and stretched to its size; 1 for never.
     pub crop: f64,
@@ -248,116 +257,70 @@ impl TrainConfig {
 
     /// Refuses values that cannot be trained with, by name.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (epochs, (least_a, most_a)) = (self.epochs as f64, self.curvature);
-        let above_zero = f64::MIN_POSITIVE..=f64::MAX;
-        let not_negative = 0.0..=f64::MAX;
-        let decay = 0.0..=0.99999;
+        let epochs = self.epochs as f64;
+        let (least, most) = self.curvature;
         let mut ranges = vec![
-            ("epochs", epochs, 1.0..=1e6, "1 or more"),
-            ("batch", self.batch as f64, 2.0..=65536.0, BATCHES),
-            ("threads", self.threads as f64, 1.0..=1024.0, "1 to 1024"),
-            (
-                "learning_rate",
-                self.learning_rate,
-                f64::MIN_POSITIVE..=1e30,
-                "a positive number",
-            ),
-            (
-                "warmup_epochs",
-                self.warmup_epochs,
-                0.0..=epochs,
-                "0 to the number of epochs",
-            ),
-            ("weight_decay", self.weight_decay, 0.0..=1e3, "0 to 1000"),
-            (
-                "gradient_norm",
-                self.gradient_norm,
-                above_zero,
-                "a positive number",
-            ),
-            (
-                "range_limit",
-                self.range_limit,
-                not_negative.clone(),
-                "0 or more",
-            ),
-            (
-                "range_penalty",
-                self.range_penalty,
-                not_negative.clone(),
-                "0 or more",
-            ),
-            (
-                "logit_penalty",
-                self.logit_penalty,
-                not_negative,
-                "0 or more",
-            ),
+            ("epochs", epochs, 1.0, 1e6, "1 or more"),
+            ("batch", self.batch as f64, 2.0, 65536.0, BATCHES),
+            ("threads", self.threads as f64, 1.0, 1024.0, "1 to 1024"),
+            ("learning_rate", self.learning_rate, MIN, 1e30, POSITIVE),
+            ("warmup_epochs", self.warmup_epochs, 0.0, epochs, EPOCHS),
+            ("weight_decay", self.weight_decay, 0.0, 1e3, "0 to 1000"),
+            ("gradient_norm", self.gradient_norm, MIN, MAX, POSITIVE),
+            ("range_limit", self.range_limit, 0.0, MAX, FROM_0),
+            ("range_penalty", self.range_penalty, 0.0, MAX, FROM_0),
+            ("logit_penalty", self.logit_penalty, 0.0, MAX, FROM_0),
             (
                 "label_smoothing",
                 self.label_smoothing,
-                0.0..=0.9,
+                0.0,
+                0.9,
                 "0 to 0.9",
             ),
-            (
-                "curvature",
-                least_a,
-                1e-3..=most_a,
-                "two numbers, 0.001 or more, in order",
-            ),
-            ("curvature", most_a, least_a..=100.0, "at most 100"),
-            ("weight_clip", self.weight_clip, 1.0..=f64::MAX, "1 or more"),
-            ("shift", self.shift as f64, 0.0..=64.0, "0 to 64 pixels"),
-            ("crop", self.crop, 0.1..=1.0, "0.1 to 1"),
-            ("cutout", self.cutout as f64, 0.0..=256.0, "0 to 256 pixels"),
-            (
-                "blend_epochs",
-                self.blend_epochs,
-                0.0..=epochs,
-                "0 to the number of epochs",
-            ),
+            ("curvature", least, 1e-3, most, CURVATURE),
+            ("curvature", most, least, 100.0, "at most 100"),
+            ("weight_clip", self.weight_clip, 1.0, MAX, "1 or more"),
+            ("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels"),
+            ("crop", self.crop, 0.1, 1.0, "0.1 to 1"),
+            ("cutout", self.cutout as f64, 0.0, 256.0, "0 to 256 pixels"),
+            ("blend_epochs", self.blend_epochs, 0.0, epochs, EPOCHS),
         ];
-        if let Some(distillation) = &self.distillation {
-            let temperature = distillation.temperature;
+        if let Some(Distillation {
+            weight,
+            temperature,
+            features,
+        }) = self.distillation
+        {
             ranges.extend([
-                (
-                    "distillation.weight",
-                    distillation.weight,
-                    0.0..=1.0,
-                    "0 to 1",
-                ),
+                ("distillation.weight", weight, 0.0, 1.0, "0 to 1"),
                 (
                     "distillation.temperature",
                     temperature,
-                    0.1..=100.0,
+                    0.1,
+                    1e2,
                     "0.1 to 100",
                 ),
-                (
-                    "distillation.features",
-                    distillation.features,
-                    0.0..=1e6,
-                    "0 or more",
-                ),
+                ("distillation.features", features, 0.0, 1e6, FROM_0),
             ]);
         }
-        ranges.push(("validation", self.validation, 0.0..=0.5, "0 to 0.5"));
+        ranges.push(("validation", self.validation, 0.0, 0.5, "0 to 0.5"));
         match self.optimizer {
             Optimizer::Adam {
                 beta1,
                 beta2,
                 epsilon,
             } => ranges.extend([
-                ("optimizer.beta1", beta1, decay.clone(), "0 to 0.99999"),
-                ("optimizer.beta2", beta2, decay, "0 to 0.99999"),
-                ("optimizer.epsilon", epsilon, 1e-12..=1.0, "1e-12 to 1"),
+                ("optimizer.beta1", beta1, 0.0, 0.99999, DECAY),
+                ("optimizer.beta2", beta2, 0.0, 0.99999, DECAY),
+                ("optimizer.epsilon", epsilon, 1e-12, 1.0, "1e-12 to 1"),
             ]),
             Optimizer::Sgd { momentum } => {
-                ranges.push(("optimizer.momentum", momentum, decay, "0 to 0.99999"));
+                ranges.push(("optimizer.momentum", momentum, 0.0, 0.99999, DECAY));
             }
         }
-        for (field, value, range, expected) in ranges {
+        for (field, value, least, most, expected) in ranges {
             // Not a number is in no range.
-            if !range.contains(&value) {
+            if !(least..=most).contains(&value) {
                 return Err(Error::Config {
                     field,
                     found: value.to_string(),

@@ -66,7 +66,7 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
     images
 }
 
-/// The network as nodes; batch normalizations stay nodes, folding is the planner's business.
+/// The network as a graph. Batch normalizations stay nodes of their own, which planning folds.
 ///
 /// `half_weights`: convolution and dense weights are rounded to half precision.
 pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Error> {

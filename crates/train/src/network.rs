@@ -38,32 +38,13 @@ pub(crate) enum Role {
     C,
 }
 
+/// A parameter of a step, named after it and the role.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) role: Role,
     /// Convolutions OIHW, dense layers `[inputs][outputs]`, quadratics `[1]`, `[C]` or `[elements]`.
     pub(crate) values: Vec<f32>,
-}
-
-impl Parameter {
-    /// A parameter of a step, named after it and the role.
-    pub(crate) fn new(step: &str, role: Role, values: Vec<f32>) -> Self {
-        let suffix = match role {
-            Role::Weight { .. } => "weight",
-            Role::Bias => "bias",
-            Role::Gamma => "gamma",
-            Role::Beta => "beta",
-            Role::A => "a",
-            Role::B => "b",
-            Role::C => "c",
-        };
-        Self {
-            name: format!("{step}.{suffix}"),
-            role,
-            values,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +132,20 @@ pub(crate) struct Network {
 impl Network {
     /// Adds a parameter of a step, and numbers it.
     pub(crate) fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.parameters.push(Parameter::new(step, role, values));
+        let suffix = match role {
+            Role::Weight { .. } => "weight",
+            Role::Bias => "bias",
+            Role::Gamma => "gamma",
+            Role::Beta => "beta",
+            Role::A => "a",
+            Role::B => "b",
+            Role::C => "c",
+        };
+        self.parameters.push(Parameter {
+            name: format!("{step}.{suffix}"),
+            role,
+            values,
+        });
         self.parameters.len() - 1
     }
 

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -149,7 +149,7 @@ impl<'a> Trainer<'a> {
         Ok(model)
     }
 
-    /// What tells this run from others; the number of threads does not.
+    /// What identifies this run in a checkpoint. The number of threads is left out, as it does not change the result.
     fn identity(&self) -> Result<BTreeMap<String, Value>, Error> {
         let mut config = json!(self.config);
         if let Some(fields) = config.as_object_mut() {
@@ -180,10 +180,8 @@ impl<'a> Trainer<'a> {
         let (sender, receiver) = mpsc::channel();
         let run = Run {
             name,
-            data: self.data,
-            config: self.config,
+            trainer: self,
             teacher: teacher.filter(|_| self.config.distillation.is_some()),
-            checkpoint: self.checkpoint.as_deref(),
             identity,
             reports: sender,
         };
@@ -230,17 +228,15 @@ struct Sums {
 /// One run, from its first epoch or a checkpoint to its end.
 struct Run<'a> {
     name: &'a str,
-    data: &'a TrainingData,
-    config: &'a TrainConfig,
+    trainer: &'a Trainer<'a>,
     teacher: Option<&'a Network>,
-    checkpoint: Option<&'a Path>,
     identity: BTreeMap<String, Value>,
     reports: mpsc::Sender<Progress>,
 }
 
 impl Run<'_> {
     fn epochs(&self, network: Network) -> Result<Best, Error> {
-        let (data, config) = (self.data, self.config);
+        let (data, config) = (self.trainer.data, self.trainer.config);
         let set = data.image_set();
         let all = (0..data.labels.len()).collect();
         let (train, held_back) = match &data.validation {
@@ -265,7 +261,7 @@ impl Run<'_> {
             network,
             best: None,
         };
-        if let Some(path) = self.checkpoint {
+        if let Some(path) = &self.trainer.checkpoint {
             checkpoint::load(path, &self.identity, &mut position)?;
         }
         while position.epoch < config.epochs && !self.patience_is_over(&position) {
@@ -287,7 +283,7 @@ impl Run<'_> {
                     validation_accuracy: accuracy,
                 });
             }
-            if let Some(path) = self.checkpoint {
+            if let Some(path) = &self.trainer.checkpoint {
                 checkpoint::save(path, &self.identity, &mut position)?;
             }
             // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
@@ -305,7 +301,7 @@ impl Run<'_> {
             .best
             .as_ref()
             .map_or(0, |best| position.epoch - best.epoch);
-        self.config.patience > 0 && waited >= self.config.patience
+        self.trainer.config.patience > 0 && waited >= self.trainer.config.patience
     }
 
     /// One pass over the images; the report of its last step.
@@ -315,7 +311,7 @@ impl Run<'_> {
         set: &ImageSet<'_>,
         train: &[usize],
     ) -> Result<Progress, Error> {
-        let config = self.config;
+        let config = self.trainer.config;
         let mut order = Epoch::new(train, config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let steps_per_epoch = batches.len();
@@ -328,7 +324,7 @@ impl Run<'_> {
             let images = order.gather(set, &indices, config);
             let labels: Vec<u16> = indices
                 .iter()
-                .map(|&index| self.data.labels[index])
+                .map(|&index| self.trainer.data.labels[index])
                 .collect();
             let batch = Batch {
                 images: &images,
@@ -342,7 +338,8 @@ impl Run<'_> {
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
                 let (layer, found) = network.explain_divergence(&images, &gradient);
                 let best = position.best.take();
-                let model = |best| export::model(self.name, self.data, config, &best).map(Box::new);
+                let model =
+                    |best| export::model(self.name, self.trainer.data, config, &best).map(Box::new);
                 let (best, best_error) = match best.map(model).transpose() {
                     Ok(best) => (best, None),
                     Err(error) => (None, Some(Box::new(error))),
@@ -386,7 +383,7 @@ impl Run<'_> {
 
     /// Replaces the running statistics, which lag behind the weights, by those of some of the epoch's images.
     fn measure_statistics(&self, position: &mut Position, set: &ImageSet<'_>, train: &[usize]) {
-        let config = self.config;
+        let config = self.trainer.config;
         let mut order = Epoch::new(train, config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let count = batches
@@ -417,7 +414,7 @@ impl Run<'_> {
     }
 
     fn teacher_output(&self, images: &[f32]) -> Option<TeacherOutput> {
-        let features = self.config.distillation.as_ref()?.features > 0.0;
+        let features = self.trainer.config.distillation.as_ref()?.features > 0.0;
         Some(self.teacher?.teacher_output(images, features))
     }
 }

@@ -7,8 +7,8 @@ use crate::{FoldedOp, Node};
 
 /// The scale of an element is not taken below this share of the layer's largest.
 ///
-/// Rows are rounded with one scale a layer, so a row multiplied by a tiny `t` would lose its digits; with a larger `t`
-/// the column of the next layer shrinks instead, by `|a| / t^2`.
+/// Rows are rounded with one scale per layer, so a row multiplied by a tiny `t` would lose its digits. With a larger
+/// `t` the column of the next layer shrinks instead, by `|a| / t^2`.
 const SMALLEST_SCALE: f64 = 1.0 / 16.0;
 
 /// An `a` below this share of `b` is zero: for `|x| < 2^16` the square is less than the rounding of `b x` in f32.
@@ -18,10 +18,10 @@ const NEGLIGIBLE: f64 = 1.0 / (1u64 << 40) as f64;
 /// with it.
 const LARGEST_DISTANCE: f64 = 64.0;
 
-/// The factor of a shared linear map is at least this share of its offset.
+/// Smallest factor of a shared linear map, as a share of its offset.
 const WORST_UNDOING: f64 = 1.0 / 65_536.0;
 
-/// What becomes of one element.
+/// How one element of an activation is computed from squares.
 struct Element {
     /// `x' = scale * x + offset` is what is squared.
     scale: f64,
@@ -130,7 +130,7 @@ fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
         .zip(x.alpha.iter().zip(&x.beta))
         .map(|(element, (&alpha, &beta))| {
             if alpha == 0.0 {
-                // A constant's square is not used, but whoever else reads its row must be able to undo the factor.
+                // The square of a constant is not used, but other readers of its row must be able to undo the factor.
                 (1.0, 0.0)
             } else {
                 (element.scale * alpha, element.scale * beta + element.offset)
@@ -139,7 +139,7 @@ fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
         .unzip()
 }
 
-/// Whether undoing `factor * p + offset` leaves `p` its digits.
+/// Whether undoing `factor * p + offset` keeps the precision of `p`.
 fn can_undo(factors: &[f64], offsets: &[f64]) -> bool {
     factors
         .iter()

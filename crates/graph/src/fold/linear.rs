@@ -13,7 +13,7 @@ struct Column {
 }
 
 impl Folder<'_> {
-    /// A convolution or dense layer: one tile a set of inputs, one bias an output element.
+    /// Folds a convolution or dense layer: one tile per distinct set of inputs, one bias per output element.
     pub(super) fn fold_linear(
         &mut self,
         node: &Node,

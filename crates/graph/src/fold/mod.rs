@@ -106,7 +106,7 @@ impl Folder<'_> {
         }
     }
 
-    /// The value of a graph node for one of its readers; forgotten after the last one.
+    /// The view of a graph node for one of its readers. It is dropped after the last reader.
     fn take_view(&mut self, id: NodeId) -> View {
         self.pending[id.0] -= 1;
         let view = if self.pending[id.0] == 0 {
@@ -217,7 +217,7 @@ impl Folder<'_> {
     }
 }
 
-/// The nodes that are there, numbered without gaps.
+/// The nodes that are `Some`, numbered without gaps.
 fn numbered_anew(nodes: Vec<Option<FoldedNode>>) -> Vec<FoldedNode> {
     let mut position = Vec::with_capacity(nodes.len());
     let mut kept: Vec<FoldedNode> = Vec::new();

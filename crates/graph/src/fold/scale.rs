@@ -102,7 +102,7 @@ impl Folder<'_> {
         self.draft(index).linear().is_some() && self.readers(index).all(takes)
     }
 
-    /// Replaces the value `p` of a linear map by `factors * p + offsets` and makes everybody who reads it undo that.
+    /// Replaces the value `p` of a linear map by `factors * p + offsets`. Every view and term that reads it undoes that.
     ///
     /// Factors are not zero; there is one for every element.
     pub(super) fn transform(&mut self, index: usize, factors: &[f64], offsets: &[f64]) {
@@ -125,9 +125,9 @@ impl Folder<'_> {
         }
     }
 
-    /// Keeps an exact sum exact where it can be: scales what it sums instead of the sum.
+    /// Scales what an exact sum adds up instead of the sum, so that it stays exact. Returns whether that was possible.
     ///
-    /// That needs a linear map that nothing else reads, each of its elements in one sum at most.
+    /// The sum must read a linear map that nothing else reads, and each element of that map must be in one sum at most.
     fn transform_summands(&mut self, index: usize, factors: &[f64]) -> bool {
         let Some((source, tiles)) = self.draft(index).pool() else {
             return false;

@@ -7,7 +7,7 @@ use sordino_ring::linear::LinearMap;
 use super::run_from;
 use crate::{Operation, Step, Term, last_readers};
 
-/// Of a whole plan.
+/// What the steps of a plan read, element by element.
 pub(super) struct Needs<'a> {
     steps: &'a [Step],
     /// The longest runs that are computed together; every step is in one.
