@@ -45,6 +45,17 @@ impl Pixels {
         each!(self, values => values[at].into())
     }
 
+    /// Appends values of the same kind; `false` where they are of another.
+    pub(crate) fn append(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::U8(ours), Self::U8(theirs)) => ours.extend(theirs),
+            (Self::U16(ours), Self::U16(theirs)) => ours.extend(theirs),
+            (Self::F32(ours), Self::F32(theirs)) => ours.extend(theirs),
+            _ => return false,
+        }
+        true
+    }
+
     fn gather(&self, indices: &[usize], size: usize) -> Self {
         fn pick<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
             indices
@@ -102,13 +113,9 @@ impl Images {
             .and_then(|size| size.checked_mul(width));
         let Some(size) = size.filter(|&size| size > 0 && pixels.len().is_multiple_of(size)) else {
             let expected = format!("whole images of {channels}x{height}x{width}");
+            let found = format!("{} values", pixels.len());
             let advice = "check the shape and that the data is complete";
-            return Err(Error::malformed(
-                origin,
-                expected,
-                format!("{} values", pixels.len()),
-                advice,
-            ));
+            return Err(Error::malformed(origin, expected, found, advice));
         };
         let count = pixels.len() / size;
         for (what, length) in [
@@ -116,14 +123,10 @@ impl Images {
             ("names", names.as_ref().map(Vec::len)),
         ] {
             if let Some(length) = length.filter(|&length| length != count) {
+                let expected = format!("{count} {what}, one an image");
                 let found = format!("{length} {what}");
                 let advice = "check that labels and images belong together";
-                return Err(Error::malformed(
-                    origin,
-                    format!("{count} {what}, one an image"),
-                    found,
-                    advice,
-                ));
+                return Err(Error::malformed(origin, expected, found, advice));
             }
         }
         Ok(Self {
@@ -198,49 +201,26 @@ impl Images {
         (self.subset(first), self.subset(rest))
     }
 
-    /// Takes `count` images out at random and gives the remaining and the taken ones, each in their old order.
-    ///
-    /// Depends on nothing but the number of images and `seed`; see [`permutation`](crate::permutation).
-    pub fn hold_out(&self, count: usize, seed: u64) -> (Self, Self) {
-        let mut order = crate::permutation(self.len(), seed);
-        let (taken, kept) = order.split_at_mut(count.min(self.len()));
-        taken.sort_unstable();
-        kept.sort_unstable();
-        (self.subset(kept), self.subset(taken))
-    }
-
     /// These images followed by others.
     ///
     /// # Errors
     /// [`Error::Malformed`] where shape, kind of values, or the presence of labels or names differ.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        let advice = "give images of one sort";
         let (expected, found) = (self.shape_text(), other.shape_text());
-        if expected != found {
+        let has = |images: &Self| (images.labels.is_some(), images.names.is_some());
+        let differs = if expected != found {
+            Some((expected, found))
+        } else if has(self) != has(&other) {
+            let expected = "labels and names for all or none";
+            Some((expected.into(), "a mixture".into()))
+        } else if !self.pixels.append(&other.pixels) {
+            Some(("values of one kind".into(), "a mixture".into()))
+        } else {
+            None
+        };
+        if let Some((expected, found)) = differs {
+            let advice = "give images of one sort";
             return Err(Error::malformed(other.origin, expected, found, advice));
-        }
-        if (self.labels.is_some(), self.names.is_some())
-            != (other.labels.is_some(), other.names.is_some())
-        {
-            return Err(Error::malformed(
-                other.origin,
-                "labels and names for all or none",
-                "a mixture",
-                advice,
-            ));
-        }
-        match (&mut self.pixels, other.pixels) {
-            (Pixels::U8(ours), Pixels::U8(theirs)) => ours.extend(theirs),
-            (Pixels::U16(ours), Pixels::U16(theirs)) => ours.extend(theirs),
-            (Pixels::F32(ours), Pixels::F32(theirs)) => ours.extend(theirs),
-            _ => {
-                return Err(Error::malformed(
-                    other.origin,
-                    "values of one kind",
-                    "a mixture",
-                    advice,
-                ));
-            }
         }
         if let Some((ours, theirs)) = self.labels.as_mut().zip(other.labels) {
             ours.extend(theirs);
@@ -315,6 +295,15 @@ const SIDE_LIMIT: u64 = 1 << 14;
 const CHANNEL_LIMIT: u64 = 1 << 10;
 const COUNT_LIMIT: u64 = 1 << 28;
 
+/// Images, channels, rows and columns of an array; one of three dimensions has one channel.
+pub(crate) fn image_dimensions(dimensions: &[u64]) -> Option<[u64; 4]> {
+    match *dimensions {
+        [count, height, width] => Some([count, 1, height, width]),
+        [count, channels, height, width] => Some([count, channels, height, width]),
+        _ => None,
+    }
+}
+
 /// A shape from a file, with every dimension and the product checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CheckedShape {
@@ -339,13 +328,9 @@ impl CheckedShape {
         let limits = [COUNT_LIMIT, CHANNEL_LIMIT, SIDE_LIMIT, SIDE_LIMIT];
         for ((what, limit), &found) in names.into_iter().zip(limits).zip(&dimensions) {
             if found == 0 {
+                let expected = format!("a positive {what}");
                 let advice = "check that this is the right file";
-                return Err(Error::malformed(
-                    location,
-                    format!("a positive {what}"),
-                    "0",
-                    advice,
-                ));
+                return Err(Error::malformed(location, expected, "0", advice));
             }
             Error::check_limit(location, what, found, limit)?;
         }
