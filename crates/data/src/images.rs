@@ -26,6 +26,17 @@ macro_rules! each {
 }
 pub(crate) use each;
 
+/// [`Pixels`] of the same type from an expression for their values.
+macro_rules! map {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            Pixels::U8($values) => Pixels::U8($result),
+            Pixels::U16($values) => Pixels::U16($result),
+            Pixels::F32($values) => Pixels::F32($result),
+        }
+    };
+}
+
 impl Pixels {
     /// Number of values.
     pub fn len(&self) -> usize {
@@ -56,19 +67,12 @@ impl Pixels {
         true
     }
 
+    /// The images at `indices`, of `size` values each.
     fn gather(&self, indices: &[usize], size: usize) -> Self {
-        fn pick<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
-            indices
-                .iter()
-                .flat_map(|&index| &values[index * size..(index + 1) * size])
-                .copied()
-                .collect()
-        }
-        match self {
-            Self::U8(values) => Self::U8(pick(values, indices, size)),
-            Self::U16(values) => Self::U16(pick(values, indices, size)),
-            Self::F32(values) => Self::F32(pick(values, indices, size)),
-        }
+        map!(self, values => {
+            let images = indices.iter().map(|&index| &values[index * size..][..size]);
+            images.flatten().copied().collect()
+        })
     }
 }
 
@@ -123,7 +127,7 @@ impl Images {
             ("names", names.as_ref().map(Vec::len)),
         ] {
             if let Some(length) = length.filter(|&length| length != count) {
-                let expected = format!("{count} {what}, one an image");
+                let expected = format!("{count} {what}, one per image");
                 let found = format!("{length} {what}");
                 let advice = "check that labels and images belong together";
                 return Err(Error::malformed(origin, expected, found, advice));
@@ -166,7 +170,7 @@ impl Images {
         self.channels * self.height * self.width
     }
 
-    /// How messages call an image: its index (from 0), and its name if it has one.
+    /// The name of an image in messages: its index (from 0), and its name if it has one.
     pub fn describe(&self, index: usize) -> String {
         match self.names.as_ref().and_then(|names| names.get(index)) {
             Some(name) => format!("{}: image {index} ({name})", self.origin),
@@ -244,46 +248,31 @@ impl Images {
     }
 }
 
-/// Moves every image by whole pixels, `dx` to the right and `dy` down; what comes in from outside is 0.
+/// Moves every image by whole pixels, `dx` to the right and `dy` down; what comes in at the edges is 0.
 ///
 /// Labels and names stay.
 pub fn shift(images: &Images, dx: isize, dy: isize) -> Images {
-    fn moved<T: Copy + Default>(
-        values: &[T],
-        height: usize,
-        width: usize,
-        dx: isize,
-        dy: isize,
-    ) -> Vec<T> {
-        let mut out = vec![T::default(); values.len()];
-        // The part of a row that stays in the picture, where it comes from, and where it goes.
-        let kept = width.saturating_sub(dx.unsigned_abs());
-        let (from, to) = if dx < 0 {
-            (width - kept, 0)
-        } else {
-            (0, width - kept)
-        };
-        for (source, target) in values
-            .chunks_exact(height * width)
-            .zip(out.chunks_exact_mut(height * width))
-        {
+    let (height, width) = (images.height, images.width);
+    // The part of a row that stays in the picture, where it comes from, and where it goes.
+    let kept = width.saturating_sub(dx.unsigned_abs());
+    let (from, to) = if dx < 0 {
+        (width - kept, 0)
+    } else {
+        (0, width - kept)
+    };
+    let pixels = map!(&images.pixels, values => {
+        let mut out = vec![Default::default(); values.len()];
+        for plane in (0..values.len()).step_by(height * width) {
             for row in 0..height {
-                let Some(target_row) = row.checked_add_signed(dy).filter(|&row| row < height)
-                else {
+                let Some(target) = row.checked_add_signed(dy).filter(|&row| row < height) else {
                     continue;
                 };
-                let source = &source[row * width + from..][..kept];
-                target[target_row * width + to..][..kept].copy_from_slice(source);
+                let source = &values[plane + row * width + from..][..kept];
+                out[plane + target * width + to..][..kept].copy_from_slice(source);
             }
         }
         out
-    }
-    let (height, width) = (images.height, images.width);
-    let pixels = match &images.pixels {
-        Pixels::U8(values) => Pixels::U8(moved(values, height, width, dx, dy)),
-        Pixels::U16(values) => Pixels::U16(moved(values, height, width, dx, dy)),
-        Pixels::F32(values) => Pixels::F32(moved(values, height, width, dx, dy)),
-    };
+    });
     Images {
         pixels,
         ..images.clone()

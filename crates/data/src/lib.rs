@@ -5,7 +5,7 @@
 //! - [`open_set`] and [`open_named`] read a whole data set with its splits; [`digits`] is built in.
 //! - [`prepare`] applies a network's [`Preprocess`](sordino_graph::Preprocess) and refuses what does not fit it.
 //!
-//! Files are hostile until shown otherwise: every size is checked against limits, and against what the file can
+//! Files may be hostile: every size is checked against limits, and against what the file can
 //! hold, before memory is taken for it; checksums of gzip, zip and PNG are verified. Nothing is downloaded and nothing
 //! is written. Nothing here uses randomness.
 

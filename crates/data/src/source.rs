@@ -112,41 +112,12 @@ impl<'a> Source<'a> {
         self.wrong("sound compressed data", error.to_string(), FETCH_AGAIN)
     }
 
-    /// Passes `bytes` bytes on in chunks, each but the last a multiple of 64 bytes.
-    fn chunks(&mut self, bytes: u64, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
-        if bytes > self.bound {
-            return Err(self.short(bytes, self.bound));
-        }
-        let mut buffer = Vec::new();
-        let mut left = bytes;
-        while left > 0 {
-            let size = left.min(CHUNK as u64);
-            buffer.clear();
-            let read = (&mut self.reader).take(size).read_to_end(&mut buffer);
-            read.map_err(|error| self.failed(error))?;
-            if buffer.len() as u64 != size {
-                let found = bytes - left + buffer.len() as u64;
-                return Err(self.short(bytes, found));
-            }
-            sink(&buffer);
-            left -= size;
-        }
-        self.bound -= bytes;
-        Ok(())
-    }
-
     /// The next `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let mut array = [0; N];
-        let mut done = 0;
-        self.chunks(N as u64, |chunk| {
-            array[done..done + chunk.len()].copy_from_slice(chunk);
-            done += chunk.len();
-        })?;
-        Ok(array)
+        Ok(self.elements(1, |bytes: [u8; N]| bytes)?[0])
     }
 
-    /// The next `count` elements of `width` bytes each, converted one by one.
+    /// The next `count` elements of `WIDTH` bytes each, converted one by one.
     pub(crate) fn elements<const WIDTH: usize, T>(
         &mut self,
         count: u64,
@@ -160,9 +131,20 @@ impl<'a> Source<'a> {
         }
         let mut values = Vec::new();
         reserve(&mut values, count, &self.location)?;
-        self.chunks(bytes, |chunk| {
-            values.extend(chunk.as_chunks().0.iter().map(|&bytes| convert(bytes)));
-        })?;
+        let mut buffer = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            let size = left.min(CHUNK as u64);
+            buffer.clear();
+            let read = (&mut self.reader).take(size).read_to_end(&mut buffer);
+            read.map_err(|error| self.failed(error))?;
+            left -= buffer.len() as u64;
+            if buffer.len() as u64 != size {
+                return Err(self.short(bytes, bytes - left));
+            }
+            values.extend(buffer.as_chunks().0.iter().map(|&bytes| convert(bytes)));
+        }
+        self.bound -= bytes;
         Ok(values)
     }
 

@@ -223,9 +223,7 @@ fn single_small_and_medium_of_mnist() {
     }
     // The suite draws images at random; these are from all over the set.
     let size = Size::Medium;
-    let scattered: Vec<usize> = (0..size.images())
-        .map(|k| k * 7919 % test.len())
-        .collect();
+    let scattered: Vec<usize> = (0..size.images()).map(|k| k * 7919 % test.len()).collect();
     let drawn = test.subset(&scattered);
     let suite = Suite::new(size);
     suite.set_up();

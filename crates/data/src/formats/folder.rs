@@ -116,35 +116,44 @@ fn decode(path: &Path) -> Result<Picture, Error> {
     let decoded = decoder.read_image(&mut buffer);
     decoded.map_err(|error| undecodable(path, error))?;
     let alpha = color.has_alpha();
-    let values = if bytes_a_value == 1 {
-        planes(&buffer, channels as usize, alpha.then_some(u8::MAX)).map(Pixels::U8)
-    } else {
+    let channels = channels as usize;
+    let values = match bytes_a_value {
+        1 => planes(&buffer, channels, alpha, |[byte]| byte, &location)?.map(Pixels::U8),
         // `image` gives 16-bit values in the machine's own order.
-        let words = buffer.as_chunks().0.iter();
-        let words: Vec<u16> = words.map(|&bytes| u16::from_ne_bytes(bytes)).collect();
-        planes(&words, channels as usize, alpha.then_some(u16::MAX)).map(Pixels::U16)
+        _ => planes(&buffer, channels, alpha, u16::from_ne_bytes, &location)?.map(Pixels::U16),
     };
     let Some(values) = values else {
         let advice = "flatten it onto a background first";
         return wrong("an opaque image", "transparent pixels", advice);
     };
     Ok(Picture {
-        channels: channels as usize - usize::from(alpha),
+        channels: channels - usize::from(alpha),
         height: height as usize,
         width: width as usize,
         values,
     })
 }
 
-/// Interleaved values plane by plane. With `opaque` the last channel is left out; `None` where it has another value.
-fn planes<T: Copy + PartialEq>(values: &[T], channels: usize, opaque: Option<T>) -> Option<Vec<T>> {
+/// Interleaved values of `W` bytes each, plane by plane. A last channel of opacity is left out; `None` where it is not opaque
+/// everywhere.
+fn planes<const W: usize, T>(
+    buffer: &[u8],
+    channels: usize,
+    alpha: bool,
+    convert: fn([u8; W]) -> T,
+    location: &str,
+) -> Result<Option<Vec<T>>, Error> {
+    let (values, _) = buffer.as_chunks::<W>();
     let plane = |channel: usize| values.iter().skip(channel).step_by(channels);
-    let last = channels - 1;
-    if opaque.is_some_and(|opaque| plane(last).any(|&value| value != opaque)) {
-        return None;
+    let kept = channels - usize::from(alpha);
+    if alpha && plane(kept).any(|value| *value != [0xff; W]) {
+        return Ok(None);
     }
-    let kept = if opaque.is_some() { last } else { channels };
-    Some((0..kept).flat_map(plane).copied().collect())
+    let count = values.len() / channels * kept;
+    let mut planes = Vec::new();
+    reserve(&mut planes, count as u64, location)?;
+    planes.extend((0..kept).flat_map(plane).map(|&value| convert(value)));
+    Ok(Some(planes))
 }
 
 fn collect(

@@ -88,13 +88,8 @@ fn header(source: &mut Source) -> Result<Header, Error> {
             return Err(source.wrong(".npy version 1, 2 or 3", found, advice));
         }
     };
-    let limited = Error::check_limit(
-        source.location(),
-        ".npy header length",
-        length,
-        HEADER_LIMIT,
-    );
-    limited?;
+    let (location, what) = (source.location(), ".npy header length");
+    Error::check_limit(location, what, length, HEADER_LIMIT)?;
     let bytes = source.bytes(length)?;
     let text = String::from_utf8_lossy(&bytes);
     let Some(entries) = parse(&text) else {
@@ -171,7 +166,7 @@ pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     let header = header(&mut source)?;
     let ([count] | [count, 1]) = *header.shape else {
         let found = format!("shape {:?}", header.shape);
-        let advice = "give one class number an image";
+        let advice = "give one class number per image";
         return Err(source.wrong("labels of shape [N] or [N, 1]", found, advice));
     };
     if !matches!((header.kind, header.width), ('u' | 'i', 1 | 2 | 4 | 8)) {

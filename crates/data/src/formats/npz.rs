@@ -68,7 +68,7 @@ impl Npz {
             let found = format!("{size} announced");
             return Err(Error::malformed(location, expected, found, FETCH_AGAIN));
         }
-        // A header and a little air beyond the pixels.
+        // The pixels, and room for a header.
         let limit = PIXEL_BYTES + (1 << 16);
         Error::check_limit(&location, "array size in bytes", size, limit)?;
         Ok(Source::new(entry, location, size))
