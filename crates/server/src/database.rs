@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use sordino_protocol::api::Id;
 
 use super::clock::now;
-pub(super) use jobs::{Fate, JobRow, Started, WaitingJob};
+pub(super) use jobs::{Fate, JobRow, WaitingJob};
 pub(super) use keys::KeyRow;
 
 /// The version of the tables.
