@@ -154,7 +154,7 @@ impl ClientPlan {
         self.header.key_set(rotations)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let (header, features) = (&self.header, self.header.input.features);
         header.check("client", &self.packing)?;
         if let Packing::ChannelWise(channel) = &self.packing {

@@ -55,7 +55,8 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
             model: model.name.clone(),
         })?;
     let folded = fold(&model.graph)?;
-    let server = ServerPlan::new(find(model, &folded, calibration, options)?)?;
+    let content = find(model, &folded, calibration, options)?;
+    let server = ServerPlan::new(content).map_err(impossible)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
         .nodes
@@ -83,7 +84,25 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         logit_range: (range.min, range.max),
         estimate: server.estimate().clone(),
     };
+    client.check().map_err(impossible)?;
     Ok(Plan { server, client })
+}
+
+/// What a reader of the plan would refuse, such as logits without bounds, with the advice of a compiler.
+fn impossible(error: Error) -> Error {
+    match error {
+        Error::Malformed {
+            what,
+            expected,
+            found,
+            ..
+        } => Error::Impossible {
+            constraints: String::new(),
+            closest: format!("{what} of {found}, where {expected} is expected"),
+            hint: "retraining with smaller logits".into(),
+        },
+        other => other,
+    }
 }
 
 /// Searches the packings that the options ask for, and turns the cheapest candidate into a plan.
