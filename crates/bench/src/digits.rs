@@ -1,12 +1,15 @@
 //! The embedded handwritten digits: a network that trains in seconds, and images to try it on.
 
+use anyhow::ensure;
 use sordino::Model;
 use sordino::data::{Images, digits, shift};
 use sordino::train::{Architecture, Progress, TrainConfig, TrainingData, train};
 
+use sordino_command::terminal::Bar;
+
 use crate::Error;
 
-/// One pixel in every direction, and none.
+/// Shifts by one pixel in every direction, after none.
 const SHIFTS: [(isize, isize); 9] = [
     (0, 0),
     (1, 0),
@@ -29,12 +32,15 @@ const SHIFTS: [(isize, isize); 9] = [
 pub fn train_digits(progress: &mut dyn FnMut(&Progress)) -> anyhow::Result<Model> {
     let architecture = Architecture::Digits;
     let data = TrainingData::from_set(&digits())?;
-    Ok(train(
-        &architecture,
-        &data,
-        &TrainConfig::for_architecture(&architecture),
-        progress,
-    )?)
+    let config = TrainConfig::for_architecture(&architecture);
+    Ok(train(&architecture, &data, &config, progress)?)
+}
+
+/// Shows how far a training run is.
+pub fn show_training(bar: &Bar, progress: &Progress, text: &str) {
+    let done = (progress.epoch - 1) * progress.batches + progress.batch;
+    let of = progress.epochs * progress.batches;
+    bar.update(done, of, text, progress.seconds_left);
 }
 
 /// Images made from the last third of the embedded digits, which training never saw: first as they are, then all
@@ -44,14 +50,11 @@ pub fn train_digits(progress: &mut dyn FnMut(&Progress)) -> anyhow::Result<Model
 /// [`Error::ShiftedImages`] for more than nine times 599.
 pub fn shifted_digits(count: usize) -> anyhow::Result<Images> {
     let test = digits().test;
-    let limit = SHIFTS.len() * test.len();
-    if count == 0 || count > limit {
-        return Err(Error::ShiftedImages {
-            found: count,
-            limit,
-        }
-        .into());
-    }
+    let (found, limit) = (count, SHIFTS.len() * test.len());
+    ensure!(
+        (1..=limit).contains(&count),
+        Error::ShiftedImages { found, limit }
+    );
     let mut images = test.clone();
     for (dx, dy) in SHIFTS.into_iter().skip(1) {
         if images.len() >= count {

@@ -51,13 +51,6 @@ pub fn rescale_three(ring_degree: usize) -> f64 {
     rounding(ring_degree) * (1.0 + secret + 3.0 * secret * secret).sqrt()
 }
 
-/// Relinearization with a special prime: `digits` digits of size `digit_over_special` · P each, plus the
-/// rounding of the division by P: √(D/12) · 2σN · q/P, plus 0.471 N.
-pub fn relinearize_special(ring_degree: usize, digits: usize, digit_over_special: f64) -> f64 {
-    let widths = std::iter::repeat_n(digit_over_special, digits);
-    digit_noise(ring_degree, widths).hypot(rescale_two(ring_degree))
-}
-
 /// Relinearization with balanced digits of `digit_bits` bits and no special prime: √(D/12) · 2σN · 2^w.
 pub fn relinearize_small(ring_degree: usize, digits: usize, digit_bits: f64) -> f64 {
     digit_noise(ring_degree, std::iter::repeat_n(digit_bits.exp2(), digits))
@@ -173,6 +166,13 @@ fn smallest_bound(samples: f64, failure: f64, tail: impl Fn(f64) -> f64) -> f64 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Relinearization with a special prime: `digits` digits of size `digit_over_special` · P each, plus the
+    /// rounding of the division by P: √(D/12) · 2σN · q/P, plus 0.471 N.
+    fn relinearize_special(ring_degree: usize, digits: usize, digit_over_special: f64) -> f64 {
+        let widths = std::iter::repeat_n(digit_over_special, digits);
+        digit_noise(ring_degree, widths).hypot(rescale_two(ring_degree))
+    }
 
     #[test]
     fn closed_forms() {

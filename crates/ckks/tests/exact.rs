@@ -58,7 +58,7 @@ fn additive_operations() {
     let constants = [5i128, -(1 << 100), 0];
     let sum = context.add(&a, &b).unwrap();
     let difference = context.sub(&a, &b).unwrap();
-    let negated = context.negate(b.clone()).unwrap();
+    let negated = context.multiply_integers(&b, &[-1; 3]).unwrap();
     assert_eq!(context.add(&a, &negated).unwrap(), difference);
     let scaled = context.multiply_integers(&a, &factors).unwrap();
     let mut multiple = b.clone();

@@ -40,32 +40,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
 }
 
 fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
-    let mut sets = Vec::new();
-    for name in SetName::ALL {
-        let place = match name {
-            SetName::Digits => Some("built in".to_owned()),
-            name => match find_set(path, name) {
-                Ok(place) => Some(place.display().to_string()),
-                Err(error) if error.fault() == Fault::Usage => None,
-                Err(error) => return Err(error.into()),
-            },
+    let mut result = Vec::new();
+    let mut lines = Vec::new();
+    for set in SetName::ALL {
+        let place = match find_set(path, set) {
+            _ if set == SetName::Digits => Some("built in".to_owned()),
+            Ok(place) => Some(place.display().to_string()),
+            Err(error) if error.fault() == Fault::Usage => None,
+            Err(error) => return Err(error.into()),
         };
-        sets.push((name, place));
+        let (name, shown) = (set.as_str(), place.as_deref().unwrap_or("not found"));
+        lines.push(format!("{name:<16} {shown}"));
+        result.push(json!({"name": name, "path": place}));
     }
-    let result: Vec<Value> = sets
-        .iter()
-        .map(|(name, place)| json!({"name": name.as_str(), "path": place}))
-        .collect();
-    output.show(&result, || {
-        let line = |(name, place): &(SetName, Option<String>)| {
-            format!(
-                "{:<16} {}",
-                name.as_str(),
-                place.as_deref().unwrap_or("not found")
-            )
-        };
-        sets.iter().map(line).collect::<Vec<_>>().join("\n")
-    })?;
+    output.show(&result, || lines.join("\n"))?;
     Ok(Outcome::Good)
 }
 
@@ -102,17 +90,9 @@ fn describe(images: &Images, classes: Option<&[String]>) -> Value {
         Pixels::U16(_) => "16-bit",
         Pixels::F32(_) => "floating point",
     };
-    let count = classes.map_or_else(
-        || {
-            images
-                .labels
-                .iter()
-                .flatten()
-                .max()
-                .map_or(0, |&label| usize::from(label) + 1)
-        },
-        <[String]>::len,
-    );
+    let largest = images.labels.iter().flatten().max();
+    let labelled = largest.map_or(0, |&label| usize::from(label) + 1);
+    let count = classes.map_or(labelled, <[String]>::len);
     json!({
         "images": images.len(),
         "shape": [images.channels, images.height, images.width],
@@ -138,17 +118,11 @@ pub(crate) fn lines(value: &Value, depth: usize) -> String {
         Value::Object(fields) if fields.is_empty() => None,
         Value::Object(_) => Some(format!("{indent}{name}:\n{}", lines(value, depth + 1))),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| format!("{indent}  {item}"))
-                .collect();
-            Some(format!("{indent}{name}:\n{}", items.join("\n")))
+            let items = items.iter().map(|item| format!("\n{indent}  {item}"));
+            Some(format!("{indent}{name}:{}", items.collect::<String>()))
         }
         value => Some(format!("{indent}{name}: {}", plain(value))),
     };
-    fields
-        .iter()
-        .filter_map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<String> = fields.iter().filter_map(line).collect();
+    lines.join("\n")
 }

@@ -33,20 +33,15 @@ pub(crate) struct Args {
 const NAMED: usize = 5;
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    // Refuses predictions that cannot be written before the work.
+    // Refuses before the work predictions that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = client.read_secret_key(&args.key)?;
     let (predictions, request) = client.decrypt_file(&key, &args.reply)?;
     let names = read_names(&args.key, request)?;
     let format = PredictionFormat::of_path(&args.out);
-    predictions.write_file(
-        &args.out,
-        format,
-        names.as_deref(),
-        args.logits,
-        global.overwrite(),
-    )?;
+    let (names, overwrite) = (names.as_deref(), global.overwrite());
+    predictions.write_file(&args.out, format, names, args.logits, overwrite)?;
 
     let flagged = warn_of_range(&predictions, client.plan().logit_range, output);
     let result = json!({

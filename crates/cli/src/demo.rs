@@ -6,7 +6,7 @@ use sordino::data::prepare;
 use sordino::plan::{CompileOptions, compile};
 use sordino_bench::measure::{MeasureOptions, measure};
 use sordino_bench::record::Timing;
-use sordino_bench::{shifted_digits, train_digits};
+use sordino_bench::{shifted_digits, show_training, train_digits};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_report::{bytes_text, percent_text, seconds_text};
@@ -18,7 +18,7 @@ pub(crate) struct Args {}
 /// Images that are encrypted.
 const IMAGES: usize = 4096;
 
-/// The demo fails below this.
+/// Encrypted accuracy below which the demo fails.
 const LEAST_ACCURACY: f64 = 0.95;
 
 pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
@@ -26,11 +26,7 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
     output.text("1. Training a small convolutional network on two thirds of 1,797 handwritten digits of 8x8 pixels")?;
     let model = {
         let bar = Bar::new("train", global.quiet);
-        train_digits(&mut |progress| {
-            let done = (progress.epoch - 1) * progress.batches + progress.batch;
-            let of = progress.epochs * progress.batches;
-            bar.update(done, of, "digits", progress.seconds_left);
-        })?
+        train_digits(&mut |progress| show_training(&bar, progress, "digits"))?
     };
     output.text(format!(
         "   {:.1} s\n2. Compiling it for batches of {IMAGES} images",
@@ -54,9 +50,15 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
     let seconds = |timing: Timing| or_dash(timing.median.map(seconds_text));
     let bytes = |value: Option<u64>| or_dash(value.map(bytes_text));
     let percent = |value: Option<f64>| or_dash(value.map(percent_text));
-    let each = |value: Option<u64>| or_dash(value.map(|v| format!("{}", v / IMAGES as u64)));
+    let each = |value: Option<u64>| or_dash(value.map(|v| (v / IMAGES as u64).to_string()));
     let accuracy = record.accuracy_encrypted.unwrap_or(0.0);
-    let good = accuracy >= LEAST_ACCURACY;
+    let (outcome, verdict) = match accuracy >= LEAST_ACCURACY {
+        true => (Outcome::Good, "good: encrypted accuracy of at least 95 %"),
+        false => (
+            Outcome::CheckFailed,
+            "FAILED: encrypted accuracy below 95 %",
+        ),
+    };
     let measured = record.worst_logit_error.unwrap_or(0.0);
     let records = [record.clone()];
     output.result(&records, || {
@@ -96,23 +98,13 @@ pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Res
                 Some(size) => bytes_text(size),
             },
             start.elapsed().as_secs_f64(),
-            if good {
-                "good: encrypted accuracy of at least 95 %"
-            } else {
-                "FAILED: encrypted accuracy below 95 %"
-            },
+            verdict,
         )
     })?;
-    Ok(if good {
-        Outcome::Good
-    } else {
-        Outcome::CheckFailed
-    })
+    Ok(outcome)
 }
 
 fn indented(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("   {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<String> = text.lines().map(|line| format!("   {line}")).collect();
+    lines.join("\n")
 }

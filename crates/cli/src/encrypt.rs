@@ -47,7 +47,7 @@ pub(crate) fn parse_range(text: &str) -> Result<(f64, f64), String> {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    // Refuses request that cannot be written before the work.
+    // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = client.read_secret_key(&args.key)?;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     });
     output.result(&result, || {
         format!(
-            "encrypted {} images into {} ({:.1} MiB, {} bytes an image)",
+            "encrypted {} images into {} ({:.1} MiB, {} bytes per image)",
             header.images,
             args.out.display(),
             bytes as f64 / f64::from(1 << 20),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use sordino::container::Access;
 use sordino::plan::ServerPlan;
 use sordino_command::{EvaluateArgs, GlobalArgs, summary};
@@ -40,13 +41,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let evaluation = evaluate.run_with(global, true)?;
     // After it, so that the plan is not in memory twice.
     let plan = ServerPlan::read(&evaluate.plan)?;
-    if plan.digest() != evaluation.plan {
-        return Err(Mismatch(format!(
+    ensure!(
+        plan.digest() == evaluation.plan,
+        Mismatch(format!(
             "{}: the plan changed while it was in use, and there is no report: run evaluate again with --force",
             evaluate.plan.display()
         ))
-        .into());
-    }
+    );
     let size = |path: &Path| std::fs::metadata(path).ok().map(|found| found.len());
     let upload = size(&evaluate.request);
     let keys = evaluate.keys.as_deref().and_then(size);
@@ -128,14 +129,11 @@ fn report(
 
 /// Every step of the plan with the time of all blocks together.
 fn steps(evaluation: &Evaluation, plan: &ServerPlan) -> Vec<StepTime> {
-    let traced = evaluation
-        .trace
-        .as_ref()
-        .map_or(&[][..], |trace| &trace.steps);
     let steps = plan.explain().steps.into_iter().enumerate();
     steps
         .map(|(index, step)| {
-            let seconds = traced.iter().filter(|t| t.step == index).map(|t| t.seconds);
+            let traced = evaluation.trace.iter().flat_map(|trace| &trace.steps);
+            let seconds = traced.filter(|t| t.step == index).map(|t| t.seconds);
             let seconds = seconds.reduce(|sum, more| sum + more);
             StepTime {
                 name: step.name,

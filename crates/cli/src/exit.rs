@@ -3,33 +3,25 @@
 use std::error::Error as StdError;
 
 use sordino_command::exit;
-use sordino_fault::{Classified, Fault};
+use sordino_fault::{Classified, Fault, classify};
 
-/// A command line that clap cannot tell to be wrong.
+/// What the commands themselves refuse.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Usage(pub String);
-
-/// Files that do not belong together.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Mismatch(pub String);
-
-impl Classified for Usage {
-    const FAULTS: &'static [(&'static str, Option<Fault>)] = &[("Usage", Some(Fault::Usage))];
-
-    fn fault(&self) -> Fault {
-        Fault::Usage
-    }
+pub(crate) enum Refusal {
+    /// A command line that clap cannot tell to be wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Files that do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
 }
 
-impl Classified for Mismatch {
-    const FAULTS: &'static [(&'static str, Option<Fault>)] = &[("Mismatch", Some(Fault::BadFile))];
+pub(crate) use Refusal::{Mismatch, Usage};
 
-    fn fault(&self) -> Fault {
-        Fault::BadFile
-    }
-}
+classify!(Refusal {
+    Usage: Usage;
+    BadFile: Mismatch;
+});
 
 /// The exit code of an error: that of the first cause whose fault is known. An error without one is a bug.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
@@ -44,8 +36,7 @@ fn fault_of(error: &(dyn StdError + 'static)) -> Option<Fault> {
     }
     let io = || error.is::<std::io::Error>().then_some(Fault::Io);
     first_of!(
-        Usage,
-        Mismatch,
+        Refusal,
         sordino::Error,
         sordino_bench::Error,
         sordino_ckks::Error,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use anyhow::bail;
+use serde_json::json;
 use sordino::ckks::{Gadget, Parameters, security};
 use sordino::container::{Kind, inspect_file};
 use sordino::plan::{ClientPlan, Explanation, ServerPlan};
@@ -34,32 +35,24 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
         }
         kind => {
             let path = args.plan.display();
-            return Err(Mismatch(format!(
+            bail!(Mismatch(format!(
                 "{path}: this is a {kind}, expected a server plan or a client plan: give a file that `sordino compile` wrote, or use `sordino inspect`"
-            ))
-            .into());
+            )));
         }
-    };
-    let reasons = if args.why {
-        reasons(&explanation, &parameters)
-    } else {
-        vec![]
     };
     let mut value = serde_json::to_value(&explanation)?;
-    if let (true, Value::Object(fields)) = (args.why, &mut value) {
-        fields.insert("why".to_owned(), json!(reasons));
-    }
-    output.show(&value, || {
-        let mut text = explanation.to_string();
+    let mut text = explanation.to_string();
+    if args.why {
+        let reasons = reasons(&explanation, &parameters);
         for reason in &reasons {
-            text.push_str("\n  - ");
-            text.push_str(reason);
+            text += &format!("\n  - {reason}");
         }
-        if args.why && !explanation.alternatives.is_empty() {
-            text.push_str(&runners_up(&explanation));
+        if !explanation.alternatives.is_empty() {
+            text += &runners_up(&explanation);
         }
-        text
-    })?;
+        value["why"] = json!(reasons);
+    }
+    output.show(&value, || text)?;
     Ok(Outcome::Good)
 }
 
@@ -70,10 +63,9 @@ fn runners_up(explanation: &Explanation) -> String {
         "N", "log2 QP", "bytes", "time", "precision"
     );
     for plan in &explanation.alternatives {
-        let time = if plan.evaluate_seconds > 0.0 {
-            format!("{:.3} s", plan.evaluate_seconds)
-        } else {
-            "-".to_owned()
+        let time = match plan.evaluate_seconds {
+            seconds if seconds > 0.0 => format!("{seconds:.3} s"),
+            _ => "-".to_owned(),
         };
         text.push_str(&format!(
             "\n  {:>6} {:>7.1} {:>6} {time:>9} {:>10.1}  {}: {}",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use serde_json::json;
 use sordino::Model;
 use sordino::container::{Access, Error as FileError, check_writable};
@@ -61,12 +62,12 @@ impl ImagesArgs {
         }
         let read = |error| FileError::io(path, "read", error);
         let size = fs::metadata(path).map_err(read)?.len();
-        if size > CLASSES_BYTES {
-            return Err(Mismatch(format!(
+        ensure!(
+            size <= CLASSES_BYTES,
+            Mismatch(format!(
                 "{text}: expected class names, one per line, found {size} bytes: check the path"
             ))
-            .into());
-        }
+        );
         let names = fs::read_to_string(path).map_err(read)?;
         Ok(names.lines().map(str::to_string).collect())
     }
@@ -75,13 +76,13 @@ impl ImagesArgs {
     pub(crate) fn load(&self, path: &Path, output: &Output) -> anyhow::Result<Model> {
         let read = |error| FileError::io(path, "read", error);
         let size = fs::metadata(path).map_err(read)?.len();
-        if size > MAX_FILE_BYTES as u64 {
-            return Err(Mismatch(format!(
+        ensure!(
+            size <= MAX_FILE_BYTES as u64,
+            Mismatch(format!(
                 "{}: expected a network of at most {MAX_FILE_BYTES} bytes, found {size}: check the path",
                 path.display()
             ))
-            .into());
-        }
+        );
         let imported = import(&fs::read(path).map_err(read)?)?;
         for warning in &imported.warnings {
             output.note(format!("warning: {warning}"));
@@ -107,17 +108,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
-    let relus = model
-        .graph
-        .nodes()
-        .iter()
-        .filter(|node| node.op.kind() == "relu");
+    let nodes = model.graph.nodes();
+    let relus = nodes.iter().filter(|node| node.op.kind() == "relu");
     let relus = relus.count();
     let result = json!({
         "model": digest,
         "out": args.out,
         "network": model.name,
-        "nodes": model.graph.nodes().len(),
+        "nodes": nodes.len(),
         "relus": relus,
         "parameters": model.graph.parameters(),
         "macs_per_image": model.graph.multiply_accumulates(),
@@ -133,7 +131,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         format!(
             "wrote {} ({} nodes, {} parameters, {relus} ReLUs); {next}",
             args.out.display(),
-            model.graph.nodes().len(),
+            nodes.len(),
             model.graph.parameters()
         )
     })?;

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     let found = inspect(&args.file)?;
     output.show(&found, || {
-        // The one thing that everybody looks for comes first.
+        // The kind comes first: most readers look for it.
         let kind = found["kind"].as_str().unwrap_or_default();
         format!("{}: {kind}\n{}", args.file.display(), lines(&found, 1))
     })?;

@@ -4,16 +4,16 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sordino::ckks::{EvaluationKey, EvaluationKeyMetadata, Parameters, ParametersRecord};
 use sordino::container::{
     AnyHeader, Digest, Error as FileError, HEADER_BYTES, Kind, MAGIC, inspect_file,
 };
-use sordino::graph::{Model, Op};
+use sordino::graph::{Model, NodeId, Op};
 use sordino::plan::{ClientPlan, InputLayout, OutputLayout, ServerPlan};
-use sordino::protocol::{Error as ProtocolError, ReplyHeader, RequestHeader, shorten};
+use sordino::protocol::{Error as ProtocolError, Layout, ReplyHeader, RequestHeader, shorten};
 use sordino::secret::SecretKeyMetadata;
 
 use crate::exit::Mismatch;
@@ -33,11 +33,10 @@ pub(crate) fn inspect(path: &Path) -> anyhow::Result<Value> {
         Kind::Reply => reply(path, &header)?,
         Kind::Piece | Kind::Checkpoint => json!({ "state": header.metadata }),
         kind => {
-            return Err(Mismatch(format!(
-                "{}: this is a {kind}, which this version does not know: use a newer one",
-                path.display()
-            ))
-            .into());
+            let path = path.display();
+            bail!(Mismatch(format!(
+                "{path}: this is a {kind}, which this version does not know: use a newer one"
+            )));
         }
     };
     let common = json!({
@@ -62,14 +61,14 @@ fn merged(mut left: Value, right: Value) -> Value {
 
 /// A safetensors file starts with the length of a JSON header, which is never our magic.
 fn is_safetensors(path: &Path) -> anyhow::Result<bool> {
-    let read = |error| FileError::io(path, "read", error);
+    let open = |error| FileError::io(path, "open", error);
     let mut start = Vec::new();
-    if fs::metadata(path)
-        .map_err(|error| FileError::io(path, "open", error))?
-        .is_file()
-    {
-        let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
-        file.take(9).read_to_end(&mut start).map_err(read)?;
+    if fs::metadata(path).map_err(open)?.is_file() {
+        let read = File::open(path)
+            .map_err(open)?
+            .take(9)
+            .read_to_end(&mut start);
+        read.map_err(|error| FileError::io(path, "read", error))?;
     }
     Ok(start.get(8) == Some(&b'{') && !start.starts_with(&MAGIC))
 }
@@ -77,16 +76,11 @@ fn is_safetensors(path: &Path) -> anyhow::Result<bool> {
 fn inspect_model(path: &Path) -> anyhow::Result<Value> {
     let model = Model::load(path)?;
     let bytes = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
-    let nodes: Vec<Value> = model
-        .graph
-        .nodes()
-        .iter()
-        .enumerate()
-        .map(|(index, node)| {
-            let shape = model.graph.shape(sordino::graph::NodeId(index));
-            json!({"name": node.name, "op": op_name(&node.op), "shape": shape.to_string()})
-        })
-        .collect();
+    let nodes = model.graph.nodes().iter().enumerate();
+    let nodes = nodes.map(|(index, node)| {
+        let shape = model.graph.shape(NodeId(index)).to_string();
+        json!({"name": node.name, "op": op_name(&node.op), "shape": shape})
+    });
     Ok(json!({
         "kind": "model",
         "version": model_version(&bytes),
@@ -102,7 +96,7 @@ fn inspect_model(path: &Path) -> anyhow::Result<Value> {
         "shapes": {
             "input": model.graph.input_shape().to_string(),
             "logits": model.graph.classes(),
-            "nodes": nodes,
+            "nodes": nodes.collect::<Vec<_>>(),
         },
         "sizes": {
             "file_bytes": bytes.len(),
@@ -130,22 +124,19 @@ fn model_version(bytes: &[u8]) -> Option<u64> {
     own["format_version"].as_u64()
 }
 
+/// An operation in words.
 fn op_name(op: &Op) -> &'static str {
     match op {
-        Op::Input => "input",
         Op::Conv2d { .. } => "convolution",
-        Op::Dense { .. } => "dense",
         Op::AveragePool { .. } => "average pooling",
         Op::BatchNorm { .. } => "batch normalization",
-        Op::Flatten => "flatten",
-        Op::Add => "add",
-        Op::Relu => "relu",
-        Op::Quadratic { .. } => "quadratic",
+        other => other.kind(),
     }
 }
 
-fn parameters(parameters: &Parameters) -> Value {
-    json!({
+/// The details of a file with those of its parameters.
+fn with_parameters(details: Value, parameters: &Parameters) -> Value {
+    let parameters = json!({
         "ring_degree": parameters.ring_degree(),
         "primes": parameters.primes(),
         "special_primes": parameters.special_primes(),
@@ -154,34 +145,33 @@ fn parameters(parameters: &Parameters) -> Value {
         "log2_q": parameters.log2_q(),
         "log2_qp": parameters.log2_qp(),
         "security_bits": parameters.security_bits(),
-    })
+    });
+    merged(details, parameters)
 }
 
 /// The parameters that a file carries; their digest must be the one that it names.
 fn checked(path: &Path, record: ParametersRecord, named: Digest) -> anyhow::Result<Parameters> {
     let parameters = Parameters::try_from(record).with_context(|| path.display().to_string())?;
-    if parameters.digest() == named {
-        return Ok(parameters);
-    }
-    Err(Mismatch(format!(
-        "{}: the parameters have digest {}, the file names {}: it is damaged, make it again",
-        path.display(),
-        shorten(parameters.digest()),
-        shorten(named)
-    ))
-    .into())
+    let (path, found, expected) = (path.display(), parameters.digest(), shorten(named));
+    ensure!(
+        found == named,
+        Mismatch(format!(
+            "{path}: the parameters have digest {}, the file names {expected}: it is damaged, make it again",
+            shorten(found),
+        ))
+    );
+    Ok(parameters)
 }
 
 fn expect_payload(path: &Path, header: &AnyHeader, expected: u64) -> anyhow::Result<()> {
-    if header.payload_bytes == expected {
-        return Ok(());
-    }
-    Err(Mismatch(format!(
-        "{}: {} bytes of payload, its own description asks for {expected}: the file is damaged, make it again",
-        path.display(),
-        header.payload_bytes
-    ))
-    .into())
+    let (path, found) = (path.display(), header.payload_bytes);
+    ensure!(
+        found == expected,
+        Mismatch(format!(
+            "{path}: {found} bytes of payload, its own description asks for {expected}: the file is damaged, make it again"
+        ))
+    );
+    Ok(())
 }
 
 fn typed<M: DeserializeOwned>(path: &Path, header: &AnyHeader) -> anyhow::Result<M> {
@@ -205,7 +195,7 @@ fn secret_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
         "scales": {},
         "shapes": {"coefficients": checked.ring_degree()},
     });
-    Ok(merged(details, parameters(&checked)))
+    Ok(with_parameters(details, &checked))
 }
 
 fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
@@ -216,7 +206,6 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     keys.check(checked.ring_degree())
         .with_context(|| path.display().to_string())?;
     expect_payload(path, header, EvaluationKey::payload_bytes(&checked, keys))?;
-    let moduli = checked.primes().len() + checked.special_primes().len();
     let details = json!({
         "parents": {"parameters": digest},
         "key_id": metadata.key_id,
@@ -224,30 +213,30 @@ fn evaluation_key(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
         "scales": {},
         "shapes": {
             "digits": checked.digits().len(),
-            "moduli": moduli,
+            "moduli": checked.primes().len() + checked.special_primes().len(),
             "ring_degree": checked.ring_degree(),
         },
     });
-    Ok(merged(details, parameters(&checked)))
+    Ok(with_parameters(details, &checked))
 }
 
-/// The parameters of a message, whose payload has the size that its description asks for.
-fn checked_message(
+/// The details of a request or reply with those of its parameters, after checking that its payload has the size that it asks for.
+fn message(
     path: &Path,
     header: &AnyHeader,
+    mut details: Value,
     parameters: Result<Parameters, ProtocolError>,
-    payload_bytes: Result<u64, ProtocolError>,
-) -> anyhow::Result<Parameters> {
+    layout: Result<Layout, ProtocolError>,
+) -> anyhow::Result<Value> {
     let location = || path.display().to_string();
     let parameters = parameters.with_context(location)?;
-    expect_payload(path, header, payload_bytes.with_context(location)?)?;
-    Ok(parameters)
+    expect_payload(path, header, layout.with_context(location)?.payload_bytes())?;
+    details["shapes"]["ring_degree"] = json!(parameters.ring_degree());
+    Ok(with_parameters(details, &parameters))
 }
 
 fn request(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: RequestHeader = typed(path, header)?;
-    let payload = metadata.layout().map(|layout| layout.payload_bytes());
-    let checked = checked_message(path, header, metadata.checked_parameters(), payload)?;
     let details = json!({
         "parents": metadata.parents,
         "key_id": metadata.key_id,
@@ -259,16 +248,14 @@ fn request(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
             "features": metadata.features,
             "limbs": metadata.limbs,
             "components": 1,
-            "ring_degree": checked.ring_degree(),
         },
     });
-    Ok(merged(details, parameters(&checked)))
+    let parameters = metadata.checked_parameters();
+    message(path, header, details, parameters, metadata.layout())
 }
 
 fn reply(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
     let metadata: ReplyHeader = typed(path, header)?;
-    let payload = metadata.layout().map(|layout| layout.payload_bytes());
-    let checked = checked_message(path, header, metadata.checked_parameters(), payload)?;
     let details = json!({
         "parents": metadata.parents,
         "key_id": metadata.key_id,
@@ -280,15 +267,20 @@ fn reply(path: &Path, header: &AnyHeader) -> anyhow::Result<Value> {
             "logits": metadata.logits,
             "limbs": metadata.limbs,
             "components": metadata.components,
-            "ring_degree": checked.ring_degree(),
         },
     });
-    Ok(merged(details, parameters(&checked)))
+    let parameters = metadata.checked_parameters();
+    message(path, header, details, parameters, metadata.layout())
 }
 
-/// What both halves of a plan say about scales and shapes.
-fn layouts(input: &InputLayout, output: &OutputLayout, batch: usize, blocks: usize) -> Value {
-    json!({
+/// The details of either half of a plan with those of its parameters, scales and shapes.
+fn plan(
+    details: Value,
+    parameters: &Parameters,
+    (input, output): (&InputLayout, &OutputLayout),
+    (batch, blocks): (usize, usize),
+) -> Value {
+    let layouts = json!({
         "scales": {"input": input.scale, "output": output.scale},
         "log2_scales": {"input": input.scale.log2(), "output": output.scale.log2()},
         "shapes": {
@@ -300,58 +292,51 @@ fn layouts(input: &InputLayout, output: &OutputLayout, batch: usize, blocks: usi
             "output_components": output.components,
             "output_limbs": output.limbs,
         },
-    })
+    });
+    with_parameters(merged(details, layouts), parameters)
 }
 
 fn server_plan(path: &Path) -> anyhow::Result<Value> {
-    let plan = ServerPlan::read(path)?;
+    let server = ServerPlan::read(path)?;
     let details = json!({
-        "parents": {"model": plan.model()},
-        "parameters": plan.parameters().digest(),
-        "network": plan.network(),
-        "dataset": plan.dataset(),
-        "packing": plan.packing().kind(),
-        "needs_evaluation_key": plan.needs_evaluation_key(),
-        "block_images": plan.block_images(),
-        "slots": plan.channel().map(|channel| channel.slots),
-        "rotations": plan.rotations(),
-        "macs_per_image": plan.multiply_accumulates(),
-        "estimate": plan.estimate(),
-        "steps": plan.explain().steps,
+        "parents": {"model": server.model()},
+        "parameters": server.parameters().digest(),
+        "network": server.network(),
+        "dataset": server.dataset(),
+        "packing": server.packing().kind(),
+        "needs_evaluation_key": server.needs_evaluation_key(),
+        "block_images": server.block_images(),
+        "slots": server.channel().map(|channel| channel.slots),
+        "rotations": server.rotations(),
+        "macs_per_image": server.multiply_accumulates(),
+        "estimate": server.estimate(),
+        "steps": server.explain().steps,
     });
-    let layouts = layouts(plan.input(), plan.output(), plan.batch(), plan.blocks());
-    Ok(merged(
-        merged(details, layouts),
-        parameters(plan.parameters()),
-    ))
+    let layouts = (server.input(), server.output());
+    let counts = (server.batch(), server.blocks());
+    Ok(plan(details, server.parameters(), layouts, counts))
 }
 
 fn client_plan(path: &Path) -> anyhow::Result<Value> {
-    let plan = ClientPlan::read(path)?;
+    let client = ClientPlan::read(path)?;
+    let header = &client.header;
     let details = json!({
-        "parents": plan.parents,
-        "parameters": plan.header.parameters.digest(),
-        "network": plan.header.network,
-        "dataset": plan.header.dataset,
-        "packing": plan.packing.kind(),
-        "block_images": plan.block_images(),
-        "slots": plan.packing.channel().map(|channel| channel.slots),
-        "rotations": plan.packing.channel().map_or(&[][..], |channel| &channel.rotations),
-        "preprocess": plan.preprocess,
-        "classes": plan.class_names,
-        "output_kind": plan.output_kind,
-        "logit_range": plan.logit_range,
-        "released_bits": plan.released_bits(),
-        "estimate": plan.estimate,
+        "parents": client.parents,
+        "parameters": header.parameters.digest(),
+        "network": header.network,
+        "dataset": header.dataset,
+        "packing": client.packing.kind(),
+        "block_images": client.block_images(),
+        "slots": client.packing.channel().map(|channel| channel.slots),
+        "rotations": client.packing.channel().map_or(&[][..], |channel| &channel.rotations),
+        "preprocess": client.preprocess,
+        "classes": client.class_names,
+        "output_kind": client.output_kind,
+        "logit_range": client.logit_range,
+        "released_bits": client.released_bits(),
+        "estimate": client.estimate,
     });
-    let layouts = layouts(
-        &plan.header.input,
-        &plan.header.output,
-        plan.header.batch,
-        plan.header.blocks,
-    );
-    Ok(merged(
-        merged(details, layouts),
-        parameters(&plan.header.parameters),
-    ))
+    let layouts = (&header.input, &header.output);
+    let counts = (header.batch, header.blocks);
+    Ok(plan(details, &header.parameters, layouts, counts))
 }

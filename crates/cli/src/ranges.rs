@@ -7,11 +7,12 @@ use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Images, open_images, open_set, prepare};
-use sordino::graph::{Model, calibrate};
+use sordino::graph::{Model, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_fault::{Classified, Fault};
-use sordino_report::lines;
+use sordino_report::Align::{Left, Right};
+use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
 use crate::training::tune;
@@ -35,6 +36,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
 }
+
+/// A node, and the range of its values.
+type Row = (String, Range);
+
+const COLUMNS: [Column<'_, Row>; 4] = [
+    ("node", Left, |(name, _)| Some(name.clone())),
+    ("smallest", Right, |(_, range)| {
+        Some(format!("{:.4}", range.min))
+    }),
+    ("largest", Right, |(_, range)| {
+        Some(format!("{:.4}", range.max))
+    }),
+    ("99.99 %", Right, |(_, range)| {
+        Some(format!("{:.4}", range.p9999))
+    }),
+];
 
 /// The training images of a set and its validation images, if it has any; or the images at a path.
 fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
@@ -90,23 +107,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "integer_weights": trials,
     });
     output.result(&result, || {
-        let titles = ["node", "smallest", "largest", "99.99 %"];
-        let rows: Vec<Vec<String>> = calibration
-            .nodes
-            .iter()
-            .map(|(name, range)| {
-                let numbers = [range.min, range.max, range.p9999].map(|n| format!("{n:.4}"));
-                [name.clone()].into_iter().chain(numbers).collect()
-            })
-            .collect();
-        let mut text = lines(1, &titles, &rows);
-        text.push_str(&format!(
-            "recorded the ranges of {} images in {}; plans leave {} bits above them",
+        let rows: Vec<_> = calibration.nodes.clone().into_iter().collect();
+        format!(
+            "{}recorded the ranges of {} images in {}; plans leave {} bits above them",
+            columns(&COLUMNS, &rows),
             calibration.images,
             args.model.display(),
             calibration.margin_bits
-        ));
-        text
+        )
     })?;
     Ok(Outcome::Good)
 }

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// The file with the token that the server knows us by [default: the token in SORDINO_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Folder with the keys, which are made if there are none; what is needed to go on after an interruption is kept there too
+    /// Folder with the keys, which are made if there are none; an interrupted run resumes from this folder
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
@@ -115,7 +115,7 @@ fn token(file: Option<&Path>) -> anyhow::Result<Token> {
         let text = format!("no token: give --token-file FILE, or the token in {TOKEN_VARIABLE}");
         return Err(Usage(text).into());
     };
-    // What is no text is no token either.
+    // A value that is not UTF-8 is refused as a token.
     Ok(Token::new(text.to_str().unwrap_or("\0"), TOKEN_VARIABLE)?)
 }
 
@@ -145,20 +145,20 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
     })
 }
 
-/// What is going on, as bars and lines.
+/// Shows the progress as bars and lines.
 struct Display {
     quiet: bool,
     stage: Mutex<Option<Stage>>,
-    /// How many jobs were before ours when that was last told.
+    /// The number of jobs before ours that was shown last.
     ahead: Mutex<Option<u64>>,
 }
 
-/// Something with a bar.
+/// A stage of the work, with its bar.
 struct Stage {
     name: &'static str,
     bar: Bar,
     began: Instant,
-    /// How much was done when it began.
+    /// Progress when the stage began.
     before: u64,
 }
 
@@ -208,7 +208,7 @@ impl Display {
         }
     }
 
-    /// The bar of a stage, a new one where another stage begins; `None` as a name takes the bar away.
+    /// Shows the bar of a stage: a new one where another stage begins. `None` as the name removes the bar.
     fn with(&self, name: Option<&'static str>, done: u64, show: impl FnOnce(&Stage)) {
         // A bar is in order even if a holder panicked.
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,7 +257,7 @@ impl Display {
         match (job.state, &job.progress) {
             (JobState::Running, Some(progress)) => {
                 self.with(Some("evaluate"), progress.done, |stage| {
-                    // A server that is not trusted: its numbers are shown, and its words are not.
+                    // The server is not trusted: its numbers are shown, and its words are not.
                     let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
                     let left = progress.seconds_left.unwrap_or(0.0);
                     stage

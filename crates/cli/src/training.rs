@@ -10,9 +10,12 @@ use sordino::data::{DataSet, Images, prepare};
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
 use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
+use sordino_bench::show_training;
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
+use sordino_report::percent_text;
 
+use crate::exit::Usage;
 use crate::one_of::one_of;
 
 /// The names of activations.
@@ -83,23 +86,20 @@ pub(crate) struct TrainingArgs {
 impl TrainingArgs {
     /// Checks before the work that the model can be written.
     pub(crate) fn check_output(&self, global: &GlobalArgs) -> anyhow::Result<()> {
-        Ok(check_writable(
-            &self.out,
-            global.overwrite(),
-            Access::Shared,
-        )?)
+        check_writable(&self.out, global.overwrite(), Access::Shared)?;
+        Ok(())
     }
 
     /// The configuration: that of --config or else `recipe`, changed by the options.
     pub(crate) fn configuration(&self, recipe: TrainConfig) -> anyhow::Result<TrainConfig> {
         let mut config = match &self.config {
             None => recipe,
-            Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
-                crate::exit::Usage(format!(
-                    "--config {}: give a .toml or .json file",
-                    path.display()
-                ))
-            })?,
+            Some(path) => {
+                let name = path.display();
+                let text = || format!("--config {name}: give a .toml or .json file");
+                let read = read_settings(path, "a training configuration")?;
+                read.ok_or_else(|| Usage(text()))?
+            }
         };
         config.epochs = self.epochs.unwrap_or(config.epochs);
         config.batch = self.batch.unwrap_or(config.batch);
@@ -120,8 +120,7 @@ impl TrainingArgs {
 
     /// The training images of a set that are used.
     pub(crate) fn training_images(&self, set: &DataSet) -> Images {
-        let count = self.images.unwrap_or(set.train.len());
-        set.train.split_at(count.min(set.train.len())).0
+        set.train.split_at(self.images.unwrap_or(usize::MAX)).0
     }
 
     /// Runs `train` with a trainer that writes the checkpoint, and shows its progress.
@@ -157,10 +156,8 @@ impl TrainingArgs {
         }) = &outcome
         {
             best.save(&self.out, global.overwrite())?;
-            bar.line(format!(
-                "the best epoch's model is in {}",
-                self.out.display()
-            ));
+            let path = self.out.display();
+            bar.line(format!("the best epoch's model is in {path}"));
         }
         match unwritten {
             Some(error) => Err(error.into()),
@@ -199,11 +196,8 @@ impl TrainingArgs {
         });
         output.result(&result, || {
             let accuracy = accuracy.map_or(String::new(), |accuracy| {
-                format!(
-                    ", {:.2} % right on the {} test images",
-                    accuracy * 100.0,
-                    set.test.len()
-                )
+                let (right, count) = (percent_text(accuracy), set.test.len());
+                format!(", {right} right on the {count} test images")
             });
             format!(
                 "wrote {} ({} parameters, activation ranges included){accuracy}",
@@ -237,32 +231,19 @@ fn epoch_line(progress: &Progress) -> Value {
 }
 
 fn show(bar: &Bar, progress: &Progress) {
-    let done = (progress.epoch - 1) * progress.batches + progress.batch;
+    let (epoch, epochs, loss) = (progress.epoch, progress.epochs, progress.loss);
+    let accuracy = percent_text(progress.train_accuracy);
     let name = format!(
-        "epoch {}/{}, loss {:.4}, accuracy {:.2} %, {:.0} images/s",
-        progress.epoch,
-        progress.epochs,
-        progress.loss,
-        progress.train_accuracy * 100.0,
+        "epoch {epoch}/{epochs}, loss {loss:.4}, accuracy {accuracy}, {:.0} images/s",
         progress.images_per_second
     );
-    bar.update(
-        done,
-        progress.epochs * progress.batches,
-        &name,
-        progress.seconds_left,
-    );
+    show_training(bar, progress, &name);
     if progress.epoch_is_over {
-        let held_back = progress
-            .validation_accuracy
-            .map_or(String::new(), |accuracy| {
-                format!(", {:.2} % on images held back", accuracy * 100.0)
-            });
+        let held_back = progress.validation_accuracy.map(percent_text);
+        let held_back = held_back.map(|right| format!(", {right} on images held back"));
         bar.line(format!(
-            "epoch {:>3}: loss {:.4}, accuracy {:.2} % in training{held_back}, {:.0} s",
-            progress.epoch,
-            progress.loss,
-            progress.train_accuracy * 100.0,
+            "epoch {epoch:>3}: loss {loss:.4}, accuracy {accuracy} in training{}, {:.0} s",
+            held_back.unwrap_or_default(),
             progress.seconds
         ));
     }

@@ -1,12 +1,10 @@
 //! Keys, requests, replies and predictions as files.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sordino_ckks::EvaluationKey;
-use sordino_container::{Access, AtomicFile, Digest, Error as FileError, Overwrite};
+use sordino_container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
 use sordino_data::{Images, prepare};
 use sordino_protocol::{ReceivedReply, Request};
 use sordino_secret::SecretKey;
@@ -101,14 +99,6 @@ impl Client {
         }
     }
 
-    /// Reads an evaluation key, which must have been made for the plan's parameters.
-    ///
-    /// # Errors
-    /// [`Error::Scheme`].
-    pub fn read_evaluation_key(&self, path: &Path) -> Result<EvaluationKey, Error> {
-        Ok(EvaluationKey::read_file(self.context(), path)?)
-    }
-
     /// Prepares images as the plan says and encrypts them.
     ///
     /// `range` gives the raw values of black and white where they are not the network's own.
@@ -175,7 +165,7 @@ impl Predictions {
     ) -> Result<(), Error> {
         let bytes = self.to_bytes(format, names, logits)?;
         // Scores are what the encryption protects: as private as the key.
-        write_atomic(path, &bytes, overwrite, Access::OwnerOnly)
+        Ok(write_atomic(path, &bytes, overwrite, Access::OwnerOnly)?)
     }
 
     /// The content of [`write_file`](Self::write_file).
@@ -195,18 +185,6 @@ impl Predictions {
         }
         Ok(bytes)
     }
-}
-
-pub(crate) fn write_atomic(
-    path: &Path,
-    bytes: &[u8],
-    overwrite: Overwrite,
-    access: Access,
-) -> Result<(), Error> {
-    let mut file = AtomicFile::create(path, overwrite, access)?;
-    file.write_all(bytes)
-        .map_err(|error| FileError::io(path, "write", error))?;
-    Ok(file.commit()?)
 }
 
 /// The names of a request's images, which are not for the server.

@@ -108,20 +108,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A finite f64.
-    ///
-    /// # Errors
-    /// [`Error::BadField`] for an infinity or NaN.
-    pub fn finite_f64(&mut self) -> Result<f64, Error> {
-        let offset = self.offset;
-        let value = self.f64()?;
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(self.bad("a finite number", offset))
-        }
-    }
-
     /// A text of at most `limit` bytes, as [`Builder::string`] writes it: length (u32), then UTF-8.
     ///
     /// # Errors

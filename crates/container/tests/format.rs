@@ -459,5 +459,4 @@ fn counts_beyond_the_payload_are_refused_before_memory_is_taken() {
         Reader::new(&bytes).bool(),
         Err(Error::BadField { offset: 0, .. })
     ));
-    assert!(Reader::new(&f64::NAN.to_le_bytes()).finite_f64().is_err());
 }

@@ -53,7 +53,7 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
-    /// A data set that is nowhere.
+    /// A data set that was not found.
     #[error("data set {name:?} not found; looked at {}: {advice}", list(looked))]
     SetNotFound {
         /// The name or path asked for.
@@ -63,7 +63,7 @@ pub enum Error {
         /// What to try.
         advice: String,
     },
-    /// A path that holds several things of which one must be named.
+    /// A path that holds several things, one of which must be named.
     #[error("{location}: holds {}: name one of them, {advice}", choices.join(", "))]
     Ambiguous {
         /// The path.

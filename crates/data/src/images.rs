@@ -26,6 +26,17 @@ macro_rules! each {
 }
 pub(crate) use each;
 
+/// [`Pixels`] of the same type from an expression for their values.
+macro_rules! map {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            Pixels::U8($values) => Pixels::U8($result),
+            Pixels::U16($values) => Pixels::U16($result),
+            Pixels::F32($values) => Pixels::F32($result),
+        }
+    };
+}
+
 impl Pixels {
     /// Number of values.
     pub fn len(&self) -> usize {
@@ -45,19 +56,23 @@ impl Pixels {
         each!(self, values => values[at].into())
     }
 
+    /// Appends values of the same kind; `false` where they are of another.
+    pub(crate) fn append(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::U8(ours), Self::U8(theirs)) => ours.extend(theirs),
+            (Self::U16(ours), Self::U16(theirs)) => ours.extend(theirs),
+            (Self::F32(ours), Self::F32(theirs)) => ours.extend(theirs),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The images at `indices`, of `size` values each.
     fn gather(&self, indices: &[usize], size: usize) -> Self {
-        fn pick<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
-            indices
-                .iter()
-                .flat_map(|&index| &values[index * size..(index + 1) * size])
-                .copied()
-                .collect()
-        }
-        match self {
-            Self::U8(values) => Self::U8(pick(values, indices, size)),
-            Self::U16(values) => Self::U16(pick(values, indices, size)),
-            Self::F32(values) => Self::F32(pick(values, indices, size)),
-        }
+        map!(self, values => {
+            let images = indices.iter().map(|&index| &values[index * size..][..size]);
+            images.flatten().copied().collect()
+        })
     }
 }
 
@@ -102,13 +117,9 @@ impl Images {
             .and_then(|size| size.checked_mul(width));
         let Some(size) = size.filter(|&size| size > 0 && pixels.len().is_multiple_of(size)) else {
             let expected = format!("whole images of {channels}x{height}x{width}");
+            let found = format!("{} values", pixels.len());
             let advice = "check the shape and that the data is complete";
-            return Err(Error::malformed(
-                origin,
-                expected,
-                format!("{} values", pixels.len()),
-                advice,
-            ));
+            return Err(Error::malformed(origin, expected, found, advice));
         };
         let count = pixels.len() / size;
         for (what, length) in [
@@ -116,14 +127,10 @@ impl Images {
             ("names", names.as_ref().map(Vec::len)),
         ] {
             if let Some(length) = length.filter(|&length| length != count) {
+                let expected = format!("{count} {what}, one per image");
                 let found = format!("{length} {what}");
                 let advice = "check that labels and images belong together";
-                return Err(Error::malformed(
-                    origin,
-                    format!("{count} {what}, one an image"),
-                    found,
-                    advice,
-                ));
+                return Err(Error::malformed(origin, expected, found, advice));
             }
         }
         Ok(Self {
@@ -163,7 +170,7 @@ impl Images {
         self.channels * self.height * self.width
     }
 
-    /// How messages call an image: its index (from 0), and its name if it has one.
+    /// The name of an image in messages: its index (from 0), and its name if it has one.
     pub fn describe(&self, index: usize) -> String {
         match self.names.as_ref().and_then(|names| names.get(index)) {
             Some(name) => format!("{}: image {index} ({name})", self.origin),
@@ -198,49 +205,26 @@ impl Images {
         (self.subset(first), self.subset(rest))
     }
 
-    /// Takes `count` images out at random and gives the remaining and the taken ones, each in their old order.
-    ///
-    /// Depends on nothing but the number of images and `seed`; see [`permutation`](crate::permutation).
-    pub fn hold_out(&self, count: usize, seed: u64) -> (Self, Self) {
-        let mut order = crate::permutation(self.len(), seed);
-        let (taken, kept) = order.split_at_mut(count.min(self.len()));
-        taken.sort_unstable();
-        kept.sort_unstable();
-        (self.subset(kept), self.subset(taken))
-    }
-
     /// These images followed by others.
     ///
     /// # Errors
     /// [`Error::Malformed`] where shape, kind of values, or the presence of labels or names differ.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        let advice = "give images of one sort";
         let (expected, found) = (self.shape_text(), other.shape_text());
-        if expected != found {
+        let has = |images: &Self| (images.labels.is_some(), images.names.is_some());
+        let differs = if expected != found {
+            Some((expected, found))
+        } else if has(self) != has(&other) {
+            let expected = "labels and names for all or none";
+            Some((expected.into(), "a mixture".into()))
+        } else if !self.pixels.append(&other.pixels) {
+            Some(("values of one kind".into(), "a mixture".into()))
+        } else {
+            None
+        };
+        if let Some((expected, found)) = differs {
+            let advice = "give images of one sort";
             return Err(Error::malformed(other.origin, expected, found, advice));
-        }
-        if (self.labels.is_some(), self.names.is_some())
-            != (other.labels.is_some(), other.names.is_some())
-        {
-            return Err(Error::malformed(
-                other.origin,
-                "labels and names for all or none",
-                "a mixture",
-                advice,
-            ));
-        }
-        match (&mut self.pixels, other.pixels) {
-            (Pixels::U8(ours), Pixels::U8(theirs)) => ours.extend(theirs),
-            (Pixels::U16(ours), Pixels::U16(theirs)) => ours.extend(theirs),
-            (Pixels::F32(ours), Pixels::F32(theirs)) => ours.extend(theirs),
-            _ => {
-                return Err(Error::malformed(
-                    other.origin,
-                    "values of one kind",
-                    "a mixture",
-                    advice,
-                ));
-            }
         }
         if let Some((ours, theirs)) = self.labels.as_mut().zip(other.labels) {
             ours.extend(theirs);
@@ -264,46 +248,31 @@ impl Images {
     }
 }
 
-/// Moves every image by whole pixels, `dx` to the right and `dy` down; what comes in from outside is 0.
+/// Moves every image by whole pixels, `dx` to the right and `dy` down; what comes in at the edges is 0.
 ///
 /// Labels and names stay.
 pub fn shift(images: &Images, dx: isize, dy: isize) -> Images {
-    fn moved<T: Copy + Default>(
-        values: &[T],
-        height: usize,
-        width: usize,
-        dx: isize,
-        dy: isize,
-    ) -> Vec<T> {
-        let mut out = vec![T::default(); values.len()];
-        // The part of a row that stays in the picture, where it comes from, and where it goes.
-        let kept = width.saturating_sub(dx.unsigned_abs());
-        let (from, to) = if dx < 0 {
-            (width - kept, 0)
-        } else {
-            (0, width - kept)
-        };
-        for (source, target) in values
-            .chunks_exact(height * width)
-            .zip(out.chunks_exact_mut(height * width))
-        {
+    let (height, width) = (images.height, images.width);
+    // The part of a row that stays in the picture, where it comes from, and where it goes.
+    let kept = width.saturating_sub(dx.unsigned_abs());
+    let (from, to) = if dx < 0 {
+        (width - kept, 0)
+    } else {
+        (0, width - kept)
+    };
+    let pixels = map!(&images.pixels, values => {
+        let mut out = vec![Default::default(); values.len()];
+        for plane in (0..values.len()).step_by(height * width) {
             for row in 0..height {
-                let Some(target_row) = row.checked_add_signed(dy).filter(|&row| row < height)
-                else {
+                let Some(target) = row.checked_add_signed(dy).filter(|&row| row < height) else {
                     continue;
                 };
-                let source = &source[row * width + from..][..kept];
-                target[target_row * width + to..][..kept].copy_from_slice(source);
+                let source = &values[plane + row * width + from..][..kept];
+                out[plane + target * width + to..][..kept].copy_from_slice(source);
             }
         }
         out
-    }
-    let (height, width) = (images.height, images.width);
-    let pixels = match &images.pixels {
-        Pixels::U8(values) => Pixels::U8(moved(values, height, width, dx, dy)),
-        Pixels::U16(values) => Pixels::U16(moved(values, height, width, dx, dy)),
-        Pixels::F32(values) => Pixels::F32(moved(values, height, width, dx, dy)),
-    };
+    });
     Images {
         pixels,
         ..images.clone()
@@ -314,6 +283,15 @@ pub fn shift(images: &Images, dx: isize, dy: isize) -> Images {
 const SIDE_LIMIT: u64 = 1 << 14;
 const CHANNEL_LIMIT: u64 = 1 << 10;
 const COUNT_LIMIT: u64 = 1 << 28;
+
+/// Images, channels, rows and columns of an array; one of three dimensions has one channel.
+pub(crate) fn image_dimensions(dimensions: &[u64]) -> Option<[u64; 4]> {
+    match *dimensions {
+        [count, height, width] => Some([count, 1, height, width]),
+        [count, channels, height, width] => Some([count, channels, height, width]),
+        _ => None,
+    }
+}
 
 /// A shape from a file, with every dimension and the product checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,13 +317,9 @@ impl CheckedShape {
         let limits = [COUNT_LIMIT, CHANNEL_LIMIT, SIDE_LIMIT, SIDE_LIMIT];
         for ((what, limit), &found) in names.into_iter().zip(limits).zip(&dimensions) {
             if found == 0 {
+                let expected = format!("a positive {what}");
                 let advice = "check that this is the right file";
-                return Err(Error::malformed(
-                    location,
-                    format!("a positive {what}"),
-                    "0",
-                    advice,
-                ));
+                return Err(Error::malformed(location, expected, "0", advice));
             }
             Error::check_limit(location, what, found, limit)?;
         }

@@ -5,21 +5,19 @@
 //! - [`open_set`] and [`open_named`] read a whole data set with its splits; [`digits`] is built in.
 //! - [`prepare`] applies a network's [`Preprocess`](sordino_graph::Preprocess) and refuses what does not fit it.
 //!
-//! Files are hostile until shown otherwise: every size is checked against limits, and against what the file can
+//! Files may be hostile: every size is checked against limits, and against what the file can
 //! hold, before memory is taken for it; checksums of gzip, zip and PNG are verified. Nothing is downloaded and nothing
-//! is written. No reader uses randomness; shuffles take a seed.
+//! is written. Nothing here uses randomness.
 
 mod error;
 mod formats;
 mod images;
 mod prepare;
 mod set;
-mod shuffle;
 mod source;
 
 pub use error::Error;
 pub use formats::open_images;
 pub use images::{Images, Pixels, shift};
-pub use prepare::{channel_statistics, prepare};
+pub use prepare::prepare;
 pub use set::{DataSet, SetName, digits, find_set, open_named, open_set};
-pub use shuffle::permutation;

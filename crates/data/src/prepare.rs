@@ -203,29 +203,3 @@ fn resize_into(
     };
     out.extend(resized.into_raw().into_iter().map(convert));
 }
-
-/// Mean and standard deviation of every channel over all images, after mapping `range` to [0, 1].
-///
-/// These are the `mean` and `std` of a [`Preprocess`]; a channel without any variation gets 1 as deviation.
-pub fn channel_statistics(images: &Images, range: (f64, f64)) -> (Vec<f64>, Vec<f64>) {
-    let plane = images.height * images.width;
-    let mut sums = vec![(0.0, 0.0); images.channels];
-    for index in 0..images.len() * images.channels {
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for at in index * plane..(index + 1) * plane {
-            let value = (images.pixels.value(at) - range.0) / (range.1 - range.0);
-            sum += value;
-            squares += value * value;
-        }
-        let channel = &mut sums[index % images.channels];
-        channel.0 += sum;
-        channel.1 += squares;
-    }
-    let count = (images.len() * plane).max(1) as f64;
-    let statistics = sums.into_iter().map(|(sum, squares): (f64, f64)| {
-        let mean = sum / count;
-        let deviation = (squares / count - mean * mean).max(0.0).sqrt();
-        (mean, if deviation > 0.0 { deviation } else { 1.0 })
-    });
-    statistics.unzip()
-}

@@ -21,7 +21,7 @@ pub struct DataSet {
     pub name: String,
     /// Images to train with.
     pub train: Images,
-    /// Images to choose epochs and settings by, where the set has such a split; else see [`Images::hold_out`].
+    /// Images to choose epochs and settings by, where the set has such a split.
     pub validation: Option<Images>,
     /// Images for the final figures, and for nothing else.
     pub test: Images,
@@ -72,35 +72,15 @@ impl SetName {
 
     /// The classes' names, by number.
     pub fn class_names(self) -> Vec<String> {
-        let names: &[&str] = match self {
-            Self::Digits | Self::Mnist => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            Self::FashionMnist => &[
-                "T-shirt/top",
-                "Trouser",
-                "Pullover",
-                "Dress",
-                "Coat",
-                "Sandal",
-                "Shirt",
-                "Sneaker",
-                "Bag",
-                "Ankle boot",
-            ],
-            Self::Cifar10 => &[
-                "airplane",
-                "automobile",
-                "bird",
-                "cat",
-                "deer",
-                "dog",
-                "frog",
-                "horse",
-                "ship",
-                "truck",
-            ],
-            Self::PneumoniaMnist => &["normal", "pneumonia"],
+        let names = match self {
+            Self::Digits | Self::Mnist => "0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            Self::FashionMnist => {
+                "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+            }
+            Self::Cifar10 => "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck",
+            Self::PneumoniaMnist => "normal, pneumonia",
         };
-        names.iter().map(|&name| name.to_owned()).collect()
+        names.split(", ").map(str::to_owned).collect()
     }
 
     /// Where a set commonly lies in a folder that holds several.
@@ -187,57 +167,41 @@ fn idx_name(labels: &[u16]) -> Option<SetName> {
 }
 
 fn recognise(path: &Path) -> Result<Option<Found>, Error> {
-    let is_npz = |path: &Path| {
-        path.extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("npz"))
-    };
-    let pneumonia = |path: &Path| {
-        path.file_stem()
-            .is_some_and(|stem| stem == "pneumoniamnist")
-    };
+    let found = |files, name| Ok(Some(Found { files, name }));
     if path.is_file() {
-        let name = pneumonia(path).then_some(SetName::PneumoniaMnist);
-        return Ok(is_npz(path).then(|| Found {
-            files: Files::Npz(path.into()),
-            name,
-        }));
+        if path
+            .extension()
+            .is_none_or(|end| !end.eq_ignore_ascii_case("npz"))
+        {
+            return Ok(None);
+        }
+        let pneumonia = path
+            .file_stem()
+            .is_some_and(|stem| stem == "pneumoniamnist");
+        let name = pneumonia.then_some(SetName::PneumoniaMnist);
+        return found(Files::Npz(path.into()), name);
     }
     let pair = |split| {
-        Some([
-            idx_file(path, split, "images", 3)?,
-            idx_file(path, split, "labels", 1)?,
-        ])
+        let images = idx_file(path, split, "images", 3)?;
+        Some([images, idx_file(path, split, "labels", 1)?])
     };
     if let Some((train, test)) = pair("train").zip(pair("t10k").or_else(|| pair("test"))) {
         let name = idx_name(&idx::labels(Source::open(&test[1])?)?);
-        return Ok(Some(Found {
-            files: Files::Idx { train, test },
-            name,
-        }));
+        return found(Files::Idx { train, test }, name);
     }
     let train = [1, 2, 3, 4, 5].map(|number| path.join(format!("data_batch_{number}.bin")));
-    if train[0].is_file() {
-        let files = Files::Cifar {
-            train,
-            test: path.join("test_batch.bin"),
-        };
-        return Ok(Some(Found {
-            files,
-            name: Some(SetName::Cifar10),
-        }));
+    if !train[0].is_file() {
+        return Ok(None);
     }
-    Ok(None)
+    let test = path.join("test_batch.bin");
+    found(Files::Cifar { train, test }, Some(SetName::Cifar10))
 }
 
 /// Where sets are looked for by name.
 fn roots() -> Vec<PathBuf> {
-    let given = std::env::var_os("SORDINO_DATA")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
-    given
-        .into_iter()
-        .chain(["data".into(), "/usr/share/datasets".into()])
-        .collect()
+    let given = std::env::var_os("SORDINO_DATA").filter(|path| !path.is_empty());
+    let usual = ["data", "/usr/share/datasets"].map(Into::into);
+    given.into_iter().chain(usual).map(PathBuf::from).collect()
 }
 
 /// Finds the folder or file of a set by name.
@@ -252,11 +216,8 @@ pub fn find_set(data: Option<&Path>, name: SetName) -> Result<PathBuf, Error> {
     let roots = data.map_or_else(roots, |path| vec![path.to_path_buf()]);
     let mut looked = Vec::new();
     for root in roots {
-        if recognise(&root)?.is_some_and(|found| found.name == Some(name)) {
-            return Ok(root);
-        }
-        for place in name.places() {
-            let candidate = root.join(place);
+        let places = name.places().iter().map(|place| root.join(place));
+        for candidate in [root.clone()].into_iter().chain(places) {
             if recognise(&candidate)?.is_some_and(|found| found.name == Some(name)) {
                 return Ok(candidate);
             }
@@ -299,10 +260,8 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
         return read(path, found);
     }
     let mut inside = Vec::new();
-    for name in SetName::ALL
-        .into_iter()
-        .filter(|&name| name != SetName::Digits)
-    {
+    // The digits have no place, and are never found.
+    for name in SetName::ALL {
         match find_set(Some(path), name) {
             Ok(place) => inside.push((name, place)),
             Err(Error::SetNotFound { .. }) => {}
@@ -325,10 +284,6 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
 }
 
 fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
-    let stem = path.file_stem().map_or_else(
-        || "images".into(),
-        |stem| stem.to_string_lossy().into_owned(),
-    );
     let mut notes = Vec::new();
     let (train, validation, test) = match found.files {
         Files::Idx { train, test } => (read_idx(&train)?, None, read_idx(&test)?),
@@ -370,14 +325,11 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
         None => (0..classes).map(|class| class.to_string()).collect(),
     };
     if classes > class_names.len() {
+        let location = path.display().to_string();
         let expected = format!("labels below {}", class_names.len());
+        let found = (classes - 1).to_string();
         let advice = "check that images and labels are those of this set";
-        return Err(Error::malformed(
-            path.display().to_string(),
-            expected,
-            format!("{}", classes - 1),
-            advice,
-        ));
+        return Err(Error::malformed(location, expected, found, advice));
     }
     for part in parts.into_iter().flatten() {
         let (expected, found) = (test.shape_text(), part.shape_text());
@@ -386,14 +338,18 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
             return Err(Error::malformed(&*part.origin, expected, found, advice));
         }
     }
-    let name = found.name.map_or(stem, |name| name.to_string());
+    let stem = || {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let name = found.name.map(|name| name.to_string()).or_else(stem);
     let range = match test.pixels {
         Pixels::U8(_) => (0.0, 255.0),
         Pixels::U16(_) => (0.0, 65535.0),
         Pixels::F32(_) => (0.0, 1.0),
     };
     Ok(DataSet {
-        name,
+        name: name.unwrap_or("images".into()),
         train,
         validation,
         test,
@@ -420,11 +376,7 @@ fn without_recurring(train: Images, other: &Images) -> (Images, usize) {
         .filter(|(_, image)| !seen.contains(image));
     let kept: Vec<usize> = fresh.map(|(index, _)| index).collect();
     let dropped = train.len() - kept.len();
-    if dropped == 0 {
-        (train, 0)
-    } else {
-        (train.subset(&kept), dropped)
-    }
+    (train.subset(&kept), dropped)
 }
 
 /// The built-in handwritten digits: 1,797 images of 8x8 pixels, values 0 to 16.
@@ -443,23 +395,19 @@ pub fn digits() -> DataSet {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let (image, label) = line.rsplit_once(',').expect(WHY);
-        pixels.extend(
-            image
-                .split(',')
-                .map(|value| value.parse::<u8>().expect(WHY)),
-        );
+        let values = image.split(',');
+        pixels.extend(values.map(|value| value.parse::<u8>().expect(WHY)));
         labels.push(label.parse::<u16>().expect(WHY));
     }
     let name = SetName::Digits.as_str();
     let all = Images::new((1, 8, 8), Pixels::U8(pixels), Some(labels), None, name).expect(WHY);
     let (train, test) = all.split_at(all.len() * 2 / 3);
-    let class_names = SetName::Digits.class_names();
     DataSet {
         name: name.into(),
         train,
         validation: None,
         test,
-        class_names,
+        class_names: SetName::Digits.class_names(),
         range: (0.0, 16.0),
         notes: Vec::new(),
     }

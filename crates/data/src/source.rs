@@ -2,7 +2,7 @@
 //! can hold before memory is taken.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -32,20 +32,19 @@ pub(crate) struct Source<'a> {
 pub(crate) fn open_file(path: &Path) -> Result<(File, u64), Error> {
     let found = fs::metadata(path).map_err(|error| Error::io(path, "open", error))?;
     if !found.is_file() {
-        let location = path.display().to_string();
+        let (location, advice) = (path.display().to_string(), "give the path of a file");
         return Err(Error::malformed(
             location,
             "a file",
             "a folder or device",
-            "give the path of a file",
+            advice,
         ));
     }
     let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-    let length = file
+    let found = file
         .metadata()
-        .map_err(|error| Error::io(path, "open", error))?
-        .len();
-    Ok((file, length))
+        .map_err(|error| Error::io(path, "open", error))?;
+    Ok((file, found.len()))
 }
 
 /// The first bytes of a file, to tell its format by; fewer where the file is shorter.
@@ -61,17 +60,14 @@ pub(crate) fn magic(path: &Path) -> Result<Vec<u8>, Error> {
 impl Source<'static> {
     /// Opens a file; gzip is told by its content and unpacked.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let (mut file, length) = open_file(path)?;
-        let mut start = Vec::with_capacity(2);
-        (&mut file)
-            .take(2)
-            .read_to_end(&mut start)
+        let (file, length) = open_file(path)?;
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let start = file
+            .fill_buf()
             .map_err(|error| Error::io(path, "read", error))?;
-        file.seek(SeekFrom::Start(0))
-            .map_err(|error| Error::io(path, "read", error))?;
+        let packed = start.starts_with(&[0x1f, 0x8b]);
         let location = path.display().to_string();
-        let file = BufReader::with_capacity(1 << 16, file);
-        Ok(if start == [0x1f, 0x8b] {
+        Ok(if packed {
             let bound = length.saturating_mul(DEFLATE_RATIO);
             Self::new(MultiGzDecoder::new(file), location, bound)
         } else {
@@ -93,13 +89,19 @@ impl<'a> Source<'a> {
         &self.location
     }
 
+    /// The error that this file's content is not what it should be.
+    pub(crate) fn wrong(
+        &self,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        advice: &str,
+    ) -> Error {
+        Error::malformed(&*self.location, expected, found, advice)
+    }
+
     fn short(&self, wanted: u64, found: u64) -> Error {
-        Error::malformed(
-            &*self.location,
-            format!("{wanted} more bytes"),
-            format!("at most {found}"),
-            FETCH_AGAIN,
-        )
+        let (expected, found) = (format!("{wanted} more bytes"), format!("at most {found}"));
+        self.wrong(expected, found, FETCH_AGAIN)
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -107,49 +109,15 @@ impl<'a> Source<'a> {
         if error.raw_os_error().is_some() {
             return Error::io(&self.location, "read", error);
         }
-        Error::malformed(
-            &*self.location,
-            "sound compressed data",
-            error.to_string(),
-            FETCH_AGAIN,
-        )
-    }
-
-    /// Passes `bytes` bytes on in chunks, each but the last a multiple of 64 bytes.
-    fn chunks(&mut self, bytes: u64, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
-        if bytes > self.bound {
-            return Err(self.short(bytes, self.bound));
-        }
-        let mut buffer = Vec::new();
-        let mut left = bytes;
-        while left > 0 {
-            let size = left.min(CHUNK as u64);
-            buffer.clear();
-            let read = (&mut self.reader).take(size).read_to_end(&mut buffer);
-            read.map_err(|error| self.failed(error))?;
-            if buffer.len() as u64 != size {
-                let found = bytes - left + buffer.len() as u64;
-                return Err(self.short(bytes, found));
-            }
-            sink(&buffer);
-            left -= size;
-        }
-        self.bound -= bytes;
-        Ok(())
+        self.wrong("sound compressed data", error.to_string(), FETCH_AGAIN)
     }
 
     /// The next `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let mut array = [0; N];
-        let mut done = 0;
-        self.chunks(N as u64, |chunk| {
-            array[done..done + chunk.len()].copy_from_slice(chunk);
-            done += chunk.len();
-        })?;
-        Ok(array)
+        Ok(self.elements(1, |bytes: [u8; N]| bytes)?[0])
     }
 
-    /// The next `count` elements of `width` bytes each, converted one by one.
+    /// The next `count` elements of `WIDTH` bytes each, converted one by one.
     pub(crate) fn elements<const WIDTH: usize, T>(
         &mut self,
         count: u64,
@@ -163,15 +131,20 @@ impl<'a> Source<'a> {
         }
         let mut values = Vec::new();
         reserve(&mut values, count, &self.location)?;
-        self.chunks(bytes, |chunk| {
-            values.extend(
-                chunk
-                    .as_chunks::<WIDTH>()
-                    .0
-                    .iter()
-                    .map(|&bytes| convert(bytes)),
-            )
-        })?;
+        let mut buffer = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            let size = left.min(CHUNK as u64);
+            buffer.clear();
+            let read = (&mut self.reader).take(size).read_to_end(&mut buffer);
+            read.map_err(|error| self.failed(error))?;
+            left -= buffer.len() as u64;
+            if buffer.len() as u64 != size {
+                return Err(self.short(bytes, bytes - left));
+            }
+            values.extend(buffer.as_chunks().0.iter().map(|&bytes| convert(bytes)));
+        }
+        self.bound -= bytes;
         Ok(values)
     }
 
@@ -180,17 +153,12 @@ impl<'a> Source<'a> {
         self.elements(count, |[byte]: [u8; 1]| byte)
     }
 
-    /// The end must be here; this also makes unpackers verify their checksum.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    /// Checks that nothing follows, which also makes unpackers verify their checksum, and gives the file's name for messages.
+    pub(crate) fn finish(mut self) -> Result<String, Error> {
         let mut more = [0];
         match self.reader.read(&mut more) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(Error::malformed(
-                &*self.location,
-                "the end of the file",
-                "more bytes",
-                FETCH_AGAIN,
-            )),
+            Ok(0) => Ok(self.location),
+            Ok(_) => Err(self.wrong("the end of the file", "more bytes", FETCH_AGAIN)),
             Err(error) => Err(self.failed(error)),
         }
     }

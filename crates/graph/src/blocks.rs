@@ -89,7 +89,7 @@ pub(crate) fn run_observed<T: Real, const L: usize>(
 ) -> Result<Vec<T>, Error> {
     let pixels = check_images(network.input_shape(), images, batch)?;
     let mut logits = Vec::new();
-    // As many blocks at a time as there are threads bounds the memory for all nodes' values.
+    // One block per thread at a time: this bounds the memory for the values of all nodes.
     let group = L * rayon::current_num_threads();
     for group in images.chunks(group * pixels) {
         let values: Vec<Vec<Vec<T>>> = group

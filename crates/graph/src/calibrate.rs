@@ -24,7 +24,8 @@ const SENSITIVITY_IMAGES: usize = 256;
 /// evaluations use fewer images, but 4 at least.
 const SENSITIVITY_COST: u64 = 1 << 34;
 
-/// Statistics need no more; the model file is smaller for it. Single precision where a value is out of range.
+/// Rounds statistics to half precision, which is enough and makes the model file smaller. All values stay in single
+/// precision if one of them is out of range.
 fn in_half_precision(values: Vec<f32>) -> Vec<f32> {
     let halves: Vec<f32> = values
         .iter()
@@ -80,7 +81,7 @@ pub fn calibrate(
     };
     let mut total = Totals::new(graph, folded.as_ref());
     let mut done = 0;
-    // As many shards at a time as there are threads bounds the memory for their totals.
+    // One shard per thread at a time: this bounds the memory for their totals.
     for group in images.chunks(SHARD * pixels * rayon::current_num_threads()) {
         let shards: Vec<Totals> = group
             .par_chunks(SHARD * pixels)

@@ -27,8 +27,9 @@ pub struct Calibration {
     /// own value if none has been found too coarse for this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_error: Option<f64>,
-    /// Largest magnitude of a logit but for the hundredth of the images where it is largest: errors are measured by it, so that one
-    /// image on which a network explodes does not allow all others more. `None` in files that do not have it.
+    /// Largest magnitude of a logit when the hundredth of the images with the largest logits is left out. Errors are
+    /// measured by it, so that one image on which a network explodes does not allow larger errors on all others. `None`
+    /// in files that do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_logit: Option<f64>,
     /// Range of every graph node, by name.

@@ -107,12 +107,12 @@ pub enum Error {
         what: String,
     },
     /// A model file that is well-formed and describes a network that cannot be used.
-    #[error("{location}: {source}")]
+    #[error("{location}: {reason}")]
     ModelContent {
         /// The path, or what the bytes are.
         location: String,
-        /// What is wrong with the network.
-        source: Box<Error>,
+        /// What is wrong with the network. The message has it, so it is no `source`, which would print it a second time.
+        reason: Box<Error>,
     },
     /// A file could not be read or written.
     #[error(transparent)]

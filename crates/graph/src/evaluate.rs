@@ -2,13 +2,13 @@
 
 use crate::blocks::{Block, Network, run, run_observed};
 use crate::execute::LANES_F64;
-use crate::{
-    Error, Folded, FoldedNode, FoldedOp, Quantized, QuantizedOp, QuantizedTerm, Shape, Term, Tile,
-};
+use crate::{Error, Folded, FoldedNode, FoldedOp, Linear, Shape, Term, Tile};
 
 type Lanes = [f64; LANES_F64];
 
 /// Computes the logits of prepared images with a folded network, in f64, on all threads.
+///
+/// With integer weights, every matrix product is divided by its weight scale at once. Nothing else is rounded.
 ///
 /// Shapes: `images` is `[batch, C, H, W]`, the result `[batch, classes]`.
 ///
@@ -17,7 +17,11 @@ type Lanes = [f64; LANES_F64];
 ///
 /// # Panics
 /// When the network breaks what [`Folded`] promises.
-pub fn execute_folded(folded: &Folded, images: &[f32], batch: usize) -> Result<Vec<f64>, Error> {
+pub fn execute_folded<W: Copy + Into<f64> + Sync>(
+    folded: &Folded<W>,
+    images: &[f32],
+    batch: usize,
+) -> Result<Vec<f64>, Error> {
     run(folded, images, batch)
 }
 
@@ -42,25 +46,7 @@ pub fn execute_folded_observed(
     })
 }
 
-/// Computes the logits with integer weights: every matrix product is divided by its weight scale at once, nothing else
-/// is rounded.
-///
-/// Shapes: as [`execute_folded`].
-///
-/// # Errors
-/// As [`execute_folded`].
-///
-/// # Panics
-/// As [`execute_folded`].
-pub fn execute_quantized(
-    quantized: &Quantized,
-    images: &[f32],
-    batch: usize,
-) -> Result<Vec<f64>, Error> {
-    run(quantized, images, batch)
-}
-
-impl Network<f64, LANES_F64> for Folded {
+impl<W: Copy + Into<f64> + Sync> Network<f64, LANES_F64> for Folded<W> {
     fn input_shape(&self) -> Shape {
         Shape::Flat(self.nodes[0].elements)
     }
@@ -81,55 +67,16 @@ impl Network<f64, LANES_F64> for Folded {
         match &self.nodes[index].op {
             FoldedOp::Input => Vec::new(),
             FoldedOp::Square { source, shift } => square(&values[*source], shift),
-            FoldedOp::Linear { terms, bias, .. } => linear(terms, bias, 1.0, values),
+            FoldedOp::Linear(map) => linear(map, values),
         }
     }
 }
 
-impl Network<f64, LANES_F64> for Quantized {
-    fn input_shape(&self) -> Shape {
-        Shape::Flat(self.nodes[0].elements)
-    }
-
-    fn elements(&self, index: usize) -> usize {
-        self.nodes[index].elements
-    }
-
-    fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    fn sources(&self, index: usize) -> Vec<usize> {
-        match &self.nodes[index].op {
-            QuantizedOp::Input => Vec::new(),
-            QuantizedOp::Square { source, .. } => vec![*source],
-            QuantizedOp::Linear { terms, .. } => terms.iter().map(QuantizedTerm::source).collect(),
-        }
-    }
-
-    fn compute(&self, index: usize, values: &[Block<f64, LANES_F64>]) -> Vec<Lanes> {
-        match &self.nodes[index].op {
-            QuantizedOp::Input => Vec::new(),
-            QuantizedOp::Square { source, shift } => square(&values[*source], shift),
-            QuantizedOp::Linear {
-                terms,
-                bias,
-                weight_scale,
-                ..
-            } => linear(terms, bias, 1.0 / weight_scale, values),
-        }
-    }
-}
-
-/// Sum of the terms, whose tiles count `unit`, and the bias.
-fn linear<W: Copy + Into<f64>>(
-    terms: &[Term<W>],
-    bias: &[f64],
-    unit: f64,
-    values: &[Block<f64, LANES_F64>],
-) -> Vec<Lanes> {
-    let mut out: Vec<Lanes> = bias.iter().map(|&bias| [bias; LANES_F64]).collect();
-    for term in terms {
+/// Sum of the terms and the bias.
+fn linear<W: Copy + Into<f64>>(map: &Linear<W>, values: &[Block<f64, LANES_F64>]) -> Vec<Lanes> {
+    let unit = 1.0 / map.weight_scale;
+    let mut out: Vec<Lanes> = map.bias.iter().map(|&bias| [bias; LANES_F64]).collect();
+    for term in &map.terms {
         let x = &values[term.source()];
         match term {
             Term::Tiles { tiles, .. } => tiles

@@ -63,98 +63,82 @@ impl<T: Real, const L: usize> Network<T, L> for Graph {
     }
 
     fn compute(&self, index: usize, values: &[Block<T, L>]) -> Block<T, L> {
-        let node = &self.nodes()[index];
-        let inputs: Vec<&[[T; L]]> = node.inputs.iter().map(|id| &values[id.0][..]).collect();
-        let (from, to) = (self.shape(node.inputs[0]), self.shape(NodeId(index)));
-        compute(&node.op, &inputs, &from, &to)
-    }
-}
-
-fn compute<T: Real, const L: usize>(
-    op: &Op,
-    inputs: &[&[[T; L]]],
-    from: &Shape,
-    to: &Shape,
-) -> Block<T, L> {
-    let x = inputs[0];
-    let each = |f: &dyn Fn(usize, T) -> T| -> Block<T, L> {
-        x.iter()
-            .enumerate()
-            .map(|(index, lanes)| lanes.map(|value| f(index, value)))
-            .collect()
-    };
-    match op {
-        Op::Input | Op::Flatten => x.to_vec(),
-        Op::Conv2d {
-            weight,
-            bias,
-            stride,
-            padding,
-        } => {
-            let taps = taps(
-                from,
-                to,
-                [weight.shape()[2], weight.shape()[3]],
-                *stride,
-                *padding,
-            );
-            convolve(
-                x,
-                weight.data(),
-                weight.shape(),
+        let (node, to) = (&self.nodes()[index], &self.shape(NodeId(index)));
+        let (x, from) = (&values[node.inputs[0].0], &self.shape(node.inputs[0]));
+        let each = |f: &dyn Fn(usize, T) -> T| -> Block<T, L> {
+            x.iter()
+                .enumerate()
+                .map(|(index, lanes)| lanes.map(|value| f(index, value)))
+                .collect()
+        };
+        match &node.op {
+            Op::Input | Op::Flatten => x.clone(),
+            Op::Conv2d {
+                weight,
                 bias,
-                from.channel_elements(),
-                &taps,
-            )
-        }
-        Op::Dense { weight, bias } => {
-            let taps = vec![vec![(0, 0)]];
-            let shape = [weight.shape()[0], weight.shape()[1], 1, 1];
-            convolve(x, weight.data(), &shape, bias, 1, &taps)
-        }
-        Op::AveragePool { kernel, stride } => {
-            let taps = taps(from, to, *kernel, *stride, [0, 0]);
-            let factor = T::of(1.0 / (kernel[0] * kernel[1]) as f64);
-            let mut out = Vec::with_capacity(to.elements());
-            for channel in x.chunks_exact(from.channel_elements()) {
-                for taps in &taps {
-                    let mut sum = [T::ZERO; L];
-                    for &(pixel, _) in taps {
-                        for (sum, &value) in sum.iter_mut().zip(&channel[pixel]) {
-                            *sum += value;
-                        }
-                    }
-                    out.push(sum.map(|sum| sum * factor));
-                }
+                stride,
+                padding,
+            } => {
+                let shape = weight.shape();
+                let taps = window_taps(from, to, [shape[2], shape[3]], *stride, *padding);
+                convolve(
+                    x,
+                    weight.data(),
+                    shape,
+                    bias,
+                    from.channel_elements(),
+                    &taps,
+                )
             }
-            out
+            Op::Dense { weight, bias } => {
+                let taps = vec![vec![(0, 0)]];
+                let shape = [weight.shape()[0], weight.shape()[1], 1, 1];
+                convolve(x, weight.data(), &shape, bias, 1, &taps)
+            }
+            Op::AveragePool { kernel, stride } => {
+                let taps = window_taps(from, to, *kernel, *stride, [0, 0]);
+                let factor = T::of(1.0 / (kernel[0] * kernel[1]) as f64);
+                let mut out = Vec::with_capacity(to.elements());
+                for channel in x.chunks_exact(from.channel_elements()) {
+                    for taps in &taps {
+                        let mut sum = [T::ZERO; L];
+                        for &(pixel, _) in taps {
+                            for (sum, &value) in sum.iter_mut().zip(&channel[pixel]) {
+                                *sum += value;
+                            }
+                        }
+                        out.push(sum.map(|sum| sum * factor));
+                    }
+                }
+                out
+            }
+            Op::BatchNorm { .. } => {
+                let affine: Vec<(T, T)> = batch_norm_affine(&node.op)
+                    .into_iter()
+                    .map(|(factor, offset)| (T::of(factor), T::of(offset)))
+                    .collect();
+                let per_channel = from.channel_elements();
+                each(&|index, value| {
+                    let (factor, offset) = affine[index / per_channel];
+                    factor * value + offset
+                })
+            }
+            Op::Add => x
+                .iter()
+                .zip(&values[node.inputs[1].0])
+                .map(|(x, y)| std::array::from_fn(|lane| x[lane] + y[lane]))
+                .collect(),
+            Op::Relu => each(&|_, value| if value > T::ZERO { value } else { T::ZERO }),
+            Op::Quadratic {
+                granularity,
+                a,
+                b,
+                c,
+            } => each(&|index, value| {
+                let k = granularity.index(from, index);
+                (T::from(a[k]) * value + T::from(b[k])) * value + T::from(c[k])
+            }),
         }
-        Op::BatchNorm { .. } => {
-            let affine: Vec<(T, T)> = batch_norm_affine(op)
-                .into_iter()
-                .map(|(factor, offset)| (T::of(factor), T::of(offset)))
-                .collect();
-            let per_channel = from.channel_elements();
-            each(&|index, value| {
-                let (factor, offset) = affine[index / per_channel];
-                factor * value + offset
-            })
-        }
-        Op::Add => x
-            .iter()
-            .zip(inputs[1])
-            .map(|(x, y)| std::array::from_fn(|lane| x[lane] + y[lane]))
-            .collect(),
-        Op::Relu => each(&|_, value| if value > T::ZERO { value } else { T::ZERO }),
-        Op::Quadratic {
-            granularity,
-            a,
-            b,
-            c,
-        } => each(&|index, value| {
-            let k = granularity.index(from, index);
-            (T::from(a[k]) * value + T::from(b[k])) * value + T::from(c[k])
-        }),
     }
 }
 
@@ -178,21 +162,6 @@ pub(crate) fn batch_norm_affine(op: &Op) -> Vec<(f64, f64)> {
             (factor, offset)
         })
         .collect()
-}
-
-/// [`window_taps`] between two maps.
-pub(crate) fn taps(
-    from: &Shape,
-    to: &Shape,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Vec<Vec<(usize, usize)>> {
-    let plane = |shape: &Shape| match *shape {
-        Shape::Map { height, width, .. } => (height, width),
-        Shape::Flat(_) => (1, 1),
-    };
-    window_taps(plane(from), plane(to), kernel, stride, padding)
 }
 
 /// Output channels computed together, so that an input is loaded once for all of them.

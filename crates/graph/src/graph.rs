@@ -1,6 +1,5 @@
 //! A validated network.
 
-use crate::infer::tensors;
 use crate::{Error, Node, NodeId, Op, Shape};
 use std::collections::HashSet;
 
@@ -124,7 +123,7 @@ impl Graph {
     pub fn parameters(&self) -> u64 {
         self.nodes
             .iter()
-            .flat_map(tensors)
+            .flat_map(|node| node.op.tensors())
             .map(|(_, values)| values.len() as u64)
             .sum()
     }
@@ -217,7 +216,7 @@ fn check_structure(nodes: &[Node]) -> Result<(), Error> {
 }
 
 fn check_finite(node: &Node) -> Result<(), Error> {
-    for (tensor, values) in tensors(node) {
+    for (tensor, values) in node.op.tensors() {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite {
                 node: node.name.clone(),

@@ -79,7 +79,7 @@ impl Model {
     /// As [`validate`](Self::validate), and [`Error::ModelFile`] for a model over the format's limits.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;
-        model_file::to_bytes(self)
+        model_file::to_bytes(self).map_err(|fault| fault.at("model"))
     }
 
     /// Reads a model from the bytes of its file.
@@ -87,7 +87,7 @@ impl Model {
     /// # Errors
     /// [`Error::ModelFile`] for bytes that are no model file, [`Error::ModelContent`] for a model that cannot be used.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        model_file::from_bytes(bytes, "model")
+        model_file::from_bytes(bytes).map_err(|fault| fault.at("model"))
     }
 
     /// Reads a model file.
@@ -99,16 +99,15 @@ impl Model {
         let read = |error| sordino_container::Error::io(path, "read", error);
         let mut file = File::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
-        let location = path.display().to_string();
-        model_file::check_length(length, &location)?;
+        let at_path = |fault: model_file::Fault| fault.at(&path.display().to_string());
+        model_file::check_length(length).map_err(at_path)?;
         let mut bytes = Vec::with_capacity(length as usize);
         // Not more than the limit, even if the file grows meanwhile.
         (&mut file)
             .take(model_file::MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(read)?;
-        model_file::check_length(bytes.len() as u64, &location)?;
-        model_file::from_bytes(&bytes, &location)
+        model_file::from_bytes(&bytes).map_err(at_path)
     }
 
     /// Writes the model file in one step: complete or not at all.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodeId(pub usize);
 
 /// A dense array of weights, row major.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
     data: Vec<f32>,
@@ -84,15 +84,20 @@ impl Granularity {
 }
 
 /// What a node computes.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Serialized, an operation is its description in the model file: weights are left out, and are empty when it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// The prepared image.
     Input,
     /// Cross-correlation of a feature map (as every framework's "convolution").
     Conv2d {
         /// `[out channels, in channels, kernel height, kernel width]`.
+        #[serde(skip)]
         weight: Tensor,
         /// One value per output channel.
+        #[serde(skip)]
         bias: Vec<f32>,
         /// Vertical and horizontal step.
         stride: [usize; 2],
@@ -102,8 +107,10 @@ pub enum Op {
     /// Fully connected layer on a vector.
     Dense {
         /// `[out features, in features]`.
+        #[serde(skip)]
         weight: Tensor,
         /// One value per output feature.
+        #[serde(skip)]
         bias: Vec<f32>,
     },
     /// Mean over windows that lie wholly inside the map (no padding, incomplete windows are left out).
@@ -113,16 +120,20 @@ pub enum Op {
         /// Vertical and horizontal step.
         stride: [usize; 2],
     },
-    /// Batch normalization with recorded statistics, a channel of a map or a feature of a vector at a time:
+    /// Batch normalization with recorded statistics, per channel of a map or per feature of a vector:
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
     BatchNorm {
         /// Factor.
+        #[serde(skip)]
         gamma: Vec<f32>,
         /// Offset.
+        #[serde(skip)]
         beta: Vec<f32>,
         /// Recorded mean.
+        #[serde(skip)]
         mean: Vec<f32>,
         /// Recorded (biased) variance.
+        #[serde(skip)]
         variance: Vec<f32>,
         /// Added to the variance.
         epsilon: f64,
@@ -138,10 +149,13 @@ pub enum Op {
         /// Which elements share coefficients; gives the length of `a`, `b` and `c`.
         granularity: Granularity,
         /// Coefficients of the square.
+        #[serde(skip)]
         a: Vec<f32>,
         /// Coefficients of the value.
+        #[serde(skip)]
         b: Vec<f32>,
         /// Constants.
+        #[serde(skip)]
         c: Vec<f32>,
     },
 }
@@ -173,7 +187,8 @@ impl Op {
 }
 
 /// One operation of a graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// Unique name of letters, digits and `_ - . /`; tensors of the model file are named after it.
     pub name: String,

@@ -1,9 +1,6 @@
 //! Rounding the weights of a folded network to integers.
 
-use crate::{
-    Error, Folded, FoldedOp, FoldedTile, Quantized, QuantizedNode, QuantizedOp, QuantizedTerm,
-    QuantizedTile, Term,
-};
+use crate::{Error, Folded, FoldedNode, FoldedOp, Linear, Quantized, Term, Tile};
 
 /// How the weights of one linear map are rounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,25 +24,14 @@ impl WeightFormat {
     }
 }
 
-/// Rounds the weights of every linear map to 8 or 16 bits, at the largest scale at which all of its weights fit.
+/// Rounds the weights of every linear map to 8 or 16 bits, by default at the largest scale at which all of them fit.
 ///
-/// `bits` holds one number for every linear node of the network, in order; that of an exact sum has no effect.
-///
-/// # Errors
-/// [`Error::Quantize`] for a list of another length and for other numbers of bits.
-pub fn quantize(folded: &Folded, bits: &[u8]) -> Result<Quantized, Error> {
-    let formats: Vec<WeightFormat> = bits
-        .iter()
-        .map(|&bits| WeightFormat { bits, scale: None })
-        .collect();
-    quantize_with(folded, &formats)
-}
-
-/// As [`quantize`], with weight scales that may be given.
+/// `formats` holds one format for every linear node of the network, in order; that of an exact sum has no effect.
 ///
 /// # Errors
-/// [`Error::Quantize`] as for [`quantize`], and for a scale at which a weight does not fit.
-pub fn quantize_with(folded: &Folded, formats: &[WeightFormat]) -> Result<Quantized, Error> {
+/// [`Error::Quantize`] for a list of another length, for other numbers of bits, and for a scale at which a weight does
+/// not fit.
+pub fn quantize(folded: &Folded, formats: &[WeightFormat]) -> Result<Quantized, Error> {
     let expected = folded.linear_nodes().count();
     if formats.len() != expected {
         return Err(Error::Quantize {
@@ -56,55 +42,49 @@ pub fn quantize_with(folded: &Folded, formats: &[WeightFormat]) -> Result<Quanti
         });
     }
     let mut formats = formats.iter();
+    let quantized = |node: &FoldedNode| {
+        let op = match &node.op {
+            FoldedOp::Input => FoldedOp::Input,
+            FoldedOp::Square { source, shift } => FoldedOp::Square {
+                source: *source,
+                shift: shift.clone(),
+            },
+            FoldedOp::Linear(linear) => {
+                let format = formats.next().expect("one format a linear node");
+                FoldedOp::Linear(quantize_linear(&node.name, linear, *format)?)
+            }
+        };
+        Ok(FoldedNode {
+            name: node.name.clone(),
+            op,
+            elements: node.elements,
+        })
+    };
     let nodes = folded
         .nodes
         .iter()
-        .map(|node| {
-            let op = match &node.op {
-                FoldedOp::Input => QuantizedOp::Input,
-                FoldedOp::Square { source, shift } => QuantizedOp::Square {
-                    source: *source,
-                    shift: shift.clone(),
-                },
-                FoldedOp::Linear {
-                    terms,
-                    bias,
-                    exact_sum,
-                } => {
-                    let format = formats.next().expect("one format a linear node");
-                    quantize_linear(&node.name, terms, bias, *exact_sum, *format)?
-                }
-            };
-            Ok(QuantizedNode {
-                name: node.name.clone(),
-                op,
-                elements: node.elements,
-            })
-        })
+        .map(quantized)
         .collect::<Result<_, Error>>()?;
-    Ok(Quantized { nodes })
+    Ok(Folded { nodes })
 }
 
 fn quantize_linear(
     name: &str,
-    terms: &[Term],
-    bias: &[f64],
-    exact_sum: bool,
+    linear: &Linear,
     format: WeightFormat,
-) -> Result<QuantizedOp, Error> {
+) -> Result<Linear<i16>, Error> {
     let wrong = |what: String| Error::Quantize {
         what: format!("node {name:?}: {what}"),
     };
     let bits = format.bits;
     let largest = WeightFormat::largest(bits)
         .ok_or_else(|| wrong(format!("expected 8 or 16 weight bits, found {bits}")))?;
-    let largest_weight = terms
-        .iter()
-        .flat_map(tiles)
+    let tiles = linear.terms.iter().flat_map(Term::tiles);
+    let largest_weight = tiles
         .flat_map(|tile| &tile.weights)
         .fold(0.0, |most: f64, weight| most.max(weight.abs()));
     let weight_scale = match format.scale {
-        _ if exact_sum || largest_weight == 0.0 => 1.0,
+        _ if linear.exact_sum || largest_weight == 0.0 => 1.0,
         None => f64::from(largest) / largest_weight,
         Some(scale) => {
             // Half a unit may be rounded away; a NaN scale fails too.
@@ -117,48 +97,30 @@ fn quantize_linear(
             scale
         }
     };
-    let mut max_rounding_error: f64 = 0.0;
-    let mut round = |weight: f64| {
-        // The largest weight times its scale may come out a hair above the limit.
-        let integer = (weight * weight_scale)
-            .round()
-            .clamp(-f64::from(largest), f64::from(largest));
-        max_rounding_error = max_rounding_error.max((integer / weight_scale - weight).abs());
-        integer as i16
-    };
-    let terms = terms
-        .iter()
-        .map(|term| match term {
-            Term::Diagonal { source, factors } => QuantizedTerm::Diagonal {
+    // The largest weight times its scale may come out a hair above the limit.
+    let limit = f64::from(largest);
+    let round = |weight: &f64| (weight * weight_scale).round().clamp(-limit, limit) as i16;
+    let terms = linear.terms.iter().map(|term| match term {
+        Term::Diagonal { source, factors } => Term::Diagonal {
+            source: *source,
+            factors: factors.clone(),
+        },
+        Term::Tiles { source, tiles } => {
+            let tiles = tiles.iter().map(|tile| Tile {
+                outputs: tile.outputs.clone(),
+                inputs: tile.inputs.clone(),
+                weights: tile.weights.iter().map(round).collect(),
+            });
+            Term::Tiles {
                 source: *source,
-                factors: factors.clone(),
-            },
-            Term::Tiles { source, tiles } => QuantizedTerm::Tiles {
-                source: *source,
-                tiles: tiles
-                    .iter()
-                    .map(|tile| QuantizedTile {
-                        outputs: tile.outputs.clone(),
-                        inputs: tile.inputs.clone(),
-                        weights: tile.weights.iter().map(|&weight| round(weight)).collect(),
-                    })
-                    .collect(),
-            },
-        })
-        .collect();
-    Ok(QuantizedOp::Linear {
-        terms,
-        bias: bias.to_vec(),
-        exact_sum,
-        bits,
+                tiles: tiles.collect(),
+            }
+        }
+    });
+    Ok(Linear {
+        terms: terms.collect(),
+        bias: linear.bias.clone(),
+        exact_sum: linear.exact_sum,
         weight_scale,
-        max_rounding_error,
     })
-}
-
-fn tiles(term: &Term) -> &[FoldedTile] {
-    match term {
-        Term::Tiles { tiles, .. } => tiles,
-        Term::Diagonal { .. } => &[],
-    }
 }

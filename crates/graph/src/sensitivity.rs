@@ -95,8 +95,8 @@ fn of_image(folded: &Folded, image: &[f32]) -> Vec<Vec<f64>> {
                     add_multiple(target, element, &slope, element, 2.0 * x + r, logits);
                 }
             }
-            FoldedOp::Linear { terms, .. } => {
-                for term in terms {
+            FoldedOp::Linear(linear) => {
+                for term in &linear.terms {
                     pull_back(term, &slope, &mut slopes[term.source()], logits);
                 }
             }
@@ -115,20 +115,9 @@ fn pull_back(term: &Term, slope: &[f64], target: &mut [f64], logits: usize) {
         }
         Term::Tiles { tiles, .. } => {
             for tile in tiles {
-                for (&output, weights) in tile
-                    .outputs
-                    .iter()
-                    .zip(tile.weights.chunks_exact(tile.inputs.len().max(1)))
-                {
+                for (output, weights) in tile.rows() {
                     for (&input, &weight) in tile.inputs.iter().zip(weights) {
-                        add_multiple(
-                            target,
-                            input as usize,
-                            slope,
-                            output as usize,
-                            weight,
-                            logits,
-                        );
+                        add_multiple(target, input as usize, slope, output, weight, logits);
                     }
                 }
             }

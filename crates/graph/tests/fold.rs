@@ -58,29 +58,22 @@ fn check_promises(graph: &Graph, folded: &Folded) {
         match &node.op {
             FoldedOp::Input => assert_eq!(node.elements, graph.input_shape().elements()),
             FoldedOp::Square { source, shift } => {
-                assert!(matches!(nodes[*source].op, FoldedOp::Linear { .. }));
+                assert!(nodes[*source].linear().is_some());
                 assert_eq!(nodes[*source].elements, node.elements);
                 assert_eq!(shift.len(), node.elements);
                 assert!(shift.iter().all(|r| r.is_finite()));
             }
-            FoldedOp::Linear {
-                terms,
-                bias,
-                exact_sum,
-            } => {
-                assert_eq!(bias.len(), node.elements);
-                for term in terms {
-                    check_term(
-                        term,
-                        node.elements,
-                        nodes[term.source()].elements,
-                        *exact_sum,
-                    );
+            FoldedOp::Linear(linear) => {
+                assert_eq!(linear.bias.len(), node.elements);
+                assert_eq!(linear.weight_scale, 1.0);
+                for term in &linear.terms {
+                    let of_source = nodes[term.source()].elements;
+                    check_term(term, node.elements, of_source, linear.exact_sum);
                 }
             }
         }
     }
-    assert!(matches!(nodes[nodes.len() - 1].op, FoldedOp::Linear { .. }));
+    assert!(nodes[nodes.len() - 1].linear().is_some());
 }
 
 fn check_term(term: &Term, elements: usize, source_elements: usize, exact_sum: bool) {
@@ -116,15 +109,8 @@ fn squares(folded: &Folded) -> usize {
 }
 
 fn exact_sums(folded: &Folded) -> usize {
-    count(folded, |op| {
-        matches!(
-            op,
-            FoldedOp::Linear {
-                exact_sum: true,
-                ..
-            }
-        )
-    })
+    let nodes = folded.nodes.iter();
+    nodes.filter(|node| node.is_exact_sum()).count()
 }
 
 fn diagonals(folded: &Folded) -> usize {
@@ -171,10 +157,8 @@ fn padding_is_zero_after_the_activation_and_after_batch_norm() {
         net.then(conv(random, [2, 3, 3, 3], [1, 1], [2, 2]));
         let folded = check(&net.finish(random, 4), 7);
         // A border of inputs needs a bias of its own: more than one bias for the positions of a channel.
-        let FoldedOp::Linear { bias, .. } = &folded.nodes[3].op else {
-            panic!("the second convolution")
-        };
-        assert_ne!(bias[0], bias[8]);
+        let second = folded.nodes[3].linear().expect("the second convolution");
+        assert_ne!(second.bias[0], second.bias[8]);
         assert_eq!(folded.nodes.len(), 5);
     }
 }
@@ -222,22 +206,10 @@ fn a_pooling_window_may_hold_both_signs_and_stays_an_exact_sum() {
     let signs: Vec<f64> = folded
         .nodes
         .iter()
-        .filter(|node| {
-            matches!(
-                node.op,
-                FoldedOp::Linear {
-                    exact_sum: true,
-                    ..
-                }
-            )
-        })
+        .filter(|node| node.is_exact_sum())
         .flat_map(|node| node.terms())
-        .flat_map(|term| match term {
-            Term::Tiles { tiles, .. } => {
-                tiles.iter().flat_map(|tile| tile.weights.clone()).collect()
-            }
-            Term::Diagonal { .. } => Vec::new(),
-        })
+        .flat_map(Term::tiles)
+        .flat_map(|tile| tile.weights.clone())
         .collect();
     assert!(signs.contains(&1.0) && signs.contains(&-1.0));
 }

@@ -5,14 +5,13 @@ mod networks;
 use networks::{Coefficients, Random, Sketch, conv, images, quadratic, random_network};
 use proptest::prelude::*;
 use sordino_graph::{
-    Error, Folded, FoldedOp, Granularity, Op, Quantized, QuantizedOp, QuantizedTerm, Shape, Term,
-    WeightFormat, execute_folded, execute_folded_observed, execute_quantized, fold, quantize,
-    quantize_with,
+    Error, Folded, FoldedOp, Granularity, Op, Quantized, Shape, Term, WeightFormat, execute_folded,
+    execute_folded_observed, fold, quantize,
 };
 
 fn all(folded: &Folded, bits: u8) -> Quantized {
-    let count = folded.linear_nodes().count();
-    quantize(folded, &vec![bits; count]).unwrap()
+    let format = WeightFormat { bits, scale: None };
+    quantize(folded, &vec![format; folded.linear_nodes().count()]).unwrap()
 }
 
 /// Largest error that an element of each node may have for one image, by interval arithmetic.
@@ -20,28 +19,29 @@ fn bounds(quantized: &Quantized, values: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut bounds: Vec<Vec<f64>> = Vec::new();
     for (node, value) in quantized.nodes.iter().zip(values) {
         let bound = match &node.op {
-            QuantizedOp::Input => vec![0.0; node.elements],
-            QuantizedOp::Square { source, shift } => (0..node.elements)
+            FoldedOp::Input => vec![0.0; node.elements],
+            FoldedOp::Square { source, shift } => (0..node.elements)
                 .map(|f| {
                     let (x, error) = (values[*source][f], bounds[*source][f]);
                     (2.0 * x + shift[f]).abs() * error + error * error
                 })
                 .collect(),
-            QuantizedOp::Linear {
-                terms,
-                weight_scale,
-                max_rounding_error,
-                ..
-            } => {
+            FoldedOp::Linear(linear) => {
+                let weight_scale = linear.weight_scale;
+                // Half a unit, or a hair more for the largest weight.
+                let rounding_error = match linear.exact_sum {
+                    true => 0.0,
+                    false => 0.5 / weight_scale * (1.0 + 1e-9),
+                };
                 let mut bound = vec![0.0; node.elements];
-                for term in terms {
+                for term in &linear.terms {
                     match term {
-                        QuantizedTerm::Diagonal { source, factors } => {
+                        Term::Diagonal { source, factors } => {
                             for (f, factor) in factors.iter().enumerate() {
                                 bound[f] += factor.abs() * bounds[*source][f];
                             }
                         }
-                        QuantizedTerm::Tiles { source, tiles } => {
+                        Term::Tiles { source, tiles } => {
                             for tile in tiles {
                                 let rows = tile.weights.chunks_exact(tile.inputs.len());
                                 for (row, &output) in rows.zip(&tile.outputs) {
@@ -49,7 +49,7 @@ fn bounds(quantized: &Quantized, values: &[Vec<f64>]) -> Vec<Vec<f64>> {
                                         let input = input as usize;
                                         let weight = f64::from(weight).abs() / weight_scale;
                                         bound[output as usize] += weight * bounds[*source][input]
-                                            + max_rounding_error * values[*source][input].abs();
+                                            + rounding_error * values[*source][input].abs();
                                     }
                                 }
                             }
@@ -82,7 +82,7 @@ proptest! {
         let largest = values.iter().flatten().fold(0.0, |m: f64, v| m.max(v.abs()));
         prop_assume!(largest < 1e9);
         prop_assert_eq!(&expected, &execute_folded(&folded, &image, 1).unwrap());
-        let found = execute_quantized(&quantized, &image, 1).unwrap();
+        let found = execute_folded(&quantized, &image, 1).unwrap();
         let bounds = bounds(&quantized, &values);
         for ((expected, found), bound) in expected.iter().zip(&found).zip(&bounds[bounds.len() - 1]) {
             prop_assert!((expected - found).abs() <= *bound, "{} {} {}", expected, found, bound);
@@ -96,14 +96,15 @@ proptest! {
         let limit = if bits == 8 { 127 } else { 32_639 };
         prop_assert_eq!(quantized.nodes.len(), folded.nodes.len());
         for (node, exact) in quantized.nodes.iter().zip(&folded.nodes) {
-            let QuantizedOp::Linear { terms, exact_sum, weight_scale, max_rounding_error, bias, .. } = &node.op else { continue };
-            let FoldedOp::Linear { bias: exact_bias, .. } = &exact.op else { panic!("another kind") };
-            prop_assert_eq!(bias, exact_bias);
+            let Some(linear) = node.linear() else { continue };
+            let exact_linear = exact.linear().expect("another kind");
+            prop_assert_eq!(&linear.bias, &exact_linear.bias);
+            let weight_scale = linear.weight_scale;
             let mut largest = 0;
             let mut worst: f64 = 0.0;
-            for (term, exact) in terms.iter().zip(exact.terms()) {
-                let (QuantizedTerm::Tiles { tiles, .. }, Term::Tiles { tiles: exact, .. }) = (term, exact) else { continue };
-                for (tile, exact) in tiles.iter().zip(exact) {
+            for (term, exact) in linear.terms.iter().zip(exact.terms()) {
+                prop_assert_eq!(term.tiles().len(), exact.tiles().len());
+                for (tile, exact) in term.tiles().iter().zip(exact.tiles()) {
                     prop_assert_eq!(&tile.inputs, &exact.inputs);
                     prop_assert_eq!(&tile.outputs, &exact.outputs);
                     for (&integer, exact) in tile.weights.iter().zip(&exact.weights) {
@@ -112,11 +113,10 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(worst, *max_rounding_error);
-            if *exact_sum {
+            if linear.exact_sum {
                 // No weight at all where everything that is pooled is constant.
                 prop_assert!(largest <= 1);
-                prop_assert_eq!((*weight_scale, worst), (1.0, 0.0));
+                prop_assert_eq!((weight_scale, worst), (1.0, 0.0));
             } else if largest > 0 {
                 prop_assert_eq!(largest, limit);
                 prop_assert!(worst <= 0.5 / weight_scale * (1.0 + 1e-9));
@@ -150,7 +150,7 @@ fn sixteen_bits_are_closer_than_eight() {
     let images = images(&mut Random::new(2), Shape::map(1, 4, 4), batch);
     let exact = execute_folded(&folded, &images, batch).unwrap();
     let error = |bits| {
-        let found = execute_quantized(&all(&folded, bits), &images, batch).unwrap();
+        let found = execute_folded(&all(&folded, bits), &images, batch).unwrap();
         exact
             .iter()
             .zip(found)
@@ -167,15 +167,16 @@ fn lists_and_numbers_that_do_not_fit_are_refused() {
     let folded = small();
     let count = folded.linear_nodes().count();
     assert_eq!(count, 3);
+    let format = |bits| WeightFormat { bits, scale: None };
     for length in [0, 2, 4] {
-        let error = quantize(&folded, &vec![8; length]).unwrap_err();
+        let error = quantize(&folded, &vec![format(8); length]).unwrap_err();
         assert!(
             error.to_string().contains("each of 3 linear maps"),
             "{error}"
         );
     }
     for bits in [0, 7, 9, 32] {
-        let error = quantize(&folded, &[8, 8, bits]).unwrap_err();
+        let error = quantize(&folded, &[8, 8, bits].map(format)).unwrap_err();
         assert!(matches!(error, Error::Quantize { .. }));
         assert!(error.to_string().contains("8 or 16"), "{error}");
     }
@@ -185,9 +186,11 @@ fn lists_and_numbers_that_do_not_fit_are_refused() {
 fn a_given_scale_is_used_or_refused() {
     let folded = small();
     let automatic = all(&folded, 8);
-    let scale_of = |quantized: &Quantized, index: usize| match quantized.nodes[index].op {
-        QuantizedOp::Linear { weight_scale, .. } => weight_scale,
-        _ => panic!("not a linear map"),
+    let scale_of = |quantized: &Quantized, index: usize| {
+        quantized.nodes[index]
+            .linear()
+            .expect("a linear map")
+            .weight_scale
     };
     let full = scale_of(&automatic, 1);
     let format = |scale| WeightFormat {
@@ -195,7 +198,7 @@ fn a_given_scale_is_used_or_refused() {
         scale: Some(scale),
     };
     let last = scale_of(&automatic, folded.nodes.len() - 1);
-    let quantized = quantize_with(
+    let quantized = quantize(
         &folded,
         &[format(full / 3.0), format(5.0), format(last / 2.0)],
     )
@@ -204,7 +207,7 @@ fn a_given_scale_is_used_or_refused() {
     // An exact sum stays one.
     assert_eq!(scale_of(&quantized, 3), 1.0);
     for bad in [full * 1.01, f64::NAN, f64::INFINITY, 0.0, -1.0] {
-        let error = quantize_with(&folded, &[format(bad), format(1.0), format(last)]).unwrap_err();
+        let error = quantize(&folded, &[format(bad), format(1.0), format(last)]).unwrap_err();
         assert!(error.to_string().contains("does not fit 8 bits"), "{error}");
     }
 }

@@ -11,8 +11,8 @@ fn by_differences(folded: &mut Folded, node: usize, image: &[f32]) -> f64 {
     let mut gains = vec![0.0; folded.nodes[folded.nodes.len() - 1].elements];
     for element in 0..folded.nodes[node].elements {
         let mut moved = |by: f64| {
-            if let FoldedOp::Linear { bias, .. } = &mut folded.nodes[node].op {
-                bias[element] += by;
+            if let FoldedOp::Linear(linear) = &mut folded.nodes[node].op {
+                linear.bias[element] += by;
             }
             execute_folded(folded, image, 1).unwrap()
         };
@@ -41,7 +41,7 @@ fn sensitivities_are_derivatives() {
         let found = sensitivities(&folded, &image);
         assert_eq!(found.len(), folded.nodes.len());
         for (node, found) in found.iter().enumerate() {
-            if !matches!(folded.nodes[node].op, FoldedOp::Linear { .. }) {
+            if folded.nodes[node].linear().is_none() {
                 continue;
             }
             let expected = by_differences(&mut folded, node, &image);

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::proto::TensorProto;
 
-/// Element types of `TensorProto`, as far as they are read.
+/// The element types of `TensorProto` that are read.
 const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 const DOUBLE: i32 = 11;

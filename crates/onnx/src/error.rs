@@ -2,7 +2,7 @@
 
 use sordino_fault::classify;
 
-/// An ONNX file that is none, or that asks for what cannot be computed under encryption.
+/// A file that is not ONNX, or a network that cannot be computed under encryption.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -22,7 +22,7 @@ pub enum Error {
         /// What comes nearest.
         advice: String,
     },
-    /// A supported operator with settings that are not.
+    /// A supported operator with unsupported settings.
     #[error("ONNX node {node:?} ({operator}): {what}")]
     Node {
         /// The node's name, or its output's if it has none.

@@ -6,9 +6,8 @@ use sordino_graph::{Graph, OutputKind, Shape};
 use crate::Error;
 use crate::array::Array;
 use crate::attributes::Attributes;
-use crate::operators;
 use crate::proto::{GraphProto, ModelProto, ValueInfoProto};
-use crate::reader::{Reader, Value};
+use crate::reader::{Operator, Reader, Value};
 use crate::simplify::simplify;
 
 /// Largest file: 512 MiB, as for model files.
@@ -99,7 +98,11 @@ fn read(graph: &GraphProto) -> Result<(Graph, OutputKind, Vec<String>), Error> {
     for node in &graph.node {
         let at = Attributes { node };
         let is_last = node.output.contains(&output.name);
-        let value = operators::apply(&mut reader, at, is_last)?;
+        let value = Operator {
+            reader: &mut reader,
+            at,
+        }
+        .apply(is_last)?;
         let Some(name) = node.output.first() else {
             return Err(at.wrong("it has no output"));
         };

@@ -5,7 +5,7 @@
 //! for the layer, each channel or each element. Whatever cannot be computed under encryption is refused by name with the
 //! nearest alternative. The page `docs/reference/onnx.md` lists both.
 //!
-//! A file is hostile until shown otherwise: sizes are checked before memory is taken, and nothing is executed.
+//! A file may be hostile: sizes are checked before memory is taken, and nothing is executed.
 
 mod array;
 mod attributes;

@@ -1,4 +1,4 @@
-//! Polynomials of degree two of a node's value: what quadratic activations written as products and sums amount to.
+//! Polynomials of degree two in a node's value. A quadratic activation that is written as products and sums becomes one.
 
 use sordino_graph::{Granularity, NodeId, Op, Shape};
 
@@ -12,7 +12,7 @@ pub(crate) struct Polynomial {
     coefficients: [Coefficient; 3],
 }
 
-/// Numbers for a node's value, shared as widely as they are equal.
+/// A coefficient of a node's value: one number for the layer, one per channel, or one per element.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Coefficient {
     granularity: Granularity,
@@ -33,14 +33,7 @@ impl Coefficient {
         if values.len() == 1 {
             return Some(Self::scalar(values[0]));
         }
-        let sides = match *shape {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => vec![channels, height, width],
-            Shape::Flat(features) => vec![features],
-        };
+        let sides = sides(shape);
         // Leading ones, the batch among them, say nothing.
         let first = array.dims.iter().position(|&dim| dim != 1)?;
         let dims = &array.dims[first..];
@@ -121,6 +114,18 @@ impl Coefficient {
             granularity: self.granularity,
             values: self.values.iter().map(|value| 1.0 / value).collect(),
         }
+    }
+}
+
+/// Sides of a value without the batch: channels, rows and columns of a map, or the features of a vector.
+pub(crate) fn sides(shape: &Shape) -> Vec<usize> {
+    match *shape {
+        Shape::Map {
+            channels,
+            height,
+            width,
+        } => vec![channels, height, width],
+        Shape::Flat(features) => vec![features],
     }
 }
 

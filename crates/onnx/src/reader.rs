@@ -19,7 +19,7 @@ pub(crate) enum Value {
 
 impl Value {
     /// The value of a node itself.
-    fn of(node: NodeId) -> Self {
+    pub(crate) fn of(node: NodeId) -> Self {
         Self::Polynomial(Polynomial::of(node))
     }
 }
@@ -35,57 +35,71 @@ pub(crate) struct Reader {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Reader {
-    /// The value of an input of a node.
-    pub(crate) fn value(&self, at: Attributes<'_>, index: usize) -> Result<&Value, Error> {
-        let name = at.node.input.get(index).map_or("", |name| name);
-        self.values.get(name).ok_or_else(|| {
-            at.wrong(format!(
-                "input {index} ({name:?}) is missing or computed later"
-            ))
+/// A node of the file, and the network that it is read into.
+pub(crate) struct Operator<'a> {
+    pub(crate) reader: &'a mut Reader,
+    pub(crate) at: Attributes<'a>,
+}
+
+impl Operator<'_> {
+    pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
+        self.at.wrong(what)
+    }
+
+    pub(crate) fn unsupported(&self, advice: &str) -> Error {
+        self.at.unsupported(advice)
+    }
+
+    /// The value of an input.
+    pub(crate) fn value(&self, index: usize) -> Result<&Value, Error> {
+        let name = self.at.node.input.get(index).map_or("", |name| name);
+        self.reader.values.get(name).ok_or_else(|| {
+            let input = format!("input {index} ({name:?})");
+            self.at
+                .wrong(format!("{input} is missing or computed later"))
         })
     }
 
     /// An optional constant.
-    pub(crate) fn optional(
-        &self,
-        at: Attributes<'_>,
-        index: usize,
-    ) -> Result<Option<&Array>, Error> {
-        match at.node.input.get(index) {
-            Some(name) if !name.is_empty() => self.constant(at, index).map(Some),
+    pub(crate) fn optional(&self, index: usize) -> Result<Option<&Array>, Error> {
+        match self.at.node.input.get(index) {
+            Some(name) if !name.is_empty() => self.constant(index).map(Some),
             _ => Ok(None),
         }
     }
 
-    pub(crate) fn constant(&self, at: Attributes<'_>, index: usize) -> Result<&Array, Error> {
-        match self.value(at, index)? {
+    pub(crate) fn constant(&self, index: usize) -> Result<&Array, Error> {
+        match self.value(index)? {
             Value::Constant(array) => Ok(array),
-            Value::Polynomial(_) => Err(at.wrong(format!(
+            Value::Polynomial(_) => Err(self.wrong(format!(
                 "input {index} is computed, expected a constant: weights must not depend on the image"
             ))),
         }
     }
 
-    pub(crate) fn polynomial(
-        &self,
-        at: Attributes<'_>,
-        index: usize,
-    ) -> Result<&Polynomial, Error> {
-        match self.value(at, index)? {
+    pub(crate) fn polynomial(&self, index: usize) -> Result<&Polynomial, Error> {
+        match self.value(index)? {
             Value::Polynomial(polynomial) => Ok(polynomial),
-            Value::Constant(_) => Err(at.wrong(format!(
+            Value::Constant(_) => Err(self.wrong(format!(
                 "input {index} is a constant, expected what is computed from the image"
             ))),
         }
     }
 
     /// The node that holds the value of an input.
-    pub(crate) fn node(&mut self, at: Attributes<'_>, index: usize) -> Result<NodeId, Error> {
-        let polynomial = self.polynomial(at, index)?.clone();
-        self.materialize(&polynomial, at.name())
+    pub(crate) fn node(&mut self, index: usize) -> Result<NodeId, Error> {
+        let polynomial = self.polynomial(index)?.clone();
+        self.reader.materialize(&polynomial, self.at.name())
     }
 
+    /// Appends an operation under the name of this one, and gives its value.
+    pub(crate) fn append(&mut self, op: Op, inputs: &[NodeId]) -> Result<Value, Error> {
+        let node = self.reader.append(self.at.name(), op, inputs)?;
+        Ok(Value::of(node))
+    }
+}
+
+impl Reader {
     /// The node that holds the value of a polynomial, made if there is none.
     pub(crate) fn materialize(
         &mut self,
@@ -99,7 +113,7 @@ impl Reader {
         let op = polynomial.operation(&shape).ok_or_else(|| Error::Node {
             node: name.to_string(),
             operator: "Mul/Add".to_string(),
-            what: "a product with factors that differ within a channel, or a constant, is no operation of its own: use a square, or one factor a channel"
+            what: "a product with factors that differ within a channel, or a constant, is no operation of its own: use a square, or one factor per channel"
                 .to_string(),
         })?;
         let name = format!("{name}_{}", op.kind());
@@ -120,11 +134,6 @@ impl Reader {
     /// The value of the images, which must come first.
     pub(crate) fn input(&mut self, shape: Shape) -> Value {
         Value::of(self.append_shaped("input", Op::Input, &[], shape))
-    }
-
-    /// Appends an operation, and gives its value.
-    pub(crate) fn push(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<Value, Error> {
-        self.append(name, op, inputs).map(Value::of)
     }
 
     pub(crate) fn append(
@@ -151,21 +160,14 @@ impl Reader {
 
     /// A name that the graph accepts and that no node has yet.
     fn unique(&mut self, name: &str) -> String {
-        let accepted = |c: char| {
-            if c.is_ascii_alphanumeric() || "_-./".contains(c) {
-                c
-            } else {
-                '_'
-            }
+        let refused = |c: char| !c.is_ascii_alphanumeric() && !"_-./".contains(c);
+        let name: String = name.chars().take(100).collect();
+        let name = name.replace(refused, "_");
+        let name = match name.trim_matches('/') {
+            "" => "node",
+            name => name,
         };
-        let name: String = name.chars().map(accepted).take(100).collect();
-        let name = name.trim_matches('/').to_string();
-        let name = if name.is_empty() {
-            "node".to_string()
-        } else {
-            name
-        };
-        let mut candidate = name.clone();
+        let mut candidate = name.to_string();
         let mut count = 1;
         while !self.names.insert(candidate.clone()) {
             count += 1;
@@ -185,10 +187,9 @@ impl Reader {
         needed[0] = true;
         for index in (0..=last.0).rev() {
             if needed[index] {
-                self.nodes[index]
-                    .inputs
-                    .iter()
-                    .for_each(|input| needed[input.0] = true);
+                for input in &self.nodes[index].inputs {
+                    needed[input.0] = true;
+                }
             }
         }
         let mut places = vec![NodeId(0); self.nodes.len()];
@@ -197,9 +198,9 @@ impl Reader {
             if !needed[index] {
                 continue;
             }
-            node.inputs
-                .iter_mut()
-                .for_each(|input| *input = places[input.0]);
+            for input in &mut node.inputs {
+                *input = places[input.0];
+            }
             places[index] = NodeId(kept.len());
             kept.push(node);
         }

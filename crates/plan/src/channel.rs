@@ -2,7 +2,7 @@
 //!
 //! An image has `slots` positions, a power of two that divides N, and N / slots images lie interleaved: position p of
 //! image b is entry p · N / slots + b of the rotation order. A rotation by d · N / slots steps then moves every image by d
-//! positions, cyclically and without touching another image, so one plan serves one image a ciphertext and many.
+//! positions, cyclically and without touching another image, so one plan serves one image per ciphertext or many.
 //!
 //! A linear layer is a matrix on those positions, computed by its diagonals: for every distance d between an output's
 //! position and an input's, the rotated input times a plaintext that holds the weights of that distance ([`diagonals`]).
@@ -12,10 +12,11 @@ pub(crate) mod counts;
 pub(crate) mod diagonals;
 pub(crate) mod geometry;
 pub(crate) mod layout;
-pub(crate) mod merge;
 pub(crate) mod noise;
 #[cfg(test)]
 mod tests;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeySet;
@@ -64,19 +65,12 @@ impl ChannelPlan {
 
     /// The diagonals of a linear step with how they are rotated; `None` for other steps.
     fn distances(&self, steps: &[Step], index: usize) -> Option<(RotationSchedule, Distances)> {
-        let Operation::Linear { terms, .. } = &steps[index].operation else {
-            return None;
-        };
         let schedule = self.schedules[index]?;
-        let sources: Vec<&SlotLayout> = terms
-            .iter()
-            .map(|term| &self.layouts[term.source()])
-            .collect();
-        let output = &self.layouts[index];
-        Some((
-            schedule,
-            diagonals::distances(terms, &sources, output, &schedule, self.slots),
-        ))
+        let terms = steps[index].terms();
+        let sources = terms.iter().map(|term| &self.layouts[term.source()]);
+        let (sources, output) = (sources.collect::<Vec<_>>(), &self.layouts[index]);
+        let distances = diagonals::distances(terms, &sources, output, &schedule, self.slots);
+        Some((schedule, distances))
     }
 
     /// Rotations and products of a linear step; `None` for other steps.
@@ -122,16 +116,10 @@ impl ChannelPlan {
         steps: &[Step],
         reader: &mut Reader<'_>,
     ) -> Result<(), Error> {
-        let (layouts, expected) = (&mut self.layouts, steps.len());
-        if layouts.len() != expected || layouts.iter().any(|layout| !layout.positions.is_empty()) {
-            let expected = format!("{expected} without positions, one per step");
-            return Err(Error::malformed(
-                "server",
-                "layouts",
-                expected,
-                layouts.len(),
-            ));
-        }
+        let (layouts, count) = (&mut self.layouts, steps.len());
+        let good = layouts.len() == count && layouts.iter().all(|l| l.positions.is_empty());
+        let expected = format_args!("{count} without positions, one per step");
+        Error::require(good, "server", "layouts", expected, layouts.len())?;
         for (layout, step) in layouts.iter_mut().zip(steps) {
             layout.positions = reader.vec_u32(step.elements)?;
         }
@@ -150,59 +138,48 @@ impl ChannelPlan {
 
     /// Checks layouts and schedules against the steps.
     pub(crate) fn check(&self, steps: &[Step], ring_degree: usize) -> Result<(), Error> {
-        let wrong = |what: String, expected: String, found: String| {
-            Err(Error::malformed("server", what, expected, found))
+        let require = |good,
+                       what: fmt::Arguments<'_>,
+                       expected: fmt::Arguments<'_>,
+                       found: &dyn fmt::Display| {
+            Error::require(good, "server", what, expected, found)
         };
-        let within = |what: String, found: usize, most: usize| match found > most {
-            true => wrong(what, format!("at most {most}"), found.to_string()),
-            false => Ok(()),
+        let within = |what: fmt::Arguments<'_>, found: usize, most: usize| {
+            require(found <= most, what, format_args!("at most {most}"), &found)
         };
         check_slots("server", self.slots, ring_degree)?;
-        within(
-            "plaintext bits".into(),
-            self.plaintext_bits as usize,
-            MAX_PLAINTEXT_BITS,
-        )?;
+        let bits = self.plaintext_bits as usize;
+        within(format_args!("plaintext bits"), bits, MAX_PLAINTEXT_BITS)?;
         let lists = [self.layouts.len(), self.schedules.len()];
-        if lists != [steps.len(); 2] {
-            return wrong(
-                "layouts".into(),
-                "one per step".into(),
-                format!("{lists:?}"),
-            );
-        }
+        let (what, expected) = (format_args!("layouts"), format_args!("one per step"));
+        require(
+            lists == [steps.len(); 2],
+            what,
+            expected,
+            &format_args!("{lists:?}"),
+        )?;
         for (index, (step, layout)) in steps.iter().zip(&self.layouts).enumerate() {
             layout.check("server", step.elements, self.slots)?;
-            let layout_of = |source: usize| &self.layouts[source];
-            match (&step.operation, &self.schedules[index]) {
-                (Operation::Linear { terms, .. }, Some(schedule)) => {
-                    schedule.check(index, layout, self.slots)?;
-                    for source in terms.iter().map(|term| layout_of(term.source())) {
-                        let pairs = diagonals::pairs(source, layout);
-                        let what = format!("pairs of ciphertexts of step {index}");
-                        within(what, pairs, MAX_DIAGONALS / self.slots)?;
-                        let what = format!("period read by step {index}");
-                        within(what, source.period, schedule.folded_from)?;
-                    }
-                }
-                (Operation::Input, None) => {}
-                (Operation::Linear { .. }, None) | (_, Some(_)) => {
-                    let expected = "one per linear step".into();
-                    return wrong(
-                        format!("schedule of step {index}"),
-                        expected,
-                        "other".into(),
-                    );
-                }
-                (operation, None) if layout_of(operation.sources()[0]) != layout => {
-                    let expected = "that of its source".into();
-                    return wrong(
-                        format!("layout of step {index}"),
-                        expected,
-                        "another".into(),
-                    );
-                }
-                _ => {}
+            let schedule = self.schedules[index].as_ref();
+            let linear = matches!(step.operation, Operation::Linear { .. });
+            let what = format_args!("schedule of step {index}");
+            let expected = format_args!("one per linear step");
+            require(linear == schedule.is_some(), what, expected, &"other")?;
+            let Some(schedule) = schedule else {
+                let source = step.operation.sources().first().map(|&s| &self.layouts[s]);
+                let good = source.is_none_or(|source| source == layout);
+                let what = format_args!("layout of step {index}");
+                require(good, what, format_args!("that of its source"), &"another")?;
+                continue;
+            };
+            schedule.check(index, layout, self.slots)?;
+            for term in step.terms() {
+                let source = &self.layouts[term.source()];
+                let what = format_args!("pairs of ciphertexts of step {index}");
+                let pairs = diagonals::pairs(source, layout);
+                within(what, pairs, MAX_DIAGONALS / self.slots)?;
+                let what = format_args!("period read by step {index}");
+                within(what, source.period, schedule.folded_from)?;
             }
         }
         Ok(())
@@ -235,13 +212,7 @@ pub(crate) fn check_slots(
     slots: usize,
     ring_degree: usize,
 ) -> Result<(), Error> {
-    if slots.is_power_of_two() && (MIN_SLOTS..=ring_degree).contains(&slots) {
-        return Ok(());
-    }
-    Err(Error::malformed(
-        part,
-        "slots per image",
-        format!("a power of two from {MIN_SLOTS} to {ring_degree}"),
-        slots,
-    ))
+    let good = slots.is_power_of_two() && (MIN_SLOTS..=ring_degree).contains(&slots);
+    let expected = format_args!("a power of two from {MIN_SLOTS} to {ring_degree}");
+    Error::require(good, part, "slots per image", expected, slots)
 }

@@ -1,6 +1,6 @@
 //! That the steps of a server plan follow from one another.
 
-use std::fmt::Display;
+use std::fmt;
 
 use sordino_ckks::Parameters;
 
@@ -12,22 +12,14 @@ const MAX_STEPS: usize = 4096;
 
 /// Checks the number of steps and of their elements.
 pub(crate) fn check_counts(steps: &[Step]) -> Result<(), Error> {
-    let within = |what: &str, found: usize, most: usize| match (1..=most).contains(&found) {
-        true => Ok(()),
-        false => Err(Error::malformed(
-            "server",
-            what,
-            format!("1 to {most}"),
-            found,
-        )),
+    let within = |what: fmt::Arguments<'_>, found: usize, most: usize| {
+        let good = (1..=most).contains(&found);
+        Error::require(good, "server", what, format_args!("1 to {most}"), found)
     };
-    within("steps", steps.len(), MAX_STEPS)?;
+    within(format_args!("steps"), steps.len(), MAX_STEPS)?;
     steps.iter().enumerate().try_for_each(|(index, step)| {
-        within(
-            &format!("elements of step {index}"),
-            step.elements,
-            MAX_ELEMENTS,
-        )
+        let what = format_args!("elements of step {index}");
+        within(what, step.elements, MAX_ELEMENTS)
     })
 }
 
@@ -41,16 +33,19 @@ pub(crate) fn check_steps(
 ) -> Result<(), Error> {
     for (index, step) in steps.iter().enumerate() {
         let at = At(index);
-        if !(step.scale.is_finite() && (1.0..=1e60).contains(&step.scale)) {
-            return at.wrong("scale", "1 to 1e60", step.scale);
-        }
-        if (index == 0) != matches!(step.operation, Operation::Input) {
-            let expected = "input first and nowhere else";
-            return at.wrong("operation", expected, step.operation.kind());
-        }
+        let (good, expected) = ((1.0..=1e60).contains(&step.scale), "1 to 1e60");
+        at.require(good, "scale", expected, step.scale)?;
+        let good = (index == 0) == matches!(step.operation, Operation::Input);
+        let (expected, found) = ("input first and nowhere else", step.operation.kind());
+        at.require(good, "operation", expected, found)?;
         let sources = step.operation.sources();
-        if let Some(&source) = sources.iter().find(|&&source| source >= index) {
-            return at.wrong("source", format!("below {index}"), source);
+        for &source in &sources {
+            at.require(
+                source < index,
+                "source",
+                format_args!("below {index}"),
+                source,
+            )?;
         }
         let (components, limbs, scale) = match &step.operation {
             Operation::Input => (2, step.limbs, step.scale),
@@ -62,18 +57,16 @@ pub(crate) fn check_steps(
             }
             Operation::Relinearize { source } => {
                 let source = &steps[*source];
-                if source.components != 3 || parameters.gadget().is_none() {
-                    let expected = "three components and a gadget";
-                    return at.wrong("relinearization", expected, source.components);
-                }
+                let good = source.components == 3 && parameters.gadget().is_some();
+                let expected = "three components and a gadget";
+                at.require(good, "relinearization", expected, source.components)?;
                 (2, source.limbs, source.scale)
             }
             Operation::Rescale { source, primes } => {
                 let source = &steps[*source];
-                if *primes == 0 || *primes >= source.limbs {
-                    let expected = format!("1 to {}", source.limbs - 1);
-                    return at.wrong("primes dropped", expected, primes);
-                }
+                let good = (1..source.limbs).contains(primes);
+                let expected = format_args!("1 to {}", source.limbs - 1);
+                at.require(good, "primes dropped", expected, primes)?;
                 let left = source.limbs - primes;
                 let dropped = parameters.primes()[left..source.limbs].iter();
                 let divisor: f64 = dropped.map(|&q| q as f64).product();
@@ -86,9 +79,8 @@ pub(crate) fn check_steps(
         }
         at.equal("components", components, step.components)?;
         at.equal("limbs", limbs, step.limbs)?;
-        if (step.scale / scale - 1.0).abs() > 1e-9 {
-            return at.wrong("scale", scale, step.scale);
-        }
+        let good = (step.scale / scale - 1.0).abs() <= 1e-9;
+        at.require(good, "scale", scale, step.scale)?;
     }
     Ok(())
 }
@@ -97,26 +89,19 @@ pub(crate) fn check_steps(
 struct At(usize);
 
 impl At {
-    fn wrong<T>(
+    fn require(
         &self,
+        good: bool,
         what: &str,
         expected: impl ToString,
         found: impl ToString,
-    ) -> Result<T, Error> {
-        let what = format!("{what} of step {}", self.0);
-        Err(Error::malformed("server", what, expected, found))
+    ) -> Result<(), Error> {
+        let what = format_args!("{what} of step {}", self.0);
+        Error::require(good, "server", what, expected, found)
     }
 
-    fn equal<T: PartialEq + Display>(
-        &self,
-        what: &str,
-        expected: T,
-        found: T,
-    ) -> Result<(), Error> {
-        match expected == found {
-            true => Ok(()),
-            false => self.wrong(what, expected, found),
-        }
+    fn equal(&self, what: &str, expected: usize, found: usize) -> Result<(), Error> {
+        self.require(expected == found, what, expected, found)
     }
 
     /// Components, limbs and scale of a sum of terms.
@@ -126,23 +111,19 @@ impl At {
         terms: &[Term],
         plaintext_factor: f64,
     ) -> Result<(usize, usize, f64), Error> {
-        let Some(first) = terms.first() else {
-            return self.wrong("terms", "at least one", "none");
-        };
+        self.require(!terms.is_empty(), "terms", "at least one", "none")?;
         for term in terms {
             let elements = steps[term.source()].elements;
             let rows = match term {
                 Term::Product { map, .. } => map.input_rows() == elements,
                 Term::Scaled { factors, .. } => factors.iter().skip(elements).all(|&f| f == 0),
             };
-            if !rows {
-                return self.wrong("elements read", elements, "another number");
-            }
+            self.require(rows, "elements read", elements, "another number")?;
         }
         let sources = || terms.iter().map(|term| &steps[term.source()]);
         let components = sources().map(|s| s.components).max().unwrap_or(2);
         let limbs = sources().map(|s| s.limbs).min().unwrap_or(1);
-        let scale = match first {
+        let scale = match &terms[0] {
             Term::Product {
                 source,
                 weight_scale,

@@ -154,7 +154,7 @@ impl ClientPlan {
         self.header.key_set(rotations)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let (header, features) = (&self.header, self.header.input.features);
         header.check("client", &self.packing)?;
         if let Packing::ChannelWise(channel) = &self.packing {
@@ -162,29 +162,19 @@ impl ClientPlan {
             channel.check(features, header.output.logits, degree)?;
         }
         self.preprocess.validate()?;
-        let malformed = |what, expected: String, found: String| {
-            Err(Error::malformed("client", what, expected, found))
-        };
         for (what, expected, found) in [
             ("features", self.preprocess.elements(), features),
             ("class names", header.output.logits, self.class_names.len()),
         ] {
-            if expected != found {
-                return malformed(what, expected.to_string(), found.to_string());
-            }
+            Error::require(expected == found, "client", what, expected, found)?;
         }
         let (low, high) = self.logit_range;
-        if !(low.is_finite() && high.is_finite() && low <= high) {
-            return malformed(
-                "logit range",
-                "an interval".into(),
-                format!("{low}..{high}"),
-            );
-        }
+        let good = low.is_finite() && high.is_finite() && low <= high;
+        let found = format_args!("{low}..{high}");
+        Error::require(good, "client", "logit range", "an interval", found)?;
         let bits = self.estimate.precision_bits;
-        if !(-40.0..=60.0).contains(&bits) {
-            return malformed("precision", "-40 to 60 bits".into(), bits.to_string());
-        }
+        let good = (-40.0..=60.0).contains(&bits);
+        Error::require(good, "client", "precision", "-40 to 60 bits", bits)?;
         Ok(())
     }
 }

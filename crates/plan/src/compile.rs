@@ -1,7 +1,7 @@
 //! From a model to a plan.
 
 use sordino_ckks::{Gadget, Parameters};
-use sordino_graph::{Calibration, Folded, Model, fold, quantize_with};
+use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 
 use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
@@ -11,14 +11,16 @@ use crate::network::Network;
 use crate::options::MAX_BATCH;
 use crate::precision::{Demand, NodeNoise};
 use crate::primes::{self, Chain};
-use crate::search::channel_wise::{ChannelWinner, scale_weights, search as search_channel_wise};
+use crate::search::channel_wise::{
+    Candidate, ChannelWinner, scale_weights, search as search_channel_wise,
+};
 use crate::search::element_wise::{Winner, search};
 use crate::server_plan::{Content, ServerParents};
 use crate::sketch::{Choice, Sketch};
 use crate::{
     Budget, ChannelPlan, ClientParents, ClientPlan, CompileOptions, Error, Estimate, InputLayout,
-    Operation, OutputLayout, Packing, PackingKind, PlanHeader, Schedule, ServerPlan, Step,
-    integers, noise, schedule, weights,
+    OutputLayout, Packing, PackingKind, PlanHeader, Schedule, ServerPlan, Step, integers, noise,
+    schedule, weights,
 };
 
 /// Both halves of a compiled plan.
@@ -28,12 +30,6 @@ pub struct Plan {
     pub server: ServerPlan,
     /// For the data owner.
     pub client: ClientPlan,
-}
-
-/// The winner of the searches: of one packing, or the cheaper one of both.
-enum Found {
-    ElementWise(Box<Winner>),
-    ChannelWise(Box<ChannelWinner>),
 }
 
 /// Compiles a model: chooses packing, parameters, scales and places of rescaling and relinearization, rounds the weights.
@@ -59,13 +55,8 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
             model: model.name.clone(),
         })?;
     let folded = fold(&model.graph)?;
-    let (found, comparison) = find(model, &folded, calibration, options)?;
-    let mut content = match found {
-        Found::ElementWise(winner) => realize(model, &folded, options, *winner)?,
-        Found::ChannelWise(winner) => realize_channel_wise(model, options, *winner)?,
-    };
-    content.comparison = comparison;
-    let server = ServerPlan::new(content)?;
+    let content = find(model, &folded, calibration, options)?;
+    let server = ServerPlan::new(content).map_err(impossible)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
         .nodes
@@ -93,38 +84,61 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         logit_range: (range.min, range.max),
         estimate: server.estimate().clone(),
     };
+    client.check().map_err(impossible)?;
     Ok(Plan { server, client })
 }
 
-/// Searches the packings that the options ask for.
+/// What a reader of the plan would refuse, such as logits without bounds, with the advice of a compiler.
+fn impossible(error: Error) -> Error {
+    match error {
+        Error::Malformed {
+            what,
+            expected,
+            found,
+            ..
+        } => Error::Impossible {
+            constraints: String::new(),
+            closest: format!("{what} of {found}, where {expected} is expected"),
+            hint: "retraining with smaller logits".into(),
+        },
+        other => other,
+    }
+}
+
+/// Searches the packings that the options ask for, and turns the cheapest candidate into a plan.
 fn find(
     model: &Model,
     folded: &Folded,
     calibration: &Calibration,
     options: &CompileOptions,
-) -> Result<(Found, Option<PackingComparison>), Error> {
-    let element_wise = || search(&Network::new(folded, calibration)?, options).map(Box::new);
-    let channel_wise =
-        || search_channel_wise(&model.graph, folded, calibration, options).map(Box::new);
+) -> Result<Content, Error> {
+    let element_wise = || search(&Network::new(folded, calibration)?, options);
+    let channel_wise = || search_channel_wise(&model.graph, folded, calibration, options);
+    let of_element = |winner| realize(model, folded, options, winner);
+    let of_channel = |winner| realize_channel_wise(model, options, winner);
     match options.packing {
-        Some(PackingKind::ElementWise) => Ok((Found::ElementWise(element_wise()?), None)),
-        Some(PackingKind::ChannelWise) => Ok((Found::ChannelWise(channel_wise()?), None)),
+        Some(PackingKind::ElementWise) => of_element(element_wise()?),
+        Some(PackingKind::ChannelWise) => of_channel(channel_wise()?),
         None => match (element_wise(), channel_wise()) {
             (Ok(element), Ok(channel)) => {
-                let channel_images = channel.choice.ring_degree / channel.geometry.slots;
+                let candidate = &channel.candidate;
+                let channel_images = candidate.choice.ring_degree / channel.geometry.slots;
                 let comparison = PackingComparison::new(
                     options.batch,
                     (element.seconds, element.choice.ring_degree),
-                    (channel.seconds, channel_images),
+                    (candidate.seconds, channel_images),
                 );
-                let found = match channel.seconds < element.seconds {
-                    true => Found::ChannelWise(channel),
-                    false => Found::ElementWise(element),
+                let content = match candidate.seconds < element.seconds {
+                    true => of_channel(channel)?,
+                    false => of_element(element)?,
                 };
-                Ok((found, Some(comparison)))
+                Ok(Content {
+                    comparison: Some(comparison),
+                    ..content
+                })
             }
-            (Ok(element), Err(Error::Impossible { .. })) => Ok((Found::ElementWise(element), None)),
-            (Err(Error::Impossible { .. }), Ok(channel)) => Ok((Found::ChannelWise(channel), None)),
+            (Ok(element), Err(Error::Impossible { .. })) => of_element(element),
+            (Err(Error::Impossible { .. }), Ok(channel)) => of_channel(channel),
             (Err(error), _) | (_, Err(error)) => Err(error),
         },
     }
@@ -191,7 +205,7 @@ fn realize(
     let realized = Realized::new(network, &winner.choice, winner.gadget)?;
     let sized = realized.sized(network, winner.gadget);
     let noise = noise::of_sketch(&sized);
-    let quantized = quantize_with(folded, &weights::formats(network))?;
+    let quantized = quantize(folded, &weights::formats(network))?;
     let mut steps = integers::steps(&sized, &realized.chain, folded, &quantized, 1.0)?;
     noise::set_rms_noise(&mut steps, &sized);
     let elements = |node: usize| network.nodes[node].elements;
@@ -218,38 +232,37 @@ fn realize_channel_wise(
     winner: ChannelWinner,
 ) -> Result<Content, Error> {
     let (network, geometry, blocks) = (&winner.network, &winner.geometry, winner.blocks);
-    let scaled = scale_weights(network, winner.plaintext_bits);
-    let realized = Realized::new(&scaled, &winner.choice, Some(winner.gadget))?;
-    let sized = realized.sized(&scaled, Some(winner.gadget));
-    let noise = of_channel_wise(&sized, winner.gadget, geometry);
-    let quantized = quantize_with(&winner.folded, &weights::formats(network))?;
-    let factor = f64::from(winner.plaintext_bits).exp2();
+    let Candidate {
+        choice,
+        plaintext_bits,
+        gadget,
+        seconds,
+        ..
+    } = winner.candidate;
+    let scaled = scale_weights(network, plaintext_bits);
+    let realized = Realized::new(&scaled, &choice, Some(gadget))?;
+    let sized = realized.sized(&scaled, Some(gadget));
+    let noise = of_channel_wise(&sized, gadget, geometry);
+    let quantized = quantize(&winner.folded, &weights::formats(network))?;
+    let factor = f64::from(plaintext_bits).exp2();
     // Integer weights are those of the network without the plaintexts' factor.
     let unscaled = SizedSketch { network, ..sized };
     let (chain, folded) = (&realized.chain, &winner.folded);
     let steps = integers::steps(&unscaled, chain, folded, &quantized, factor)?;
-    let nodes = || {
-        sized
-            .sketch
-            .operations
-            .iter()
-            .map(|operation| operation.node)
-    };
+    let nodes = || sized.sketch.operations.iter().map(|op| op.node);
     let schedules = steps.iter().zip(nodes()).map(|(step, node)| {
-        let is_linear = matches!(step.operation, Operation::Linear { .. });
-        geometry.counts[node]
-            .filter(|_| is_linear)
-            .map(|counts| counts.schedule)
+        let counts = geometry.counts[node].filter(|_| !step.terms().is_empty());
+        counts.map(|counts| counts.schedule)
     });
     let channel = ChannelPlan {
         slots: geometry.slots,
-        plaintext_bits: winner.plaintext_bits,
+        plaintext_bits,
         layouts: nodes().map(|node| geometry.layouts[node].clone()).collect(),
         schedules: schedules.collect(),
     };
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
-    let estimate = estimate(network, options, winner.seconds, &noise, sizes);
+    let estimate = estimate(network, options, seconds, &noise, sizes);
     Ok(Content {
         packing: Packing::ChannelWise(channel),
         ..content(model, options, realized.parameters, blocks, estimate, steps)?

@@ -108,12 +108,12 @@ pub enum Error {
     #[error(transparent)]
     Graph(#[from] sordino_graph::Error),
     /// The kernels cannot take a weight matrix.
-    #[error("step \"{step}\": {source}")]
+    #[error("step \"{step}\": {reason}")]
     Weights {
         /// The step.
         step: String,
-        /// The kernel's error.
-        source: sordino_ring::Error,
+        /// The kernel's error. The message has it, so it is no `source`, which would print it a second time.
+        reason: sordino_ring::Error,
     },
     /// A file is not a cost table.
     #[error("cost table {path}: {detail}: measure one with `sordino bench calibrate`")]
@@ -135,15 +135,29 @@ impl Error {
     /// A malformed field of a plan file.
     pub(crate) fn malformed(
         part: &'static str,
-        what: impl Into<String>,
+        what: impl ToString,
         expected: impl ToString,
         found: impl ToString,
     ) -> Self {
         Error::Malformed {
             part,
-            what: what.into(),
+            what: what.to_string(),
             expected: expected.to_string(),
             found: found.to_string(),
+        }
+    }
+
+    /// Refuses a field of a plan file that is not good; texts are made for a bad one only.
+    pub(crate) fn require(
+        good: bool,
+        part: &'static str,
+        what: impl ToString,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Result<(), Self> {
+        match good {
+            true => Ok(()),
+            false => Err(Self::malformed(part, what, expected, found)),
         }
     }
 }

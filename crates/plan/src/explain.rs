@@ -95,17 +95,16 @@ impl StepSummary {
         let step = &steps[index];
         let channel = plan.channel();
         let counts = channel.and_then(|channel| channel.counts(steps, index));
-        let passes = |term: &Term| match term {
-            Term::Product { map, .. } => map.weight_width().bytes() as u32,
-            Term::Scaled { .. } => 1,
+        let passes = |term: &Term| {
+            term.map()
+                .map_or(1, |map| map.weight_width().bytes() as u32)
         };
-        let (weight_passes, largest_shift) = match &step.operation {
-            Operation::Linear { terms, .. } => (terms.iter().map(passes).max().unwrap_or(0), 0.0),
+        let largest_shift = match &step.operation {
             Operation::Square { source, shift } => {
                 let largest = shift.iter().map(|r| r.unsigned_abs()).max().unwrap_or(0);
-                (0, largest as f64 / steps[*source].scale)
+                largest as f64 / steps[*source].scale
             }
-            _ => (0, 0.0),
+            _ => 0.0,
         };
         StepSummary {
             name: step.name.clone(),
@@ -119,7 +118,7 @@ impl StepSummary {
             level: step.limbs - 1,
             log2_scale: step.scale.log2(),
             macs: step.multiply_accumulates(),
-            weight_passes,
+            weight_passes: step.terms().iter().map(passes).max().unwrap_or(0),
             largest_shift,
         }
     }

@@ -172,19 +172,12 @@ impl PlanHeader {
             ("output limbs", output.limbs, 1, parameters.limbs()),
             ("output components", output.components, 2, 3),
         ] {
-            if !(least..=most).contains(&found) {
-                return Err(Error::malformed(
-                    part,
-                    what,
-                    format!("{least} to {most}"),
-                    found,
-                ));
-            }
+            let good = (least..=most).contains(&found);
+            Error::require(good, part, what, format_args!("{least} to {most}"), found)?;
         }
         for (what, scale) in [("input scale", input.scale), ("output scale", output.scale)] {
-            if !(scale.is_finite() && (1.0..=1e36).contains(&scale)) {
-                return Err(Error::malformed(part, what, "1 to 1e36", scale));
-            }
+            let good = (1.0..=1e36).contains(&scale);
+            Error::require(good, part, what, "1 to 1e36", scale)?;
         }
         Ok(())
     }

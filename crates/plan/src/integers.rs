@@ -1,8 +1,7 @@
 //! From the winning sketch to steps: every constant rounded at the scale it is used at.
 
 use sordino_graph::{
-    Folded, FoldedNode, FoldedOp, Quantized, QuantizedNode, QuantizedOp, QuantizedTerm,
-    Term as FoldedTerm,
+    Folded, FoldedNode, FoldedOp, Quantized, Term as FoldedTerm, Tile as FoldedTile,
 };
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 
@@ -70,7 +69,7 @@ pub(crate) fn steps(
 struct Rounding<'a> {
     info: &'a NodeInfo,
     folded: &'a FoldedNode,
-    quantized: &'a QuantizedNode,
+    quantized: &'a FoldedNode<i16>,
     op: &'a SketchOperation,
     /// The steps before it.
     steps: &'a [Step],
@@ -105,7 +104,7 @@ impl Rounding<'_> {
     }
 
     fn square(&self) -> Result<Operation, Error> {
-        let QuantizedOp::Square { shift, .. } = &self.quantized.op else {
+        let FoldedOp::Square { shift, .. } = &self.quantized.op else {
             unreachable!("the quantizing pass keeps the kinds of nodes")
         };
         let source = self.op.sources[0];
@@ -114,54 +113,37 @@ impl Rounding<'_> {
     }
 
     fn linear(&self) -> Result<Operation, Error> {
-        let (QuantizedOp::Linear { terms, bias, .. }, FoldedOp::Linear { terms: exact, .. }) =
-            (&self.quantized.op, &self.folded.op)
-        else {
+        let FoldedOp::Linear(quantized) = &self.quantized.op else {
             unreachable!("the quantizing pass keeps the kinds of nodes")
         };
         // Products come first, as in the sketch: that of the value with the largest scale sets the scale.
-        let is_product = |term: &&QuantizedTerm| matches!(term, QuantizedTerm::Tiles { .. });
-        let products = terms.iter().filter(is_product);
-        let branches = terms.iter().filter(|term| !is_product(term));
-        let exact_products = exact.iter().filter_map(|term| match term {
-            FoldedTerm::Tiles { tiles, .. } => Some(tiles),
-            FoldedTerm::Diagonal { .. } => None,
-        });
-        let exact_products: Vec<_> = exact_products.collect();
+        let terms = quantized.terms.iter().zip(self.folded.terms());
+        let is_product =
+            |(term, _): &(&FoldedTerm<i16>, _)| matches!(term, FoldedTerm::Tiles { .. });
+        let (products, branches): (Vec<_>, Vec<_>) = terms.partition(is_product);
         let scale_of = |position: &usize| self.steps[self.op.sources[*position]].scale;
-        let setting = (0..exact_products.len()).max_by(|a, b| scale_of(a).total_cmp(&scale_of(b)));
-        let mut planned = Vec::with_capacity(terms.len());
-        for (position, (term, &source)) in
-            products.chain(branches).zip(&self.op.sources).enumerate()
-        {
+        let setting = (0..products.len()).max_by(|a, b| scale_of(a).total_cmp(&scale_of(b)));
+        let mut planned = Vec::with_capacity(quantized.terms.len());
+        let terms = products.into_iter().chain(branches).zip(&self.op.sources);
+        for (position, ((term, exact), &source)) in terms.enumerate() {
             let ratio = self.op.scale / self.steps[source].scale;
             planned.push(match term {
-                QuantizedTerm::Tiles { tiles, .. } if Some(position) == setting => {
-                    let tiles = tiles.iter().map(|tile| Tile {
-                        outputs: tile.outputs.clone(),
-                        inputs: tile.inputs.clone(),
-                        weights: tile.weights.clone(),
-                    });
+                FoldedTerm::Tiles { tiles, .. } if Some(position) == setting => {
                     let (wide, scale) = (self.info.wide, self.info.weight_scale);
-                    self.product(source, tiles.collect(), wide, scale)?
+                    self.product(source, tiles, |&weight| weight, wide, scale)?
                 }
-                QuantizedTerm::Tiles { .. } => {
+                FoldedTerm::Tiles { .. } => {
                     // The others have to meet the scale that this one sets.
                     let ratio = ratio / self.plaintext_factor;
-                    let tiles = exact_products[position];
+                    let tiles = exact.tiles();
                     let most = tiles.iter().map(|tile| largest(&tile.weights));
                     let most = most.fold(0.0, f64::max) * ratio;
                     self.fits("a weight of a second branch", most, 15)?;
                     let round = |weight: &f64| (weight * ratio).round() as i16;
-                    let tiles = tiles.iter().map(|tile| Tile {
-                        outputs: tile.outputs.clone(),
-                        inputs: tile.inputs.clone(),
-                        weights: tile.weights.iter().map(round).collect(),
-                    });
                     let wide = most.round() > f64::from(WeightWidth::Eight.max_weight());
-                    self.product(source, tiles.collect(), wide, ratio)?
+                    self.product(source, tiles, round, wide, ratio)?
                 }
-                QuantizedTerm::Diagonal { factors, .. } => {
+                FoldedTerm::Diagonal { factors, .. } => {
                     let quantity = "the factor of a residual branch";
                     self.fits(quantity, largest(factors) * ratio, FACTOR_BITS)?;
                     let rounded = factors.iter().map(|f| (f * ratio).round() as i64);
@@ -171,34 +153,36 @@ impl Rounding<'_> {
                 }
             });
         }
-        let bias = self.constants("the bias", bias, self.op.scale)?;
+        let bias = self.constants("the bias", &quantized.bias, self.op.scale)?;
         Ok(Operation::Linear {
             terms: planned,
             bias,
         })
     }
 
-    fn product(
+    /// A product with the weights of `tiles` as `round` makes them integers.
+    fn product<W>(
         &self,
         source: usize,
-        tiles: Vec<Tile>,
+        tiles: &[FoldedTile<W>],
+        round: impl Fn(&W) -> i16 + Copy,
         wide: bool,
         weight_scale: f64,
     ) -> Result<Term, Error> {
-        let width = if wide {
-            WeightWidth::Sixteen
-        } else {
-            WeightWidth::Eight
+        let tiles = tiles.iter().map(|tile| Tile {
+            outputs: tile.outputs.clone(),
+            inputs: tile.inputs.clone(),
+            weights: tile.weights.iter().map(round).collect(),
+        });
+        let width = match wide {
+            true => WeightWidth::Sixteen,
+            false => WeightWidth::Eight,
         };
-        let map = LinearMap::new(
-            self.steps[source].elements,
-            self.info.elements,
-            width,
-            tiles,
-        )
-        .map_err(|source| Error::Weights {
+        let inputs = self.steps[source].elements;
+        let map = LinearMap::new(inputs, self.info.elements, width, tiles.collect());
+        let map = map.map_err(|reason| Error::Weights {
             step: self.info.name.clone(),
-            source,
+            reason,
         })?;
         Ok(Term::Product {
             source,

@@ -1,6 +1,6 @@
 //! What the planner needs to know about a folded network: kinds, ranges, sensitivities and weight scales.
 
-use sordino_graph::{Calibration, Folded, FoldedNode, FoldedOp, FoldedStatistics, Term};
+use sordino_graph::{Calibration, Folded, FoldedNode, FoldedOp, FoldedStatistics, Linear, Term};
 
 use crate::Error;
 
@@ -81,22 +81,15 @@ impl Network {
                 FoldedOp::Input => {}
                 FoldedOp::Square { source, .. } => {
                     info.kind = NodeKind::Square { source: *source };
-                    readers[*source].push(index);
                     follows_square[index] = true;
                 }
-                FoldedOp::Linear {
-                    terms, exact_sum, ..
-                } => {
-                    describe_linear(&mut info, terms, *exact_sum, calibration);
-                    let NodeKind::Linear { sources, .. } = &info.kind else {
-                        unreachable!("just set")
-                    };
-                    for &source in sources {
-                        readers[source].push(index);
-                        follows_square[index] |= follows_square[source];
-                    }
+                FoldedOp::Linear(linear) => {
+                    describe_linear(&mut info, linear, calibration);
+                    follows_square[index] = node.sources().any(|source| follows_square[source]);
                 }
             }
+            node.sources()
+                .for_each(|source| readers[source].push(index));
             nodes.push(info);
         }
         let largest = nodes.last().map_or(1.0, |node| node.max_abs);
@@ -162,9 +155,9 @@ fn statistics_of<'a>(
 }
 
 /// Describes a sum of terms: products before residual branches, as the first product sets the scale of the sum.
-fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration: &Calibration) {
+fn describe_linear(info: &mut NodeInfo, linear: &Linear, calibration: &Calibration) {
     let is_product = |term: &&Term| matches!(term, Term::Tiles { .. });
-    let (products, branches): (Vec<_>, Vec<_>) = terms.iter().partition(is_product);
+    let (products, branches): (Vec<_>, Vec<_>) = linear.terms.iter().partition(is_product);
     let largest = |most: f64, weights: &[f64]| weights.iter().fold(most, |m, w| m.max(w.abs()));
     let (mut branch_max, mut energy) = (0.0, 0.0);
     for term in products.iter().chain(&branches) {
@@ -187,7 +180,7 @@ fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration
     if info.max_weight == 0.0 {
         info.max_weight = branch_max;
     }
-    info.input_energy = match exact {
+    info.input_energy = match linear.exact_sum {
         true => 0.0,
         false => energy / info.elements as f64,
     };
@@ -198,6 +191,6 @@ fn describe_linear(info: &mut NodeInfo, terms: &[Term], exact: bool, calibration
             .map(|term| term.source())
             .collect(),
         products: products.len(),
-        exact,
+        exact: linear.exact_sum,
     };
 }

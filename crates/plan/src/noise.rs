@@ -76,7 +76,7 @@ pub(crate) fn set_rms_noise(steps: &mut [Step], sized: &SizedSketch<'_>) {
     }
 }
 
-/// Of a term's integer weights.
+/// Sum of the squares of a term's integer weights.
 fn sum_of_squares(term: &Term) -> f64 {
     match term {
         Term::Product { map, .. } => {

@@ -18,10 +18,7 @@ pub enum PackingKind {
 
 impl fmt::Display for PackingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PackingKind::ElementWise => "element-wise",
-            PackingKind::ChannelWise => "channel-wise",
-        })
+        self.serialize(f)
     }
 }
 

@@ -14,9 +14,10 @@ use std::ops::Range;
 
 use sordino_ckks::Parameters;
 use sordino_container::Digest;
+use sordino_ring::linear::LinearMap;
 
 use crate::estimate::BASE_BYTES;
-use crate::{Error, Estimate, Operation, ServerPlan, Step, Term, last_readers};
+use crate::{Error, Estimate, Operation, ServerPlan, Step, last_readers};
 use build::Builder;
 use needs::Needs;
 pub use residency::Transfers;
@@ -62,14 +63,6 @@ pub struct Budget {
 impl Budget {
     /// Scratch that an evaluation may take unless asked otherwise.
     pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
-
-    /// So many bytes of memory and no scratch.
-    pub fn of_memory(bytes: u64) -> Self {
-        Self {
-            memory_bytes: Some(bytes),
-            scratch_bytes: 0,
-        }
-    }
 }
 
 /// The units of a plan in the order in which they are computed, for one block.
@@ -337,18 +330,9 @@ impl ServerPlan {
 /// Memory of an evaluation for other things than feature maps: weights as integers and packed, the key as read and as used,
 /// the next block, the reply.
 pub(crate) fn other_bytes(steps: &[Step], estimate: &Estimate, blocks: usize) -> u64 {
-    let terms = steps.iter().flat_map(|step| match &step.operation {
-        Operation::Linear { terms, .. } => &terms[..],
-        _ => &[],
-    });
-    let weights: u64 = terms
-        .map(|term| match term {
-            Term::Product { map, .. } => {
-                map.multiply_accumulates() * (2 + map.weight_width().bytes() as u64)
-            }
-            Term::Scaled { .. } => 0,
-        })
-        .sum();
+    let bytes =
+        |map: &LinearMap| map.multiply_accumulates() * (2 + map.weight_width().bytes() as u64);
+    let weights: u64 = steps.iter().flat_map(Step::maps).map(bytes).sum();
     let next = if blocks > 1 {
         estimate.upload_bytes / blocks as u64
     } else {
@@ -433,10 +417,7 @@ fn run_from(steps: &[Step], last_reader: &[usize], start: usize) -> Range<usize>
     let mut end = start + 1;
     let column_local = |step: &Step| match &step.operation {
         Operation::Square { .. } => true,
-        Operation::Linear { terms, .. } => {
-            let product = |term: &Term| matches!(term, Term::Product { .. });
-            terms.iter().all(product)
-        }
+        Operation::Linear { terms, .. } => terms.iter().all(|term| term.map().is_some()),
         _ => false,
     };
     if !column_local(&steps[start]) {

@@ -96,30 +96,26 @@ impl Content {
         let Self { header, steps, .. } = self;
         check_counts(steps)?;
         header.check("server", &self.packing)?;
-        let differs = |what, expected: String, found: String| {
-            Err(Error::malformed("server", what, expected, found))
-        };
         let input = InputLayout::of(&steps[0]);
-        if input != header.input {
-            return differs("input", format!("{:?}", header.input), format!("{input:?}"));
-        }
-        let factor = self
-            .packing
-            .channel()
-            .map_or(1.0, ChannelPlan::plaintext_factor);
+        let expected = format_args!("{:?}", header.input);
+        let good = input == header.input;
+        Error::require(good, "server", "input", expected, format_args!("{input:?}"))?;
+        let channel = self.packing.channel();
+        let factor = channel.map_or(1.0, ChannelPlan::plaintext_factor);
         check_steps(&header.parameters, factor, steps)?;
         let output = OutputLayout::of(&steps[steps.len() - 1]);
-        if output != header.output {
-            return differs(
-                "output",
-                format!("{:?}", header.output),
-                format!("{output:?}"),
-            );
-        }
-        match &self.packing {
-            Packing::ElementWise => Ok(()),
-            Packing::ChannelWise(channel) => channel.check(steps, header.parameters.ring_degree()),
-        }
+        let expected = format_args!("{:?}", header.output);
+        let good = output == header.output;
+        Error::require(
+            good,
+            "server",
+            "output",
+            expected,
+            format_args!("{output:?}"),
+        )?;
+        channel.map_or(Ok(()), |channel| {
+            channel.check(steps, header.parameters.ring_degree())
+        })
     }
 }
 

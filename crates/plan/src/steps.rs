@@ -124,6 +124,22 @@ impl Term {
             Term::Product { source, .. } | Term::Scaled { source, .. } => *source,
         }
     }
+
+    /// The integer matrix of a product; `None` for a residual branch.
+    pub fn map(&self) -> Option<&LinearMap> {
+        match self {
+            Term::Product { map, .. } => Some(map),
+            Term::Scaled { .. } => None,
+        }
+    }
+
+    /// Multiply-accumulates per slot.
+    fn multiply_accumulates(&self) -> u64 {
+        match self {
+            Term::Product { map, .. } => map.multiply_accumulates(),
+            Term::Scaled { factors, .. } => factors.len() as u64,
+        }
+    }
 }
 
 impl Operation {
@@ -156,30 +172,22 @@ impl Step {
         self.rms_noise.map(|noise| -noise.log2())
     }
 
+    /// The terms of a linear step; none for other steps.
+    pub fn terms(&self) -> &[Term] {
+        match &self.operation {
+            Operation::Linear { terms, .. } => terms,
+            _ => &[],
+        }
+    }
+
     /// Multiply-accumulates per slot: the weights of all terms.
     pub fn multiply_accumulates(&self) -> u64 {
-        match &self.operation {
-            Operation::Linear { terms, .. } => terms
-                .iter()
-                .map(|term| match term {
-                    Term::Product { map, .. } => map.multiply_accumulates(),
-                    Term::Scaled { factors, .. } => factors.len() as u64,
-                })
-                .sum(),
-            _ => 0,
-        }
+        self.terms().iter().map(Term::multiply_accumulates).sum()
     }
 
     /// The integer matrices of the step.
     pub fn maps(&self) -> impl Iterator<Item = &LinearMap> {
-        let terms = match &self.operation {
-            Operation::Linear { terms, .. } => &terms[..],
-            _ => &[],
-        };
-        terms.iter().filter_map(|term| match term {
-            Term::Product { map, .. } => Some(map),
-            Term::Scaled { .. } => None,
-        })
+        self.terms().iter().filter_map(Term::map)
     }
 }
 

@@ -311,6 +311,33 @@ fn usual_networks_are_planned() {
     }
 }
 
+/// A plan says what its parts can read, whatever the size of logits.
+#[test]
+fn logits_of_any_size_are_planned_or_refused() {
+    let mut planned = 0;
+    for exponent in [-20, -12, -3, 0, 4, 8, 11, 13, 16] {
+        let network = Network {
+            side: 2,
+            convolutions: vec![],
+            dense: vec![2],
+            curvature: 0.0,
+            weight: 10f32.powi(exponent),
+            granularity: Granularity::Layer,
+            seed: 1,
+        };
+        let options = CompileOptions::new(1).with_packing(PackingKind::ElementWise);
+        match compile(&network.model().unwrap(), &options) {
+            Ok(plan) => {
+                planned += 1;
+                check_plan(&plan).unwrap_or_else(|error| panic!("1e{exponent}: {error}"));
+            }
+            Err(Error::Impossible { .. } | Error::Overflow { .. }) => {}
+            Err(error) => panic!("1e{exponent}: {error}"),
+        }
+    }
+    assert!(planned >= 4, "{planned}");
+}
+
 /// Plans of the committed networks, deep ones included, which are the ones that are used.
 #[test]
 fn committed_networks_are_planned_within_the_bound() {

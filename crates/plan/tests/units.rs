@@ -8,6 +8,13 @@ use sordino_plan::{Budget, Operation, Schedule, Step, Term, Unit};
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 
 /// A 3 × 3 convolution of `stride` over maps of `size` × `size`, all weights 1, a tile a position.
+fn of_memory(bytes: u64) -> Budget {
+    Budget {
+        memory_bytes: Some(bytes),
+        scratch_bytes: 0,
+    }
+}
+
 fn convolution(size: usize, [inputs, outputs]: [usize; 2], stride: usize) -> LinearMap {
     let side = size.div_ceil(stride);
     let tiles = (0..side * side).map(|position| {
@@ -229,7 +236,7 @@ fn less_memory_takes_smaller_pieces_and_more_of_them() {
     let mut count = whole.units().len();
     for share in [0.8, 0.6] {
         let limit = (whole.memory_bytes() as f64 * share) as u64;
-        let schedule = Schedule::new(&steps, &parameters, 1000, Budget::of_memory(limit)).unwrap();
+        let schedule = Schedule::new(&steps, &parameters, 1000, of_memory(limit)).unwrap();
         assert_eq!(
             schedule.memory_bytes(),
             memory(walk(&steps, schedule.units()))
@@ -242,14 +249,14 @@ fn less_memory_takes_smaller_pieces_and_more_of_them() {
         &steps,
         &parameters,
         1000,
-        Budget::of_memory(whole.memory_bytes() / 10),
+        of_memory(whole.memory_bytes() / 10),
     );
     let Err(sordino_plan::Error::Memory { limit, needed }) = refused else {
         panic!("a tenth of the memory is too little")
     };
     // What it says is needed is enough.
     assert!(needed > limit);
-    assert!(Schedule::new(&steps, &parameters, 1000, Budget::of_memory(needed)).is_ok());
+    assert!(Schedule::new(&steps, &parameters, 1000, of_memory(needed)).is_ok());
 }
 
 /// Walks through a schedule that uses scratch: everything read is in memory, what comes back left before. Returns the most bytes in

@@ -64,16 +64,6 @@ pub enum Error {
         /// The identity that the message names, shortened.
         found: String,
     },
-    /// The reply answers another request.
-    #[error(
-        "the reply answers request {found}, expected {expected}: take the reply that was made from this request"
-    )]
-    WrongRequest {
-        /// The expected request, shortened.
-        expected: String,
-        /// The request that the reply names, shortened.
-        found: String,
-    },
     /// A number in the header is not what the plan fixes.
     #[error("the {message} says {field} = {found}, expected {expected}: {advice}")]
     Field {
@@ -134,5 +124,5 @@ pub enum Error {
 }
 
 classify!(Error {
-    BadFile: WrongPlan, WrongParameters, WrongKey, WrongRequest, Field, PayloadLength, TooLarge, Ciphertexts, Parameters;
+    BadFile: WrongPlan, WrongParameters, WrongKey, Field, PayloadLength, TooLarge, Ciphertexts, Parameters;
 } inner { File });

@@ -10,7 +10,6 @@ use crate::message::{Extent, Header};
 use crate::shape::Common;
 use crate::{
     EncryptedMessage, Error, Layout, MessageShape, ReceivedBlock, ReceivedMessage, RequestHeader,
-    shorten,
 };
 
 /// Encrypted scores: one feature map of logits per block.
@@ -114,20 +113,6 @@ impl ReplyHeader {
     /// As [`checked_parameters`](Self::checked_parameters), and [`Error::TooLarge`].
     pub fn layout(&self) -> Result<Layout, Error> {
         self.common().layout()
-    }
-
-    /// Refuses a reply to another request.
-    ///
-    /// # Errors
-    /// [`Error::WrongRequest`].
-    pub fn check_request(&self, expected: Digest) -> Result<(), Error> {
-        if self.parents.request == expected {
-            return Ok(());
-        }
-        Err(Error::WrongRequest {
-            expected: shorten(expected),
-            found: shorten(self.parents.request),
-        })
     }
 }
 

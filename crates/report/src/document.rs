@@ -51,7 +51,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// A figure, unless it is not known.
+    /// A figure; `None` where its value is unknown.
     pub fn of(
         label: impl Into<String>,
         value: impl Into<Option<f64>>,
@@ -70,13 +70,13 @@ impl Figure {
 /// How a check went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Whether all was as it must be.
+    /// Whether the check passed.
     pub passed: bool,
     /// What was checked.
     pub text: String,
 }
 
-/// What one step of a plan took.
+/// Time of one step of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StepTime {

@@ -1,7 +1,7 @@
 //! The page that a command writes about its run, and numbers as people read them.
 //!
 //! A [`Report`] holds tables, figures, a confusion matrix and sample images; [`page`] makes one HTML file of it that needs
-//! nothing else. [`columns`] and [`lines`] make tables for a terminal. The crate measures nothing and knows nothing of
+//! nothing else. [`columns`] makes tables for a terminal. The crate measures nothing and knows nothing of
 //! networks or encryption.
 
 mod data_address;
@@ -23,7 +23,5 @@ pub use machine::Environment;
 pub use page::{page, page_with};
 pub use quantity::{Unit, count_text};
 pub use sample::{ConfusionMatrix, Sample, choose_samples, picture};
-pub use table::{Cell, Row, Table};
-pub use text::{
-    Align, Column, bytes_text, columns, lines, number_text, percent_text, seconds_text,
-};
+pub use table::{Cell, MEASUREMENTS, PARAMETERS, Quantity, Row, Table};
+pub use text::{Align, Column, bytes_text, columns, number_text, percent_text, seconds_text};

@@ -59,7 +59,7 @@ pub fn count_text(value: f64) -> String {
     text
 }
 
-/// What a change by this share is called: `−99.58 %`, or `× 13.2` where it is more than a doubling.
+/// A quotient of two values as the change from one to the other: `−99.58 %`, or `× 13.2` where it is more than a doubling.
 pub(crate) fn change_text(ratio: f64) -> String {
     let percent = 100.0 * (ratio - 1.0);
     if ratio > 2.0 {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Unit;
+use crate::Unit::{self, Bits, Bytes, Count, Number, Seconds, Share};
 
 /// A table of quantities with a column for each of several records or plans.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,15 +69,15 @@ impl Table {
 }
 
 impl Row {
-    /// A quantity of the list that all pages share.
+    /// A quantity of the lists that all pages share.
     ///
     /// # Panics
-    /// If the list does not have the name.
+    /// If no list has the name.
     pub fn of(name: &str, cells: Vec<Cell>) -> Self {
-        let (label, unit) = QUANTITIES
-            .iter()
-            .find_map(|&(known, label, unit)| (known == name).then_some((label, unit)))
-            .unwrap_or_else(|| panic!("the list of quantities has no {name}"));
+        let mut all = MEASUREMENTS.iter().chain(PARAMETERS).chain(OTHERS);
+        let (_, label, unit) = *all
+            .find(|(known, ..)| *known == name)
+            .unwrap_or_else(|| panic!("the lists of quantities have no {name}"));
         Self {
             name: name.into(),
             label: label.into(),
@@ -125,66 +125,74 @@ impl From<u64> for Cell {
     }
 }
 
-/// Names in records, names for people, and units.
-const QUANTITIES: &[(&str, &str, Unit)] = {
-    use Unit::{Bits, Bytes, Count, Number, Seconds, Share};
-    &[
-        ("images", "Images", Count),
-        ("batch", "Images that the plan is for", Count),
-        ("blocks", "Blocks of ciphertexts", Count),
-        ("block_images", "Images per block", Count),
-        ("evaluate_seconds", "Total time", Seconds),
-        ("amortized_seconds", "Amortized time per image", Seconds),
-        ("estimated_seconds", "Estimate for a full batch", Seconds),
-        ("keygen_seconds", "Key generation", Seconds),
-        ("encrypt_seconds", "Encryption", Seconds),
-        ("decrypt_seconds", "Decryption", Seconds),
-        ("read_seconds", "Reading and checking files", Seconds),
-        ("write_seconds", "Writing the reply", Seconds),
-        ("upload_bytes", "Request", Bytes),
-        ("upload_bytes_per_image", "Request per image", Bytes),
-        ("reply_bytes", "Reply", Bytes),
-        ("reply_bytes_per_image", "Reply per image", Bytes),
-        ("key_bytes", "Evaluation key", Bytes),
-        ("rotations", "Rotations with keys", Count),
-        ("peak_rss_bytes", "Peak memory", Bytes),
-        ("accuracy_encrypted", "Accuracy, encrypted", Share),
-        ("accuracy_integer", "Accuracy, clear integers", Share),
-        ("accuracy_plain", "Accuracy, float network", Share),
-        ("accuracy_teacher", "Accuracy, ReLU teacher", Share),
-        ("agreement", "Classes of the clear integers", Share),
-        ("agreement_float", "Classes of the float network", Share),
-        ("worst_logit_error", "Worst logit error", Number),
-        (
-            "worst_logit_difference",
-            "Worst difference of a logit, clear integers",
-            Number,
-        ),
-        (
-            "worst_logit_difference_float",
-            "Worst difference of a logit, float network",
-            Number,
-        ),
-        ("evaluation_share_of_peak", "Share of int8 peak", Share),
-        ("runs", "Runs, median shown", Count),
-        ("ring_degree", "Ring degree N", Count),
-        ("log2_q", "log₂ Q", Bits),
-        ("log2_qp", "log₂ QP", Bits),
-        ("security_bits", "Security", Bits),
-        ("log2_scale", "log₂ of the input’s scale", Bits),
-        ("log2_output_scale", "log₂ of the reply’s scale", Bits),
-        ("primes", "Primes of Q", Number),
-        ("special_primes", "Special primes P", Number),
-        ("weight_bits", "Weights", Bits),
-        ("threads", "Threads", Count),
-        ("backend", "Back end", Number),
-        ("macs_per_image", "Multiply-accumulates per image", Count),
-        ("parameters", "Trained parameters", Count),
-        ("activations_per_image", "Activations per image", Count),
-        ("precision_bits", "Guaranteed precision of logits", Bits),
-        ("load", "Load when it began", Number),
-    ]
-};
+/// A name in records, a name for people, and a unit.
+pub type Quantity = (&'static str, &'static str, Unit);
+
+/// What the tables of a benchmark compare, in their order.
+pub const MEASUREMENTS: &[Quantity] = &[
+    ("images", "Images", Count),
+    ("blocks", "Blocks of ciphertexts", Count),
+    ("block_images", "Images per block", Count),
+    ("evaluate_seconds", "Total time", Seconds),
+    ("amortized_seconds", "Amortized time per image", Seconds),
+    ("keygen_seconds", "Key generation", Seconds),
+    ("encrypt_seconds", "Encryption", Seconds),
+    ("decrypt_seconds", "Decryption", Seconds),
+    ("upload_bytes", "Request", Bytes),
+    ("upload_bytes_per_image", "Request per image", Bytes),
+    ("reply_bytes", "Reply", Bytes),
+    ("reply_bytes_per_image", "Reply per image", Bytes),
+    ("key_bytes", "Evaluation key", Bytes),
+    ("rotations", "Rotations with keys", Count),
+    ("peak_rss_bytes", "Peak memory", Bytes),
+    ("accuracy_encrypted", "Accuracy, encrypted", Share),
+    ("accuracy_integer", "Accuracy, clear integers", Share),
+    ("accuracy_plain", "Accuracy, float network", Share),
+    ("accuracy_teacher", "Accuracy, ReLU teacher", Share),
+    ("agreement", "Classes of the clear integers", Share),
+    ("agreement_float", "Classes of the float network", Share),
+    ("worst_logit_error", "Worst logit error", Number),
+    ("evaluation_share_of_peak", "Share of int8 peak", Share),
+    ("runs", "Runs, median shown", Count),
+];
+
+/// The parameters that a benchmark shows, in their order.
+pub const PARAMETERS: &[Quantity] = &[
+    ("ring_degree", "Ring degree N", Count),
+    ("log2_q", "log₂ Q", Bits),
+    ("log2_qp", "log₂ QP", Bits),
+    ("security_bits", "Security", Bits),
+    ("log2_scale", "log₂ of the input’s scale", Bits),
+    ("weight_bits", "Weights", Bits),
+    ("threads", "Threads", Count),
+    ("backend", "Back end", Number),
+    ("macs_per_image", "Multiply-accumulates per image", Count),
+    ("parameters", "Trained parameters", Count),
+    ("activations_per_image", "Activations per image", Count),
+    ("load", "Load when it began", Number),
+];
+
+/// Further quantities of single commands.
+const OTHERS: &[Quantity] = &[
+    ("batch", "Images that the plan is for", Count),
+    ("estimated_seconds", "Estimate for a full batch", Seconds),
+    ("read_seconds", "Reading and checking files", Seconds),
+    ("write_seconds", "Writing the reply", Seconds),
+    (
+        "worst_logit_difference",
+        "Worst difference of a logit, clear integers",
+        Number,
+    ),
+    (
+        "worst_logit_difference_float",
+        "Worst difference of a logit, float network",
+        Number,
+    ),
+    ("log2_output_scale", "log₂ of the reply’s scale", Bits),
+    ("primes", "Primes of Q", Number),
+    ("special_primes", "Special primes P", Number),
+    ("precision_bits", "Guaranteed precision of logits", Bits),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! Numbers with fitting units, and tables for the terminal.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
+
+/// The side of a column on which its cells are aligned.
+pub use comfy_table::CellAlignment as Align;
 
 /// A number of bytes with a binary unit, such as `1.5 MiB`.
 pub fn bytes_text(bytes: u64) -> String {
@@ -34,64 +37,25 @@ pub fn percent_text(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-/// The side of a column on which its cells are aligned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    /// For words.
-    Left,
-    /// For numbers.
-    Right,
-}
-
-/// A column's title, how its cells are aligned, and the text for a row, if the row has any.
-pub type Column<R> = (&'static str, Align, fn(&R) -> Option<String>);
+/// A column's title, how its cells are aligned (words left, numbers right), and the text for a row, if the row has any.
+pub type Column<'a, R> = (&'a str, Align, fn(&R) -> Option<String>);
 
 /// The rows as lines below a line of titles. Columns that no row fills are left out; an empty cell becomes `-`.
-pub fn columns<R>(columns: &[Column<R>], rows: &[R]) -> String {
-    let filled: Vec<(&str, Align, Vec<Option<String>>)> = columns
-        .iter()
-        .map(|(title, align, text)| {
-            let cells = rows.iter().map(text);
-            let cells = cells.map(|cell| cell.filter(|text| !text.is_empty()));
-            (*title, *align, cells.collect())
-        })
-        .filter(|(_, _, cells): &(_, _, Vec<_>)| cells.iter().any(Option::is_some))
-        .collect();
-    let cell = |cells: &[Option<String>], row: usize| cells[row].clone().unwrap_or("-".into());
-    aligned(
-        filled.iter().map(|(title, align, _)| (*title, *align)),
-        (0..rows.len()).map(|row| filled.iter().map(|(.., cells)| cell(cells, row)).collect()),
-    )
-}
-
-/// Cells as lines below a line of titles: the first `words` columns are aligned left, the others right.
-///
-/// # Panics
-/// If a row does not have one cell per title.
-pub fn lines(words: usize, titles: &[&str], rows: &[Vec<String>]) -> String {
-    assert!(
-        rows.iter().all(|row| row.len() == titles.len()),
-        "one cell per title"
-    );
-    let sides = [Align::Left].repeat(words).into_iter();
-    let sides = sides.chain(std::iter::repeat(Align::Right));
-    aligned(titles.iter().copied().zip(sides), rows.iter().cloned())
-}
-
-fn aligned<'a>(
-    columns: impl Iterator<Item = (&'a str, Align)> + Clone,
-    rows: impl Iterator<Item = Vec<String>>,
-) -> String {
+pub fn columns<R>(columns: &[Column<'_, R>], rows: &[R]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(columns.clone().map(|(title, _)| title));
-    table.add_rows(rows);
-    for (column, (_, side)) in table.column_iter_mut().zip(columns) {
+    let cell = |text: fn(&R) -> Option<String>, row| text(row).filter(|text| !text.is_empty());
+    let filled = columns
+        .iter()
+        .filter(|(.., text)| rows.iter().any(|row| cell(*text, row).is_some()));
+    table.set_header(filled.clone().map(|(title, ..)| title));
+    for row in rows {
+        let cells = filled.clone().map(|(.., text)| cell(*text, row));
+        table.add_row(cells.map(|cell| cell.unwrap_or("-".into())));
+    }
+    for (column, (_, align, _)) in table.column_iter_mut().zip(filled) {
         column.set_padding((0, 2));
-        column.set_cell_alignment(match side {
-            Align::Left => CellAlignment::Left,
-            Align::Right => CellAlignment::Right,
-        });
+        column.set_cell_alignment(*align);
     }
     table.trim_fmt() + "\n"
 }
@@ -124,8 +88,11 @@ mod tests {
 
     #[test]
     fn words_stand_left_and_numbers_right() {
-        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let text = lines(1, &["name", "x"], &[row("a", "1"), row("longer", "22")]);
+        let both: [Column<'_, (&str, u32)>; 2] = [
+            ("name", Align::Left, |row| Some(row.0.into())),
+            ("x", Align::Right, |row| Some(row.1.to_string())),
+        ];
+        let text = columns(&both, &[("a", 1), ("longer", 22)]);
         assert_eq!(text, "name     x\na        1\nlonger  22\n");
     }
 }

@@ -180,10 +180,7 @@ impl Encoder<'_> {
         }
         let factor = self.channel.plaintext_factor();
         // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
-        let unit = match term {
-            Term::Product { .. } => 1.0,
-            Term::Scaled { .. } => 1.0 / factor,
-        };
+        let unit = term.map().map_or(1.0 / factor, |_| 1.0);
         let mut vectors = Vec::with_capacity(found.len() * self.context.ring_degree());
         let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
         for (plaintext, diagonal) in found.iter().enumerate() {
@@ -257,7 +254,10 @@ impl<'a> ChannelEngine<'a> {
         let scale = Scale::new(step.scale)?;
         let mut sum: Option<Ciphertexts> = None;
         for (term, source) in product.terms.iter().zip(sources) {
-            let cut = at_limbs(self.context, source, step.limbs)?;
+            // A source with more limbs is cut to those of the step.
+            let dropped = source.limbs() - step.limbs;
+            let cut = (dropped > 0).then(|| self.context.drop_limbs((*source).clone(), dropped));
+            let cut = cut.transpose()?;
             let source = cut.as_ref().unwrap_or(source);
             let mut value =
                 self.context
@@ -296,15 +296,12 @@ impl Engine for ChannelEngine<'_> {
         let step = &self.steps[index];
         let mut taken = |source: usize| match take(pieces, source, unit) {
             Piece::Expanded(map) => map,
-            Piece::Fresh(_) => unreachable!("{EXPANDED}"),
+            Piece::Fresh(_) => unreachable!("this engine expands the input first"),
         };
         let result = match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
             Operation::Linear { terms, .. } => {
-                let source = |term: &Term| match live(pieces, term.source()) {
-                    Piece::Expanded(map) => map,
-                    Piece::Fresh(_) => unreachable!("{EXPANDED}"),
-                };
+                let source = |term: &Term| live(pieces, term.source()).expanded();
                 let sources: Vec<&Ciphertexts> = terms.iter().map(source).collect();
                 self.apply(index, step, &sources)
             }
@@ -319,8 +316,6 @@ impl Engine for ChannelEngine<'_> {
         Ok(Computed::by_one_step(piece))
     }
 }
-
-const EXPANDED: &str = "this engine expands the input first";
 
 impl EncryptedEngine for ChannelEngine<'_> {
     fn schedule(&self) -> &Schedule {
@@ -338,18 +333,4 @@ impl EncryptedEngine for ChannelEngine<'_> {
             _ => unreachable!("the last unit was computed"),
         }
     }
-}
-
-/// The source with the limbs of the step, copied only where it has more.
-fn at_limbs(
-    context: &Context,
-    source: &Ciphertexts,
-    limbs: usize,
-) -> Result<Option<Ciphertexts>, sordino_ckks::Error> {
-    if source.limbs() == limbs {
-        return Ok(None);
-    }
-    context
-        .drop_limbs(source.clone(), source.limbs() - limbs)
-        .map(Some)
 }

@@ -49,13 +49,9 @@ impl PackedWeights {
 fn linear_maps(steps: &[Step], unit: &Unit) -> Result<Vec<LinearMap>, Error> {
     let mut maps = Vec::new();
     for (position, (index, outputs)) in unit.steps.clone().zip(&unit.elements).enumerate() {
-        let Operation::Linear { terms, .. } = &steps[index].operation else {
-            continue;
-        };
-        let products = terms.iter().enumerate().filter_map(|(term, t)| match t {
-            Term::Product { map, .. } => Some((term, map)),
-            Term::Scaled { .. } => None,
-        });
+        let terms = steps[index].terms();
+        let products = terms.iter().enumerate();
+        let products = products.filter_map(|(number, term)| Some((number, term.map()?)));
         let restricted = products.map(|(term, map)| {
             let inputs = match position {
                 0 => &unit.reads[term],
@@ -65,7 +61,7 @@ fn linear_maps(steps: &[Step], unit: &Unit) -> Result<Vec<LinearMap>, Error> {
         });
         if has_factors(terms) {
             maps.extend(restricted);
-        } else {
+        } else if !terms.is_empty() {
             let restricted: Vec<LinearMap> = restricted.collect();
             let sum = LinearMap::side_by_side(&restricted).map_err(sordino_ckks::Error::from);
             maps.push(sum.map_err(at(&steps[index]))?);
@@ -75,7 +71,7 @@ fn linear_maps(steps: &[Step], unit: &Unit) -> Result<Vec<LinearMap>, Error> {
 }
 
 fn has_factors(terms: &[Term]) -> bool {
-    terms.iter().any(|term| matches!(term, Term::Scaled { .. }))
+    terms.iter().any(|term| term.map().is_none())
 }
 
 /// Evaluates an element-wise plan on ciphertexts.
@@ -162,18 +158,14 @@ impl Engine for ElementEngine<'_> {
         };
         match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Relinearize { source } | Operation::Rescale { source, .. } => {
-                let limbs = self.steps[*source].limbs;
-                let input = self
-                    .take(pieces, *source, &unit.reads[0], limbs, &unit.frees)
-                    .map_err(at(step))?;
-                alone(match &step.operation {
-                    Operation::Rescale { primes, .. } => self.context.rescale(input, *primes),
-                    _ => {
-                        let key = self.key.ok_or_else(|| missing_key(step))?;
-                        self.context.relinearize(input, key)
-                    }
-                })
+            Operation::Relinearize { source } => {
+                let key = self.key.ok_or_else(|| missing_key(step))?;
+                let input = self.take_read(pieces, *source, unit);
+                alone(input.and_then(|input| self.context.relinearize(input, key)))
+            }
+            Operation::Rescale { source, primes } => {
+                let input = self.take_read(pieces, *source, unit);
+                alone(input.and_then(|input| self.context.rescale(input, *primes)))
             }
             Operation::Linear { terms, bias } if has_factors(terms) => {
                 alone(self.sum_of_terms(index, unit, terms, bias, pieces))
@@ -194,36 +186,26 @@ impl ElementEngine<'_> {
         pieces: &[Option<Piece>],
     ) -> Result<Computed<Piece>, Error> {
         let last = &self.steps[unit.last_step()];
-        let constants: Vec<Vec<i128>> = unit
-            .steps
-            .clone()
-            .zip(&unit.elements)
-            .map(|(step, elements)| {
-                let (Operation::Linear { bias: all, .. } | Operation::Square { shift: all, .. }) =
-                    &self.steps[step].operation
-                else {
-                    unreachable!("runs have column-local steps only")
-                };
+        let constants = |(step, elements): (usize, &Vec<u32>)| match &self.steps[step].operation {
+            Operation::Linear { bias: all, .. } | Operation::Square { shift: all, .. } => {
                 chosen(all, elements)
-            })
-            .collect();
+            }
+            _ => unreachable!("runs have column-local steps only"),
+        };
+        let steps = || unit.steps.clone();
+        let constants: Vec<Vec<i128>> = steps().zip(&unit.elements).map(constants).collect();
         let mut maps = self.weights.maps[index].iter();
-        let operations: Vec<ColumnOperation<'_>> = unit
-            .steps
-            .clone()
-            .zip(&constants)
-            .map(|(step, constants)| match &self.steps[step].operation {
-                Operation::Linear { terms, .. } => ColumnOperation::Linear {
-                    map: maps.next().expect("a linear step of products has one map"),
-                    weight_scale: match terms[0] {
-                        Term::Product { weight_scale, .. } => weight_scale,
-                        Term::Scaled { .. } => unreachable!("runs have products only"),
-                    },
-                    bias: constants,
-                },
-                _ => ColumnOperation::Square { shift: constants },
-            })
-            .collect();
+        let operation = |(step, constants): (usize, _)| match self.steps[step].terms() {
+            [] => ColumnOperation::Square { shift: constants },
+            [Term::Product { weight_scale, .. }, ..] => ColumnOperation::Linear {
+                map: maps.next().expect("a linear step of products has one map"),
+                weight_scale: *weight_scale,
+                bias: constants,
+            },
+            [Term::Scaled { .. }, ..] => unreachable!("runs have products only"),
+        };
+        let with_constants = steps().zip(constants.iter().map(Vec::as_slice));
+        let operations: Vec<ColumnOperation<'_>> = with_constants.map(operation).collect();
         let sources = self.steps[unit.steps.start].operation.sources();
         let rows;
         let source = match &pieces[0] {
@@ -311,10 +293,7 @@ impl ElementEngine<'_> {
     ) -> impl Iterator<Item = (&'p Ciphertexts, u32)> {
         elements.iter().map(move |&element| {
             let (unit, row) = self.weights.places[step][element as usize];
-            match live(pieces, unit as usize) {
-                Piece::Expanded(map) => (map, row),
-                Piece::Fresh(_) => unreachable!("expanded unless every reader can read seeds"),
-            }
+            (live(pieces, unit as usize).expanded(), row)
         })
     }
 
@@ -329,6 +308,17 @@ impl ElementEngine<'_> {
             .rows(pieces, step, elements)
             .map(|(map, row)| (map, row as usize));
         Ciphertexts::gather(&rows.collect::<Vec<_>>(), limbs)
+    }
+
+    /// What a unit reads of its only source.
+    fn take_read(
+        &self,
+        pieces: &mut [Option<Piece>],
+        source: usize,
+        unit: &Unit,
+    ) -> Result<Ciphertexts, sordino_ckks::Error> {
+        let limbs = self.steps[source].limbs;
+        self.take(pieces, source, &unit.reads[0], limbs, &unit.frees)
     }
 
     /// Some elements of a step's value: the piece itself where they are all of it and it is among those that no later unit
@@ -388,9 +378,9 @@ fn places(steps: &[Step], units: &[Unit]) -> Vec<Vec<(u32, u32)>> {
 /// Names the step in an error of the scheme.
 pub(crate) fn at(step: &Step) -> impl Fn(sordino_ckks::Error) -> Error {
     let name = step.name.clone();
-    move |source| Error::Step {
+    move |reason| Error::Step {
         step: name.clone(),
-        source,
+        reason,
     }
 }
 

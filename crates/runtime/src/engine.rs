@@ -59,6 +59,16 @@ pub enum Piece {
     Expanded(Ciphertexts),
 }
 
+impl Piece {
+    /// The ciphertexts of a piece that the engine made, or that it expanded because a reader cannot use a seed.
+    pub(crate) fn expanded(&self) -> &Ciphertexts {
+        match self {
+            Self::Expanded(map) => map,
+            Self::Fresh(_) => unreachable!("expanded unless every reader can read seeds"),
+        }
+    }
+}
+
 /// Computes one unit and drops the pieces that no later unit reads. Returns how the time divides.
 pub(crate) fn advance<E: Engine + ?Sized>(
     engine: &E,
@@ -73,7 +83,7 @@ pub(crate) fn advance<E: Engine + ?Sized>(
     Ok(computed.shares)
 }
 
-/// Computes all units of one block and returns the last piece; `after` hears of every unit and its piece.
+/// Computes all units of one block and returns the last piece. Calls `after` with every unit and its piece.
 ///
 /// # Errors
 /// Those of the engine.

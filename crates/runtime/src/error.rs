@@ -59,12 +59,12 @@ pub enum Error {
     #[error("observing a value of the evaluation: {0}")]
     Watched(Box<dyn std::error::Error + Send + Sync>),
     /// The scheme refused an operation.
-    #[error("step \"{step}\": {source}")]
+    #[error("step \"{step}\": {reason}")]
     Step {
         /// The step.
         step: String,
-        /// The scheme's error.
-        source: sordino_ckks::Error,
+        /// The scheme's error. The message has it, so it is no `source`, which would print it a second time.
+        reason: sordino_ckks::Error,
     },
 }
 
@@ -75,5 +75,16 @@ classify!(Error {
     Interrupted: Stopped;
     Bug: Watched;
 } inner { Plan, Scratch } by {
-    Step { source, .. } => sordino_fault::Classified::fault(source),
+    Step { reason, .. } => sordino_fault::Classified::fault(reason),
 });
+
+impl Error {
+    /// The input's value of a property, where the plan has another one.
+    pub(crate) fn input(what: &'static str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Input {
+            what,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}

@@ -119,9 +119,9 @@ pub fn evaluate_blocks<E: From<Error>>(
         trace,
         mut scratch,
     } = options;
-    match engine.schedule().scratch_bytes() {
-        needed if needed > 0 && scratch.is_none() => Err(Error::NoScratch { needed })?,
-        _ => {}
+    let needed = engine.schedule().scratch_bytes();
+    if needed > 0 && scratch.is_none() {
+        Err(Error::NoScratch { needed })?;
     }
     // Pieces of a channel-wise evaluation are not kept.
     let keeps = matches!(weights, Weights::ElementWise(_));
@@ -251,9 +251,10 @@ impl Block<'_, '_, '_> {
         };
         let sources = self.steps[unit.steps.start].operation.sources();
         let read = sources.iter().zip(&unit.reads);
-        let read = read.map(|(&source, rows)| bytes(source, rows)).sum();
-        recorder.add_bytes(unit.steps.start, read, 0);
-        recorder.add_bytes(unit.last_step(), 0, bytes(unit.last_step(), unit.piece()));
+        let read: u64 = read.map(|(&source, rows)| bytes(source, rows)).sum();
+        let written = bytes(unit.last_step(), unit.piece());
+        recorder.step(unit.steps.start).bytes_read += read;
+        recorder.step(unit.last_step()).bytes_written += written;
         let seconds = |share: u64| share as f64 * per_share;
         if unit.steps.start == 1 {
             recorder.add(0, 0.0, seconds(shares[0]));
@@ -261,7 +262,8 @@ impl Block<'_, '_, '_> {
         let share_of_peak = schedule.live_bytes(index) as f64 / self.peak_bytes as f64;
         for ((step, part), &share) in schedule.shares(index).zip(&shares[1..]) {
             recorder.add(step, part, seconds(share));
-            recorder.set_share_of_peak(step, share_of_peak);
+            let known = &mut recorder.step(step).share_of_peak;
+            *known = known.max(share_of_peak);
         }
         recorder.unit_done(unit.last_step());
     }
@@ -270,12 +272,8 @@ impl Block<'_, '_, '_> {
 /// The pieces in memory, but for a fresh input.
 fn expanded(pieces: &[Option<Piece>]) -> Vec<(usize, &Ciphertexts)> {
     let pieces = pieces.iter().enumerate().skip(1);
-    pieces
-        .filter_map(|(unit, piece)| match piece {
-            Some(Piece::Expanded(map)) => Some((unit, map)),
-            _ => None,
-        })
-        .collect()
+    let present = pieces.filter_map(|(unit, piece)| Some((unit, piece.as_ref()?.expanded())));
+    present.collect()
 }
 
 fn check_input(
@@ -292,22 +290,16 @@ fn check_input(
         });
     }
     let input = plan.input();
-    let differs = |what, expected: &dyn ToString, found: &dyn ToString| {
-        Err(Error::Input {
-            what,
-            expected: expected.to_string(),
-            found: found.to_string(),
-        })
-    };
-    if block.len() != plan.input_ciphertexts() {
-        let expected = plan.input_ciphertexts();
-        return differs("number of ciphertexts", &expected, &block.len());
+    let (expected, found) = (plan.input_ciphertexts(), block.len());
+    if found != expected {
+        return Err(Error::input("number of ciphertexts", expected, found));
     }
     if block.limbs() != input.limbs {
-        return differs("number of limbs", &input.limbs, &block.limbs());
+        return Err(Error::input("number of limbs", input.limbs, block.limbs()));
     }
-    if block.scale().value() != input.scale {
-        return differs("scale", &input.scale, &block.scale().value());
+    let found = block.scale().value();
+    if found != input.scale {
+        return Err(Error::input("scale", input.scale, found));
     }
     Ok(())
 }
@@ -325,15 +317,8 @@ fn check_input(
 pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result<Vec<f64>, Error> {
     let input = plan.input();
     if images.len() != count * input.features {
-        let (expected, found) = (
-            (count * input.features).to_string(),
-            images.len().to_string(),
-        );
-        return Err(Error::Input {
-            what: "number of values",
-            expected,
-            found,
-        });
+        let (expected, found) = (count * input.features, images.len());
+        return Err(Error::input("number of values", expected, found));
     }
     let schedule = plan.whole_steps();
     let chunks = images.par_chunks(LANES * input.features.max(1));

@@ -78,16 +78,9 @@ impl<'a> Recorder<'a> {
         self.trace[step].pieces += usize::from(share > 0.0);
     }
 
-    /// A step read and wrote feature maps in memory.
-    pub(crate) fn add_bytes(&mut self, step: usize, read: u64, written: u64) {
-        self.trace[step].bytes_read += read;
-        self.trace[step].bytes_written += written;
-    }
-
-    /// A part of the step was computed while the pieces in memory took this share of their peak.
-    pub(crate) fn set_share_of_peak(&mut self, step: usize, share: f64) {
-        let known = &mut self.trace[step].share_of_peak;
-        *known = known.max(share);
+    /// What is known of a step in the current block.
+    pub(crate) fn step(&mut self, step: usize) -> &mut StepTrace {
+        &mut self.trace[step]
     }
 
     /// An earlier run computed a unit with these shares of its steps.

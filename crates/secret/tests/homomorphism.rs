@@ -49,7 +49,7 @@ fn additive_operations() {
         &slotwise(&x, &y, |x, y| x - y),
         &[fresh, fresh],
     );
-    let negated = context.negate(a.clone()).unwrap();
+    let negated = context.multiply_integers(&a, &vec![-1; a.len()]).unwrap();
     check(
         &party,
         "negation",

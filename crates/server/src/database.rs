@@ -18,7 +18,7 @@ use sordino_protocol::api::Id;
 
 use super::clock::now;
 use super::config::ClientConfig;
-pub(super) use jobs::{Fate, JobRow, Started, WaitingJob};
+pub(super) use jobs::{Fate, JobRow, WaitingJob};
 pub(super) use keys::KeyRow;
 
 /// The version of the tables.

@@ -1,6 +1,7 @@
 //! Comparing predictions with the networks they should agree with.
 
 use serde::Serialize;
+use sordino_client::Error as ClientError;
 use sordino_graph::{Model, execute};
 use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
@@ -92,7 +93,7 @@ impl Reference {
     /// Compares predicted classes.
     ///
     /// # Errors
-    /// [`Error::ListLength`] for classes or labels that are not one per image.
+    /// [`ClientError::ListLength`] for classes or labels that are not one per image.
     pub fn compare(&self, classes: &[usize], labels: Option<&[u16]>) -> Result<Comparison, Error> {
         let float = classes_of(&self.float, self.classes);
         let integer = classes_of(&self.integer, self.classes);
@@ -102,11 +103,13 @@ impl Reference {
             ("labels", labels.map_or(images, <[u16]>::len)),
         ] {
             if found != images {
-                return Err(Error::ListLength {
+                let expected = images;
+                return Err(ClientError::ListLength {
                     what,
-                    expected: images,
+                    expected,
                     found,
-                });
+                }
+                .into());
             }
         }
         let labels: Option<Vec<usize>> =

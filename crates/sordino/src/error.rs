@@ -55,22 +55,10 @@ pub enum Error {
         /// The model at hand, shortened.
         found: String,
     },
-    /// A list that should have one entry per image.
-    #[error(
-        "expected {expected} {what}, one per image, found {found}: give the list that belongs to these images"
-    )]
-    ListLength {
-        /// What is listed.
-        what: &'static str,
-        /// Images.
-        expected: usize,
-        /// Entries.
-        found: usize,
-    },
 }
 
 classify!(Error {
-    BadFile: WrongModel, ListLength;
+    BadFile: WrongModel;
 } inner {
     #[cfg(feature = "train")] Train,
     #[cfg(feature = "files")] Data,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use sordino_client::Error as ClientError;
 use sordino_graph::{Model, Op};
 use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, PackingKind, compile};
 
@@ -92,7 +93,7 @@ impl fmt::Display for WeightTrial {
 /// `images` is `[count, C, H, W]`, prepared, with a label each. The first few are used.
 ///
 /// # Errors
-/// [`Error::ListLength`] without images or for labels that are not one per image, and those of compiling and evaluating.
+/// [`ClientError::ListLength`] without images or for labels that are not one per image, and those of compiling and evaluating.
 pub fn tune_weight_error(
     model: &mut Model,
     images: &[f32],
@@ -107,11 +108,14 @@ pub fn tune_weight_error(
     let all = images.len() / elements;
     let expected = labels.map_or(all, <[u16]>::len).max(1);
     if images.len() != expected * elements {
-        return Err(Error::ListLength {
-            what: "images",
+        let what = "images";
+        let found = all;
+        return Err(ClientError::ListLength {
+            what,
             expected,
-            found: all,
-        });
+            found,
+        }
+        .into());
     }
     let affordable = (COST / model.graph.multiply_accumulates().max(1)) as usize;
     let count = all.min(affordable.clamp(LEAST_IMAGES, MOST_IMAGES));
@@ -204,7 +208,10 @@ mod tests {
 
         let labels = Some(&data.labels[1..]);
         let error = tune_weight_error(&mut model, &data.images, labels, DEFAULT_WEIGHT_ERROR);
-        assert!(matches!(error, Err(Error::ListLength { .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(Error::Client(ClientError::ListLength { .. }))),
+            "{error:?}"
+        );
         assert!(tune_weight_error(&mut model, &[], None, DEFAULT_WEIGHT_ERROR).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! Layer lists: what is trained, before anything knows about images or weights.
+//! Layer lists: the layers of a network, without images or weights.
 //!
 //! A list says nothing about batch normalization or flattening: the network builder puts a batch normalization in
 //! front of every activation and flattens channel-first before the first dense layer.
@@ -96,8 +96,15 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The names that [`Architecture::from_str`] knows.
-    pub const NAMES: [&'static str; 6] = ["mlp", "cryptonets", "lenet", "vgg5", "cnn6", "digits"];
+    /// The architectures that have a name.
+    const NAMED: [Self; 6] = [
+        Self::Mlp,
+        Self::CryptoNets,
+        Self::LeNet,
+        Self::Vgg5,
+        Self::Cnn6,
+        Self::Digits,
+    ];
 
     /// The name recorded as the model's network.
     pub fn name(&self) -> &str {
@@ -121,71 +128,49 @@ impl Architecture {
             padding,
         };
         let dense = |outputs| Layer::Dense { outputs };
-        let activation = || Layer::Activation {};
         let pool = |kernel| Layer::AveragePool {
             kernel,
             stride: None,
         };
-        match self {
-            Self::Mlp => vec![dense(Some(128)), activation(), dense(None)],
-            Self::CryptoNets => {
-                vec![
-                    convolution(5, 5, 2, 1),
-                    activation(),
-                    dense(Some(100)),
-                    activation(),
-                    dense(None),
-                ]
-            }
+        let layers = match self {
+            Self::Mlp => vec![dense(Some(128)), dense(None)],
+            Self::CryptoNets => vec![convolution(5, 5, 2, 1), dense(Some(100)), dense(None)],
             Self::LeNet => vec![
                 convolution(6, 5, 1, 2),
-                activation(),
                 pool(2),
                 convolution(16, 5, 1, 0),
-                activation(),
                 pool(2),
                 dense(Some(120)),
-                activation(),
                 dense(Some(84)),
-                activation(),
                 dense(None),
             ],
             Self::Vgg5 => vec![
                 convolution(32, 3, 1, 1),
-                activation(),
                 convolution(32, 3, 1, 1),
-                activation(),
                 pool(2),
                 convolution(64, 3, 1, 1),
-                activation(),
                 convolution(64, 3, 1, 1),
-                activation(),
                 pool(2),
                 dense(None),
             ],
             Self::Cnn6 => vec![
                 convolution(64, 5, 2, 2),
-                activation(),
                 convolution(64, 3, 1, 1),
-                activation(),
                 convolution(128, 4, 2, 1),
-                activation(),
                 convolution(128, 3, 1, 1),
-                activation(),
                 convolution(256, 4, 2, 1),
-                activation(),
                 pool(2),
                 dense(None),
             ],
-            Self::Digits => vec![
-                convolution(8, 3, 1, 1),
-                activation(),
-                dense(Some(32)),
-                activation(),
-                dense(None),
-            ],
-            Self::Custom(list) => list.layers.clone(),
-        }
+            Self::Digits => vec![convolution(8, 3, 1, 1), dense(Some(32)), dense(None)],
+            Self::Custom(list) => return list.layers.clone(),
+        };
+        // An activation stands behind every convolution and every dense layer but the last.
+        let activated = |layer| match layer {
+            Layer::AveragePool { .. } | Layer::Dense { outputs: None } => vec![layer],
+            _ => vec![layer, Layer::Activation {}],
+        };
+        layers.into_iter().flat_map(activated).collect()
     }
 }
 
@@ -193,18 +178,11 @@ impl FromStr for Architecture {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "mlp" => Ok(Self::Mlp),
-            "cryptonets" => Ok(Self::CryptoNets),
-            "lenet" => Ok(Self::LeNet),
-            "vgg5" => Ok(Self::Vgg5),
-            "cnn6" => Ok(Self::Cnn6),
-            "digits" => Ok(Self::Digits),
-            _ => Err(Error::UnknownArchitecture {
-                found: name.to_string(),
-                expected: Self::NAMES.join(", "),
-            }),
-        }
+        let known = Self::NAMED.into_iter().find(|known| known.name() == name);
+        known.ok_or_else(|| Error::UnknownArchitecture {
+            found: name.to_string(),
+            expected: Self::NAMED.each_ref().map(Self::name).join(", "),
+        })
     }
 }
 
@@ -220,8 +198,11 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_others_are_refused() {
-        for name in Architecture::NAMES {
-            assert_eq!(name.parse::<Architecture>().unwrap().name(), name);
+        for architecture in Architecture::NAMED {
+            assert_eq!(
+                architecture.name().parse::<Architecture>().unwrap(),
+                architecture
+            );
         }
         let message = "resnet".parse::<Architecture>().unwrap_err().to_string();
         assert!(

@@ -50,37 +50,33 @@ impl Network {
             let wanted = trained[step.inputs[0]];
             let of_x = match &step.kind {
                 StepKind::Input => unreachable!("the loop ends before it"),
-                StepKind::Convolution {
+                StepKind::Linear {
                     weight,
                     bias,
-                    kernel,
-                    stride,
-                    padding,
+                    window,
                 } => {
                     if let Some(bias) = *bias {
                         parameters[bias] = channel_sums(&gradient, step.shape);
                     }
-                    let convolution =
-                        Convolution::new(shape, step.shape, *kernel, *stride, *padding);
                     let weights = self.values(*weight);
-                    let (of_x, of_weight) = convolution.backward(x, weights, &gradient, wanted);
+                    let (of_x, of_weight) = match window {
+                        Some(window) => Convolution::new(shape, step.shape, *window)
+                            .backward(x, weights, &gradient, wanted),
+                        None => {
+                            let outputs = step.shape.elements();
+                            let gradient = matrix(&gradient, outputs);
+                            let x = matrix(x, shape.elements());
+                            let weights = matrix(weights, outputs);
+                            let of_x = wanted.then(|| product(gradient, weights.transpose()));
+                            (of_x, product(x.transpose(), gradient))
+                        }
+                    };
                     parameters[*weight] = of_weight;
                     of_x
                 }
-                StepKind::Dense { weight, bias } => {
-                    if let Some(bias) = *bias {
-                        parameters[bias] = channel_sums(&gradient, step.shape);
-                    }
-                    let outputs = step.shape.elements();
-                    let gradient = matrix(&gradient, outputs);
-                    parameters[*weight] =
-                        product(matrix(x, shape.elements()).transpose(), gradient);
-                    let weights = matrix(self.values(*weight), outputs);
-                    wanted.then(|| product(gradient, weights.transpose()))
+                StepKind::AveragePool(window) => {
+                    wanted.then(|| AveragePool::new(shape, step.shape, *window).backward(&gradient))
                 }
-                StepKind::AveragePool { kernel, stride } => wanted.then(|| {
-                    AveragePool::new(shape, step.shape, *kernel, *stride).backward(&gradient)
-                }),
                 StepKind::Flatten => Some(gradient),
                 StepKind::Add => {
                     accumulate(&mut gradients[step.inputs[1]], gradient.clone());
@@ -114,12 +110,7 @@ impl Network {
     fn trained(&self) -> Vec<bool> {
         let mut trained: Vec<bool> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
-            let by_itself = match step.kind {
-                StepKind::Convolution { .. } | StepKind::Dense { .. } => true,
-                StepKind::Normalize(_) => true,
-                StepKind::Input | StepKind::AveragePool { .. } => false,
-                StepKind::Flatten | StepKind::Add => false,
-            };
+            let by_itself = matches!(step.kind, StepKind::Linear { .. } | StepKind::Normalize(_));
             trained.push(by_itself || step.inputs.iter().any(|&input| trained[input]));
         }
         trained

@@ -26,35 +26,12 @@ fn shuffle(items: &mut [usize], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Splits `count` images at random into those to train on and a `share` to choose the best epoch by.
-pub(crate) fn split(count: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..count).collect();
+/// Splits images at random into those to train on and a `share` to choose the best epoch by.
+pub(crate) fn split(mut order: Vec<usize>, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let count = order.len();
     shuffle(&mut order, &mut stream(seed, SPLIT_STREAM));
     let validation = order.split_off(count - (count as f64 * share) as usize);
     (order, validation)
-}
-
-/// Random changes of images.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Augmentation {
-    /// Largest shift in both directions, in pixels.
-    pub(crate) shift: usize,
-    pub(crate) flip: bool,
-    /// Least share of the side that is cut out and stretched.
-    pub(crate) crop: f64,
-    /// Side of the blanked square, in pixels.
-    pub(crate) cutout: usize,
-}
-
-impl Augmentation {
-    pub(crate) fn new(config: &TrainConfig) -> Self {
-        Self {
-            shift: config.shift,
-            flip: config.flip,
-            crop: config.crop,
-            cutout: config.cutout,
-        }
-    }
 }
 
 /// One epoch's order and random changes.
@@ -82,27 +59,27 @@ impl Epoch {
             .collect()
     }
 
-    /// Copies images into one batch, each changed at random.
+    /// Copies images into one batch, each changed at random as the configuration says.
     pub(crate) fn gather(
         &mut self,
         set: &ImageSet<'_>,
         indices: &[usize],
-        augmentation: Augmentation,
+        config: &TrainConfig,
     ) -> Vec<f32> {
         let mut batch = Vec::with_capacity(indices.len() * set.image_len());
-        let reach = augmentation.shift;
+        let reach = config.shift;
         for &index in indices {
             let [dy, dx] =
                 [(); 2].map(|()| below(&mut self.rng, 2 * reach + 1) as isize - reach as isize);
             let start = batch.len();
             set.push_shifted(index, dy, dx, &mut batch);
             let image = &mut batch[start..];
-            if augmentation.flip && below(&mut self.rng, 2) == 1 {
+            if config.flip && below(&mut self.rng, 2) == 1 {
                 flip(image, set.shape[2]);
             }
-            if augmentation.crop < 1.0 {
+            if config.crop < 1.0 {
                 let [size, top, left] = [(); 3].map(|()| f64::from(unit(&mut self.rng)));
-                let size = augmentation.crop + (1.0 - augmentation.crop) * size;
+                let size = config.crop + (1.0 - config.crop) * size;
                 stretch(
                     image,
                     set.shape,
@@ -110,10 +87,10 @@ impl Epoch {
                     [top, left].map(|place| place * (1.0 - size)),
                 );
             }
-            if augmentation.cutout > 0 {
+            if config.cutout > 0 {
                 let [_, height, width] = set.shape;
                 let center = [height, width].map(|side| below(&mut self.rng, side));
-                cut(image, set, center, augmentation.cutout);
+                cut(image, set, center, config.cutout);
             }
         }
         batch
@@ -160,7 +137,7 @@ fn cut(image: &mut [f32], set: &ImageSet<'_>, center: [usize; 2], side: usize) {
         let start = (center + 1).saturating_sub(side.div_ceil(2));
         start..(center + side / 2 + 1).min(end)
     };
-    for (plane, &outside) in image.chunks_exact_mut(height * width).zip(set.outside) {
+    for (plane, &outside) in image.chunks_exact_mut(height * width).zip(&set.outside) {
         for y in span(center[0], height) {
             plane[y * width..][span(center[1], width)].fill(outside);
         }
@@ -172,7 +149,7 @@ pub(crate) struct ImageSet<'a> {
     pub(crate) pixels: &'a [f32],
     pub(crate) shape: [usize; 3],
     /// One prepared value per channel.
-    pub(crate) outside: &'a [f32],
+    pub(crate) outside: Vec<f32>,
 }
 
 impl ImageSet<'_> {
@@ -186,7 +163,7 @@ impl ImageSet<'_> {
         if (dy, dx) == (0, 0) {
             return out.extend_from_slice(image);
         }
-        for (plane, &outside) in image.chunks_exact(height * width).zip(self.outside) {
+        for (plane, &outside) in image.chunks_exact(height * width).zip(&self.outside) {
             for y in 0..height as isize {
                 let source = y - dy;
                 if source < 0 || source >= height as isize {
@@ -213,13 +190,14 @@ mod tests {
 
     #[test]
     fn the_split_is_a_partition_and_depends_on_the_seed() {
-        let (train, validation) = split(1000, 0.1, 3);
+        let split = |seed| split((0..1000).collect(), 0.1, seed);
+        let (train, validation) = split(3);
         assert_eq!((train.len(), validation.len()), (900, 100));
         let mut all: Vec<usize> = train.iter().chain(&validation).copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..1000).collect::<Vec<_>>());
-        assert_eq!(split(1000, 0.1, 3).1, validation);
-        assert_ne!(split(1000, 0.1, 4).1, validation);
+        assert_eq!(split(3).1, validation);
+        assert_ne!(split(4).1, validation);
     }
 
     #[test]
@@ -228,7 +206,7 @@ mod tests {
         let set = ImageSet {
             pixels: &pixels,
             shape: [1, 2, 3],
-            outside: &[-1.0],
+            outside: vec![-1.0],
         };
         let shifted = |dy, dx| {
             let mut out = Vec::new();
@@ -264,7 +242,7 @@ mod tests {
         let set = ImageSet {
             pixels: &[],
             shape: [2, 4, 4],
-            outside: &[-1.0, -2.0],
+            outside: vec![-1.0, -2.0],
         };
         let mut blanked = vec![1.0; 32];
         cut(&mut blanked, &set, [0, 2], 3);

@@ -4,6 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sordino_graph::Shape;
 
+use crate::kernel::Window;
 use crate::network::{Activated, Network, RELU_FIT, Role, Statistics, Step, StepKind, unit};
 use crate::{Activation, Architecture, Error, Layer, TrainConfig};
 
@@ -73,12 +74,8 @@ impl Builder {
                 padding,
             } => {
                 let input = self.map("convolution")?;
-                let window = Window {
-                    kernel,
-                    stride,
-                    padding,
-                };
-                let Some(side) = window.fit(input).filter(|_| channels > 0) else {
+                let window = Window::square(kernel, stride, padding);
+                let Some(side) = fit(window, input).filter(|_| channels > 0) else {
                     return self.refuse(
                         "convolution",
                         "channels, a stride, a padding below the kernel, and a kernel no larger than the padded input",
@@ -88,9 +85,8 @@ impl Builder {
                         ),
                     );
                 };
-                let name = self.name(0, "conv");
                 let output = Shape::map(channels, side[0], side[1]);
-                self.convolution(name, self.last(), window, output, normalized);
+                self.linear("conv", self.last(), Some(window), output, normalized);
             }
             Layer::Dense { outputs } => {
                 let outputs = outputs.unwrap_or(self.classes);
@@ -101,37 +97,21 @@ impl Builder {
                     let flat = Shape::Flat(self.shape().elements());
                     self.append("flatten".to_string(), StepKind::Flatten, flat);
                 }
-                let name = self.name(0, "dense");
-                let weight = self.weight(&name, outputs, self.shape().elements());
-                let bias = (!normalized).then(|| {
-                    self.network
-                        .parameter(&name, Role::Bias, vec![0.0; outputs])
-                });
-                self.append(name, StepKind::Dense { weight, bias }, Shape::Flat(outputs));
+                self.linear("dense", self.last(), None, Shape::Flat(outputs), normalized);
             }
             Layer::AveragePool { kernel, stride } => {
                 let input = self.map("average-pool")?;
-                let window = Window {
-                    kernel,
-                    stride: stride.unwrap_or(kernel),
-                    padding: 0,
-                };
-                let Some(side) = window.fit(input) else {
+                let stride = stride.unwrap_or(kernel);
+                let window = Window::square(kernel, stride, 0);
+                let Some(side) = fit(window, input) else {
                     return self.refuse(
                         "average-pool",
                         "a stride and a window no larger than the input",
-                        format!(
-                            "window {kernel}, stride {}, input {}",
-                            window.stride,
-                            self.shape()
-                        ),
+                        format!("window {kernel}, stride {stride}, input {}", self.shape()),
                     );
                 };
                 let name = self.name(2, "pool");
-                let kind = StepKind::AveragePool {
-                    kernel: [kernel; 2],
-                    stride: [window.stride; 2],
-                };
+                let kind = StepKind::AveragePool(window);
                 self.append(name, kind, Shape::map(input[0], side[0], side[1]));
             }
             Layer::Activation {} => self.activation(),
@@ -150,21 +130,16 @@ impl Builder {
         if input != output {
             // A 1x1 window at a stride that gives the branch's size.
             let stride = input[1].div_ceil(output[1].max(1));
-            let window = Window {
-                kernel: 1,
-                stride,
-                padding: 0,
-            };
-            if window.fit(input) != Some([output[1], output[2]]) {
+            let window = Window::square(1, stride, 0);
+            if fit(window, input) != Some([output[1], output[2]]) {
                 return self.refuse(
                     "residual",
                     "a branch that keeps the size of its input or divides it by its stride",
                     format!("{}x{} from {}x{}", output[1], output[2], input[1], input[2]),
                 );
             }
-            let name = self.name(0, "conv");
             let shape = Shape::map(output[0], output[1], output[2]);
-            self.convolution(name, start, window, shape, normalized);
+            self.linear("conv", start, Some(window), shape, normalized);
             shortcut = self.last();
         }
         let name = self.name(3, "sum");
@@ -173,44 +148,39 @@ impl Builder {
         Ok(())
     }
 
-    fn convolution(
+    /// A step with weights: a convolution, or without a window a dense layer.
+    ///
+    /// The weights are uniform, of variance `1 / fan_in`: what follows is normalized or linear, so there is no gain.
+    fn linear(
         &mut self,
-        name: String,
+        kind: &str,
         input: usize,
-        window: Window,
+        window: Option<Window>,
         output: Shape,
         normalized: bool,
     ) {
-        let Window {
-            kernel,
-            stride,
-            padding,
-        } = window;
-        let (inputs, outputs) = (
-            self.network.steps[input].shape.channels(),
-            output.channels(),
-        );
-        let weight = self.weight(&name, outputs, inputs * kernel * kernel);
-        let bias = (!normalized).then(|| {
-            self.network
-                .parameter(&name, Role::Bias, vec![0.0; outputs])
-        });
-        let kind = StepKind::Convolution {
-            weight,
-            bias,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [padding; 2],
+        let name = self.name(0, kind);
+        let (inputs, outputs) = (self.network.steps[input].shape, output.channels());
+        let fan_in = match window {
+            Some(window) => inputs.channels() * window.kernel.iter().product::<usize>(),
+            None => inputs.elements(),
+        };
+        let bound = (3.0 / fan_in as f32).sqrt();
+        let values = (0..outputs * fan_in)
+            .map(|_| bound * (2.0 * unit(&mut self.rng) - 1.0))
+            .collect();
+        let network = &mut self.network;
+        let kind = StepKind::Linear {
+            weight: network.parameter(&name, Role::Weight { outputs }, values),
+            bias: (!normalized).then(|| network.parameter(&name, Role::Bias, vec![0.0; outputs])),
+            window,
         };
         self.step(name, kind, vec![input], output);
     }
 
     fn activation(&mut self) {
-        self.counts[1] += 1;
-        let (norm, name) = (
-            format!("norm{}", self.counts[1]),
-            format!("act{}", self.counts[1]),
-        );
+        let name = self.name(1, "act");
+        let norm = format!("norm{}", self.counts[1]);
         let shape = self.shape();
         let channels = shape.channels();
         let mut normalization = self.network.normalization(
@@ -277,34 +247,15 @@ impl Builder {
             shape,
         });
     }
-
-    /// Uniform weights of variance `1 / fan_in`: what follows is normalized or linear, so there is no gain.
-    fn weight(&mut self, step: &str, outputs: usize, fan_in: usize) -> usize {
-        let bound = (3.0 / fan_in as f32).sqrt();
-        let values = (0..outputs * fan_in)
-            .map(|_| bound * (2.0 * unit(&mut self.rng) - 1.0))
-            .collect();
-        self.network
-            .parameter(step, Role::Weight { outputs }, values)
-    }
 }
 
-/// A square window that slides over a map.
-#[derive(Clone, Copy)]
-struct Window {
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-}
-
-impl Window {
-    /// Height and width of the result on a map `[channels, height, width]`.
-    fn fit(self, [_, height, width]: [usize; 3]) -> Option<[usize; 2]> {
-        let padded = [height, width].map(|side| side + 2 * self.padding);
-        let fits = self.kernel > 0 && self.stride > 0 && self.padding < self.kernel;
-        (fits && padded.iter().all(|&side| side >= self.kernel))
-            .then(|| padded.map(|side| (side - self.kernel) / self.stride + 1))
-    }
+/// Height and width of the result of a square window on a map `[channels, height, width]`.
+fn fit(window: Window, [_, height, width]: [usize; 3]) -> Option<[usize; 2]> {
+    let [kernel, stride, padding] = [window.kernel, window.stride, window.padding].map(|p| p[0]);
+    let padded = [height, width].map(|side| side + 2 * padding);
+    let fits = kernel > 0 && stride > 0 && padding < kernel;
+    (fits && padded.iter().all(|&side| side >= kernel))
+        .then(|| padded.map(|side| (side - kernel) / stride + 1))
 }
 
 #[cfg(test)]

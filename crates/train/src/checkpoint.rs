@@ -83,7 +83,7 @@ fn lists(position: &mut Position) -> Vec<(String, &mut Vec<f32>)> {
     all
 }
 
-/// Writes the position in one step: complete or not at all. `run` tells this run from others.
+/// Writes the position in one step: complete or not at all. `run` identifies the run.
 pub(crate) fn save(
     path: &Path,
     run: &BTreeMap<String, Value>,
@@ -118,16 +118,16 @@ pub(crate) fn save(
     Ok(())
 }
 
-/// Reads a position back into `position`, which has the run's layout; `false` when there is no file.
+/// Reads a position back into `position`, which has the run's layout; does nothing when there is no file.
 pub(crate) fn load(
     path: &Path,
     run: &BTreeMap<String, Value>,
     position: &mut Position,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let io = |error| FileError::io(path, "read", error);
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io(error).into()),
     };
     let wrong = |expected: &str, found: String| Error::Checkpoint {
@@ -178,5 +178,5 @@ pub(crate) fn load(
             *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
     }
-    Ok(true)
+    Ok(())
 }

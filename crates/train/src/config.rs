@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::IntoDeserializer;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use sordino_graph::Granularity;
@@ -39,26 +41,16 @@ impl FromStr for Activation {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "relu" => Ok(Self::Relu),
-            "layer" => Ok(Self::Layer),
-            "channel" => Ok(Self::Channel),
-            "element" => Ok(Self::Element),
-            _ => Err(Error::UnknownActivation {
-                found: name.to_string(),
-            }),
-        }
+        let text: StrDeserializer<'_, value::Error> = name.into_deserializer();
+        Self::deserialize(text).map_err(|_| Error::UnknownActivation {
+            found: name.to_string(),
+        })
     }
 }
 
 impl fmt::Display for Activation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Relu => "relu",
-            Self::Layer => "layer",
-            Self::Channel => "channel",
-            Self::Element => "element",
-        })
+        self.serialize(formatter)
     }
 }
 
@@ -72,7 +64,7 @@ pub enum Optimizer {
         beta1: f64,
         /// Decay of the mean squared gradient.
         beta2: f64,
-        /// Added to the root of the latter. Not tiny: the constant term of a quadratic in front of a batch
+        /// Added to the root of the mean squared gradient. Not tiny: the constant term of a quadratic in front of a batch
         /// normalization has a zero gradient, whose rounding noise must not be amplified.
         epsilon: f64,
     },
@@ -119,6 +111,18 @@ pub enum Schedule {
     Constant,
 }
 
+/// Bounds of positive numbers.
+const MIN: f64 = f64::MIN_POSITIVE;
+const MAX: f64 = f64::MAX;
+
+/// What several values of the configuration are expected to be, in words.
+const POSITIVE: &str = "a positive number";
+const FROM_0: &str = "0 or more";
+const DECAY: &str = "0 to 0.99999";
+const EPOCHS: &str = "0 to the number of epochs";
+const BATCHES: &str = "2 to 65536 (batch normalization needs two images)";
+const CURVATURE: &str = "two numbers, 0.001 or more, in order";
+
 /// Everything that decides the outcome of a training run besides the architecture and the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,7 +137,7 @@ pub struct TrainConfig {
     pub optimizer: Optimizer,
     /// Largest learning rate, reached after the warm-up.
     pub learning_rate: f64,
-    /// How it goes down from there.
+    /// How the learning rate falls after the warm-up.
     pub schedule: Schedule,
     /// Epochs (fractions allowed) over which the learning rate rises from zero.
     pub warmup_epochs: f64,
@@ -155,7 +159,7 @@ pub struct TrainConfig {
     pub weight_clip: f64,
     /// Images are shifted at random by up to this many pixels in both directions.
     pub shift: usize,
-    /// Images are mirrored left and right, half of the times.
+    /// Whether half of the images, chosen at random, are mirrored left and right.
     pub flip: bool,
     /// A square of at least this share of the image's side is cut out at random and stretched to its size; 1 for never.
     pub crop: f64,
@@ -253,126 +257,78 @@ impl TrainConfig {
 
     /// Refuses values that cannot be trained with, by name.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let range = |field, value: f64, low: f64, high: f64, expected| {
-            if value >= low && value <= high {
-                Ok(())
-            } else {
-                Err(Error::Config {
-                    field,
-                    found: value.to_string(),
-                    expected,
-                })
-            }
-        };
-        range("epochs", self.epochs as f64, 1.0, 1e6, "1 or more")?;
-        range(
-            "batch",
-            self.batch as f64,
-            2.0,
-            65536.0,
-            "2 to 65536 (batch normalization needs two images)",
-        )?;
-        range("threads", self.threads as f64, 1.0, 1024.0, "1 to 1024")?;
-        range(
-            "learning_rate",
-            self.learning_rate,
-            f64::MIN_POSITIVE,
-            1e30,
-            "a positive number",
-        )?;
-        range(
-            "warmup_epochs",
-            self.warmup_epochs,
-            0.0,
-            self.epochs as f64,
-            "0 to the number of epochs",
-        )?;
-        range("weight_decay", self.weight_decay, 0.0, 1e3, "0 to 1000")?;
-        range(
-            "gradient_norm",
-            self.gradient_norm,
-            f64::MIN_POSITIVE,
-            f64::MAX,
-            "a positive number",
-        )?;
-        range("range_limit", self.range_limit, 0.0, f64::MAX, "0 or more")?;
-        range(
-            "range_penalty",
-            self.range_penalty,
-            0.0,
-            f64::MAX,
-            "0 or more",
-        )?;
-        range(
-            "logit_penalty",
-            self.logit_penalty,
-            0.0,
-            f64::MAX,
-            "0 or more",
-        )?;
-        range(
-            "label_smoothing",
-            self.label_smoothing,
-            0.0,
-            0.9,
-            "0 to 0.9",
-        )?;
-        range(
-            "curvature",
-            self.curvature.0,
-            1e-3,
-            self.curvature.1,
-            "two numbers, 0.001 or more, in order",
-        )?;
-        range(
-            "curvature",
-            self.curvature.1,
-            self.curvature.0,
-            100.0,
-            "at most 100",
-        )?;
-        range("weight_clip", self.weight_clip, 1.0, f64::MAX, "1 or more")?;
-        range("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels")?;
-        range("crop", self.crop, 0.1, 1.0, "0.1 to 1")?;
-        range("cutout", self.cutout as f64, 0.0, 256.0, "0 to 256 pixels")?;
-        range(
-            "blend_epochs",
-            self.blend_epochs,
-            0.0,
-            self.epochs as f64,
-            "0 to the number of epochs",
-        )?;
+        let epochs = self.epochs as f64;
+        let (least, most) = self.curvature;
+        let mut ranges = vec![
+            ("epochs", epochs, 1.0, 1e6, "1 or more"),
+            ("batch", self.batch as f64, 2.0, 65536.0, BATCHES),
+            ("threads", self.threads as f64, 1.0, 1024.0, "1 to 1024"),
+            ("learning_rate", self.learning_rate, MIN, 1e30, POSITIVE),
+            ("warmup_epochs", self.warmup_epochs, 0.0, epochs, EPOCHS),
+            ("weight_decay", self.weight_decay, 0.0, 1e3, "0 to 1000"),
+            ("gradient_norm", self.gradient_norm, MIN, MAX, POSITIVE),
+            ("range_limit", self.range_limit, 0.0, MAX, FROM_0),
+            ("range_penalty", self.range_penalty, 0.0, MAX, FROM_0),
+            ("logit_penalty", self.logit_penalty, 0.0, MAX, FROM_0),
+            (
+                "label_smoothing",
+                self.label_smoothing,
+                0.0,
+                0.9,
+                "0 to 0.9",
+            ),
+            ("curvature", least, 1e-3, most, CURVATURE),
+            ("curvature", most, least, 100.0, "at most 100"),
+            ("weight_clip", self.weight_clip, 1.0, MAX, "1 or more"),
+            ("shift", self.shift as f64, 0.0, 64.0, "0 to 64 pixels"),
+            ("crop", self.crop, 0.1, 1.0, "0.1 to 1"),
+            ("cutout", self.cutout as f64, 0.0, 256.0, "0 to 256 pixels"),
+            ("blend_epochs", self.blend_epochs, 0.0, epochs, EPOCHS),
+        ];
         if let Some(Distillation {
             weight,
             temperature,
             features,
         }) = self.distillation
         {
-            range("distillation.weight", weight, 0.0, 1.0, "0 to 1")?;
-            range(
-                "distillation.temperature",
-                temperature,
-                0.1,
-                100.0,
-                "0.1 to 100",
-            )?;
-            range("distillation.features", features, 0.0, 1e6, "0 or more")?;
+            ranges.extend([
+                ("distillation.weight", weight, 0.0, 1.0, "0 to 1"),
+                (
+                    "distillation.temperature",
+                    temperature,
+                    0.1,
+                    1e2,
+                    "0.1 to 100",
+                ),
+                ("distillation.features", features, 0.0, 1e6, FROM_0),
+            ]);
         }
-        range("validation", self.validation, 0.0, 0.5, "0 to 0.5")?;
+        ranges.push(("validation", self.validation, 0.0, 0.5, "0 to 0.5"));
         match self.optimizer {
             Optimizer::Adam {
                 beta1,
                 beta2,
                 epsilon,
-            } => {
-                range("optimizer.beta1", beta1, 0.0, 0.99999, "0 to 0.99999")?;
-                range("optimizer.beta2", beta2, 0.0, 0.99999, "0 to 0.99999")?;
-                range("optimizer.epsilon", epsilon, 1e-12, 1.0, "1e-12 to 1")
-            }
+            } => ranges.extend([
+                ("optimizer.beta1", beta1, 0.0, 0.99999, DECAY),
+                ("optimizer.beta2", beta2, 0.0, 0.99999, DECAY),
+                ("optimizer.epsilon", epsilon, 1e-12, 1.0, "1e-12 to 1"),
+            ]),
             Optimizer::Sgd { momentum } => {
-                range("optimizer.momentum", momentum, 0.0, 0.99999, "0 to 0.99999")
+                ranges.push(("optimizer.momentum", momentum, 0.0, 0.99999, DECAY));
             }
         }
+        for (field, value, least, most, expected) in ranges {
+            // Not a number is in no range.
+            if !(least..=most).contains(&value) {
+                return Err(Error::Config {
+                    field,
+                    found: value.to_string(),
+                    expected,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Learning rate at step `step` of `steps`, of which `steps_per_epoch` make an epoch.

@@ -4,6 +4,7 @@ use sordino_data::{DataSet, Images, prepare};
 use sordino_graph::{Model, Preprocess, SizePolicy};
 
 use crate::Error;
+use crate::batches::ImageSet;
 
 /// Prepared training images with everything that the model file says about them.
 #[derive(Clone, Debug)]
@@ -97,12 +98,15 @@ impl TrainingData {
         ]
     }
 
-    /// The value of pixels outside an image, per channel: the prepared lower end of the input range.
-    pub(crate) fn outside(&self) -> Vec<f32> {
+    /// The training images. Pixels outside an image are the prepared lower end of the input range.
+    pub(crate) fn image_set(&self) -> ImageSet<'_> {
         let black = self.preprocess.input_range.0;
-        (0..self.preprocess.channels)
-            .map(|channel| self.preprocess.normalize(channel, black) as f32)
-            .collect()
+        let outside = |channel| self.preprocess.normalize(channel, black) as f32;
+        ImageSet {
+            pixels: &self.images,
+            shape: self.shape(),
+            outside: (0..self.preprocess.channels).map(outside).collect(),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         data().check().unwrap();
-        assert_eq!(data().outside(), [-2.0]);
+        assert_eq!(data().image_set().outside, [-2.0]);
         type Spoil = fn(&mut TrainingData);
         let cases: [(Spoil, &str); 5] = [
             (|data| data.images.truncate(7), "7 values"),

@@ -3,8 +3,9 @@
 use serde_json::json;
 use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate, to_half_precision};
 
-use crate::batches::{Augmentation, Epoch, ImageSet};
+use crate::batches::Epoch;
 use crate::checkpoint::Best;
+use crate::kernel::Window;
 use crate::network::{Activated, EPSILON, Network, StepKind, transposed};
 use crate::{Error, TrainConfig, TrainingData};
 
@@ -48,12 +49,7 @@ pub(crate) fn model(
 }
 
 fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -> Vec<f32> {
-    let outside = data.outside();
-    let set = ImageSet {
-        pixels: &data.images,
-        shape: data.shape(),
-        outside: &outside,
-    };
+    let set = data.image_set();
     let all: Vec<usize> = (0..data.labels.len()).collect();
     let mut images = Vec::new();
     // Rounds are numbered after the training's epochs, so that order and shifts are drawn anew.
@@ -61,11 +57,8 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
         let mut epoch = Epoch::new(&all, config.seed, round);
         let left = count - images.len() / set.image_len();
         let indices = epoch.batches(all.len()).concat();
-        images.extend(epoch.gather(
-            &set,
-            &indices[..left.min(all.len())],
-            Augmentation::new(config),
-        ));
+        let indices = &indices[..left.min(all.len())];
+        images.extend(epoch.gather(&set, indices, config));
         if left <= all.len() || config.shift == 0 {
             break;
         }
@@ -73,7 +66,7 @@ fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -
     images
 }
 
-/// The network as nodes; batch normalizations stay nodes, folding is the planner's business.
+/// The network as a graph. Batch normalizations stay nodes of their own, which planning folds.
 ///
 /// `half_weights`: convolution and dense weights are rounded to half precision.
 pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Error> {
@@ -86,8 +79,6 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
         }
         values
     };
-    let bias =
-        |index: Option<usize>, outputs: usize| index.map_or_else(|| vec![0.0; outputs], values);
     let mut builder = Graph::builder(network.steps[0].shape);
     // The node that holds the value of each step.
     let mut nodes: Vec<NodeId> = Vec::with_capacity(network.steps.len());
@@ -95,40 +86,36 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
         let mut inputs: Vec<NodeId> = step.inputs.iter().map(|&input| nodes[input]).collect();
         let op = match &step.kind {
             StepKind::Input => Op::Input,
-            StepKind::Convolution {
+            StepKind::Linear {
                 weight,
-                bias: offset,
-                kernel: [height, width],
-                stride,
-                padding,
+                bias,
+                window,
             } => {
-                let (channels, inputs) =
-                    (step.shape.channels(), network.input_shape(step).channels());
-                Op::Conv2d {
-                    weight: Tensor::new(
-                        &[channels, inputs, *height, *width],
-                        rounded(values(*weight)),
-                    )?,
-                    bias: bias(*offset, channels),
-                    stride: *stride,
-                    padding: *padding,
+                let inputs = network.input_shape(step).channels();
+                let outputs = step.shape.channels();
+                let bias = bias.map_or_else(|| vec![0.0; outputs], values);
+                match *window {
+                    Some(Window {
+                        kernel: [height, width],
+                        stride,
+                        padding,
+                    }) => Op::Conv2d {
+                        weight: Tensor::new(
+                            &[outputs, inputs, height, width],
+                            rounded(values(*weight)),
+                        )?,
+                        bias,
+                        stride,
+                        padding,
+                    },
+                    None => {
+                        let weight = rounded(transposed(network.values(*weight), outputs));
+                        let weight = Tensor::new(&[outputs, inputs], weight)?;
+                        Op::Dense { weight, bias }
+                    }
                 }
             }
-            StepKind::Dense {
-                weight,
-                bias: offset,
-            } => {
-                let (inputs, outputs) =
-                    (network.input_shape(step).elements(), step.shape.elements());
-                Op::Dense {
-                    weight: Tensor::new(
-                        &[outputs, inputs],
-                        rounded(transposed(network.values(*weight), outputs)),
-                    )?,
-                    bias: bias(*offset, outputs),
-                }
-            }
-            StepKind::AveragePool { kernel, stride } => Op::AveragePool {
+            StepKind::AveragePool(Window { kernel, stride, .. }) => Op::AveragePool {
                 kernel: *kernel,
                 stride: *stride,
             },

@@ -117,27 +117,23 @@ impl Network {
         let mut bias = None;
         let mut y = match &step.kind {
             StepKind::Input => unreachable!("the caller starts behind it"),
-            StepKind::Convolution {
+            StepKind::Linear {
                 weight,
                 bias: offset,
-                kernel,
-                stride,
-                padding,
+                window,
             } => {
                 bias = *offset;
-                Convolution::new(shape, step.shape, *kernel, *stride, *padding)
-                    .forward(x, self.values(*weight))
+                let weight = self.values(*weight);
+                match window {
+                    Some(window) => Convolution::new(shape, step.shape, *window).forward(x, weight),
+                    None => product(
+                        matrix(x, shape.elements()),
+                        matrix(weight, step.shape.elements()),
+                    ),
+                }
             }
-            StepKind::Dense {
-                weight,
-                bias: offset,
-            } => {
-                bias = *offset;
-                let weight = matrix(self.values(*weight), step.shape.elements());
-                product(matrix(x, shape.elements()), weight)
-            }
-            StepKind::AveragePool { kernel, stride } => {
-                AveragePool::new(shape, step.shape, *kernel, *stride).forward(x)
+            StepKind::AveragePool(window) => {
+                AveragePool::new(shape, step.shape, *window).forward(x)
             }
             StepKind::Flatten => return x.clone(),
             StepKind::Add => {

@@ -8,6 +8,7 @@ use rand_chacha::rand_core::Rng;
 use sordino_graph::{Granularity, Shape};
 
 use crate::TrainConfig;
+use crate::kernel::Window;
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -37,32 +38,13 @@ pub(crate) enum Role {
     C,
 }
 
+/// A parameter of a step, named after it and the role.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) role: Role,
     /// Convolutions OIHW, dense layers `[inputs][outputs]`, quadratics `[1]`, `[C]` or `[elements]`.
     pub(crate) values: Vec<f32>,
-}
-
-impl Parameter {
-    /// A parameter of a step, named after it and the role.
-    pub(crate) fn new(step: &str, role: Role, values: Vec<f32>) -> Self {
-        let suffix = match role {
-            Role::Weight { .. } => "weight",
-            Role::Bias => "bias",
-            Role::Gamma => "gamma",
-            Role::Beta => "beta",
-            Role::A => "a",
-            Role::B => "b",
-            Role::C => "c",
-        };
-        Self {
-            name: format!("{step}.{suffix}"),
-            role,
-            values,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -105,21 +87,13 @@ pub(crate) struct Step {
 pub(crate) enum StepKind {
     /// The prepared images: the first step and no other.
     Input,
-    Convolution {
+    /// A convolution, or without a window a dense layer.
+    Linear {
         weight: usize,
         bias: Option<usize>,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
+        window: Option<Window>,
     },
-    Dense {
-        weight: usize,
-        bias: Option<usize>,
-    },
-    AveragePool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-    },
+    AveragePool(Window),
     Flatten,
     Add,
     Normalize(Normalization),
@@ -158,7 +132,20 @@ pub(crate) struct Network {
 impl Network {
     /// Adds a parameter of a step, and numbers it.
     pub(crate) fn parameter(&mut self, step: &str, role: Role, values: Vec<f32>) -> usize {
-        self.parameters.push(Parameter::new(step, role, values));
+        let suffix = match role {
+            Role::Weight { .. } => "weight",
+            Role::Bias => "bias",
+            Role::Gamma => "gamma",
+            Role::Beta => "beta",
+            Role::A => "a",
+            Role::B => "b",
+            Role::C => "c",
+        };
+        self.parameters.push(Parameter {
+            name: format!("{step}.{suffix}"),
+            role,
+            values,
+        });
         self.parameters.len() - 1
     }
 

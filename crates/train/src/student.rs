@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sordino_graph::{Graph, NodeId, Op};
 
 use crate::Activation;
+use crate::kernel::Window;
 use crate::network::{
     Activated, EPSILON, Network, RELU_FIT, Role, Statistics, Step, StepKind, transposed,
 };
@@ -121,28 +122,25 @@ impl Reader<'_> {
                 stride,
                 padding,
             } => {
-                let &[outputs, _, height, width] = weight.shape() else {
+                let &[_, _, height, width] = weight.shape() else {
                     unreachable!("checked by the graph")
                 };
-                StepKind::Convolution {
-                    weight: self.weight(&node.name, outputs, weight.data().to_vec()),
-                    bias: self.bias(&node.name, bias),
+                let window = Window {
                     kernel: [height, width],
                     stride: *stride,
                     padding: *padding,
-                }
+                };
+                self.linear(&node.name, weight.data().to_vec(), bias, Some(window))
             }
             Op::Dense { weight, bias } => {
                 let values = transposed(weight.data(), weight.shape()[1]);
-                StepKind::Dense {
-                    weight: self.weight(&node.name, bias.len(), values),
-                    bias: self.bias(&node.name, bias),
-                }
+                self.linear(&node.name, values, bias, None)
             }
-            Op::AveragePool { kernel, stride } => StepKind::AveragePool {
+            Op::AveragePool { kernel, stride } => StepKind::AveragePool(Window {
                 kernel: *kernel,
                 stride: *stride,
-            },
+                padding: [0; 2],
+            }),
             Op::Flatten => StepKind::Flatten,
             Op::Add => StepKind::Add,
             Op::BatchNorm {
@@ -215,15 +213,22 @@ impl Reader<'_> {
         next
     }
 
-    fn weight(&mut self, step: &str, outputs: usize, values: Vec<f32>) -> usize {
-        self.network
-            .parameter(step, Role::Weight { outputs }, values)
-    }
-
-    /// A bias that is zero throughout is none: a batch normalization follows.
-    fn bias(&mut self, step: &str, values: &[f32]) -> Option<usize> {
-        let used = values.iter().any(|&value| value != 0.0);
-        used.then(|| self.network.parameter(step, Role::Bias, values.to_vec()))
+    /// A layer with weights. A bias that is zero throughout is none: a batch normalization follows.
+    fn linear(
+        &mut self,
+        step: &str,
+        values: Vec<f32>,
+        bias: &[f32],
+        window: Option<Window>,
+    ) -> StepKind {
+        let network = &mut self.network;
+        let outputs = bias.len();
+        let used = bias.iter().any(|&value| value != 0.0);
+        StepKind::Linear {
+            weight: network.parameter(step, Role::Weight { outputs }, values),
+            bias: used.then(|| network.parameter(step, Role::Bias, bias.to_vec())),
+            window,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sordino_graph::Model;
 
 use crate::backward::Gradient;
-use crate::batches::{Augmentation, Epoch, ImageSet, split};
+use crate::batches::{Epoch, ImageSet, split};
 use crate::builder;
 use crate::checkpoint::{self, Best, Position};
 use crate::forward::{Batch, TeacherOutput, Training, count_correct};
@@ -149,7 +149,7 @@ impl<'a> Trainer<'a> {
         Ok(model)
     }
 
-    /// What tells this run from others; the number of threads does not.
+    /// What identifies this run in a checkpoint. The number of threads is left out, as it does not change the result.
     fn identity(&self) -> Result<BTreeMap<String, Value>, Error> {
         let mut config = json!(self.config);
         if let Some(fields) = config.as_object_mut() {
@@ -179,16 +179,15 @@ impl<'a> Trainer<'a> {
     ) -> Result<Model, Error> {
         let (sender, receiver) = mpsc::channel();
         let run = Run {
-            data: self.data,
-            config: self.config,
+            name,
+            trainer: self,
             teacher: teacher.filter(|_| self.config.distillation.is_some()),
-            checkpoint: self.checkpoint.as_deref(),
             identity,
             reports: sender,
         };
         let threads = self.config.threads;
         // The callback stays on the caller's thread; the linear algebra gets a pool of its own size.
-        let outcome = std::thread::scope(|scope| {
+        let best = std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 let pool = rayon::ThreadPoolBuilder::new()
                     .num_threads(threads)
@@ -200,27 +199,8 @@ impl<'a> Trainer<'a> {
             worker
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        let model = |best: &Best| export::model(name, self.data, self.config, best);
-        match outcome {
-            Ok(best) => model(&best),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::Diverged(diverged)) => {
-                let best = diverged.best.map(|best| model(&best).map(Box::new));
-                let (best, best_error) = match best.transpose() {
-                    Ok(best) => (best, None),
-                    Err(error) => (None, Some(Box::new(error))),
-                };
-                Err(Error::Diverged {
-                    epoch: diverged.epoch,
-                    batch: diverged.batch,
-                    layer: diverged.layer,
-                    found: diverged.found,
-                    best,
-                    best_error,
-                })
-            }
-        }
+        })?;
+        export::model(name, self.data, self.config, &best)
     }
 }
 
@@ -237,20 +217,6 @@ pub fn train(
     Trainer::new(data, config).train(architecture, progress)
 }
 
-/// Why a run ended early.
-enum Stop {
-    Diverged(Box<Diverged>),
-    Failed(Error),
-}
-
-struct Diverged {
-    epoch: usize,
-    batch: usize,
-    layer: String,
-    found: String,
-    best: Option<Best>,
-}
-
 /// Sums over the steps of an epoch.
 #[derive(Default)]
 struct Sums {
@@ -261,26 +227,32 @@ struct Sums {
 
 /// One run, from its first epoch or a checkpoint to its end.
 struct Run<'a> {
-    data: &'a TrainingData,
-    config: &'a TrainConfig,
+    name: &'a str,
+    trainer: &'a Trainer<'a>,
     teacher: Option<&'a Network>,
-    checkpoint: Option<&'a Path>,
     identity: BTreeMap<String, Value>,
     reports: mpsc::Sender<Progress>,
 }
 
 impl Run<'_> {
-    fn epochs(&self, network: Network) -> Result<Best, Stop> {
-        let (data, config) = (self.data, self.config);
-        let outside = data.outside();
-        let set = ImageSet {
-            pixels: &data.images,
-            shape: data.shape(),
-            outside: &outside,
-        };
+    fn epochs(&self, network: Network) -> Result<Best, Error> {
+        let (data, config) = (self.trainer.data, self.trainer.config);
+        let set = data.image_set();
+        let all = (0..data.labels.len()).collect();
         let (train, held_back) = match &data.validation {
-            Some(_) => ((0..data.labels.len()).collect(), Vec::new()),
-            None => split(data.labels.len(), config.validation, config.seed),
+            Some(validation) => (all, Some(validation.clone())),
+            None => {
+                let (train, held_back) = split(all, config.validation, config.seed);
+                let mut images = Vec::with_capacity(held_back.len() * set.image_len());
+                for &index in &held_back {
+                    set.push_shifted(index, 0, 0, &mut images);
+                }
+                let labels: Vec<u16> = held_back.iter().map(|&i| data.labels[i]).collect();
+                (
+                    train,
+                    Some((images, labels)).filter(|_| !held_back.is_empty()),
+                )
+            }
         };
         let mut position = Position {
             epoch: 0,
@@ -289,21 +261,9 @@ impl Run<'_> {
             network,
             best: None,
         };
-        if let Some(path) = self.checkpoint {
-            checkpoint::load(path, &self.identity, &mut position).map_err(Stop::Failed)?;
+        if let Some(path) = &self.trainer.checkpoint {
+            checkpoint::load(path, &self.identity, &mut position)?;
         }
-        let held_back = match &data.validation {
-            Some(validation) => Some(validation.clone()),
-            None if held_back.is_empty() => None,
-            None => {
-                let mut images = Vec::with_capacity(held_back.len() * set.image_len());
-                held_back
-                    .iter()
-                    .for_each(|&index| set.push_shifted(index, 0, 0, &mut images));
-                let labels = held_back.iter().map(|&index| data.labels[index]).collect();
-                Some((images, labels))
-            }
-        };
         while position.epoch < config.epochs && !self.patience_is_over(&position) {
             let report = self.epoch(&mut position, &set, &train)?;
             self.measure_statistics(&mut position, &set, &train);
@@ -323,8 +283,8 @@ impl Run<'_> {
                     validation_accuracy: accuracy,
                 });
             }
-            if let Some(path) = self.checkpoint {
-                checkpoint::save(path, &self.identity, &mut position).map_err(Stop::Failed)?;
+            if let Some(path) = &self.trainer.checkpoint {
+                checkpoint::save(path, &self.identity, &mut position)?;
             }
             // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
             let _ = self.reports.send(Progress {
@@ -341,7 +301,7 @@ impl Run<'_> {
             .best
             .as_ref()
             .map_or(0, |best| position.epoch - best.epoch);
-        self.config.patience > 0 && waited >= self.config.patience
+        self.trainer.config.patience > 0 && waited >= self.trainer.config.patience
     }
 
     /// One pass over the images; the report of its last step.
@@ -350,8 +310,8 @@ impl Run<'_> {
         position: &mut Position,
         set: &ImageSet<'_>,
         train: &[usize],
-    ) -> Result<Progress, Stop> {
-        let config = self.config;
+    ) -> Result<Progress, Error> {
+        let config = self.trainer.config;
         let mut order = Epoch::new(train, config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let steps_per_epoch = batches.len();
@@ -361,10 +321,10 @@ impl Run<'_> {
         let mut last = None;
         for (number, indices) in batches.into_iter().enumerate() {
             let step = position.epoch * steps_per_epoch + number;
-            let images = order.gather(set, &indices, Augmentation::new(config));
+            let images = order.gather(set, &indices, config);
             let labels: Vec<u16> = indices
                 .iter()
-                .map(|&index| self.data.labels[index])
+                .map(|&index| self.trainer.data.labels[index])
                 .collect();
             let batch = Batch {
                 images: &images,
@@ -377,13 +337,21 @@ impl Run<'_> {
             let length = norm(&gradient.parameters);
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
                 let (layer, found) = network.explain_divergence(&images, &gradient);
-                return Err(Stop::Diverged(Box::new(Diverged {
+                let best = position.best.take();
+                let model =
+                    |best| export::model(self.name, self.trainer.data, config, &best).map(Box::new);
+                let (best, best_error) = match best.map(model).transpose() {
+                    Ok(best) => (best, None),
+                    Err(error) => (None, Some(Box::new(error))),
+                };
+                return Err(Error::Diverged {
                     epoch: position.epoch + 1,
                     batch: number + 1,
                     layer,
                     found,
-                    best: position.best.take(),
-                })));
+                    best,
+                    best_error,
+                });
             }
             let learning_rate = config.learning_rate_at(step, steps, steps_per_epoch);
             let optimizer = &mut position.optimizer;
@@ -415,7 +383,7 @@ impl Run<'_> {
 
     /// Replaces the running statistics, which lag behind the weights, by those of some of the epoch's images.
     fn measure_statistics(&self, position: &mut Position, set: &ImageSet<'_>, train: &[usize]) {
-        let config = self.config;
+        let config = self.trainer.config;
         let mut order = Epoch::new(train, config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let count = batches
@@ -426,7 +394,7 @@ impl Run<'_> {
         let zeros = |statistics: &Statistics| Statistics::constant(statistics.mean.len(), 0.0);
         let mut sums: Vec<Statistics> = position.network.statistics.iter().map(zeros).collect();
         for indices in &batches[..count] {
-            let images = order.gather(set, indices, Augmentation::new(config));
+            let images = order.gather(set, indices, config);
             let batch = Batch {
                 images: &images,
                 labels: &[],
@@ -446,7 +414,7 @@ impl Run<'_> {
     }
 
     fn teacher_output(&self, images: &[f32]) -> Option<TeacherOutput> {
-        let features = self.config.distillation.as_ref()?.features > 0.0;
+        let features = self.trainer.config.distillation.as_ref()?.features > 0.0;
         Some(self.teacher?.teacher_output(images, features))
     }
 }

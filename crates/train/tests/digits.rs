@@ -1,8 +1,13 @@
 //! Training on the built-in digits, end to end: from the set to a model that can be folded and quantized.
 
 use sordino_data::{Images, digits, shift};
-use sordino_graph::{Model, execute, execute_quantized, fold, quantize};
+use sordino_graph::{Model, WeightFormat, execute, execute_folded, fold, quantize};
 use sordino_train::{Activation, Architecture, Error, TrainConfig, TrainingData, train};
+
+const EIGHT_BITS: WeightFormat = WeightFormat {
+    bits: 8,
+    scale: None,
+};
 
 fn data() -> TrainingData {
     TrainingData::from_set(&digits()).unwrap()
@@ -73,8 +78,8 @@ fn the_default_recipe_reads_shifted_digits_of_other_writers_in_float_and_in_8_bi
     assert!(accuracy >= 0.96, "accuracy {accuracy}");
 
     let folded = fold(&model.graph).unwrap();
-    let quantized = quantize(&folded, &vec![8; folded.linear_nodes().count()]).unwrap();
-    let integer = classes(&execute_quantized(&quantized, &images, labels.len()).unwrap());
+    let quantized = quantize(&folded, &vec![EIGHT_BITS; folded.linear_nodes().count()]).unwrap();
+    let integer = classes(&execute_folded(&quantized, &images, labels.len()).unwrap());
     assert!(
         agreement(&integer, &labels) >= accuracy - 0.002,
         "8 bits: {}",

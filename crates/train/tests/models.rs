@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use sordino_data::{SetName, open_named, prepare};
-use sordino_graph::{Model, execute, execute_quantized, fold, quantize};
+use sordino_graph::{Model, WeightFormat, execute, execute_folded, fold, quantize};
 use sordino_train::{Architecture, TrainConfig};
+
+const EIGHT_BITS: WeightFormat = WeightFormat {
+    bits: 8,
+    scale: None,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -99,8 +104,9 @@ fn float_and_8_bit_networks_classify_the_test_images() {
         let float = execute(&model.graph, &images, labels.len()).unwrap();
         let float = classes(&float.into_iter().map(f64::from).collect::<Vec<_>>());
         let folded = fold(&model.graph).unwrap();
-        let quantized = quantize(&folded, &vec![8; folded.linear_nodes().count()]).unwrap();
-        let integer = classes(&execute_quantized(&quantized, &images, labels.len()).unwrap());
+        let quantized =
+            quantize(&folded, &vec![EIGHT_BITS; folded.linear_nodes().count()]).unwrap();
+        let integer = classes(&execute_folded(&quantized, &images, labels.len()).unwrap());
         let accuracy = share(&float, labels);
         assert!(accuracy >= least, "{architecture}: {accuracy}");
         assert!(

@@ -15,25 +15,19 @@ use sordino::ring::{Modulus, NttTable, ResidueMatrix, primes_below};
 use crate::record::{KernelRecord, Origin};
 use timing::Sampler;
 
-/// What is measured, and how often.
-pub struct KernelOptions<'a> {
-    /// Back ends, one after another.
-    pub backends: Vec<&'static Backend>,
-    /// Samples whose median counts.
-    pub runs: usize,
-    /// Fewer shapes and shorter samples: shows that everything works, not how fast it is.
-    pub quick: bool,
-    /// Called with what is measured next.
-    pub progress: Option<&'a dyn Fn(&str)>,
-}
-
 /// Seconds of one sample.
 const SAMPLE_SECONDS: f64 = 0.01;
 const QUICK_SAMPLE_SECONDS: f64 = 0.0005;
 
-pub(crate) const RATE_UNIT: &str = "G MAC/s";
+/// A unit, and how many of it make the unit of the samples: seconds, or 10^9 multiply-accumulates per second.
+type Unit = (&'static str, f64);
 
-/// The largest prime of that many bits for a ring degree.
+const RATE: Unit = ("G MAC/s", 1.0);
+const MICROSECONDS: Unit = ("us", 1e6);
+const NANOSECONDS_PER_RESIDUE: Unit = ("ns/residue", 1e9 / LIMB as f64);
+const NANOSECONDS_PER_BYTE: Unit = ("ns/byte", 1e9);
+
+/// The largest prime of `bits` bits for a ring degree.
 pub(crate) fn modulus_below(bits: u32, ring_degree: usize) -> Modulus {
     modulus_near(1 << bits, ring_degree)
 }
@@ -58,198 +52,186 @@ const DOMAIN: UniformDomain = UniformDomain {
     purpose: 0,
 };
 
-/// Measures every kernel of every back end, on all threads of the current pool.
+/// Measures every kernel of every back end, on all threads of the current pool. The median of `runs` samples counts;
+/// `progress` is called with what is measured next. With `quick` there are fewer shapes and shorter samples, which show that
+/// everything works, not how fast it is.
 ///
 /// # Cost
 /// Some ten seconds, a second or two with `quick`.
-pub fn measure_kernels(options: &KernelOptions<'_>) -> Vec<KernelRecord> {
-    let mut suite = Suite {
-        origin: Origin::here(),
-        records: Vec::new(),
-        options,
-    };
-    for &backend in &options.backends {
-        suite.peak(backend);
-        suite.products(backend);
-        suite.transforms(backend);
-        suite.pointwise(backend);
-        suite.packing(backend);
-        suite.expansion(backend);
+pub(crate) fn measure_kernels(
+    backends: &[&'static Backend],
+    runs: usize,
+    quick: bool,
+    progress: &dyn Fn(&str),
+) -> Vec<KernelRecord> {
+    let origin = Origin::here();
+    let mut records = Vec::new();
+    for &backend in backends {
+        let mut suite = Suite {
+            backend,
+            sampler: Sampler {
+                runs,
+                seconds: if quick {
+                    QUICK_SAMPLE_SECONDS
+                } else {
+                    SAMPLE_SECONDS
+                },
+            },
+            quick,
+            progress,
+            origin: &origin,
+            records: &mut records,
+        };
+        suite.peak();
+        suite.products();
+        suite.transforms();
+        suite.residues();
+        suite.expansion();
     }
-    suite.records
+    records
 }
 
+/// The measurements of one back end.
 struct Suite<'a> {
-    origin: Origin,
-    records: Vec<KernelRecord>,
-    options: &'a KernelOptions<'a>,
+    backend: &'static Backend,
+    sampler: Sampler,
+    quick: bool,
+    progress: &'a dyn Fn(&str),
+    origin: &'a Origin,
+    records: &'a mut Vec<KernelRecord>,
 }
+
+/// Operands of the kernels that work residue by residue: three limbs, and room for a packed one.
+type Operands = ([Vec<u64>; 3], Vec<u8>);
+
+/// A kernel by name.
+type Kernel<'a> = (&'static str, &'a (dyn Fn(&mut Operands) + Sync));
 
 impl Suite<'_> {
-    fn sampler(&self) -> Sampler {
-        Sampler {
-            runs: self.options.runs,
-            seconds: if self.options.quick {
-                QUICK_SAMPLE_SECONDS
-            } else {
-                SAMPLE_SECONDS
-            },
-        }
+    fn next(&self, what: &str) {
+        (self.progress)(&format!("{}: {what}", self.backend.name));
     }
 
-    fn next(&self, backend: &Backend, what: &str) {
-        if let Some(progress) = self.options.progress {
-            progress(&format!("{}: {what}", backend.name));
-        }
-    }
-
-    /// A row without its shape.
-    fn record(&self, backend: &Backend, kernel: &str, unit: &str, samples: &[f64]) -> KernelRecord {
-        KernelRecord {
-            backend: backend.name.into(),
+    /// Appends a row, and gives it back for what else is known of it.
+    fn push(
+        &mut self,
+        kernel: &str,
+        (unit, factor): Unit,
+        shape: impl Into<String>,
+        samples: &[f64],
+    ) -> &mut KernelRecord {
+        let samples: Vec<f64> = samples.iter().map(|sample| sample * factor).collect();
+        self.records.push(KernelRecord {
+            backend: self.backend.name.into(),
             threads: rayon::current_num_threads() as u64,
-            ..KernelRecord::new(&self.origin, kernel, unit, samples)
-        }
+            shape: shape.into(),
+            ..KernelRecord::new(self.origin, kernel, unit, &samples)
+        });
+        self.records.last_mut().expect("a row was appended")
+    }
+
+    /// Appends a row of a kernel on limbs.
+    fn push_limbs(&mut self, kernel: &str, unit: Unit, bits: u32, degree: usize, samples: &[f64]) {
+        let record = self.push(kernel, unit, format!("{bits}-bit prime"), samples);
+        record.width_bytes = Some(bits.div_ceil(8).into());
+        record.ring_degree = Some(degree as u64);
     }
 
     /// The whole list, or with `quick` its first and last entry.
     fn some<T: Copy>(&self, all: &[T]) -> Vec<T> {
-        match (all, self.options.quick) {
+        match (all, self.quick) {
             ([first, .., last], true) => vec![*first, *last],
             _ => all.to_vec(),
         }
     }
 
-    fn peak(&mut self, backend: &'static Backend) {
-        self.next(backend, "int8 peak");
-        let threads = rayon::current_num_threads();
-        let samples: Vec<f64> = (0..self.options.runs.max(1))
-            .map(|_| measure_int8_peak(backend, threads))
-            .collect();
-        let record = KernelRecord {
-            shape: "registers only".into(),
-            ..self.record(backend, "int8_peak", RATE_UNIT, &samples)
-        };
-        self.records.push(record);
+    fn measure_peak(&self) -> f64 {
+        measure_int8_peak(self.backend, rayon::current_num_threads())
     }
 
-    fn products(&mut self, backend: &'static Backend) {
-        let columns = product::columns(backend, self.options.quick);
-        let threads = rayon::current_num_threads();
+    fn peak(&mut self) {
+        self.next("int8 peak");
+        let runs = 0..self.sampler.runs.max(1);
+        let samples: Vec<f64> = runs.map(|_| self.measure_peak()).collect();
+        self.push("int8_peak", RATE, "registers only", &samples);
+    }
+
+    fn products(&mut self) {
+        let columns = product::columns(self.backend, self.quick);
         for product::Shape { name, map } in product::shapes() {
-            self.next(backend, &name);
+            self.next(&name);
             for width in self.some(&[4, 5, 6]) {
-                let mut product = product::Product::new(&map, backend, width, columns);
+                let mut product = product::Product::new(&map, self.backend, width, columns);
                 // Just before, so that both see the same clock and the same other load.
-                let peak = measure_int8_peak(backend, threads);
+                let peak = self.measure_peak();
                 let giga_products = product.byte_products() * 1e-9;
-                let seconds = product.samples(self.sampler());
+                let seconds = product.samples(self.sampler);
                 let rates: Vec<f64> = seconds.iter().map(|s| giga_products / s).collect();
-                let mut record = KernelRecord {
-                    shape: name.clone(),
-                    width_bytes: Some(width as u64),
-                    ring_degree: Some(columns as u64),
-                    ..self.record(backend, "linear", RATE_UNIT, &rates)
-                };
+                let record = self.push("linear", RATE, &name, &rates);
+                record.width_bytes = Some(width as u64);
+                record.ring_degree = Some(columns as u64);
                 record.share_of_peak = Some(record.median / peak);
-                self.records.push(record);
             }
         }
     }
 
-    fn transforms(&mut self, backend: &'static Backend) {
+    fn transforms(&mut self) {
         for log2 in self.some(&[12, 13, 14, 15]) {
-            let ring_degree = 1 << log2;
-            self.next(backend, &format!("transforms, N = {ring_degree}"));
+            let degree = 1 << log2;
+            self.next(&format!("transforms, N = {degree}"));
             for bits in self.some(&[30, 32, 40, 49]) {
                 let [forward, inverse] =
-                    transform_samples(backend, bits, ring_degree, self.sampler());
-                for (kernel, samples) in [("ntt_forward", forward), ("ntt_inverse", inverse)] {
-                    let samples: Vec<f64> = samples.iter().map(|s| s * 1e6).collect();
-                    let record = KernelRecord {
-                        shape: format!("{bits}-bit prime"),
-                        width_bytes: Some(u64::from(bits.div_ceil(8))),
-                        ring_degree: Some(ring_degree as u64),
-                        ..self.record(backend, kernel, "us", &samples)
-                    };
-                    self.records.push(record);
-                }
+                    transform_samples(self.backend, bits, degree, self.sampler);
+                self.push_limbs("ntt_forward", MICROSECONDS, bits, degree, &forward);
+                self.push_limbs("ntt_inverse", MICROSECONDS, bits, degree, &inverse);
             }
         }
     }
 
-    fn pointwise(&mut self, backend: &'static Backend) {
-        self.next(backend, "residue by residue");
+    fn residues(&mut self) {
+        self.next("residue by residue");
+        let backend = self.backend;
         for bits in self.some(&[32, 40, 48]) {
-            let modulus = modulus_below(bits, LIMB);
-            let values = residues(&modulus, LIMB);
-            let operands = || [values.clone(), values.clone(), values.clone()];
-            let square = self
-                .sampler()
-                .samples_on_all_threads(operands, |[c0, c1, c2]| {
-                    backend.square_shifted_assign(&modulus, c0, c1, 3, c2);
-                });
-            let add = self
-                .sampler()
-                .samples_on_all_threads(operands, |[sum, a, b]| {
-                    backend.multiply_add_assign(&modulus, sum, a, b);
-                });
-            for (kernel, samples) in [("square_shifted", square), ("multiply_add", add)] {
-                self.push_residues(backend, kernel, bits, &samples);
-            }
-        }
-    }
-
-    fn packing(&mut self, backend: &'static Backend) {
-        self.next(backend, "packing");
-        for bits in self.some(&[32, 40, 48]) {
-            let modulus = modulus_below(bits, LIMB);
+            let modulus = &modulus_below(bits, LIMB);
             let width = modulus.byte_width();
-            let operands = || (residues(&modulus, LIMB), vec![0; LIMB * width]);
-            let packing = self
-                .sampler()
-                .samples_on_all_threads(operands, |(values, bytes)| {
+            let values = residues(modulus, LIMB);
+            let operands = || {
+                let limbs = [values.clone(), values.clone(), values.clone()];
+                (limbs, vec![0; LIMB * width])
+            };
+            let kernels: [Kernel<'_>; 4] = [
+                ("square_shifted", &|([c0, c1, c2], _)| {
+                    backend.square_shifted_assign(modulus, c0, c1, 3, c2);
+                }),
+                ("multiply_add", &|([sum, a, b], _)| {
+                    backend.multiply_add_assign(modulus, sum, a, b);
+                }),
+                ("pack", &|([values, ..], bytes)| {
                     backend.pack(width, black_box(values), bytes);
-                });
-            let unpacking = self
-                .sampler()
-                .samples_on_all_threads(operands, |(values, bytes)| {
+                }),
+                ("unpack", &|([values, ..], bytes)| {
                     backend.unpack(width, black_box(bytes), values);
-                });
-            for (kernel, samples) in [("pack", packing), ("unpack", unpacking)] {
-                self.push_residues(backend, kernel, bits, &samples);
+                }),
+            ];
+            for (kernel, run) in kernels {
+                let samples = self.sampler.samples_on_all_threads(operands, run);
+                self.push_limbs(kernel, NANOSECONDS_PER_RESIDUE, bits, LIMB, &samples);
             }
         }
     }
 
-    /// A row in nanoseconds per residue, from seconds per limb.
-    fn push_residues(&mut self, backend: &Backend, kernel: &str, bits: u32, seconds: &[f64]) {
-        let samples: Vec<f64> = seconds.iter().map(|s| s * 1e9 / LIMB as f64).collect();
-        let record = KernelRecord {
-            shape: format!("{bits}-bit prime"),
-            width_bytes: Some(u64::from(bits.div_ceil(8))),
-            ring_degree: Some(LIMB as u64),
-            ..self.record(backend, kernel, "ns/residue", &samples)
-        };
-        self.records.push(record);
-    }
-
-    fn expansion(&mut self, backend: &'static Backend) {
-        self.next(backend, "expansion");
+    fn expansion(&mut self) {
+        self.next("expansion");
         for (name, limit) in [
             ("prime just below 2^32", 1 << 32),
             ("prime just below 2^40", 1 << 40),
             ("prime at 3/4 of 2^40", 3 << 38),
         ] {
             let modulus = modulus_near(limit, LIMB);
-            let samples = expansion_samples(backend, &modulus, self.sampler());
-            let samples: Vec<f64> = samples.iter().map(|s| s * 1e9).collect();
-            let record = KernelRecord {
-                shape: format!("{name}, {STRIP_ROWS}x{SEGMENT} residues"),
-                width_bytes: Some(modulus.byte_width() as u64),
-                ..self.record(backend, "expand_uniform", "ns/byte", &samples)
-            };
-            self.records.push(record);
+            let samples = expansion_samples(self.backend, &modulus, self.sampler);
+            let shape = format!("{name}, {STRIP_ROWS}x{SEGMENT} residues");
+            let record = self.push("expand_uniform", NANOSECONDS_PER_BYTE, shape, &samples);
+            record.width_bytes = Some(modulus.byte_width() as u64);
         }
     }
 }
@@ -285,14 +267,12 @@ pub(crate) fn expansion_samples(
 ) -> Vec<f64> {
     let width = modulus.byte_width();
     let stream = UniformStream::new(backend, &[3; 32], DOMAIN, modulus);
-    let mut samples = sampler.samples_on_all_threads(
+    let samples = sampler.samples_on_all_threads(
         || ResidueMatrix::zeros(STRIP_ROWS, SEGMENT, width),
         |strip| stream.expand_strip(0, 0, strip),
     );
-    for sample in &mut samples {
-        *sample /= (STRIP_ROWS * SEGMENT * width) as f64;
-    }
-    samples
+    let bytes = (STRIP_ROWS * SEGMENT * width) as f64;
+    samples.iter().map(|seconds| seconds / bytes).collect()
 }
 
 /// Seconds of squaring one packed residue of a ciphertext in cache: two components unpacked, three packed.
@@ -308,7 +288,7 @@ pub(crate) fn square_samples(
         let residues = [vec![0; LIMB], vec![0; LIMB], vec![0; LIMB]];
         (residues, [packed.clone(), packed.clone(), packed.clone()])
     };
-    let mut samples = sampler.samples_on_all_threads(operands, |([c0, c1, c2], bytes)| {
+    let samples = sampler.samples_on_all_threads(operands, |([c0, c1, c2], bytes)| {
         backend.unpack(width, &bytes[0], c0);
         backend.unpack(width, &bytes[1], c1);
         backend.square_shifted_assign(modulus, c0, c1, 3, c2);
@@ -316,8 +296,8 @@ pub(crate) fn square_samples(
             backend.pack(width, component, bytes);
         }
     });
-    for sample in &mut samples {
-        *sample /= LIMB as f64;
-    }
     samples
+        .iter()
+        .map(|seconds| seconds / LIMB as f64)
+        .collect()
 }

@@ -39,7 +39,7 @@ impl Sampler {
     ) -> Vec<f64> {
         let threads = rayon::current_num_threads();
         let states: Vec<Mutex<S>> = (0..threads).map(|_| Mutex::new(state())).collect();
-        let mut samples = self.samples(|repetitions| {
+        let samples = self.samples(|repetitions| {
             rayon::broadcast(|context| {
                 let state = states[context.index()].lock();
                 let mut state = state.unwrap_or_else(PoisonError::into_inner);
@@ -48,10 +48,10 @@ impl Sampler {
                 }
             });
         });
-        for sample in &mut samples {
-            *sample /= threads as f64;
-        }
         samples
+            .iter()
+            .map(|seconds| seconds / threads as f64)
+            .collect()
     }
 }
 

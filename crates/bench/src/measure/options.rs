@@ -18,7 +18,7 @@ pub struct MeasureOptions<'a> {
     pub threads: usize,
     /// Runs whose median counts. A long run is the only one.
     pub runs: usize,
-    /// A run that takes longer is long.
+    /// A run that takes longer than this is long.
     pub long_run_seconds: f64,
     /// Number of images, from the first on, that accuracy and agreement are taken from. Errors of logits are measured only where
     /// these are all images.
@@ -28,7 +28,7 @@ pub struct MeasureOptions<'a> {
 }
 
 impl<'a> MeasureOptions<'a> {
-    /// So many runs of all images on the current pool, none repeated that takes longer than a minute.
+    /// `runs` runs of all images on the current pool. A run that takes longer than a minute is not repeated.
     pub fn new(backend: &'static Backend, runs: usize, bar: &'a Bar) -> Self {
         Self {
             backend,

@@ -117,13 +117,9 @@ pub(super) fn set_rates(record: &mut Record, plan: &ServerPlan, executed: &[Vec<
     record.int8_gmacs = rate(Products::Dense);
     record.linear_share_of_peak = share(record.int8_gmacs);
     record.convolution_share_of_peak = share(rate(Products::Sparse));
-    record.evaluation_share_of_peak = share(
-        record
-            .evaluate
-            .median
-            .filter(|&seconds| seconds > 0.0)
-            .map(|seconds| giga_products.iter().sum::<f64>() / seconds),
-    );
+    let whole = record.evaluate.median.filter(|&seconds| seconds > 0.0);
+    let products: f64 = giga_products.iter().sum();
+    record.evaluation_share_of_peak = share(whole.map(|seconds| products / seconds));
 }
 
 #[cfg(test)]

@@ -68,17 +68,11 @@ pub fn measure_block_scaling(
     series: &BlockSeries<'_>,
     options: &MeasureOptions<'_>,
 ) -> anyhow::Result<Vec<Record>> {
-    let prepare = |blocks| {
-        anyhow::Ok((
-            Evaluation::default(),
-            Blocks::prepare(model, series, blocks, options)?,
-        ))
-    };
-    let mut entries = series
-        .blocks
-        .clone()
-        .map(prepare)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::new();
+    for blocks in series.blocks.clone() {
+        let prepared = Blocks::prepare(model, series, blocks, options)?;
+        entries.push((Evaluation::default(), prepared));
+    }
     take_turns(&mut entries, options, |evaluation, entry| {
         entry.reply = evaluation.run(&entry.workflow, &entry.request, options)?;
         Ok(())
@@ -167,18 +161,13 @@ pub fn measure_thread_scaling(
             threads,
             detail: error.to_string(),
         })?;
-        Ok((Evaluation::default(), pool))
+        let peak = measure_int8_peak(options.backend, threads);
+        Ok((Evaluation::default(), (pool, peak)))
     };
-    let mut entries = threads
-        .iter()
-        .map(pool)
-        .collect::<Result<Vec<_>, Error>>()?;
-    let peaks = threads
-        .iter()
-        .map(|&threads| measure_int8_peak(options.backend, threads));
-    let peaks: Vec<f64> = peaks.collect();
+    let entries: Result<Vec<_>, Error> = threads.iter().map(pool).collect();
+    let mut entries = entries?;
     let workflow = &measurement.workflow;
-    take_turns(&mut entries, options, |evaluation, pool| {
+    take_turns(&mut entries, options, |evaluation, (pool, _)| {
         let reply = pool.install(|| evaluation.run(workflow, &measurement.request, options))?;
         assert!(
             reply == measurement.reply,
@@ -190,7 +179,7 @@ pub fn measure_thread_scaling(
     let first = entries
         .first()
         .and_then(|(evaluation, _)| Timing::of(&evaluation.evaluating).median);
-    let record = |((evaluation, pool), peak): (&(Evaluation, rayon::ThreadPool), f64)| {
+    let record = |(evaluation, (pool, peak)): (Evaluation, (rayon::ThreadPool, f64))| {
         let mut record = Record {
             scaling: Some("threads".into()),
             threads: Some(pool.current_num_threads() as u64),
@@ -206,5 +195,5 @@ pub fn measure_thread_scaling(
         record.speedup = first.zip(seconds).map(|(first, seconds)| first / seconds);
         record
     };
-    Ok(entries.iter().zip(peaks).map(record).collect())
+    Ok(entries.into_iter().map(record).collect())
 }

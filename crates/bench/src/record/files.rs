@@ -8,7 +8,6 @@ use serde::Serialize;
 use sordino::container::{Access, Error as FileError, Overwrite, write_atomic};
 
 use super::network::Record;
-use super::origin::Origin;
 use crate::Error;
 
 fn check(what: &'static str, name: &str) -> Result<(), Error> {
@@ -28,15 +27,13 @@ fn check(what: &'static str, name: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Name`] where suite or commit cannot be part of a file name, and those of writing.
-pub fn write_records<R: Serialize + AsRef<Origin>>(
+pub fn write_records<R: Serialize>(
     folder: &Path,
     suite: &str,
     records: &[R],
 ) -> anyhow::Result<PathBuf> {
-    let first = records
-        .first()
-        .map(|record| record.as_ref().commit.as_str());
-    let commit = first.unwrap_or("unknown");
+    let first = serde_json::to_value(records.first())?;
+    let commit = first["commit"].as_str().unwrap_or("unknown");
     check("suite", suite)?;
     check("commit", commit)?;
     let day = Timestamp::now().strftime("%Y%m%d");

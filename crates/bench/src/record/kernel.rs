@@ -46,12 +46,6 @@ pub struct KernelRecord {
     pub origin: Origin,
 }
 
-impl AsRef<Origin> for KernelRecord {
-    fn as_ref(&self) -> &Origin {
-        &self.origin
-    }
-}
-
 impl KernelRecord {
     /// A row of the suite `kernels`. Without samples its numbers are 0.
     pub fn new(origin: &Origin, kernel: &str, unit: &str, samples: &[f64]) -> Self {
@@ -82,7 +76,7 @@ const SECTIONS: [(&str, &[&str]); 5] = [
     ("Expansion of a seed", &["expand_uniform"]),
 ];
 
-const COLUMNS: [Column<KernelRecord>; 11] = [
+const COLUMNS: [Column<'_, KernelRecord>; 11] = [
     ("backend", Left, |r| Some(r.backend.clone())),
     ("kernel", Left, |r| Some(r.kernel.clone())),
     ("shape", Left, |r| Some(r.shape.clone())),
@@ -98,7 +92,7 @@ const COLUMNS: [Column<KernelRecord>; 11] = [
     ("of peak", Right, |r| r.share_of_peak.map(percent_text)),
 ];
 
-/// The rows as one table a section; sections without rows are left out.
+/// The rows as one table per section; sections without rows are left out.
 pub fn kernel_tables(records: &[KernelRecord]) -> String {
     let mut texts = Vec::new();
     for (title, kernels) in SECTIONS {

@@ -58,7 +58,7 @@ three_fields!(
     "amortized_seconds_max"
 );
 
-/// What one step of a plan took, summed over the blocks of the batch.
+/// Time and rates of one step of a plan, summed over the blocks of the batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Layer {
@@ -205,12 +205,6 @@ pub struct Record {
     pub origin: Origin,
 }
 
-impl AsRef<Origin> for Record {
-    fn as_ref(&self) -> &Origin {
-        &self.origin
-    }
-}
-
 impl Record {
     /// A record of a network on a data set with nothing measured yet.
     pub fn new(network: impl Into<String>, dataset: impl Into<String>, origin: &Origin) -> Self {
@@ -222,7 +216,7 @@ impl Record {
         }
     }
 
-    /// Takes in the seconds of every evaluation: also the amortized ones, `evaluate_peak_gproducts` and `runs`.
+    /// Sets `evaluate`, `amortized`, `evaluate_peak_gproducts` and `runs` from the seconds of every evaluation.
     ///
     /// Set `images` and `int8_peak_gmacs` before.
     pub fn set_evaluation(&mut self, seconds: &[f64]) {
@@ -235,7 +229,7 @@ impl Record {
             .map(|(seconds, peak)| seconds * peak);
     }
 
-    /// Takes in the largest memory of an evaluating process. Set `upload_bytes` first.
+    /// Sets `peak_rss_bytes` and `memory_over_request` from the largest memory of an evaluating process. Set `upload_bytes` first.
     pub fn set_peak_memory(&mut self, bytes: Option<u64>) {
         self.peak_rss_bytes = bytes;
         self.memory_over_request = bytes

@@ -1,9 +1,9 @@
 //! Tables of a series: one network with more and more blocks, or threads.
 
-use sordino_report::{lines, number_text, seconds_text};
+use sordino_report::Align::Right;
+use sordino_report::{Column, columns, number_text, seconds_text};
 
 use super::network::Record;
-use super::timing::Timing;
 
 /// The amortized time counts as flat if no number of blocks deviates from the first by a larger share.
 const FLAT_WITHIN: f64 = 0.15;
@@ -21,20 +21,13 @@ fn relative(records: &[Record]) -> Vec<Option<f64>> {
 /// The largest deviation of an amortized time from that of the first record, as a share of it; `None` where there is nothing to
 /// compare.
 fn largest_deviation(records: &[Record]) -> Option<f64> {
-    let relative = relative(records);
-    if relative.iter().flatten().count() < 2 {
-        return None;
-    }
-    let deviations = relative
-        .iter()
-        .flatten()
-        .map(|quotient| (quotient - 1.0).abs());
-    deviations.reduce(f64::max)
+    let relative: Vec<f64> = relative(records).into_iter().flatten().collect();
+    let deviations = relative.iter().map(|quotient| (quotient - 1.0).abs());
+    deviations.reduce(f64::max).filter(|_| relative.len() > 1)
 }
 
-fn median(timing: Timing) -> String {
-    timing.median.map_or("-".into(), seconds_text)
-}
+/// A record, and its amortized time relative to that of the first.
+type BlockRow<'a> = (&'a Record, Option<f64>);
 
 /// One network over numbers of full ciphertext blocks, and whether the time per image stays the same.
 pub fn block_table(records: &[Record]) -> String {
@@ -43,21 +36,21 @@ pub fn block_table(records: &[Record]) -> String {
     };
     let plural = if first.blocks == 1 { "" } else { "s" };
     let against = format!("relative to {} block{plural}", first.blocks);
-    let rows: Vec<Vec<String>> = records
-        .iter()
-        .zip(relative(records))
-        .map(|(record, quotient)| {
-            vec![
-                record.blocks.to_string(),
-                record.images.to_string(),
-                median(record.evaluate),
-                median(record.amortized),
-                quotient.map_or("-".into(), |quotient| format!("{quotient:.3}")),
-            ]
-        })
-        .collect();
-    let titles = ["blocks", "images", "evaluate", "per image", &against];
-    let mut text = lines(0, &titles, &rows);
+    let titles: [Column<'_, BlockRow<'_>>; 5] = [
+        ("blocks", Right, |(r, _)| Some(r.blocks.to_string())),
+        ("images", Right, |(r, _)| Some(r.images.to_string())),
+        ("evaluate", Right, |(r, _)| {
+            r.evaluate.median.map(seconds_text)
+        }),
+        ("per image", Right, |(r, _)| {
+            r.amortized.median.map(seconds_text)
+        }),
+        (&against, Right, |(_, quotient)| {
+            quotient.map(|q| format!("{q:.3}"))
+        }),
+    ];
+    let rows: Vec<BlockRow<'_>> = records.iter().zip(relative(records)).collect();
+    let mut text = columns(&titles, &rows);
     if let Some(deviation) = largest_deviation(records) {
         let verdict = if deviation <= FLAT_WITHIN {
             "flat"
@@ -74,39 +67,29 @@ pub fn block_table(records: &[Record]) -> String {
     text
 }
 
+const THREADS: [Column<'_, Record>; 5] = [
+    ("threads", Right, |r| {
+        r.threads.map(|threads| threads.to_string())
+    }),
+    ("images", Right, |r| Some(r.images.to_string())),
+    ("evaluate", Right, |r| r.evaluate.median.map(seconds_text)),
+    ("int8 peak", Right, |r| {
+        r.int8_peak_gmacs.map(|peak| number_text(peak) + " G/s")
+    }),
+    ("over 1 thread", Right, |r| {
+        r.speedup.map(|speedup| format!("{speedup:.2}x"))
+    }),
+];
+
 /// One network over numbers of threads.
 pub fn thread_table(records: &[Record]) -> String {
-    let rows: Vec<Vec<String>> = records
-        .iter()
-        .map(|record| {
-            vec![
-                record
-                    .threads
-                    .map_or("-".into(), |threads| threads.to_string()),
-                record.images.to_string(),
-                median(record.evaluate),
-                record
-                    .int8_peak_gmacs
-                    .map_or("-".into(), |peak| format!("{} G/s", number_text(peak))),
-                record
-                    .speedup
-                    .map_or("-".into(), |speedup| format!("{speedup:.2}x")),
-            ]
-        })
-        .collect();
-    let titles = [
-        "threads",
-        "images",
-        "evaluate",
-        "int8 peak",
-        "over 1 thread",
-    ];
-    lines(0, &titles, &rows)
+    columns(&THREADS, records)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Timing;
 
     fn blocks(times: &[(u64, f64)]) -> Vec<Record> {
         times

@@ -14,7 +14,7 @@ fn median(timing: Timing) -> Option<String> {
     timing.median.map(seconds_text)
 }
 
-const COLUMNS: [Column<Record>; 26] = [
+const COLUMNS: [Column<'_, Record>; 26] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("images", Right, |r| count(Some(r.images))),
@@ -68,7 +68,7 @@ pub fn table(records: &[Record]) -> String {
 /// A step, and its share of the evaluation's time.
 type LayerRow = (Layer, Option<f64>);
 
-const LAYER_COLUMNS: [Column<LayerRow>; 8] = [
+const LAYER_COLUMNS: [Column<'_, LayerRow>; 8] = [
     ("step", Left, |(step, _)| Some(step.name.clone())),
     ("operation", Left, |(step, _)| Some(step.operation.clone())),
     ("seconds", Right, |(step, _)| step.seconds.map(seconds_text)),

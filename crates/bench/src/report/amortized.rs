@@ -14,9 +14,9 @@ use crate::record::Record;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AmortizedRatio {
-    /// The field of a [`Record`].
+    /// Network, as in records.
     pub network: String,
-    /// The field of a [`Record`].
+    /// Data set, as in records.
     pub dataset: String,
     /// The packing.
     pub packing: String,
@@ -93,7 +93,7 @@ impl AmortizedRatio {
     }
 }
 
-const COLUMNS: [Column<AmortizedRatio>; 8] = [
+const COLUMNS: [Column<'_, AmortizedRatio>; 8] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("element-wise", Right, |r| {

@@ -11,9 +11,9 @@ use crate::record::{Record, Timing};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AccuracyGroup {
-    /// The field of a [`Record`].
+    /// Network, as in records.
     pub network: String,
-    /// The field of a [`Record`].
+    /// Data set, as in records.
     pub dataset: String,
     /// Granularity of the quadratics, or `relu`.
     pub activation: String,
@@ -57,13 +57,10 @@ impl AccuracyGroup {
 pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
     let mut groups: Vec<AccuracyGroup> = Vec::new();
     for record in records {
-        let (Some(activation), Some(distilled), Some(accuracy)) = (
-            &record.activation,
-            record.distilled,
-            record
-                .accuracy_plain
-                .filter(|accuracy| accuracy.is_finite()),
-        ) else {
+        let accuracy = record.accuracy_plain.filter(|share| share.is_finite());
+        let (Some(activation), Some(distilled), Some(accuracy)) =
+            (&record.activation, record.distilled, accuracy)
+        else {
             continue;
         };
         let known = groups.iter_mut().find(|group| {
@@ -86,23 +83,17 @@ pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
         let order = ["relu", "layer", "channel", "element"];
         order.iter().position(|known| *known == name)
     };
-    groups.sort_by(|x, y| {
-        let key = |group: &AccuracyGroup| {
-            (
-                group.network.clone(),
-                group.dataset.clone(),
-                rank(&group.activation).unwrap_or(usize::MAX),
-                group.activation.clone(),
-                group.distilled,
-            )
-        };
-        key(x).cmp(&key(y))
+    groups.sort_by_cached_key(|group| {
+        let activation = group.activation.clone();
+        let rank = rank(&activation).unwrap_or(usize::MAX);
+        let of = (group.network.clone(), group.dataset.clone());
+        (of, rank, activation, group.distilled)
     });
     groups.iter_mut().for_each(AccuracyGroup::summarize);
     groups
 }
 
-const COLUMNS: [Column<AccuracyGroup>; 6] = [
+const COLUMNS: [Column<'_, AccuracyGroup>; 6] = [
     ("activation", Left, |g| Some(g.activation.clone())),
     ("training", Left, |g| Some(g.training().to_owned())),
     ("seeds", Right, |g| Some(g.accuracies.len().to_string())),

@@ -13,8 +13,7 @@ use super::tables::packing_label;
 pub struct SweepPoint {
     /// Network, where a report has several.
     pub network: Option<String>,
-    /// The field of a [`Record`](crate::record::Record), where `channel-wise` leaves it to the planner how many images share a
-    /// ciphertext.
+    /// Packing, as in records; with `channel-wise` the planner chooses how many images share a ciphertext.
     pub packing: String,
     /// Images evaluated together.
     pub batch: u64,
@@ -24,7 +23,7 @@ pub struct SweepPoint {
     pub images_run: Option<u64>,
     /// Blocks of ciphertexts that the batch fills.
     pub blocks: u64,
-    /// From the request's bytes in memory to the reply's: what everybody in the batch waits for.
+    /// From the request's bytes in memory to the reply's: how long everyone in the batch waits.
     pub total_seconds: f64,
     /// `total_seconds` / `batch`.
     pub amortized_seconds: f64,
@@ -190,7 +189,7 @@ fn last_crossing(network: Option<&str>, first: &Line<'_>, second: &Line<'_>) -> 
     })
 }
 
-const COLUMNS: [Column<SweepPoint>; 12] = [
+const COLUMNS: [Column<'_, SweepPoint>; 12] = [
     ("network", Left, |p| p.network.clone()),
     ("packing", Left, |p| Some(packing_label(&p.packing))),
     ("batch", Right, |p| Some(p.batch.to_string())),

@@ -1,62 +1,25 @@
 //! Records of one network in a table: a column per record, a row per quantity, ratios to one of the columns.
 
 use serde_json::{Value, json};
-use sordino_report::{Cell, Row, Table};
+use sordino_report::{Cell, MEASUREMENTS, PARAMETERS, Quantity, Row, Table};
 
 use crate::record::{Record, Timing};
 
-/// How the numbers of two columns compare.
-#[derive(Clone, Copy, PartialEq)]
-enum Ratio {
-    /// Not as a quotient.
-    Never,
-    /// Where both columns are of equally many images.
-    SameImages,
-    /// Always.
-    Always,
-}
-
-/// Fields of records, and two of them per image.
-const QUANTITIES: [(&str, Ratio); 24] = [
-    ("images", Ratio::Never),
-    ("blocks", Ratio::Never),
-    ("block_images", Ratio::Never),
-    ("evaluate_seconds", Ratio::SameImages),
-    ("amortized_seconds", Ratio::Always),
-    ("keygen_seconds", Ratio::Never),
-    ("encrypt_seconds", Ratio::SameImages),
-    ("decrypt_seconds", Ratio::SameImages),
-    ("upload_bytes", Ratio::SameImages),
-    ("upload_bytes_per_image", Ratio::Always),
-    ("reply_bytes", Ratio::SameImages),
-    ("reply_bytes_per_image", Ratio::Always),
-    ("key_bytes", Ratio::Never),
-    ("rotations", Ratio::Never),
-    ("peak_rss_bytes", Ratio::SameImages),
-    ("accuracy_encrypted", Ratio::Never),
-    ("accuracy_integer", Ratio::Never),
-    ("accuracy_plain", Ratio::Never),
-    ("accuracy_teacher", Ratio::Never),
-    ("agreement", Ratio::Never),
-    ("agreement_float", Ratio::Never),
-    ("worst_logit_error", Ratio::Never),
-    ("evaluation_share_of_peak", Ratio::Never),
-    ("runs", Ratio::Never),
+/// Quantities per image, whose ratio to the baseline always means something.
+const PER_IMAGE: [&str; 3] = [
+    "amortized_seconds",
+    "upload_bytes_per_image",
+    "reply_bytes_per_image",
 ];
 
-const PARAMETERS: [(&str, Ratio); 12] = [
-    ("ring_degree", Ratio::Never),
-    ("log2_q", Ratio::Never),
-    ("log2_qp", Ratio::Never),
-    ("security_bits", Ratio::Never),
-    ("log2_scale", Ratio::Never),
-    ("weight_bits", Ratio::Never),
-    ("threads", Ratio::Never),
-    ("backend", Ratio::Never),
-    ("macs_per_image", Ratio::Never),
-    ("parameters", Ratio::Never),
-    ("activations_per_image", Ratio::Never),
-    ("load", Ratio::Never),
+/// Totals, whose ratio means something where both columns are of equally many images.
+const TOTALS: [&str; 6] = [
+    "evaluate_seconds",
+    "encrypt_seconds",
+    "decrypt_seconds",
+    "upload_bytes",
+    "reply_bytes",
+    "peak_rss_bytes",
 ];
 
 /// A quantity of a record as its file has it, with the extremes of the two times that compare packings.
@@ -93,14 +56,14 @@ pub(super) fn comparisons(records: &[Record]) -> Vec<Table> {
             .position(|record| record.packing == BASELINE && !is_single(record))
             .unwrap_or(0);
         let baseline = (group.len() > 1).then_some(baseline);
-        table(title, group, &QUANTITIES, baseline)
+        table(title, group, MEASUREMENTS, baseline)
     })
 }
 
 /// The parameters of the same records.
 pub(super) fn parameter_tables(records: &[Record]) -> Vec<Table> {
     tables(records, |title, group| {
-        table(title, group, &PARAMETERS, None)
+        table(title, group, PARAMETERS, None)
     })
 }
 
@@ -128,17 +91,18 @@ fn tables(records: &[Record], make: impl Fn(String, &[&Record]) -> Table) -> Vec
 fn table(
     title: String,
     group: &[&Record],
-    quantities: &[(&str, Ratio)],
+    quantities: &[Quantity],
     baseline: Option<usize>,
 ) -> Table {
     let fields: Vec<Value> = group.iter().map(|record| json!(record)).collect();
-    let row = |&(name, ratio): &(&str, Ratio)| {
+    let row = |&(name, ..): &Quantity| {
         let columns = group.iter().zip(&fields);
         let mut cells: Vec<Cell> = columns.map(|(r, fields)| cell(r, fields, name)).collect();
-        if let Some(base) = baseline.filter(|_| ratio != Ratio::Never) {
+        if let Some(base) = baseline {
             let below = cells[base].value.filter(|&value| value > 0.0);
             for (at, cell) in cells.iter_mut().enumerate() {
-                let comparable = ratio == Ratio::Always || group[at].images == group[base].images;
+                let same_images = group[at].images == group[base].images;
+                let comparable = PER_IMAGE.contains(&name) || same_images && TOTALS.contains(&name);
                 let pair = cell.value.zip(below).filter(|_| comparable && at != base);
                 cell.ratio = pair.map(|(value, below)| value / below);
             }

@@ -4,7 +4,7 @@ use sordino_report::{
     Cell, ConfusionMatrix, Figure, Provenance, Row, Sample, StepTime, Table, Unit, Verdict, picture,
 };
 
-use super::{BenchmarkReport, SweepPoint};
+use super::{BenchmarkReport, SweepPoint, accuracy_groups};
 use crate::record::Record;
 
 /// A report with every part. Times follow simple laws; nothing here was measured.
@@ -87,8 +87,10 @@ fn example() -> BenchmarkReport {
         digests: vec![("plan".into(), "00ff".repeat(16))],
         ..Provenance::default()
     };
+    let accuracy = accuracy_groups(&records);
     let mut report =
         BenchmarkReport::new("Two packings of one network", records, sweep, provenance);
+    report.accuracy = accuracy;
     report.report.summary = "An example, not a measurement.".into();
     report.report.verdict = Some(Verdict {
         passed: true,
@@ -320,39 +322,4 @@ fn words_from_outside_stay_words() {
     assert!(!html.contains(evil) && !html.contains('\u{0}'));
     assert!(html.contains("&lt;/style&gt;&lt;/title&gt;&lt;script src=&quot;"));
     assert_eq!(html.matches("src=\"").count(), 0);
-}
-
-#[test]
-fn the_headline_names_the_fastest_packing() {
-    let record = |packing: &str, seconds: f64| {
-        let mut record = Record {
-            network: "cryptonets".into(),
-            dataset: "mnist".into(),
-            packing: packing.into(),
-            images: 100,
-            ..Record::default()
-        };
-        record.set_evaluation(&[seconds]);
-        record
-    };
-    let records = vec![record("channel-wise", 10.0), record("element-wise", 0.1)];
-    let report = BenchmarkReport::new("t", records, vec![], Provenance::default());
-    let figures: Vec<(f64, Unit)> = report
-        .report
-        .figures
-        .iter()
-        .map(|f| (f.value, f.unit))
-        .collect();
-    assert_eq!(figures[0], (0.001, Unit::Seconds));
-    assert!((figures[1].0 + 0.99).abs() < 1e-12 && figures[1].1 == Unit::Share);
-    assert!(
-        report.report.figures[1]
-            .detail
-            .ends_with("baseline channel-wise")
-    );
-    let text = serde_json::to_string(&report).unwrap();
-    assert_eq!(
-        serde_json::from_str::<BenchmarkReport>(&text).unwrap(),
-        report
-    );
 }

@@ -11,10 +11,10 @@ use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 use sordino_report::percent_text;
 
-use super::places::{DataArgs, ResultArgs, show_training};
-use crate::Error;
+use super::places::{DataArgs, ResultArgs};
 use crate::record::{Origin, Record};
 use crate::report::ablation_table;
+use crate::{Error, show_training};
 
 /// Arguments of `bench ablation`.
 #[derive(clap::Args)]
@@ -86,18 +86,18 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let architecture: Architecture = args.arch.parse()?;
     let mut config = match &args.config {
         None => TrainConfig::for_architecture(&architecture),
-        Some(path) => read_settings(path, "a training configuration")?.ok_or_else(|| {
-            Error::Usage(format!(
-                "--config {}: give a .toml or .json file",
-                path.display()
-            ))
-        })?,
+        Some(path) => {
+            let name = path.display();
+            let text = || format!("--config {name}: give a .toml or .json file");
+            let read = read_settings(path, "a training configuration")?;
+            read.ok_or_else(|| Error::Usage(text()))?
+        }
     };
     config.epochs = args.epochs.unwrap_or(config.epochs);
     config.threads = rayon::current_num_threads();
     let mut set = args.data.open(args.dataset.parse::<SetName>()?)?;
     if let Some(count) = args.images {
-        set.train = set.train.split_at(count.min(set.train.len())).0;
+        set.train = set.train.split_at(count).0;
     }
     let folder = args.runs.join(format!("{}-{}", args.arch, args.dataset));
     std::fs::create_dir_all(&folder)
@@ -108,13 +108,9 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     for (number, run) in runs.iter().enumerate() {
         let bar = Bar::new("train", global.quiet);
         let mut progress = |progress: &Progress| {
-            let text = format!(
-                "{} ({} of {}), {:.0} images/s",
-                run.name(),
-                number + 1,
-                runs.len(),
-                progress.images_per_second
-            );
+            let (name, number, count) = (run.name(), number + 1, runs.len());
+            let speed = progress.images_per_second;
+            let text = format!("{name} ({number} of {count}), {speed:.0} images/s");
             show_training(&bar, progress, &text);
         };
         let model = model(*run, &folder, &architecture, &data, &config, &mut progress)?;
@@ -124,9 +120,8 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         records.push(record);
     }
     let suite = format!("ablation-{}", args.arch);
-    args.results.keep(&suite, &records, output)?;
-    output.result(&records, || ablation_table(&records).trim_end().to_owned())?;
-    Ok(Outcome::Good)
+    let text = || ablation_table(&records);
+    args.results.finish(&suite, &records, output, text)
 }
 
 /// The trained model of a run: from its file, or trained, resuming from its checkpoint if there is one.
@@ -170,7 +165,7 @@ fn model(
         let teacher = Run {
             activation: Activation::Relu,
             distilled: false,
-            seed: run.seed,
+            ..run
         };
         let teacher = Model::load(folder.join(format!("{}.safetensors", teacher.name())))?;
         trainer.distill(&teacher, progress)?

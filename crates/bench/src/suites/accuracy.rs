@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sordino::Model;
 use sordino::data::{DataSet, SetName, prepare};
 use sordino::plan::{CompileOptions, PackingKind, compile};
@@ -55,9 +55,8 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     if let (true, Some(error)) = (records.is_empty(), missing) {
         return Err(error).context("no data set of any model is here");
     }
-    args.results.keep("accuracy", &records, output)?;
-    output.result(&records, || table(&records).trim_end().to_owned())?;
-    Ok(Outcome::Good)
+    let text = || table(&records);
+    args.results.finish("accuracy", &records, output, text)
 }
 
 /// The models of the names, or all of the folder, in alphabetical order.
@@ -73,13 +72,13 @@ fn models(folder: &ModelArgs, names: &[String]) -> anyhow::Result<Vec<Model>> {
             folder.models.display()
         )
     })?;
-    if paths.is_empty() {
-        return Err(Error::Usage(format!(
-            "no model files in {}: give their folder with --models",
-            folder.models.display()
+    let folder = folder.models.display();
+    let none = || {
+        Error::Usage(format!(
+            "no model files in {folder}: give their folder with --models"
         ))
-        .into());
-    }
+    };
+    ensure!(!paths.is_empty(), none());
     paths.iter().map(|path| Ok(Model::load(path)?)).collect()
 }
 
@@ -99,13 +98,11 @@ fn measure_model(
     global: &GlobalArgs,
 ) -> anyhow::Result<Record> {
     let count = args.images.map_or(set.test.len(), |images| images as usize);
-    let images = set.test.split_at(count.min(set.test.len())).0;
-    let labels = images.labels.as_deref().ok_or_else(|| {
-        Error::Usage(format!(
-            "{}: its test images have no labels, which accuracy needs",
-            set.name
-        ))
-    })?;
+    let images = set.test.split_at(count).0;
+    let name = &set.name;
+    let text = || format!("{name}: its test images have no labels, which accuracy needs");
+    let labels = images.labels.as_deref();
+    let labels = labels.ok_or_else(|| Error::Usage(text()))?;
     let options = CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?;
     let prepared = prepare(&images, &model.preprocess, None)?;

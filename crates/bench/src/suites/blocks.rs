@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use anyhow::ensure;
 use sordino::Model;
 use sordino::data::{DataSet, prepare};
 use sordino::plan::{CompileOptions, PackingKind, compile};
@@ -27,11 +28,9 @@ impl std::str::FromStr for Blocks {
             )
         };
         let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let number = |text: &str| {
-            text.parse::<usize>()
-                .map_err(|_| refuse("give whole numbers"))
+        let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else {
+            return Err(refuse("give whole numbers"));
         };
-        let (first, last) = (number(first)?, number(last)?);
         if first == 0 {
             return Err(refuse("give at least 1"));
         }
@@ -51,16 +50,14 @@ impl Blocks {
         let options = CompileOptions::new(batch).with_packing(PackingKind::ElementWise);
         let plan = compile(model, &options)?;
         let (blocks, ring_degree) = (*self.0.end(), plan.server.parameters().ring_degree());
-        let found = set.test.len() + set.train.len();
-        if blocks * ring_degree > found {
-            return Err(Error::TooFewImages {
-                blocks,
-                ring_degree,
-                expected: blocks * ring_degree,
-                found,
-            }
-            .into());
-        }
+        let (expected, found) = (blocks * ring_degree, set.test.len() + set.train.len());
+        let too_few = Error::TooFewImages {
+            blocks,
+            ring_degree,
+            expected,
+            found,
+        };
+        ensure!(expected <= found, too_few);
         Ok(())
     }
 }

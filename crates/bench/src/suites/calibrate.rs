@@ -6,7 +6,8 @@ use serde_json::json;
 use sordino::container::{Access, check_writable, write_atomic};
 use sordino::plan::CostTable;
 use sordino_command::{GlobalArgs, Outcome, Output};
-use sordino_report::lines;
+use sordino_report::Align::{Left, Right};
+use sordino_report::{Column, columns};
 
 use crate::calibrate;
 
@@ -29,6 +30,21 @@ const COSTS: [Cost; 4] = [
     ("ntt_us", "us per transform, N = 8192", |t| t.ntt_us),
     ("pointwise_ns", "ns per residue", |t| t.pointwise_ns),
     ("expand_ns", "ns per byte", |t| t.expand_ns),
+];
+
+/// Name and unit of a cost, as measured and by default.
+type Row = (&'static str, &'static str, f64, f64);
+
+const COLUMNS: [Column<'_, Row>; 5] = [
+    ("cost", Left, |(name, ..)| Some((*name).into())),
+    ("unit", Left, |(_, unit, ..)| Some((*unit).into())),
+    ("measured", Right, |(.., measured, _)| {
+        Some(measured.to_string())
+    }),
+    ("default", Right, |(.., default)| Some(default.to_string())),
+    ("ratio", Right, |(.., measured, default)| {
+        Some(format!("{:.2}", measured / default))
+    }),
 ];
 
 pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
@@ -60,20 +76,10 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "runs": args.runs,
     });
     output.result(&result, || {
-        let rows = COSTS.map(|(name, unit, cost)| {
-            let (measured, built_in) = (cost(&table), cost(&default));
-            vec![
-                name.to_owned(),
-                unit.to_owned(),
-                measured.to_string(),
-                built_in.to_string(),
-                format!("{:.2}", measured / built_in),
-            ]
-        });
-        let titles = ["cost", "unit", "measured", "default", "ratio"];
+        let rows = COSTS.map(|(name, unit, cost)| (name, unit, cost(&table), cost(&default)));
         format!(
             "{}compile with it: sordino compile MODEL --cost {} ...",
-            lines(2, &titles, &rows),
+            columns(&COLUMNS, &rows),
             args.out.display()
         )
     })?;

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let model = args.models.load(&format!("{}-cifar-10", args.network))?;
     let set = args.data.open(SetName::Cifar10)?;
     let count = args.images.map_or(set.test.len(), |images| images as usize);
-    let images = set.test.split_at(count.min(set.test.len())).0;
+    let images = set.test.split_at(count).0;
     let compile_options = CompileOptions {
         memory_bytes: args.memory,
         ..CompileOptions::new(images.len()).with_packing(PackingKind::ElementWise)

@@ -4,7 +4,7 @@ use sordino::ring::backend::{self, Backend, ENVIRONMENT_VARIABLE};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use super::places::ResultArgs;
-use crate::kernels::{KernelOptions, measure_kernels};
+use crate::kernels::measure_kernels;
 use crate::record::kernel_tables;
 
 /// Runs whose median counts, unless asked otherwise.
@@ -29,15 +29,9 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         .runs
         .unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
     let progress = |what: &str| output.note(what);
-    let records = measure_kernels(&KernelOptions {
-        backends: backends(global)?,
-        runs: usize::from(runs),
-        quick: args.quick,
-        progress: Some(&progress),
-    });
-    args.results.keep("kernels", &records, output)?;
-    output.result(&records, || kernel_tables(&records).trim_end().to_owned())?;
-    Ok(Outcome::Good)
+    let records = measure_kernels(&backends(global)?, runs.into(), args.quick, &progress);
+    let text = || kernel_tables(&records);
+    args.results.finish("kernels", &records, output, text)
 }
 
 /// The one that was asked for, or all that this processor can run.

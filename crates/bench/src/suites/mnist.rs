@@ -1,5 +1,6 @@
 //! `sordino bench mnist`: the committed networks on MNIST's test images.
 
+use anyhow::ensure;
 use sordino::Model;
 use sordino::data::{DataSet, Images, SetName, prepare};
 use sordino::plan::{CompileOptions, PackingKind, compile};
@@ -8,10 +9,10 @@ use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use super::blocks::{Blocks, over_blocks};
-use super::places::{DataArgs, ModelArgs, ResultArgs, show_training};
-use crate::Error;
+use super::places::{DataArgs, ModelArgs, ResultArgs};
 use crate::measure::{MeasureOptions, measure, measure_thread_scaling, set_separate};
 use crate::record::{Record, block_table, layer_table, table, thread_table};
+use crate::{Error, show_training};
 
 /// Arguments of `bench mnist`.
 #[derive(clap::Args)]
@@ -53,12 +54,12 @@ struct Measured {
 }
 
 pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    if args.thread_scaling && rayon::current_num_threads() < 2 {
-        return Err(Error::Usage(
-            "--thread-scaling compares several threads with one, and there is one: give --threads 2 or more".to_owned(),
+    ensure!(
+        !args.thread_scaling || rayon::current_num_threads() > 1,
+        Error::Usage(
+            "--thread-scaling compares several threads with one, and there is one: give --threads 2 or more".into(),
         )
-        .into());
-    }
+    );
     // Loads all files first, so that a missing one is refused before minutes of work.
     let networks = args.networks.iter().filter(|_| !args.retrain);
     let mut models = networks
@@ -81,36 +82,26 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         measured.push(measure_model(model, &images, &set, args, global)?);
     }
     let networks: Vec<Record> = measured.iter().map(|m| m.network.clone()).collect();
-    let mut records = networks.clone();
-    for Measured {
-        blocks, threads, ..
-    } in &measured
-    {
-        records.extend(blocks.iter().chain(threads).cloned());
-    }
-    args.results.keep("mnist", &records, output)?;
-    output.result(&records, || {
+    let series = measured
+        .iter()
+        .flat_map(|m| m.blocks.iter().chain(&m.threads));
+    let records: Vec<Record> = networks.iter().chain(series).cloned().collect();
+    args.results.finish("mnist", &records, output, || {
         let mut text = table(&networks);
-        for Measured {
-            network,
-            blocks,
-            threads,
-        } in &measured
-        {
-            let name = &network.network;
+        for found in &measured {
+            let name = &found.network.network;
             if args.layers {
-                text += &format!("\n{name}: steps\n{}", layer_table(network));
+                text += &format!("\n{name}: steps\n{}", layer_table(&found.network));
             }
-            if !blocks.is_empty() {
-                text += &format!("\n{name}: full blocks\n{}", block_table(blocks));
+            if !found.blocks.is_empty() {
+                text += &format!("\n{name}: full blocks\n{}", block_table(&found.blocks));
             }
-            if !threads.is_empty() {
-                text += &format!("\n{name}: threads\n{}", thread_table(threads));
+            if !found.threads.is_empty() {
+                text += &format!("\n{name}: threads\n{}", thread_table(&found.threads));
             }
         }
-        text.trim_end().to_owned()
-    })?;
-    Ok(Outcome::Good)
+        text
+    })
 }
 
 /// Trains the networks with the recipes of the committed files; test images take no part.

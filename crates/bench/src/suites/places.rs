@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sordino::Model;
 use sordino::data::{DataSet, SetName, open_named};
-use sordino::train::Progress;
-use sordino_command::Output;
-use sordino_command::terminal::Bar;
+use sordino_command::{Outcome, Output};
 
 use crate::Error;
-use crate::record::{Origin, write_records};
+use crate::record::write_records;
 
 /// Where data sets are.
 #[derive(clap::Args)]
@@ -71,7 +69,7 @@ impl ResultArgs {
     }
 
     /// Writes the records of a suite, and says where.
-    pub(super) fn keep<R: Serialize + AsRef<Origin>>(
+    pub(super) fn keep<R: Serialize>(
         &self,
         suite: &str,
         records: &[R],
@@ -81,11 +79,17 @@ impl ResultArgs {
         output.note(format!("wrote {}", path.display()));
         Ok(())
     }
-}
 
-/// Shows the progress of a training run.
-pub(super) fn show_training(bar: &Bar, progress: &Progress, name: &str) {
-    let done = (progress.epoch - 1) * progress.batches + progress.batch;
-    let of = progress.epochs * progress.batches;
-    bar.update(done, of, name, progress.seconds_left);
+    /// Keeps the records of a suite, and shows them as the result: the end of a suite that checks nothing.
+    pub(super) fn finish<R: Serialize>(
+        &self,
+        suite: &str,
+        records: &[R],
+        output: &Output,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<Outcome> {
+        self.keep(suite, records, output)?;
+        output.result(&records, || text().trim_end().to_owned())?;
+        Ok(Outcome::Good)
+    }
 }

@@ -48,18 +48,6 @@ impl Context {
         Ok(difference)
     }
 
-    /// −a.
-    ///
-    /// # Errors
-    /// [`Error::ParametersMismatch`].
-    pub fn negate(&self, mut a: Ciphertexts) -> Result<Ciphertexts, Error> {
-        self.check_parameters("negation", &a)?;
-        self.update(&mut a, |modulus, _, residues| {
-            self.backend().negate_assign(modulus, residues);
-        });
-        Ok(a)
-    }
-
     /// Ciphertext f times `integers[f]`, with the scale unchanged: the slots are multiplied.
     ///
     /// # Errors

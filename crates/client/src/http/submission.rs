@@ -19,14 +19,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
 use sordino_container::{
-    Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX, file_bytes, remove_file,
+    Access, Digest, Error as FileError, LockedFolder, Overwrite, TEMPORARY_SUFFIX, file_bytes,
+    remove_file, write_atomic,
 };
 use sordino_protocol::RequestReader;
 use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::SecretKey;
 
-use crate::files::write_atomic;
 use crate::{Client, Error};
 
 /// The folder in a key folder.
@@ -233,8 +233,8 @@ impl Submission {
         };
         let bytes = serde_json::to_vec_pretty(&record)
             .map_err(|error| Error::bug("record of the job", error))?;
-        let access = sordino_container::Access::OwnerOnly;
-        write_atomic(&self.record_path(), &bytes, Overwrite::Replace, access)?;
+        let path = self.record_path();
+        write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?;
         Ok(record)
     }
 

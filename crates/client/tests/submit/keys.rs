@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use sordino_ckks::EvaluationKey;
 use sordino_client::{Client, EVALUATION_KEY_FILE, Error, SECRET_KEY_FILE};
 use sordino_plan::PackingKind;
 use sordino_ring::backend;
@@ -52,7 +53,7 @@ fn keys_are_made_once_and_used_again() {
     assert_eq!(Some(&file), made.evaluation.as_ref());
     assert_eq!(file.bytes, fs::metadata(&file.path).unwrap().len());
     assert_eq!(content(&keys), before);
-    let key = client.read_evaluation_key(&file.path).unwrap();
+    let key = EvaluationKey::read_file(client.context(), &file.path).unwrap();
     assert_eq!(key.key_id(), made.secret.key_id());
 }
 

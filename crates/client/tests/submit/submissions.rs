@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sordino_ckks::EvaluationKey;
 use sordino_client::http::{RemoteServer, SubmitOptions, Submitted, submit};
 use sordino_client::{Client, Error};
 use sordino_container::Error as FileError;
@@ -77,7 +78,7 @@ impl Setup {
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();
         let key = keys
             .evaluation
-            .map(|file| client.read_evaluation_key(&file.path).unwrap());
+            .map(|file| EvaluationKey::read_file(client.context(), &file.path).unwrap());
         let reply = evaluated(&plan, key.as_ref(), &request.to_bytes().unwrap());
         let reply = client.reply_from_bytes(&reply).unwrap();
         let mut csv = Vec::new();

@@ -14,12 +14,10 @@ pub(crate) fn read_batch(path: &Path) -> Result<Images, Error> {
     let location = path.display().to_string();
     let (_, length) = open_file(path)?;
     if length == 0 || !length.is_multiple_of(RECORD_BYTES) {
-        return Err(Error::malformed(
-            location,
-            format!("CIFAR-10 records of {RECORD_BYTES} bytes each"),
-            format!("{length} bytes"),
-            "fetch the binary version of CIFAR-10 again (CIFAR-100 has other records and is not read)",
-        ));
+        let expected = format!("CIFAR-10 records of {RECORD_BYTES} bytes each");
+        let found = format!("{length} bytes");
+        let advice = "fetch the binary version of CIFAR-10 again (CIFAR-100 has other records and is not read)";
+        return Err(Error::malformed(location, expected, found, advice));
     }
     let shape = CheckedShape::new([length / RECORD_BYTES, 3, 32, 32], 1, &location)?;
     let mut source = Source::open(path)?;
@@ -41,11 +39,6 @@ pub(crate) fn read_batch(path: &Path) -> Result<Images, Error> {
         records.copy_within(start..start + size, index * size);
     }
     records.truncate(labels.len() * size);
-    Images::new(
-        shape.image(),
-        Pixels::U8(records),
-        Some(labels),
-        None,
-        location,
-    )
+    let pixels = Pixels::U8(records);
+    Images::new(shape.image(), pixels, Some(labels), None, location)
 }

@@ -1,6 +1,6 @@
 //! IDX, the format of MNIST: big-endian magic (two zeros, type, number of dimensions), dimensions, values.
 
-use crate::images::CheckedShape;
+use crate::images::{CheckedShape, image_dimensions};
 use crate::source::Source;
 use crate::{Error, Images, Pixels};
 
@@ -9,24 +9,15 @@ const UNSIGNED_BYTE: u8 = 0x08;
 /// Reads the magic and as many dimensions as it announces.
 fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
     let [zero, zero_too, kind, count] = source.array()?;
-    let wrong = |expected: &str, found: String, advice: &str| {
-        Err(Error::malformed(source.location(), expected, found, advice))
-    };
     if (zero, zero_too) != (0, 0) || !(1..=4).contains(&count) {
+        let expected = "an IDX file (magic 0000 08 and 1 to 4 dimensions)";
         let found = format!("{zero:02x}{zero_too:02x}{kind:02x}{count:02x}");
-        return wrong(
-            "an IDX file (magic 0000 08 and 1 to 4 dimensions)",
-            found,
-            "check that this is the right file",
-        );
+        return Err(source.wrong(expected, found, "check that this is the right file"));
     }
     if kind != UNSIGNED_BYTE {
-        let advice = "save other types as .npy";
-        return wrong(
-            "IDX values of type 08 (unsigned byte)",
-            format!("type {kind:02x}"),
-            advice,
-        );
+        let expected = "IDX values of type 08 (unsigned byte)";
+        let found = format!("type {kind:02x}");
+        return Err(source.wrong(expected, found, "save other types as .npy"));
     }
     (0..count)
         .map(|_| Ok(u64::from(u32::from_be_bytes(source.array()?))))
@@ -36,24 +27,14 @@ fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
 /// Reads images; a file of three dimensions has one channel.
 pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
     let dimensions = dimensions(&mut source)?;
-    let location = source.location().to_owned();
-    let shape = match *dimensions {
-        [count, height, width] => [count, 1, height, width],
-        [count, channels, height, width] => [count, channels, height, width],
-        _ => {
-            let found = format!("{} dimensions, as label files have", dimensions.len());
-            let advice = "give the file of images (its name has images and idx3)";
-            return Err(Error::malformed(
-                location,
-                "images of 3 or 4 dimensions",
-                found,
-                advice,
-            ));
-        }
+    let Some(shape) = image_dimensions(&dimensions) else {
+        let found = format!("{} dimensions, as label files have", dimensions.len());
+        let advice = "give the file of images (its name has images and idx3)";
+        return Err(source.wrong("images of 3 or 4 dimensions", found, advice));
     };
-    let shape = CheckedShape::new(shape, 1, &location)?;
+    let shape = CheckedShape::new(shape, 1, source.location())?;
     let pixels = source.bytes(shape.values())?;
-    source.finish()?;
+    let location = source.finish()?;
     Images::new(shape.image(), Pixels::U8(pixels), None, None, location)
 }
 
@@ -63,12 +44,7 @@ pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     let [count] = *dimensions else {
         let found = format!("{} dimensions, as image files have", dimensions.len());
         let advice = "check that the labels file was not mixed up with the images file";
-        return Err(Error::malformed(
-            source.location(),
-            "labels of 1 dimension",
-            found,
-            advice,
-        ));
+        return Err(source.wrong("labels of 1 dimension", found, advice));
     };
     let labels = source.elements(count, |[label]: [u8; 1]| u16::from(label))?;
     source.finish()?;

@@ -55,12 +55,17 @@ pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
             let images = idx::images(Source::open(path)?)?;
             with_labels_beside(images, path, |path| idx::labels(Source::open(path)?))
         }
-        _ => Err(Error::malformed(
-            path.display().to_string(),
-            "images",
-            "another format",
-            "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz",
-        )),
+        _ => {
+            let location = path.display().to_string();
+            let advice =
+                "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz";
+            Err(Error::malformed(
+                location,
+                "images",
+                "another format",
+                advice,
+            ))
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! NumPy's `.npy`: magic, version, a header that is a Python dictionary, values.
 //!
-//! The header is read by a parser of our own that knows just the three keys, since it comes from outside: general
-//! parsers of Python literals recurse, and take the header's length on trust.
+//! The header comes from outside. Its length is checked first; then its three keys are read as JSON, whose parser limits how
+//! deep it recurses. General parsers of Python literals do neither.
 //!
 //! # Reference
 //! NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays"; numpy.lib.format.
 
-use crate::images::CheckedShape;
+use serde::Deserialize;
+
+use crate::images::{CheckedShape, image_dimensions};
 use crate::source::Source;
 use crate::{Error, Images, Pixels};
 
@@ -14,7 +16,6 @@ use crate::{Error, Images, Pixels};
 const HEADER_LIMIT: u64 = 10_000;
 const DIMENSION_LIMIT: usize = 8;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
     /// NumPy's kind letter: `u`, `i`, `f`, ...
     kind: char,
@@ -23,85 +24,40 @@ struct Header {
     shape: Vec<u64>,
 }
 
-/// A cursor over the header's text.
-struct Text<'a>(&'a str);
-
-impl<'a> Text<'a> {
-    fn skip(&mut self, token: char) -> Option<()> {
-        self.0 = self.0.trim_start().strip_prefix(token)?;
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<&'a str> {
-        self.0 = self.0.trim_start();
-        let quote = self.0.chars().next().filter(|&c| c == '\'' || c == '"')?;
-        let (text, rest) = self.0[1..].split_once(quote)?;
-        self.0 = rest;
-        Some(text)
-    }
-
-    fn boolean(&mut self) -> Option<bool> {
-        self.0 = self.0.trim_start();
-        let (value, rest) = match self.0.strip_prefix("True") {
-            Some(rest) => (true, rest),
-            None => (false, self.0.strip_prefix("False")?),
-        };
-        self.0 = rest;
-        Some(value)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        self.0 = self.0.trim_start();
-        let end = self
-            .0
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(self.0.len());
-        let (digits, rest) = self.0.split_at(end);
-        // Python 2 wrote long integers with an L.
-        self.0 = rest.strip_prefix('L').unwrap_or(rest);
-        digits.parse().ok()
-    }
-
-    fn shape(&mut self) -> Option<Vec<u64>> {
-        self.skip('(')?;
-        let mut shape = Vec::new();
-        while self.skip(')').is_none() {
-            if shape.len() == DIMENSION_LIMIT {
-                return None;
-            }
-            shape.push(self.number()?);
-            if self.skip(',').is_none() {
-                self.skip(')')?;
-                break;
-            }
-        }
-        Some(shape)
-    }
+/// The header's dictionary.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entries {
+    descr: String,
+    fortran_order: bool,
+    shape: Vec<u64>,
 }
 
-/// The dictionary's entries: type, whether in Fortran's order, shape.
-fn parse(text: &str) -> Option<(&str, bool, Vec<u64>)> {
-    let mut text = Text(text);
-    let (mut descr, mut fortran_order, mut shape) = (None, None, None);
-    text.skip('{')?;
-    while text.skip('}').is_none() {
-        let key = text.string()?;
-        text.skip(':')?;
-        match key {
-            "descr" if descr.is_none() => descr = Some(text.string()?),
-            "fortran_order" if fortran_order.is_none() => fortran_order = Some(text.boolean()?),
-            "shape" if shape.is_none() => shape = Some(text.shape()?),
-            _ => return None,
-        }
-        if text.skip(',').is_none() {
-            text.skip('}')?;
-            break;
-        }
+/// Reads the dictionary by turning its Python literals into JSON: strings, booleans, and tuples of integers.
+fn parse(text: &str) -> Option<Entries> {
+    let mut json = text.to_owned();
+    let literals = [
+        ("'", "\""),
+        ("True", "true"),
+        ("False", "false"),
+        ("(", "["),
+        (")", "]"),
+    ];
+    // Python 2 wrote long integers with an L.
+    for (python, other) in literals.into_iter().chain([("L,", ","), ("L]", "]")]) {
+        json = json.replace(python, other);
     }
-    text.0
-        .trim()
-        .is_empty()
-        .then_some((descr?, fortran_order?, shape?))
+    // Python allows a comma before a closing bracket, JSON does not.
+    let json = json.split(',').map(str::to_owned).reduce(|json, part| {
+        let comma = if part.trim_start().starts_with([']', '}']) {
+            ""
+        } else {
+            ","
+        };
+        json + comma + &part
+    })?;
+    let entries: Entries = serde_json::from_str(&json).ok()?;
+    (entries.shape.len() <= DIMENSION_LIMIT).then_some(entries)
 }
 
 /// Splits a type such as `<f4` into byte order, kind and width.
@@ -120,68 +76,48 @@ fn parse_type(descr: &str) -> Option<(bool, char, u64)> {
 
 fn header(source: &mut Source) -> Result<Header, Error> {
     let [magic @ .., major, _minor]: [u8; 8] = source.array()?;
-    let location = source.location().to_owned();
     let advice = "save the array again with numpy.save";
     if magic != *b"\x93NUMPY" {
-        return Err(Error::malformed(
-            location,
-            "a .npy array",
-            "another format",
-            advice,
-        ));
+        return Err(source.wrong("a .npy array", "another format", advice));
     }
     let length = match major {
         1 => u64::from(u16::from_le_bytes(source.array()?)),
         2 | 3 => u64::from(u32::from_le_bytes(source.array()?)),
         _ => {
-            return Err(Error::malformed(
-                location,
-                ".npy version 1, 2 or 3",
-                format!("version {major}"),
-                advice,
-            ));
+            let found = format!("version {major}");
+            return Err(source.wrong(".npy version 1, 2 or 3", found, advice));
         }
     };
-    Error::check_limit(&location, ".npy header length", length, HEADER_LIMIT)?;
+    let (location, what) = (source.location(), ".npy header length");
+    Error::check_limit(location, what, length, HEADER_LIMIT)?;
     let bytes = source.bytes(length)?;
     let text = String::from_utf8_lossy(&bytes);
-    let shortened = || text.trim().chars().take(120).collect::<String>();
-    let Some((descr, fortran_order, shape)) = parse(&text) else {
+    let Some(entries) = parse(&text) else {
         let expected = "a .npy header with a plain descr, fortran_order and shape";
-        return Err(Error::malformed(location, expected, shortened(), advice));
+        let shortened: String = text.trim().chars().take(120).collect();
+        return Err(source.wrong(expected, shortened, advice));
     };
-    if fortran_order && shape.len() > 1 {
+    if entries.fortran_order && entries.shape.len() > 1 {
         let advice = "save numpy.ascontiguousarray(array)";
-        return Err(Error::malformed(
-            location,
-            "values in C order",
-            "Fortran order",
-            advice,
-        ));
+        return Err(source.wrong("values in C order", "Fortran order", advice));
     }
-    let Some((big_endian, kind, width)) = parse_type(descr) else {
-        return Err(Error::malformed(
-            location,
-            "a number type such as |u1 or <f4",
-            format!("{descr:?}"),
-            advice,
-        ));
+    let Some((big_endian, kind, width)) = parse_type(&entries.descr) else {
+        let found = format!("{:?}", entries.descr);
+        return Err(source.wrong("a number type such as |u1 or <f4", found, advice));
     };
     Ok(Header {
         kind,
         big_endian,
         width,
-        shape,
+        shape: entries.shape,
     })
 }
 
 fn wrong_type(source: &Source, header: &Header, expected: &str) -> Error {
-    let found = format!(
-        "{}{} ({} bytes a value)",
-        header.kind, header.width, header.width
-    );
+    let Header { kind, width, .. } = header;
+    let found = format!("{kind}{width} ({width} bytes a value)");
     let advice = "convert with array.astype(...) and save again";
-    Error::malformed(source.location(), expected, found, advice)
+    source.wrong(expected, found, advice)
 }
 
 /// Whether an array could be images: three or four dimensions of a type that is read.
@@ -194,100 +130,77 @@ pub(crate) fn looks_like_images(mut source: Source) -> Result<bool, Error> {
 /// Reads images, `[N, C, H, W]` or `[N, H, W]`.
 pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
     let header = header(&mut source)?;
-    let location = source.location().to_owned();
-    let dimensions = match *header.shape {
-        [count, height, width] => [count, 1, height, width],
-        [count, channels, height, width] => [count, channels, height, width],
-        _ => {
-            let found = format!("shape {:?}", header.shape);
-            let advice = "reshape the array and save it again";
-            return Err(Error::malformed(
-                location,
-                "[N, C, H, W] or [N, H, W]",
-                found,
-                advice,
-            ));
-        }
+    let Some(dimensions) = image_dimensions(&header.shape) else {
+        let found = format!("shape {:?}", header.shape);
+        let advice = "reshape the array and save it again";
+        return Err(source.wrong("[N, C, H, W] or [N, H, W]", found, advice));
     };
-    let shape = CheckedShape::new(dimensions, header.width, &location)?;
-    let count = shape.values();
-    let big = header.big_endian;
+    let shape = CheckedShape::new(dimensions, header.width, source.location())?;
+    let (count, big) = (shape.values(), header.big_endian);
     let pixels = match (header.kind, header.width) {
         ('u', 1) => Pixels::U8(source.bytes(count)?),
-        ('u', 2) if big => Pixels::U16(source.elements(count, u16::from_be_bytes)?),
-        ('u', 2) => Pixels::U16(source.elements(count, u16::from_le_bytes)?),
-        ('f', 4) if big => Pixels::F32(source.elements(count, f32::from_be_bytes)?),
-        ('f', 4) => Pixels::F32(source.elements(count, f32::from_le_bytes)?),
-        ('f', 8) if big => {
-            Pixels::F32(source.elements(count, |bytes| f64::from_be_bytes(bytes) as f32)?)
+        ('u', 2) => Pixels::U16(source.elements(count, |b| u16::from_le_bytes(little(b, big)))?),
+        ('f', 4) => Pixels::F32(source.elements(count, |b| f32::from_le_bytes(little(b, big)))?),
+        ('f', 8) => {
+            Pixels::F32(source.elements(count, |b| f64::from_le_bytes(little(b, big)) as f32)?)
         }
-        ('f', 8) => Pixels::F32(source.elements(count, |bytes| f64::from_le_bytes(bytes) as f32)?),
         _ => {
-            return Err(wrong_type(
-                &source,
-                &header,
-                "u1, u2, f4 or f8 (uint8, uint16, float32, float64)",
-            ));
+            let expected = "u1, u2, f4 or f8 (uint8, uint16, float32, float64)";
+            return Err(wrong_type(&source, &header, expected));
         }
     };
-    source.finish()?;
+    let location = source.finish()?;
     Images::new(shape.image(), pixels, None, None, location)
 }
 
-/// Reads an integer of `W` bytes.
-fn integer<const W: usize>(big_endian: bool, signed: bool) -> impl Fn([u8; W]) -> i128 {
-    move |mut bytes| {
-        if !big_endian {
-            bytes.reverse();
-        }
-        let value = bytes
-            .iter()
-            .fold(0, |value, &byte| value << 8 | i128::from(byte));
-        let negative = signed && bytes[0] >= 0x80;
-        value - if negative { 1 << (8 * W) } else { 0 }
+/// The bytes of a value in little-endian order.
+fn little<const W: usize>(mut bytes: [u8; W], big_endian: bool) -> [u8; W] {
+    if big_endian {
+        bytes.reverse();
     }
+    bytes
 }
 
 /// Reads labels, `[N]` or `[N, 1]`, of any integer type.
 pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     let header = header(&mut source)?;
-    let location = source.location().to_owned();
-    let count = match *header.shape {
-        [count] | [count, 1] => count,
-        _ => {
-            let found = format!("shape {:?}", header.shape);
-            let advice = "give one class number an image";
-            return Err(Error::malformed(
-                location,
-                "labels of shape [N] or [N, 1]",
-                found,
-                advice,
-            ));
-        }
+    let ([count] | [count, 1]) = *header.shape else {
+        let found = format!("shape {:?}", header.shape);
+        let advice = "give one class number per image";
+        return Err(source.wrong("labels of shape [N] or [N, 1]", found, advice));
     };
-    let big = header.big_endian;
-    // As i128 every value of every type has its place, so that only one check is needed.
-    let signed = header.kind == 'i';
-    let values: Vec<i128> = match (header.kind, header.width) {
-        ('u' | 'i', 1) => source.elements(count, integer::<1>(big, signed))?,
-        ('u' | 'i', 2) => source.elements(count, integer::<2>(big, signed))?,
-        ('u' | 'i', 4) => source.elements(count, integer::<4>(big, signed))?,
-        ('u' | 'i', 8) => source.elements(count, integer::<8>(big, signed))?,
-        _ => return Err(wrong_type(&source, &header, "labels of an integer type")),
-    };
-    source.finish()?;
-    let convert = |(index, value)| {
+    if !matches!((header.kind, header.width), ('u' | 'i', 1 | 2 | 4 | 8)) {
+        return Err(wrong_type(&source, &header, "labels of an integer type"));
+    }
+    let bytes = source.bytes(count.saturating_mul(header.width))?;
+    let location = source.finish()?;
+    let convert = |(index, bytes): (usize, &[u8])| {
+        let value = integer(bytes, header.big_endian, header.kind == 'i');
         u16::try_from(value).map_err(|_| {
-            let advice = "number the classes from 0";
+            let found = format!("{value} at index {index}");
             Error::malformed(
                 &*location,
                 "labels 0 to 65535",
-                format!("{value} at index {index}"),
-                advice,
+                found,
+                "number the classes from 0",
             )
         })
     };
-    values.into_iter().enumerate().map(convert).collect()
+    let values = bytes.chunks_exact(header.width as usize);
+    values.enumerate().map(convert).collect()
+}
+
+/// An integer of up to 8 bytes. Every one fits `i128`.
+fn integer(bytes: &[u8], big_endian: bool, signed: bool) -> i128 {
+    let mut bytes = bytes.to_vec();
+    if !big_endian {
+        bytes.reverse();
+    }
+    let negative = signed && bytes[0] >= 0x80;
+    let start = if negative { -1 } else { 0 };
+    bytes
+        .iter()
+        .fold(start, |value, &byte| value << 8 | i128::from(byte))
 }
 
 #[cfg(test)]
@@ -314,7 +227,12 @@ mod tests {
                 vec![3, 2],
             ),
         ] {
-            assert_eq!(parse(text), Some(("|u1", false, shape)), "{text}");
+            let entries = Entries {
+                descr: "|u1".into(),
+                fortran_order: false,
+                shape,
+            };
+            assert_eq!(parse(text), Some(entries), "{text}");
         }
         assert_eq!(parse_type(">f8"), Some((true, 'f', 8)));
         assert_eq!(parse_type("|u1"), Some((false, 'u', 1)));

@@ -47,10 +47,11 @@ impl Npz {
     pub(crate) fn array(&mut self, name: &str) -> Result<Source<'_>, Error> {
         let location = format!("{}: array {name}", self.location);
         let Some(index) = self.archive.index_for_name(&format!("{name}.npy")) else {
+            let expected = format!("an array {name}");
             let advice = format!("name one of its arrays: {}", self.names().join(", "));
             return Err(Error::malformed(
                 &*self.location,
-                format!("an array {name}"),
+                expected,
                 "no such array",
                 advice,
             ));
@@ -63,13 +64,11 @@ impl Npz {
         let size = entry.size();
         let possible = packed.saturating_mul(DEFLATE_RATIO);
         if size > possible {
-            let (expected, found) = (
-                format!("at most {possible} bytes"),
-                format!("{size} announced"),
-            );
+            let expected = format!("at most {possible} bytes");
+            let found = format!("{size} announced");
             return Err(Error::malformed(location, expected, found, FETCH_AGAIN));
         }
-        // A header and a little air beyond the pixels.
+        // The pixels, and room for a header.
         let limit = PIXEL_BYTES + (1 << 16);
         Error::check_limit(&location, "array size in bytes", size, limit)?;
         Ok(Source::new(entry, location, size))
@@ -94,12 +93,10 @@ fn damaged(location: &str, error: &ZipError) -> Error {
         ZipError::Io(source) if source.raw_os_error().is_some() => {
             Error::io(location, "read", source.kind().into())
         }
-        _ => Error::malformed(
-            location,
-            "a sound .npz archive",
-            error.to_string(),
-            FETCH_AGAIN,
-        ),
+        _ => {
+            let expected = "a sound .npz archive";
+            Error::malformed(location, expected, error.to_string(), FETCH_AGAIN)
+        }
     }
 }
 
@@ -109,42 +106,40 @@ pub(crate) fn read_images(path: &Path, name: Option<&str>) -> Result<Images, Err
     let names = archive.names();
     let name = match name {
         Some(name) => name.to_owned(),
-        None => {
-            let mut candidates = Vec::new();
-            for name in &names {
-                if npy::looks_like_images(archive.array(name)?)? {
-                    candidates.push(name.clone());
-                }
-            }
-            let choice = candidates
-                .iter()
-                .position(|name| name == "images")
-                .or((candidates.len() == 1).then_some(0));
-            match choice {
-                Some(index) => candidates.swap_remove(index),
-                None if candidates.is_empty() => {
-                    let found = format!("arrays {}", names.join(", "));
-                    let advice =
-                        "save one array of shape [N, C, H, W] as uint8, uint16, float32 or float64";
-                    return Err(Error::malformed(
-                        archive.location,
-                        "an array of images",
-                        found,
-                        advice,
-                    ));
-                }
-                None => {
-                    let advice = format!("such as {}:{}", archive.location, candidates[0]);
-                    return Err(Error::Ambiguous {
-                        location: archive.location,
-                        choices: candidates,
-                        advice,
-                    });
-                }
-            }
-        }
+        None => images_array(&mut archive, &names)?,
     };
     let labels = archive.labels_of(&name, &names)?;
     let images = npy::images(archive.array(&name)?)?;
     images.with_labels(labels)
+}
+
+/// The only array that looks like images, or the one called `images`.
+fn images_array(archive: &mut Npz, names: &[String]) -> Result<String, Error> {
+    let mut candidates = Vec::new();
+    for name in names {
+        if npy::looks_like_images(archive.array(name)?)? {
+            candidates.push(name.clone());
+        }
+    }
+    let location = archive.location.clone();
+    match &*candidates {
+        [] => {
+            let found = format!("arrays {}", names.join(", "));
+            let advice =
+                "save one array of shape [N, C, H, W] as uint8, uint16, float32 or float64";
+            Err(Error::malformed(
+                location,
+                "an array of images",
+                found,
+                advice,
+            ))
+        }
+        [only] => Ok(only.clone()),
+        several if several.iter().any(|name| name == "images") => Ok("images".into()),
+        [first, ..] => Err(Error::Ambiguous {
+            advice: format!("such as {location}:{first}"),
+            location,
+            choices: candidates,
+        }),
+    }
 }

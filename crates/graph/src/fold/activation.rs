@@ -3,12 +3,12 @@
 use super::scale::NewRow;
 use super::view::Extra;
 use super::{Folder, View};
-use crate::{Error, FoldedOp, Node};
+use crate::{FoldedOp, Node};
 
 /// The scale of an element is not taken below this share of the layer's largest.
 ///
-/// Rows are rounded with one scale a layer, so a row multiplied by a tiny `t` would lose its digits; with a larger `t`
-/// the column of the next layer shrinks instead, by `|a| / t^2`.
+/// Rows are rounded with one scale per layer, so a row multiplied by a tiny `t` would lose its digits. With a larger
+/// `t` the column of the next layer shrinks instead, by `|a| / t^2`.
 const SMALLEST_SCALE: f64 = 1.0 / 16.0;
 
 /// An `a` below this share of `b` is zero: for `|x| < 2^16` the square is less than the rounding of `b x` in f32.
@@ -18,10 +18,10 @@ const NEGLIGIBLE: f64 = 1.0 / (1u64 << 40) as f64;
 /// with it.
 const LARGEST_DISTANCE: f64 = 64.0;
 
-/// The factor of a shared linear map is at least this share of its offset.
+/// Smallest factor of a shared linear map, as a share of its offset.
 const WORST_UNDOING: f64 = 1.0 / 65_536.0;
 
-/// What becomes of one element.
+/// How one element of an activation is computed from squares.
 struct Element {
     /// `x' = scale * x + offset` is what is squared.
     scale: f64,
@@ -41,7 +41,7 @@ impl Folder<'_> {
         node: &Node,
         mut x: View,
         mut coefficients: Vec<[f64; 3]>,
-    ) -> Result<View, Error> {
+    ) -> View {
         for (element, abc) in coefficients.iter_mut().enumerate() {
             if x.is_constant(element) {
                 let [a, b, c] = *abc;
@@ -60,7 +60,7 @@ impl Folder<'_> {
         let (largest_a, largest_b) = (largest(0), largest(1));
         if largest_a == 0.0 {
             x.map(|element| (coefficients[element][1], coefficients[element][2]));
-            return Ok(x);
+            return x;
         }
         let elements: Vec<Element> = coefficients
             .iter()
@@ -91,7 +91,7 @@ impl Folder<'_> {
             .collect();
         let length = shift.len();
         view.base = self.push(&node.name, FoldedOp::Square { source, shift }, length);
-        Ok(view)
+        view
     }
 
     /// A linear map whose value is every element's `scale * x + offset`, followed by the second ones.
@@ -105,9 +105,9 @@ impl Folder<'_> {
         let source = if direct {
             x.base
         } else {
-            let source = self.materialize(&format!("{}:input", node.name), x);
-            (factors, offsets) = affine(&View::identity(source, x.elements()), elements);
-            source
+            let copy = self.push_linear(&format!("{}:input", node.name), x.linear());
+            (factors, offsets) = affine(&copy, elements);
+            copy.base
         };
         self.transform(source, &factors, &offsets);
         let rows: Vec<NewRow> = elements
@@ -130,7 +130,7 @@ fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
         .zip(x.alpha.iter().zip(&x.beta))
         .map(|(element, (&alpha, &beta))| {
             if alpha == 0.0 {
-                // A constant's square is not used, but whoever else reads its row must be able to undo the factor.
+                // The square of a constant is not used, but other readers of its row must be able to undo the factor.
                 (1.0, 0.0)
             } else {
                 (element.scale * alpha, element.scale * beta + element.offset)
@@ -139,7 +139,7 @@ fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
         .unzip()
 }
 
-/// Whether undoing `factor * p + offset` leaves `p` its digits.
+/// Whether undoing `factor * p + offset` keeps the precision of `p`.
 fn can_undo(factors: &[f64], offsets: &[f64]) -> bool {
     factors
         .iter()

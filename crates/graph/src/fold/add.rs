@@ -1,59 +1,46 @@
 //! Residual sums.
 
+use super::scale::add;
 use super::view::Extra;
 use super::{Folder, View};
-use crate::{Error, FoldedNode, FoldedOp, Node, Term};
+use crate::{FoldedNode, FoldedOp, Linear, Node};
 
 impl Folder<'_> {
     /// The sum of two views: one view where they share a base, else part of a linear map.
     ///
     /// A linear map that nothing else reads takes the other summand as a further term; without one there is a new
     /// linear map of two diagonals.
-    pub(super) fn fold_add(&mut self, node: &Node, x: View, y: View) -> Result<View, Error> {
+    pub(super) fn fold_add(&mut self, node: &Node, x: View, y: View) -> View {
         if x.base == y.base {
-            return Ok(sum_on_one_base(x, &y));
+            return sum_on_one_base(x, &y);
         }
-        let elements = x.elements();
         // The later one reads deeper in the network, where the sum belongs.
         let (early, late) = if x.base < y.base { (x, y) } else { (y, x) };
         let (early_fits, late_fits) = (self.can_absorb(&early), self.can_absorb(&late));
-        let sum = if early_fits && late_fits && self.reads_squares(&early, &late) {
-            let mut sum = self.absorb(&late);
-            let other = self.absorb(&early);
-            extend(&mut sum, other.name, other.op);
-            sum
+        let (name, sum) = if early_fits && late_fits && self.reads_squares(&early, &late) {
+            let (name, sum) = self.absorb(&late);
+            let (other, summand) = self.absorb(&early);
+            (format!("{name}+{other}"), sum.plus(summand))
         } else if late_fits || early_fits {
             let (main, branch) = if late_fits {
                 (late, early)
             } else {
                 (early, late)
             };
-            let mut sum = self.absorb(&main);
-            extend(&mut sum, node.name.clone(), view_op(&branch));
-            sum
+            let (name, sum) = self.absorb(&main);
+            (format!("{name}+{}", node.name), sum.plus(branch.linear()))
         } else {
-            let mut sum = FoldedNode {
-                name: node.name.clone(),
-                op: view_op(&late),
-                elements,
-            };
-            extend(&mut sum, String::new(), view_op(&early));
-            sum
+            (node.name.clone(), late.linear().plus(early.linear()))
         };
-        let base = self.push(&sum.name, sum.op, elements);
-        Ok(View::identity(base, elements))
+        self.push_linear(&name, sum)
     }
 
     /// Whether the linear map under a view can become part of another node.
     fn can_absorb(&self, view: &View) -> bool {
         let node = self.draft(view.base);
-        matches!(
-            node.op,
-            FoldedOp::Linear {
-                exact_sum: false,
-                ..
-            }
-        ) && node.elements == view.elements()
+        node.linear().is_some()
+            && !node.is_exact_sum()
+            && node.elements == view.elements()
             && self.is_unread(view.base)
     }
 
@@ -66,53 +53,32 @@ impl Folder<'_> {
         })
     }
 
-    /// Takes the linear map under a view out of the network, with the view folded into it.
-    fn absorb(&mut self, view: &View) -> FoldedNode {
-        self.scale_rows(view.base, &view.alpha);
-        self.add_to_bias(view.base, &view.beta);
-        self.drafts[view.base]
-            .take()
-            .expect("it was there to be scaled")
+    /// Takes the linear map under a view out of the network, with the view folded into it, and its name.
+    fn absorb(&mut self, view: &View) -> (String, Linear) {
+        self.linear_mut(view.base).apply(view);
+        match self.drafts[view.base].take() {
+            Some(FoldedNode {
+                name,
+                op: FoldedOp::Linear(linear),
+                ..
+            }) => (name, linear),
+            _ => unreachable!("it was a linear map"),
+        }
     }
 }
 
-fn view_op(view: &View) -> FoldedOp {
-    FoldedOp::Linear {
-        terms: view.terms(),
-        bias: view.beta.clone(),
-        exact_sum: false,
-    }
-}
-
-/// Adds the terms and the bias of a linear map to a node.
-fn extend(node: &mut FoldedNode, name: String, op: FoldedOp) {
-    let FoldedOp::Linear { terms, bias, .. } = &mut node.op else {
-        unreachable!("only linear maps are extended");
-    };
-    let FoldedOp::Linear {
-        terms: more,
-        bias: offsets,
-        ..
-    } = op
-    else {
-        unreachable!("only linear maps are added");
-    };
-    terms.extend::<Vec<Term>>(more);
-    for (bias, offset) in bias.iter_mut().zip(offsets) {
-        *bias += offset;
-    }
-    if !name.is_empty() {
-        node.name = format!("{}+{name}", node.name);
+impl Linear {
+    /// The sum of two maps.
+    fn plus(mut self, other: Self) -> Self {
+        self.terms.extend(other.terms);
+        add(&mut self.bias, &other.bias);
+        self
     }
 }
 
 fn sum_on_one_base(mut x: View, y: &View) -> View {
-    for (alpha, other) in x.alpha.iter_mut().zip(&y.alpha) {
-        *alpha += other;
-    }
-    for (beta, other) in x.beta.iter_mut().zip(&y.beta) {
-        *beta += other;
-    }
+    add(&mut x.alpha, &y.alpha);
+    add(&mut x.beta, &y.beta);
     x.extra.extend(&y.extra);
     x.extra
         .sort_by_key(|extra| (extra.element, extra.base_element));

@@ -1,7 +1,8 @@
 //! Convolution, dense layer and pooling of a view.
 
-use super::{Folder, View, layer_taps};
-use crate::{Error, FoldedOp, FoldedTile, Node, Op, Shape, Term};
+use super::{Folder, View};
+use crate::infer::window_taps;
+use crate::{Error, Linear, Node, Op, Shape, Term, Tile};
 use std::collections::HashMap;
 
 /// One column of a tile: an element of the base, its factor in the view, and the tap it belongs to.
@@ -12,7 +13,7 @@ struct Column {
 }
 
 impl Folder<'_> {
-    /// A convolution or dense layer: one tile a set of inputs, one bias an output element.
+    /// Folds a convolution or dense layer: one tile per distinct set of inputs, one bias per output element.
     pub(super) fn fold_linear(
         &mut self,
         node: &Node,
@@ -28,7 +29,7 @@ impl Folder<'_> {
                 padding,
             } => {
                 let kernel = [weight.shape()[2], weight.shape()[3]];
-                let taps = layer_taps(from, to, kernel, *stride, *padding);
+                let taps = window_taps(from, to, kernel, *stride, *padding);
                 (weight, bias, kernel[0] * kernel[1], taps)
             }
             Op::Dense { weight, bias } => (weight, bias, 1, vec![vec![(0, 0)]]),
@@ -46,7 +47,7 @@ impl Folder<'_> {
                 .fold(1, |product, factor| product.saturating_mul(factor as u64)),
         )?;
         let mut biases = vec![0.0; outputs * positions];
-        let mut tiles: Vec<FoldedTile> = Vec::new();
+        let mut tiles: Vec<Tile> = Vec::new();
         let mut tile_of: HashMap<Vec<u32>, usize> = HashMap::new();
         for (position, taps) in taps.iter().enumerate() {
             let inside = (0..channels).flat_map(|channel| {
@@ -63,7 +64,7 @@ impl Folder<'_> {
             }
             let inputs: Vec<u32> = columns.iter().map(|column| column.base_element).collect();
             let tile = *tile_of.entry(inputs).or_insert_with_key(|inputs| {
-                tiles.push(FoldedTile {
+                tiles.push(Tile {
                     outputs: Vec::new(),
                     inputs: inputs.clone(),
                     weights: Vec::new(),
@@ -90,7 +91,9 @@ impl Folder<'_> {
             }
         }
         tiles.retain(|tile| !tile.inputs.is_empty());
-        Ok(self.push_linear(&node.name, x.base, tiles, biases, false))
+        let source = x.base;
+        let map = Linear::new(vec![Term::Tiles { source, tiles }], biases);
+        Ok(self.push_linear(&node.name, map))
     }
 
     /// Average pooling: an exact sum where every window's factors have one magnitude, which the view keeps.
@@ -103,7 +106,7 @@ impl Folder<'_> {
         kernel: [usize; 2],
         stride: [usize; 2],
     ) -> Result<View, Error> {
-        let taps = layer_taps(from, to, kernel, stride, [0, 0]);
+        let taps = window_taps(from, to, kernel, stride, [0, 0]);
         let pixels = from.channel_elements();
         let mean = 1.0 / (kernel[0] * kernel[1]) as f64;
         let elements = to.elements();
@@ -134,7 +137,7 @@ impl Folder<'_> {
             .iter()
             .enumerate()
             .filter(|(_, columns)| !columns.is_empty())
-            .map(|(output, columns)| FoldedTile {
+            .map(|(output, columns)| Tile {
                 outputs: vec![output as u32],
                 inputs: columns.iter().map(|column| column.base_element).collect(),
                 weights: columns
@@ -146,29 +149,20 @@ impl Folder<'_> {
                     .collect(),
             })
             .collect();
-        if !exact_sum {
-            return Ok(self.push_linear(&node.name, x.base, tiles, beta, false));
-        }
-        let mut view = self.push_linear(&node.name, x.base, tiles, vec![0.0; elements], true);
-        (view.alpha, view.beta) = (alpha, beta);
-        Ok(view)
-    }
-
-    fn push_linear(
-        &mut self,
-        name: &str,
-        source: usize,
-        tiles: Vec<FoldedTile>,
-        bias: Vec<f64>,
-        exact_sum: bool,
-    ) -> View {
-        let elements = bias.len();
-        let op = FoldedOp::Linear {
-            terms: vec![Term::Tiles { source, tiles }],
-            bias,
-            exact_sum,
+        let bias = match exact_sum {
+            true => vec![0.0; elements],
+            false => std::mem::take(&mut beta),
         };
-        View::identity(self.push(name, op, elements), elements)
+        let source = x.base;
+        let map = Linear {
+            exact_sum,
+            ..Linear::new(vec![Term::Tiles { source, tiles }], bias)
+        };
+        let mut view = self.push_linear(&node.name, map);
+        if exact_sum {
+            (view.alpha, view.beta) = (alpha, beta);
+        }
+        Ok(view)
     }
 }
 

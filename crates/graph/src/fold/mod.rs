@@ -17,7 +17,8 @@ mod sums;
 mod view;
 
 use crate::execute::batch_norm_affine;
-use crate::{Error, Folded, FoldedNode, FoldedOp, Graph, Node, NodeId, Op, Shape, Term};
+use crate::{Error, Folded, FoldedNode, FoldedOp, Graph, Linear, Node, NodeId, Op, Term};
+pub use sums::without_pooling;
 use view::View;
 
 /// Most matrix entries that a folded network may have together (4 GiB of f64).
@@ -96,16 +97,16 @@ impl Folder<'_> {
                         [a[k], b[k], c[k]].map(f64::from)
                     })
                     .collect();
-                self.fold_quadratic(node, x, coefficients)
+                Ok(self.fold_quadratic(node, x, coefficients))
             }
             Op::Add => {
                 let y = self.take_view(node.inputs[1]);
-                self.fold_add(node, x, y)
+                Ok(self.fold_add(node, x, y))
             }
         }
     }
 
-    /// The value of a graph node for one of its readers; forgotten after the last one.
+    /// The view of a graph node for one of its readers. It is dropped after the last reader.
     fn take_view(&mut self, id: NodeId) -> View {
         self.pending[id.0] -= 1;
         let view = if self.pending[id.0] == 0 {
@@ -137,8 +138,20 @@ impl Folder<'_> {
             .expect("only merged nodes are gone, and nothing refers to them")
     }
 
-    fn is_linear(&self, index: usize) -> bool {
-        matches!(self.draft(index).op, FoldedOp::Linear { .. })
+    fn linear_mut(&mut self, index: usize) -> &mut Linear {
+        match &mut self.draft_mut(index).op {
+            FoldedOp::Linear(linear) => linear,
+            _ => unreachable!("called for linear maps only"),
+        }
+    }
+
+    /// Appends a linear map.
+    fn push_linear(&mut self, name: &str, linear: Linear) -> View {
+        let elements = linear.bias.len();
+        View::identity(
+            self.push(name, FoldedOp::Linear(linear), elements),
+            elements,
+        )
     }
 
     /// Counts matrix entries before they are allocated.
@@ -164,7 +177,7 @@ impl Folder<'_> {
         self.drafts
             .iter()
             .enumerate()
-            .filter(move |(_, draft)| draft.as_ref().is_some_and(|node| reads(node, index)))
+            .filter(move |(_, draft)| draft.as_ref().is_some_and(|node| node.reads(index)))
             .map(|(reader, _)| reader)
     }
 
@@ -175,16 +188,12 @@ impl Folder<'_> {
         let view = self.views[output.0]
             .take()
             .expect("the output has no reader that took it");
-        let last = if self.is_linear(view.base) && self.is_unread(view.base) {
-            if view.is_identity() {
-                view.base
-            } else {
-                self.scale_rows(view.base, &view.alpha);
-                self.add_to_bias(view.base, &view.beta);
-                view.base
-            }
+        let last = if self.draft(view.base).linear().is_some() && self.is_unread(view.base) {
+            self.linear_mut(view.base).apply(&view);
+            view.base
         } else {
-            self.materialize(&format!("{name}:logits"), &view)
+            let name = format!("{name}:logits");
+            self.push_linear(&name, view.linear()).base
         };
         Ok(Folded {
             nodes: sums::push_sums(self.compact(last)),
@@ -208,7 +217,7 @@ impl Folder<'_> {
     }
 }
 
-/// The nodes that are there, numbered without gaps.
+/// The nodes that are `Some`, numbered without gaps.
 fn numbered_anew(nodes: Vec<Option<FoldedNode>>) -> Vec<FoldedNode> {
     let mut position = Vec::with_capacity(nodes.len());
     let mut kept: Vec<FoldedNode> = Vec::new();
@@ -218,8 +227,9 @@ fn numbered_anew(nodes: Vec<Option<FoldedNode>>) -> Vec<FoldedNode> {
         match &mut node.op {
             FoldedOp::Input => {}
             FoldedOp::Square { source, .. } => *source = position[*source],
-            FoldedOp::Linear { terms, .. } => {
-                for Term::Tiles { source, .. } | Term::Diagonal { source, .. } in terms {
+            FoldedOp::Linear(linear) => {
+                for Term::Tiles { source, .. } | Term::Diagonal { source, .. } in &mut linear.terms
+                {
                     *source = position[*source];
                 }
             }
@@ -227,19 +237,4 @@ fn numbered_anew(nodes: Vec<Option<FoldedNode>>) -> Vec<FoldedNode> {
         kept.push(node);
     }
     kept
-}
-
-fn reads(node: &FoldedNode, index: usize) -> bool {
-    node.sources().any(|source| source == index)
-}
-
-/// Window positions of a layer between two shapes; a dense layer is a window of one position and one tap.
-fn layer_taps(
-    from: &Shape,
-    to: &Shape,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Vec<Vec<(usize, usize)>> {
-    crate::execute::taps(from, to, kernel, stride, padding)
 }

@@ -1,7 +1,9 @@
 //! Scaling the rows of a linear map in place, and undoing it wherever else its value is read.
 
-use super::{Folder, View, reads};
-use crate::{FoldedOp, FoldedTile, Term};
+use std::collections::HashMap;
+
+use super::{Folder, View};
+use crate::{FoldedOp, Linear, Term, Tile};
 
 /// A further element of a linear map: a copy of row `element`, plus `offset`.
 pub(super) struct NewRow {
@@ -9,69 +11,51 @@ pub(super) struct NewRow {
     pub(super) offset: f64,
 }
 
-impl Folder<'_> {
-    /// Multiplies every element of a linear map by its factor; nothing that reads it is told.
+/// Adds `values` to `sums`, element by element.
+pub(super) fn add(sums: &mut [f64], values: &[f64]) {
+    sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
+}
+
+/// Multiplies `values` by `factors`, element by element; values beyond the factors are left alone.
+fn multiply(values: &mut [f64], factors: &[f64]) {
+    values.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
+}
+
+impl Linear {
+    /// Makes the map's value that of a view of it.
+    pub(super) fn apply(&mut self, view: &View) {
+        self.scale_rows(&view.alpha);
+        add(&mut self.bias, &view.beta);
+    }
+
+    /// Multiplies every element by its factor. Readers are not changed.
     ///
     /// Elements beyond the factors are left alone.
-    pub(super) fn scale_rows(&mut self, index: usize, factors: &[f64]) {
-        let FoldedOp::Linear {
-            terms,
-            bias,
-            exact_sum,
-        } = &mut self.draft_mut(index).op
-        else {
-            unreachable!("only linear maps have rows");
-        };
-        for (bias, factor) in bias.iter_mut().zip(factors) {
-            *bias *= factor;
-        }
-        for term in terms {
+    fn scale_rows(&mut self, factors: &[f64]) {
+        multiply(&mut self.bias, factors);
+        for term in &mut self.terms {
             match term {
-                Term::Diagonal { factors: own, .. } => {
-                    own.iter_mut()
-                        .zip(factors)
-                        .for_each(|(own, factor)| *own *= factor);
-                }
+                Term::Diagonal { factors: own, .. } => multiply(own, factors),
                 Term::Tiles { tiles, .. } => {
-                    for tile in tiles {
-                        let rows = tile.weights.chunks_exact_mut(tile.inputs.len());
-                        for (row, &output) in rows.zip(&tile.outputs) {
-                            if let Some(factor) = factors.get(output as usize) {
-                                row.iter_mut().for_each(|weight| *weight *= factor);
-                            }
+                    for (output, row) in tiles.iter_mut().flat_map(|tile| tile.rows_mut().0) {
+                        if let Some(factor) = factors.get(output) {
+                            row.iter_mut().for_each(|weight| *weight *= factor);
                         }
                     }
                 }
             }
         }
-        *exact_sum &= factors.iter().all(|factor| factor.abs() == 1.0);
-    }
-
-    /// Adds a constant to every element of a linear map.
-    pub(super) fn add_to_bias(&mut self, index: usize, offsets: &[f64]) {
-        let FoldedOp::Linear { bias, .. } = &mut self.draft_mut(index).op else {
-            unreachable!("only linear maps have a bias");
-        };
-        for (bias, offset) in bias.iter_mut().zip(offsets) {
-            *bias += offset;
-        }
+        self.exact_sum &= factors.iter().all(|factor| factor.abs() == 1.0);
     }
 
     /// Appends elements that are copies of others plus a constant.
-    pub(super) fn append_rows(&mut self, index: usize, rows: &[NewRow]) {
-        let node = self.draft_mut(index);
-        let first = node.elements;
-        node.elements += rows.len();
-        let FoldedOp::Linear { terms, bias, .. } = &mut node.op else {
-            unreachable!("only linear maps have rows");
-        };
-        bias.extend(
-            rows.iter()
-                .map(|row| bias[row.element] + row.offset)
-                .collect::<Vec<_>>(),
-        );
+    fn append_rows(&mut self, rows: &[NewRow]) {
+        let first = self.bias.len();
+        for row in rows {
+            self.bias.push(self.bias[row.element] + row.offset);
+        }
         let mut copies = Vec::new();
-        for term in &mut *terms {
+        for term in &mut self.terms {
             match term {
                 Term::Tiles { tiles, .. } => {
                     for tile in tiles {
@@ -80,94 +64,83 @@ impl Folder<'_> {
                 }
                 // A diagonal cannot reach another element of its source.
                 Term::Diagonal { source, factors } => {
-                    let tiles: Vec<FoldedTile> = rows
+                    let tiles: Vec<Tile> = rows
                         .iter()
                         .enumerate()
                         .filter(|(_, row)| factors.get(row.element).is_some_and(|&f| f != 0.0))
-                        .map(|(place, row)| FoldedTile {
+                        .map(|(place, row)| Tile {
                             outputs: vec![(first + place) as u32],
                             inputs: vec![row.element as u32],
                             weights: vec![factors[row.element]],
                         })
                         .collect();
                     if !tiles.is_empty() {
-                        copies.push(Term::Tiles {
-                            source: *source,
-                            tiles,
-                        });
+                        let source = *source;
+                        copies.push(Term::Tiles { source, tiles });
                     }
                 }
             }
         }
-        terms.extend(copies);
+        self.terms.extend(copies);
+    }
+}
+
+impl Folder<'_> {
+    /// Appends elements to a linear map that are copies of others plus a constant.
+    pub(super) fn append_rows(&mut self, index: usize, rows: &[NewRow]) {
+        self.linear_mut(index).append_rows(rows);
+        self.draft_mut(index).elements += rows.len();
     }
 
     /// Whether [`transform`](Self::transform) can change the value of a node: a linear map that no activation and no
     /// exact sum reads.
     pub(super) fn can_transform(&self, index: usize) -> bool {
-        self.is_linear(index)
-            && self.readers(index).all(|reader| {
-                matches!(
-                    self.draft(reader).op,
-                    FoldedOp::Linear {
-                        exact_sum: false,
-                        ..
-                    }
-                )
-            })
+        let takes = |reader| {
+            let node = self.draft(reader);
+            node.linear().is_some() && !node.is_exact_sum()
+        };
+        self.draft(index).linear().is_some() && self.readers(index).all(takes)
     }
 
-    /// Replaces the value `p` of a linear map by `factors * p + offsets` and makes everybody who reads it undo that.
+    /// Replaces the value `p` of a linear map by `factors * p + offsets`. Every view and term that reads it undoes that.
     ///
     /// Factors are not zero; there is one for every element.
     pub(super) fn transform(&mut self, index: usize, factors: &[f64], offsets: &[f64]) {
         if !self.transform_summands(index, factors) {
-            self.scale_rows(index, factors);
+            self.linear_mut(index).scale_rows(factors);
         }
-        self.add_to_bias(index, offsets);
+        add(&mut self.linear_mut(index).bias, offsets);
         for view in self.views.iter_mut().flatten() {
             if view.base == index {
                 undo_in_view(view, factors, offsets);
             }
         }
         for reader in self.drafts.iter_mut().flatten() {
-            if !reads(reader, index) {
-                continue;
-            }
-            if let FoldedOp::Linear { terms, bias, .. } = &mut reader.op {
-                for term in terms.iter_mut().filter(|term| term.source() == index) {
-                    undo_in_term(term, bias, factors, offsets);
+            if let FoldedOp::Linear(linear) = &mut reader.op {
+                let terms = linear.terms.iter_mut();
+                for term in terms.filter(|term| term.source() == index) {
+                    undo_in_term(term, &mut linear.bias, factors, offsets);
                 }
             }
         }
     }
 
-    /// Keeps an exact sum exact where it can be: scales what it sums instead of the sum.
+    /// Scales what an exact sum adds up instead of the sum, so that it stays exact. Returns whether that was possible.
     ///
-    /// That needs a linear map that nothing else reads, each of its elements in one sum at most.
+    /// The sum must read a linear map that nothing else reads, and each element of that map must be in one sum at most.
     fn transform_summands(&mut self, index: usize, factors: &[f64]) -> bool {
-        let FoldedOp::Linear {
-            terms,
-            exact_sum: true,
-            ..
-        } = &self.draft(index).op
-        else {
+        let Some((source, tiles)) = self.draft(index).pool() else {
             return false;
         };
-        let [Term::Tiles { source, tiles }] = &terms[..] else {
-            return false;
-        };
-        let source = *source;
         let viewed = self.views.iter().flatten().any(|view| view.base == source);
-        if viewed || self.readers(source).count() != 1 {
+        let summed = self.draft(source);
+        if viewed
+            || self.readers(source).count() != 1
+            || summed.linear().is_none()
+            || summed.is_exact_sum()
+        {
             return false;
         }
-        let FoldedOp::Linear {
-            exact_sum: false, ..
-        } = self.draft(source).op
-        else {
-            return false;
-        };
         let mut of_source = vec![None; self.draft(source).elements];
         for tile in tiles {
             for &input in &tile.inputs {
@@ -180,34 +153,16 @@ impl Folder<'_> {
             }
         }
         let of_source: Vec<f64> = of_source.into_iter().map(|f| f.unwrap_or(1.0)).collect();
-        self.scale_rows(source, &of_source);
-        if let FoldedOp::Linear { bias, .. } = &mut self.draft_mut(index).op {
-            bias.iter_mut()
-                .zip(factors)
-                .for_each(|(bias, factor)| *bias *= factor);
-        }
+        self.linear_mut(source).scale_rows(&of_source);
+        multiply(&mut self.linear_mut(index).bias, factors);
         true
-    }
-
-    /// A linear map whose value is that of a view.
-    pub(super) fn materialize(&mut self, name: &str, view: &View) -> usize {
-        let op = FoldedOp::Linear {
-            terms: view.terms(),
-            bias: view.beta.clone(),
-            exact_sum: false,
-        };
-        self.push(name, op, view.elements())
     }
 }
 
-fn append_to_tile(tile: &mut FoldedTile, rows: &[NewRow], first: usize) {
+fn append_to_tile(tile: &mut Tile, rows: &[NewRow], first: usize) {
     let columns = tile.inputs.len();
-    let place_of: std::collections::HashMap<usize, usize> = tile
-        .outputs
-        .iter()
-        .enumerate()
-        .map(|(place, &output)| (output as usize, place))
-        .collect();
+    let places = tile.outputs.iter().enumerate();
+    let place_of: HashMap<usize, usize> = places.map(|(p, &output)| (output as usize, p)).collect();
     for (number, row) in rows.iter().enumerate() {
         if let Some(&place) = place_of.get(&row.element) {
             tile.outputs.push((first + number) as u32);
@@ -238,11 +193,11 @@ fn undo_in_term(term: &mut Term, bias: &mut [f64], factors: &[f64], offsets: &[f
         }
         Term::Tiles { tiles, .. } => {
             for tile in tiles {
-                let rows = tile.weights.chunks_exact_mut(tile.inputs.len());
-                for (row, &output) in rows.zip(&tile.outputs) {
-                    for (weight, &input) in row.iter_mut().zip(&tile.inputs) {
+                let (rows, inputs) = tile.rows_mut();
+                for (output, row) in rows {
+                    for (weight, &input) in row.iter_mut().zip(inputs) {
                         *weight /= factors[input as usize];
-                        bias[output as usize] -= *weight * offsets[input as usize];
+                        bias[output] -= *weight * offsets[input as usize];
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! The value of a graph node as an affine view of a folded node.
 
-use crate::{FoldedTile, Term};
+use crate::{Linear, Term, Tile};
 
 /// Element `f` is `alpha[f] * base[f] + beta[f]`, plus `factor * base[element]` of the pairs in `extra`.
 #[derive(Clone, Debug)]
@@ -31,12 +31,6 @@ impl View {
             beta: vec![0.0; elements],
             extra: Vec::new(),
         }
-    }
-
-    pub(super) fn is_identity(&self) -> bool {
-        self.extra.is_empty()
-            && self.alpha.iter().all(|&alpha| alpha == 1.0)
-            && self.beta.iter().all(|&beta| beta == 0.0)
     }
 
     pub(super) fn elements(&self) -> usize {
@@ -74,8 +68,8 @@ impl View {
         }
     }
 
-    /// The view without `beta`, as terms of a linear map.
-    pub(super) fn terms(&self) -> Vec<Term> {
+    /// The view as a linear map.
+    pub(super) fn linear(&self) -> Linear {
         let mut terms = vec![Term::Diagonal {
             source: self.base,
             factors: self.alpha.clone(),
@@ -84,12 +78,9 @@ impl View {
             let tiles = self
                 .extra
                 .chunk_by(|left, right| left.element == right.element)
-                .map(|extra| FoldedTile {
+                .map(|extra| Tile {
                     outputs: vec![extra[0].element as u32],
-                    inputs: extra
-                        .iter()
-                        .map(|extra| extra.base_element as u32)
-                        .collect(),
+                    inputs: extra.iter().map(|e| e.base_element as u32).collect(),
                     weights: extra.iter().map(|extra| extra.factor).collect(),
                 })
                 .collect();
@@ -98,6 +89,6 @@ impl View {
                 tiles,
             });
         }
-        terms
+        Linear::new(terms, self.beta.clone())
     }
 }

@@ -70,18 +70,12 @@ impl RotationSchedule {
         output: &SlotLayout,
         slots: usize,
     ) -> Result<(), Error> {
-        let step = (1..=slots).contains(&self.step);
-        let folded = self.folded_from.is_power_of_two()
+        let good = (1..=slots).contains(&self.step)
+            && self.folded_from.is_power_of_two()
             && (output.period..=slots).contains(&self.folded_from);
-        if step && folded {
-            return Ok(());
-        }
-        Err(Error::malformed(
-            "server",
-            format!("schedule of step {index}"),
-            format!("a step and a period up to {slots}"),
-            format!("{self:?}"),
-        ))
+        let what = format_args!("schedule of step {index}");
+        let expected = format_args!("a step and a period up to {slots}");
+        Error::require(good, "server", what, expected, format_args!("{self:?}"))
     }
 }
 
@@ -120,12 +114,8 @@ impl Matrix for FoldedTerm {
         match self {
             FoldedTerm::Tiles { tiles, .. } => {
                 for tile in tiles {
-                    visit_tile(
-                        &tile.outputs,
-                        &tile.inputs,
-                        tile.weights.iter().copied(),
-                        visit,
-                    );
+                    let weights = tile.weights.iter().copied();
+                    visit_tile(&tile.outputs, &tile.inputs, weights, visit);
                 }
             }
             FoldedTerm::Diagonal { factors, .. } => visit_diagonal(factors.iter().copied(), visit),

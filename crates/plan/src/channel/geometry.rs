@@ -127,14 +127,8 @@ fn shape_of(graph: &Graph, node: &FoldedNode) -> Shape {
 
 /// Fewest positions that the input's largest channel takes.
 pub(crate) fn least_slots(graph: &Graph) -> usize {
-    block_of(&graph.input_shape()).max(MIN_SLOTS)
-}
-
-fn block_of(shape: &Shape) -> usize {
-    match *shape {
-        Shape::Map { height, width, .. } => (height * width).next_power_of_two(),
-        Shape::Flat(features) => features.next_power_of_two(),
-    }
+    let plane = graph.input_shape().channel_elements();
+    plane.next_power_of_two().max(MIN_SLOTS)
 }
 
 /// Lays a folded network out; `mean_squares` are the sums of mean squared values of its nodes. `None` if a vector does not fit
@@ -194,8 +188,8 @@ impl Planner<'_> {
                 let (grid, layout) = (self.grids[*source], self.geometry.layouts[*source].clone());
                 self.push(grid, layout, None);
             }
-            FoldedOp::Linear { terms, .. } => {
-                let options = self.options(node, terms).into_iter();
+            FoldedOp::Linear(linear) => {
+                let options = self.options(node, &linear.terms).into_iter();
                 let (grid, layout, counts) =
                     options.min_by(|a, b| a.2.cost().total_cmp(&b.2.cost()))?;
                 self.push(grid, layout, Some(counts));
@@ -326,11 +320,7 @@ impl Planner<'_> {
         let regular = channels * plane;
         let mut further: HashMap<usize, usize> = HashMap::new();
         let mut extras = vec![None; node.elements - regular];
-        let tiles = terms.iter().filter_map(|term| match term {
-            Term::Tiles { tiles, .. } => Some(tiles),
-            Term::Diagonal { .. } => None,
-        });
-        for tile in tiles.flatten() {
+        for tile in terms.iter().flat_map(Term::tiles) {
             let outputs = || tile.outputs.iter().map(|&output| output as usize);
             let at = outputs()
                 .find(|&output| output < regular)
@@ -390,12 +380,12 @@ impl Planner<'_> {
 
 /// Rows and columns that a window moves by, from the first columns and rows that the windows of a map cover.
 fn stride(term: &Term, shape: &Shape, source: &Grid, elements: usize) -> (usize, usize) {
-    let (Term::Tiles { tiles, .. }, Shape::Map { height, width, .. }) = (term, *shape) else {
+    let Shape::Map { height, width, .. } = *shape else {
         return (1, 1);
     };
     let plane = source.height * source.width;
     let mut first: HashMap<usize, [usize; 2]> = HashMap::new();
-    for tile in tiles {
+    for tile in term.tiles() {
         // Elements beyond the shape stand at the place of others.
         let inputs = tile.inputs.iter().map(|&input| input as usize);
         let places = inputs

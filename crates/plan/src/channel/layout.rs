@@ -1,5 +1,7 @@
 //! Positions of a feature map's elements.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -31,47 +33,37 @@ impl SlotLayout {
         elements: usize,
         slots: usize,
     ) -> Result<(), Error> {
-        let wrong = |what: &str, expected: String, found: usize| {
-            Err(Error::malformed(part, what, expected, found))
+        let require = |good, what: &str, expected: fmt::Arguments<'_>, found: usize| {
+            Error::require(good, part, what, expected, found)
         };
-        if self.positions.len() != elements {
-            return wrong(
-                "positions",
-                format!("{elements}, one per element"),
-                self.positions.len(),
-            );
-        }
-        if !self.period.is_power_of_two() || self.period > slots {
-            return wrong(
-                "period",
-                format!("a power of two up to {slots}"),
-                self.period,
-            );
-        }
-        if self.ciphertexts == 0 || self.ciphertexts > elements {
-            return wrong("ciphertexts", format!("1 to {elements}"), self.ciphertexts);
-        }
-        for element in 0..elements {
-            let (ciphertext, position) = self.place(element, slots);
-            if ciphertext >= self.ciphertexts || position >= self.period {
-                return wrong(
-                    "position",
-                    format!(
-                        "below the period {} of {} ciphertexts",
-                        self.period, self.ciphertexts
-                    ),
-                    self.positions[element] as usize,
-                );
-            }
+        let (count, period, ciphertexts) = (self.positions.len(), self.period, self.ciphertexts);
+        let one_each = format_args!("{elements}, one per element");
+        require(count == elements, "positions", one_each, count)?;
+        let good = period.is_power_of_two() && period <= slots;
+        require(
+            good,
+            "period",
+            format_args!("a power of two up to {slots}"),
+            period,
+        )?;
+        let good = (1..=elements).contains(&ciphertexts);
+        require(
+            good,
+            "ciphertexts",
+            format_args!("1 to {elements}"),
+            ciphertexts,
+        )?;
+        for &place in &self.positions {
+            let place = place as usize;
+            let good = place / slots < ciphertexts && place % slots < period;
+            let inside = format_args!("below the period {period} of {ciphertexts} ciphertexts");
+            require(good, "position", inside, place)?;
         }
         let mut places = self.positions.clone();
         places.sort_unstable();
         if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
-            return wrong(
-                "position",
-                "another for every element".into(),
-                pair[0] as usize,
-            );
+            let another = format_args!("another for every element");
+            return require(false, "position", another, pair[0] as usize);
         }
         Ok(())
     }

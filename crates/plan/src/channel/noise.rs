@@ -11,7 +11,7 @@ use crate::sketch::SketchKind;
 
 /// Error variances at every folded node, in units of its real value.
 ///
-/// Of a sketch that was drawn with the plaintexts' factor in the weight scales.
+/// The sketch must be drawn with the plaintexts' factor in the weight scales.
 pub(crate) fn of_channel_wise(
     sized: &SizedSketch<'_>,
     gadget: GadgetChoice,

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use sordino_ring::linear::LinearMap;
+
 use super::run_from;
 use crate::{Operation, Step, Term, last_readers};
 
-/// Of a whole plan.
+/// What the steps of a plan read, element by element.
 pub(super) struct Needs<'a> {
     steps: &'a [Step],
     /// The longest runs that are computed together; every step is in one.
@@ -102,19 +104,15 @@ impl<'a> Needs<'a> {
         let mut read = vec![false; count];
         match term {
             Term::Scaled { .. } => {
-                let present = elements
-                    .iter()
-                    .filter(|&&element| (element as usize) < count);
+                let present = elements.iter().filter(|&&e| (e as usize) < count);
                 present.for_each(|&element| read[element as usize] = true);
             }
             Term::Product { map, .. } => {
                 let mut seen = vec![false; map.tiles().len()];
-                for tile in elements
-                    .iter()
-                    .filter_map(|&element| tile_of[element as usize])
-                {
-                    if !std::mem::replace(&mut seen[tile as usize], true) {
-                        let inputs = &map.tiles()[tile as usize].inputs;
+                let tiles = elements.iter().filter_map(|&e| tile_of[e as usize]);
+                for tile in tiles.map(|tile| tile as usize) {
+                    if !std::mem::replace(&mut seen[tile], true) {
+                        let inputs = &map.tiles()[tile].inputs;
                         inputs.iter().for_each(|&input| read[input as usize] = true);
                     }
                 }
@@ -132,23 +130,17 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// The tile that makes every element, by product term; empty for other terms and steps.
+/// The tile that makes every element, by term; none of a term without tiles.
 fn tiles_of(step: &Step) -> Vec<Vec<Option<u32>>> {
-    let Operation::Linear { terms, .. } = &step.operation else {
-        return vec![];
-    };
-    let of_term = |term: &Term| match term {
-        Term::Scaled { .. } => vec![],
-        Term::Product { map, .. } => {
-            let mut tile_of = vec![None; step.elements];
-            for (index, tile) in (0..).zip(map.tiles()) {
-                let outputs = tile.outputs.iter();
-                outputs.for_each(|&output| tile_of[output as usize] = Some(index));
-            }
-            tile_of
+    let of_term = |term: &Term| {
+        let mut tile_of = vec![None; step.elements];
+        for (index, tile) in (0..).zip(term.map().map_or(&[][..], LinearMap::tiles)) {
+            let outputs = tile.outputs.iter();
+            outputs.for_each(|&output| tile_of[output as usize] = Some(index));
         }
+        tile_of
     };
-    terms.iter().map(of_term).collect()
+    step.terms().iter().map(of_term).collect()
 }
 
 /// The place of every element: that of its window where windows have several outputs, else that of the first element read.
@@ -159,10 +151,9 @@ fn places(step: &Step, before: &[Vec<u32>]) -> Vec<u32> {
         | Operation::Relinearize { source }
         | Operation::Rescale { source, .. } => before[*source].clone(),
         Operation::Linear { terms, .. } => {
-            let product = terms.iter().find_map(|term| match term {
-                Term::Product { source, map, .. } => Some((*source, map)),
-                Term::Scaled { .. } => None,
-            });
+            let product = terms
+                .iter()
+                .find_map(|term| Some((term.source(), term.map()?)));
             let Some((source, map)) = product else {
                 let source = &before[terms[0].source()];
                 let place = |element: usize| source[element.min(source.len() - 1)];

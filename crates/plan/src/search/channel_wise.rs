@@ -2,13 +2,12 @@
 
 use sordino_ckks::security::largest_log2_qp;
 use sordino_ckks::{Gadget, noise as scheme_noise};
-use sordino_graph::{Calibration, Folded, Graph};
+use sordino_graph::{Calibration, Folded, FoldedStatistics, Graph, without_pooling};
 
 use super::closest::Closest;
 use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
-use crate::channel::merge::without_sums;
 use crate::channel::noise::of_channel_wise;
 use crate::estimate::relinearize_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
@@ -34,23 +33,21 @@ pub(crate) struct ChannelWinner {
     /// With the scales of the integer weights.
     pub network: Network,
     pub geometry: Geometry,
-    pub choice: Choice,
-    pub plaintext_bits: u32,
-    pub gadget: GadgetChoice,
+    pub candidate: Candidate,
     pub blocks: usize,
-    /// Estimated evaluation of the batch.
-    pub seconds: f64,
 }
 
 /// The best candidate so far that meets every constraint.
-struct Candidate {
-    seconds: f64,
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Estimated evaluation of the batch.
+    pub seconds: f64,
     rms_noise: f64,
     /// Which of the geometries.
     geometry: usize,
-    choice: Choice,
-    plaintext_bits: u32,
-    gadget: GadgetChoice,
+    pub choice: Choice,
+    pub plaintext_bits: u32,
+    pub gadget: GadgetChoice,
 }
 
 /// Finds the cheapest channel-wise plan.
@@ -63,18 +60,20 @@ pub(crate) fn search(
     calibration: &Calibration,
     options: &CompileOptions,
 ) -> Result<ChannelWinner, Error> {
-    let (folded, calibration) = without_sums(folded, calibration);
+    let (folded, left) = without_pooling(folded);
+    let mut calibration = calibration.clone();
+    let mut left = left.into_iter();
+    calibration.folded.retain(|_| left.next() != Some(false));
     let network = weight_networks(&Network::new(&folded, &calibration)?, options)
         .pop()
         .expect("there is always the network of the finest weights");
     let degrees = options.ring_degrees();
     let most = degrees.iter().copied().max().unwrap_or(1);
-    let mean_square = |squares: &[f32]| squares.iter().map(|&square| f64::from(square)).sum();
-    let mean_squares = calibration
-        .folded
-        .iter()
-        .map(|node| mean_square(&node.mean_square));
-    let mean_squares: Vec<f64> = mean_squares.collect();
+    let mean_square = |node: &FoldedStatistics| {
+        let squares = node.mean_square.iter();
+        squares.map(|&square| f64::from(square)).sum()
+    };
+    let mean_squares: Vec<f64> = calibration.folded.iter().map(mean_square).collect();
     let mut geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.ilog2())
         .filter_map(|log| lay_out(graph, &folded, &mean_squares, 1 << log))
         .collect();
@@ -110,15 +109,11 @@ pub(crate) fn search(
         closest.into_error(constraints, (no_room, HINT), HINT)
     })?;
     let geometry = geometries.swap_remove(best.geometry);
+    let images = best.choice.ring_degree / geometry.slots;
     Ok(ChannelWinner {
-        blocks: options
-            .batch
-            .div_ceil(best.choice.ring_degree / geometry.slots),
+        blocks: options.batch.div_ceil(images),
         geometry,
-        choice: best.choice,
-        plaintext_bits: best.plaintext_bits,
-        gadget: best.gadget,
-        seconds: best.seconds,
+        candidate: best,
         folded,
         network,
     })
@@ -159,12 +154,11 @@ impl Search<'_> {
         };
         for geometry in 0..self.geometries.len() {
             if let Some((seconds, rms_noise)) = self.consider(&sized, gadget, geometry) {
-                let choice = choice.clone();
                 self.best = Some(Candidate {
                     seconds,
                     rms_noise,
                     geometry,
-                    choice,
+                    choice: choice.clone(),
                     plaintext_bits,
                     gadget,
                 });

@@ -1,5 +1,7 @@
 //! The candidate that came closest, for the error when none meets the constraints, and the moduli over the security bound.
 
+use std::collections::BTreeMap;
+
 use crate::Error;
 
 #[derive(Default)]
@@ -7,7 +9,7 @@ pub(super) struct Closest {
     /// The smallest rms error, and its ring degree.
     best_rms: Option<(f64, usize)>,
     /// Fewest bits over the bound with enough precision, by ring degree and whether the first layers are rescaled.
-    over_bound: Vec<(usize, bool, u32)>,
+    over_bound: BTreeMap<(usize, bool), u32>,
 }
 
 impl Closest {
@@ -18,16 +20,15 @@ impl Closest {
     }
 
     pub(super) fn note_modulus(&mut self, degree: usize, rescale_first: bool, bits: u32) {
-        let same =
-            |(d, first, _): &&mut (usize, bool, u32)| *d == degree && *first == rescale_first;
-        match self.over_bound.iter_mut().find(same) {
-            Some((_, _, least)) => *least = bits.min(*least),
-            None => self.over_bound.push((degree, rescale_first, bits)),
-        }
+        let least = self
+            .over_bound
+            .entry((degree, rescale_first))
+            .or_insert(bits);
+        *least = bits.min(*least);
     }
 
     /// Fewest bits that a ring degree would need for the precision, each over its bound.
-    pub(super) fn over_bound(&self) -> &[(usize, bool, u32)] {
+    pub(super) fn over_bound(&self) -> &BTreeMap<(usize, bool), u32> {
         &self.over_bound
     }
 

@@ -39,7 +39,7 @@ impl Search<'_> {
             }
             alternatives.push(self.alternative(index, chosen));
         }
-        for &(degree, rescale_first, bits) in self.closest.over_bound() {
+        for (&(degree, rescale_first), &bits) in self.closest.over_bound() {
             let known = |i: &usize| {
                 let choice = &self.candidates[*i].choice;
                 choice.ring_degree == degree && choice.rescale_first == rescale_first

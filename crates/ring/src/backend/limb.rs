@@ -35,12 +35,6 @@ pub(crate) trait LimbOperations: Sync {
         }
     }
 
-    fn negate_assign(&self, modulus: &Modulus, a: &mut [u64]) {
-        for a in a {
-            *a = modulus.neg(*a);
-        }
-    }
-
     fn multiply_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64]) {
         for (a, &b) in a.iter_mut().zip(b) {
             *a = modulus.mul(*a, b);

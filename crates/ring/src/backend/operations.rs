@@ -34,11 +34,6 @@ impl Backend {
         self.limb.sub_assign(modulus, a, b);
     }
 
-    /// a = -a.
-    pub fn negate_assign(&self, modulus: &Modulus, a: &mut [u64]) {
-        self.limb.negate_assign(modulus, a);
-    }
-
     /// a *= b, position by position.
     pub fn multiply_assign(&self, modulus: &Modulus, a: &mut [u64], b: &[u64]) {
         same_length(a.len(), b.len());

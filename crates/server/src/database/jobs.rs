@@ -49,15 +49,6 @@ pub(crate) struct WaitingJob {
     pub attempts: u32,
 }
 
-/// Outcome of a start.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Started {
-    /// It is to be queued.
-    Now,
-    /// It was started before, or is over.
-    Before,
-}
-
 /// How an evaluation ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
@@ -173,8 +164,8 @@ impl Database {
         )
     }
 
-    /// Starts a job that has all of its chunks.
-    pub(crate) fn start_job(&self, file: i64) -> Result<Started> {
+    /// Starts a job that has all of its chunks; false if it was started before, or is over.
+    pub(crate) fn start_job(&self, file: i64) -> Result<bool> {
         self.change(|change| {
             let started = change.execute(
                 "UPDATE jobs SET state = 'queued', started = ?2 WHERE file = ?1 AND state = 'uploading'",
@@ -182,11 +173,7 @@ impl Database {
             )?;
             set_open(change, file, false)?;
             touch(change, file)?;
-            Ok(if started > 0 {
-                Started::Now
-            } else {
-                Started::Before
-            })
+            Ok(started > 0)
         })
     }
 

@@ -17,7 +17,7 @@ use sordino_protocol::{RequestReader, shorten};
 use super::extract::{Asking, Named, Query};
 use super::uploads::{self, Page, missing, stopping};
 use super::{App, body, keys, models};
-use crate::database::{ChunkRow, Database, JobRow, Started, WaitingJob};
+use crate::database::{ChunkRow, Database, JobRow, WaitingJob};
 use crate::refusal::Refusal;
 use crate::retention::forget_lost;
 use crate::service::Client;
@@ -145,7 +145,6 @@ pub(super) async fn start(
         if service
             .database(move |database| database.start_job(file))
             .await?
-            == Started::Now
         {
             let client = client.name.clone();
             tracing::info!(

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use sordino_graph::Shape;
 
+use super::Window;
 use super::product::{add_product, matrix, product};
 
 /// Columns of a product: enough to pay for packing the weights, few enough for the cache.
@@ -16,30 +17,20 @@ pub(crate) struct Convolution {
     inputs: usize,
     size: [usize; 2],
     channels: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
     output: [usize; 2],
+    window: Window,
 }
 
 impl Convolution {
     /// A convolution of maps of shape `input` to maps of shape `output`.
-    pub(crate) fn new(
-        input: Shape,
-        output: Shape,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
-    ) -> Self {
+    pub(crate) fn new(input: Shape, output: Shape, window: Window) -> Self {
         let ((inputs, size), (channels, output)) = (super::sides(input), super::sides(output));
         Self {
             inputs,
             size,
             channels,
-            kernel,
-            stride,
-            padding,
             output,
+            window,
         }
     }
 
@@ -58,7 +49,7 @@ impl Convolution {
 
     /// Weights that one output reads.
     fn taps(&self) -> usize {
-        self.inputs * self.kernel[0] * self.kernel[1]
+        self.inputs * self.window.kernel[0] * self.window.kernel[1]
     }
 
     /// Images a product takes.
@@ -69,24 +60,28 @@ impl Convolution {
     /// Calls `copy(column range, image range)` for every run of positions of a row of the unfolded images that lies
     /// inside the image; `row` numbers (input channel, kernel row, kernel column).
     fn runs(&self, row: usize, mut copy: impl FnMut(usize, usize, usize)) {
-        let [kernel_height, kernel_width] = self.kernel;
+        let Window {
+            kernel: [kernel_height, kernel_width],
+            stride,
+            padding,
+        } = self.window;
         let [height, width] = self.size;
         let channel = row / (kernel_height * kernel_width);
         let (dy, dx) = (row / kernel_width % kernel_height, row % kernel_width);
         // Output columns whose tap is inside the image: padding <= ox * stride + dx < width + padding.
-        let first = self.padding[1].saturating_sub(dx).div_ceil(self.stride[1]);
-        let end = (width + self.padding[1])
+        let first = padding[1].saturating_sub(dx).div_ceil(stride[1]);
+        let end = (width + padding[1])
             .saturating_sub(dx)
-            .div_ceil(self.stride[1])
+            .div_ceil(stride[1])
             .min(self.output[1]);
         if first >= end {
             return;
         }
-        let x = first * self.stride[1] + dx - self.padding[1];
+        let x = first * stride[1] + dx - padding[1];
         for oy in 0..self.output[0] {
-            let y = oy * self.stride[0] + dy;
-            if y >= self.padding[0] && y < height + self.padding[0] {
-                let start = (channel * height + y - self.padding[0]) * width + x;
+            let y = oy * stride[0] + dy;
+            if y >= padding[0] && y < height + padding[0] {
+                let start = (channel * height + y - padding[0]) * width + x;
                 copy(oy * self.output[1] + first, start, end - first);
             }
         }
@@ -100,7 +95,7 @@ impl Convolution {
         for (row, values) in unfolded.chunks_exact_mut(columns).enumerate() {
             let parts = values.chunks_exact_mut(self.positions());
             for (values, image) in parts.zip(images.chunks_exact(self.input_len())) {
-                self.runs(row, |to, from, length| match self.stride[1] {
+                self.runs(row, |to, from, length| match self.window.stride[1] {
                     1 => values[to..to + length].copy_from_slice(&image[from..from + length]),
                     stride => values[to..to + length]
                         .iter_mut()
@@ -119,7 +114,7 @@ impl Convolution {
         for (row, values) in rows.enumerate() {
             let parts = values.chunks_exact(self.positions());
             for (values, image) in parts.zip(images.chunks_exact_mut(self.input_len())) {
-                self.runs(row, |to, from, length| match self.stride[1] {
+                self.runs(row, |to, from, length| match self.window.stride[1] {
                     1 => image[from..from + length]
                         .iter_mut()
                         .zip(&values[to..to + length])

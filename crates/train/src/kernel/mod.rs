@@ -17,6 +17,25 @@ pub(crate) use product::{matrix, product};
 
 use sordino_graph::Shape;
 
+/// A window that slides over a map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Zeros on each side.
+    pub(crate) padding: [usize; 2],
+}
+
+impl Window {
+    pub(crate) fn square(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+        }
+    }
+}
+
 /// Channels, and height and width, of a feature map.
 fn sides(shape: Shape) -> (usize, [usize; 2]) {
     match shape {

@@ -66,10 +66,8 @@ struct Channel {
     mean: f32,
     /// One over the standard deviation.
     inverse: f32,
-    /// Coefficients at each position.
-    a: Vec<f32>,
-    b: Vec<f32>,
-    c: Vec<f32>,
+    /// The coefficients a, b and c at each position.
+    coefficients: [Vec<f32>; 3],
     /// Share of ReLU.
     relu: f32,
 }
@@ -109,7 +107,7 @@ impl Normalize<'_> {
     fn channel(&self, index: usize, statistics: &Statistics) -> Channel {
         let plane = self.shape.channel_elements();
         let constant = |values: [f32; 3]| values.map(|value| vec![value; plane]);
-        let ([a, b, c], relu) = match self.function {
+        let (coefficients, relu) = match self.function {
             Function::Identity => (constant([0.0, 1.0, 0.0]), 0.0),
             Function::Relu => (constant([0.0; 3]), 1.0),
             Function::Quadratic(granularity, abc) => {
@@ -126,9 +124,7 @@ impl Normalize<'_> {
             beta: self.beta[index],
             mean: statistics.mean[index],
             inverse: (1.0 / (f64::from(statistics.variance[index]) + EPSILON).sqrt()) as f32,
-            a,
-            b,
-            c,
+            coefficients,
             relu,
         }
     }
@@ -232,7 +228,8 @@ impl Normalize<'_> {
             .map(|(index, mut outputs)| {
                 let channel = self.channel(index, statistics);
                 let quadratic = matches!(self.function, Function::Quadratic(..));
-                let positions = if quadratic { channel.a.len() } else { 0 };
+                let plane = self.shape.channel_elements();
+                let positions = if quadratic { plane } else { 0 };
                 let mut sums = Sums {
                     gamma: 0.0,
                     beta: 0.0,
@@ -257,14 +254,18 @@ impl Normalize<'_> {
                         let limit = self.terms.range_limit;
                         differentiate(&channel, x, incoming, limit, excess, output);
                         if quadratic {
-                            let [of_a, of_b, of_c] = &mut sums.coefficients;
-                            differentiate_coefficients(&channel, x, incoming, of_a, of_b, of_c);
+                            differentiate_coefficients(
+                                &channel,
+                                x,
+                                incoming,
+                                &mut sums.coefficients,
+                            );
                         }
                         sums.beta += sum(x.len(), |i| output[i]);
                         sums.gamma += sum(x.len(), |i| output[i] * (x[i] - channel.mean))
                             * f64::from(channel.inverse);
                     }
-                    let count = (planes[index].len() * channel.a.len()) as f64;
+                    let count = (planes[index].len() * plane) as f64;
                     let mean = (sums.beta / count) as f32;
                     let slope = (sums.gamma / count) as f32 * channel.inverse;
                     let scale = channel.gamma * channel.inverse;
@@ -318,11 +319,7 @@ fn moments(planes: &[&[f32]]) -> (f32, f32) {
 fn activate(channel: &Channel, x: &[f32], output: &mut [f32]) {
     let (scale, shift) = channel.scale_and_shift();
     let relu = channel.relu;
-    let (a, b, c) = (
-        &channel.a[..x.len()],
-        &channel.b[..x.len()],
-        &channel.c[..x.len()],
-    );
+    let [a, b, c] = channel.coefficients.each_ref().map(|v| &v[..x.len()]);
     let output = &mut output[..x.len()];
     for i in 0..x.len() {
         let z = scale * x[i] + shift;
@@ -342,7 +339,7 @@ fn differentiate(
 ) {
     let (scale, shift) = channel.scale_and_shift();
     let relu = channel.relu;
-    let (a, b) = (&channel.a[..x.len()], &channel.b[..x.len()]);
+    let [a, b, _] = channel.coefficients.each_ref().map(|v| &v[..x.len()]);
     let (gradient, output) = (&gradient[..x.len()], &mut output[..x.len()]);
     for i in 0..x.len() {
         let z = scale * x[i] + shift;
@@ -358,18 +355,12 @@ fn differentiate_coefficients(
     channel: &Channel,
     x: &[f32],
     gradient: &[f32],
-    of_a: &mut [f32],
-    of_b: &mut [f32],
-    of_c: &mut [f32],
+    sums: &mut [Vec<f32>; 3],
 ) {
     let (scale, shift) = channel.scale_and_shift();
     let share = 1.0 - channel.relu;
     let gradient = &gradient[..x.len()];
-    let (of_a, of_b, of_c) = (
-        &mut of_a[..x.len()],
-        &mut of_b[..x.len()],
-        &mut of_c[..x.len()],
-    );
+    let [of_a, of_b, of_c] = sums.each_mut().map(|v| &mut v[..x.len()]);
     for i in 0..x.len() {
         let z = scale * x[i] + shift;
         let gradient = share * gradient[i];

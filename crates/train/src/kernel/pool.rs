@@ -3,34 +3,35 @@
 use rayon::prelude::*;
 use sordino_graph::Shape;
 
+use super::Window;
+
 /// Means over windows of maps `[images][channels][height][width]`; incomplete windows are left out.
 pub(crate) struct AveragePool {
     size: [usize; 2],
     output: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
+    window: Window,
 }
 
 impl AveragePool {
     /// A pool of maps of shape `input` to maps of shape `output`.
-    pub(crate) fn new(input: Shape, output: Shape, kernel: [usize; 2], stride: [usize; 2]) -> Self {
+    pub(crate) fn new(input: Shape, output: Shape, window: Window) -> Self {
         let ((_, size), (_, output)) = (super::sides(input), super::sides(output));
         Self {
             size,
             output,
-            kernel,
-            stride,
+            window,
         }
     }
 
     /// Calls `visit(output position, start in the input, length)` for every row of every window.
     fn windows(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let Window { kernel, stride, .. } = self.window;
         for oy in 0..self.output[0] {
-            for dy in 0..self.kernel[0] {
-                let row = (oy * self.stride[0] + dy) * self.size[1];
+            for dy in 0..kernel[0] {
+                let row = (oy * stride[0] + dy) * self.size[1];
                 for ox in 0..self.output[1] {
-                    let start = row + ox * self.stride[1];
-                    visit(oy * self.output[1] + ox, start, self.kernel[1]);
+                    let start = row + ox * stride[1];
+                    visit(oy * self.output[1] + ox, start, kernel[1]);
                 }
             }
         }
@@ -41,7 +42,7 @@ impl AveragePool {
     }
 
     fn weight(&self) -> f32 {
-        1.0 / (self.kernel[0] * self.kernel[1]) as f32
+        1.0 / (self.window.kernel[0] * self.window.kernel[1]) as f32
     }
 
     /// The means of `maps`.

@@ -55,7 +55,12 @@ fn check<const N: usize>(
 fn a_convolution_with_padding_and_strides() {
     for (stride, padding, output) in [([1, 1], [1, 1], [5, 4]), ([2, 1], [1, 0], [3, 2])] {
         let shapes = [Shape::map(2, 5, 4), Shape::map(3, output[0], output[1])];
-        let step = Convolution::new(shapes[0], shapes[1], [3, 3], stride, padding);
+        let window = Window {
+            kernel: [3, 3],
+            stride,
+            padding,
+        };
+        let step = Convolution::new(shapes[0], shapes[1], window);
         let inputs = [random(1, COUNT * 40), random(2, 3 * 2 * 9)];
         let weights = random(3, COUNT * shapes[1].elements());
         let (of_images, of_weights) = step.backward(&inputs[0], &inputs[1], &weights, true);
@@ -68,7 +73,11 @@ fn a_convolution_with_padding_and_strides() {
 
 #[test]
 fn a_pool_with_overlapping_windows() {
-    let step = AveragePool::new(Shape::map(2, 5, 4), Shape::map(2, 4, 2), [2, 2], [1, 2]);
+    let window = Window {
+        stride: [1, 2],
+        ..Window::square(2, 1, 0)
+    };
+    let step = AveragePool::new(Shape::map(2, 5, 4), Shape::map(2, 4, 2), window);
     let weights = random(4, COUNT * 16);
     let gradient = step.backward(&weights);
     check([random(5, COUNT * 40)], [&gradient], |[maps]| {

@@ -8,17 +8,8 @@ use anyhow::Context;
 use crate::record::{Record, read_records};
 use crate::report::{AccuracyGroup, accuracy_groups};
 
-/// Accuracy over seeds.
-#[derive(Default)]
-pub(super) struct Accuracy {
-    pub groups: Vec<AccuracyGroup>,
-    /// The records behind them.
-    pub records: Vec<Record>,
-    pub notes: Vec<String>,
-}
-
-/// Reads the newest record file of every network and data set, by name.
-pub(super) fn over_seeds(results: &Path) -> anyhow::Result<Accuracy> {
+/// Reads the newest record file of every network and data set, by name, and notes the gains of finer quadratics.
+pub(super) fn over_seeds(results: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Record>> {
     let mut names = Vec::new();
     match fs::read_dir(results) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -32,20 +23,20 @@ pub(super) fn over_seeds(results: &Path) -> anyhow::Result<Accuracy> {
         }
     }
     names.sort();
-    let mut found = Accuracy::default();
+    let mut found: Vec<Record> = Vec::new();
     for name in names {
         let records = read_records(&results.join(name))?;
-        found.records.retain(|known| {
+        found.retain(|known| {
             !records.iter().any(|record| {
                 (&record.network, &record.dataset) == (&known.network, &known.dataset)
             })
         });
-        found.records.extend(records);
+        found.extend(records);
     }
-    found.groups = accuracy_groups(&found.records);
-    found.notes = differences(&found.groups);
-    if found.groups.is_empty() {
-        found.notes.push(
+    let groups = accuracy_groups(&found);
+    notes.extend(differences(&groups));
+    if groups.is_empty() {
+        notes.push(
             "There is no accuracy over seeds: `sordino bench ablation` has left no records here."
                 .into(),
         );
@@ -116,8 +107,9 @@ mod tests {
             },
             ..Record::default()
         };
-        let none = over_seeds(&folder.path().join("nowhere")).unwrap();
-        assert!(none.groups.is_empty() && none.notes[0].contains("bench ablation"));
+        let mut notes = Vec::new();
+        let none = over_seeds(&folder.path().join("nowhere"), &mut notes).unwrap();
+        assert!(none.is_empty() && notes[0].contains("bench ablation"));
         for (day, suite, records) in [
             ("20200101", "ablation-a", vec![record("a", "element", 0.5)]),
             (
@@ -137,9 +129,9 @@ mod tests {
             let name = path.file_name().unwrap().to_str().unwrap();
             fs::rename(&path, folder.path().join(format!("{day}{}", &name[8..]))).unwrap();
         }
-        let found = over_seeds(folder.path()).unwrap();
-        let means: Vec<(String, f64)> = found
-            .groups
+        notes.clear();
+        let found = over_seeds(folder.path(), &mut notes).unwrap();
+        let means: Vec<(String, f64)> = accuracy_groups(&found)
             .iter()
             .map(|group| {
                 (
@@ -151,12 +143,8 @@ mod tests {
         assert_eq!(means.len(), 3, "{means:?}");
         assert!((means[1].1 - 0.8).abs() < 1e-12 && means[2].0 == "b relu");
         // Deviations of 0.0707 and 0.1414 over two seeds each: 0.05 and 0.1, together 0.1118.
-        assert_eq!(found.notes.len(), 1);
-        assert!(
-            found.notes[0].contains("+10.00 points"),
-            "{:?}",
-            found.notes
-        );
-        assert!(found.notes[0].contains("standard error 11.18"));
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("+10.00 points"), "{notes:?}");
+        assert!(notes[0].contains("standard error 11.18"));
     }
 }

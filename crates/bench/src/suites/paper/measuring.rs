@@ -57,11 +57,7 @@ impl<'a> Session<'a> {
         runs: usize,
         long_run_seconds: f64,
     ) -> anyhow::Result<Finished> {
-        let Case {
-            subject,
-            model,
-            plan,
-        } = case;
+        let (subject, model, plan) = (case.subject, case.model, &case.plan);
         let (plan_digest, digest) = (plan.server.digest(), model.digest()?);
         let key = format!(
             "model {digest}, plan {plan_digest}, {count} images of {}, {judged} judged, {} threads, {}",
@@ -162,20 +158,8 @@ impl<'a> Case<'a> {
         Self::with_options(subject, model, &options)
     }
 
-    /// With a channel-wise plan of one image per ciphertext.
-    pub(super) fn one_image(
-        subject: &'a Subject,
-        model: &'a Model,
-        batch: usize,
-    ) -> anyhow::Result<Self> {
-        let options = CompileOptions {
-            block_images: Some(1),
-            ..CompileOptions::new(batch).with_packing(PackingKind::ChannelWise)
-        };
-        Self::with_options(subject, model, &options)
-    }
-
-    fn with_options(
+    /// With a plan of these options.
+    pub(super) fn with_options(
         subject: &'a Subject,
         model: &'a Model,
         options: &CompileOptions,

@@ -19,7 +19,7 @@ use sordino_report::ReportFile;
 
 use super::places::{DataArgs, ModelArgs, ResultArgs};
 use crate::record::table;
-use crate::report::{ablation_table, amortized_table, sweep_table};
+use crate::report::{ablation_table, accuracy_groups, amortized_table, sweep_table};
 use measuring::Session;
 use settings::Settings;
 use state::State;
@@ -59,16 +59,11 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let settings = Settings::new(
-        args.quick,
-        args.images,
-        &args.batches,
-        args.runs,
-        args.budget,
-    );
+    let settings = Settings::new(args);
     // Loads all files first, so that a missing one is refused before an hour of work.
-    let found = subjects(&args.networks, &args.data, &args.models, output)?;
-    let (subjects, mut notes) = (found.subjects, found.notes);
+    let mut notes = Vec::new();
+    let (data, models) = (&args.data, &args.models);
+    let subjects = subjects(&args.networks, data, models, &mut notes, output)?;
     fs::create_dir_all(&args.out)
         .map_err(|error| FileError::io(&args.out, "create the folder", error))?;
     let state = State::open(&args.out, global.force, output)?;
@@ -92,28 +87,16 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         output.note(format!("{}: batch sizes", subject.title()));
         points.extend(sweep::measure(subject, &mut session, &mut notes)?);
     }
-    let records: Vec<_> = measured
-        .iter()
-        .flat_map(|packings| packings.records())
-        .collect();
-    let accuracy = accuracy::over_seeds(args.results.folder())?;
-    notes.extend(accuracy.notes);
-    let report = pages::report(
-        &subjects,
-        &measured,
-        pages::Parts {
-            records: records.clone(),
-            sweep: points,
-            accuracy: accuracy.groups,
-            notes,
-        },
-        &session,
-    )?;
+    let seeds = accuracy::over_seeds(args.results.folder(), &mut notes)?;
+    let mut report = pages::report(&subjects, &measured, points, &session)?;
+    report.accuracy = accuracy_groups(&seeds);
+    report.report.notes = notes;
     file.write(&report, &report.page())?;
     output.note(format!("wrote {}", page.display()));
-    args.results.keep("paper", &records, output)?;
-    output.result(&records, || {
-        let mut text = table(&records);
+    let records = &report.records;
+    args.results.keep("paper", records, output)?;
+    output.result(records, || {
+        let mut text = table(records);
         text += "\nAmortized time: element-wise against channel-wise packing\n";
         text += &amortized_table(&report.amortized);
         text +=
@@ -124,7 +107,7 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         }
         if !report.accuracy.is_empty() {
             text += "\nAccuracy over seeds\n";
-            text += &ablation_table(&accuracy.records);
+            text += &ablation_table(&seeds);
         }
         for note in &report.report.notes {
             text += &format!("\nNote: {note}");

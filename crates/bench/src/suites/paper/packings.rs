@@ -1,6 +1,6 @@
 //! The packings on the same images.
 
-use sordino::plan::PackingKind;
+use sordino::plan::{CompileOptions, PackingKind};
 
 use super::measuring::{Case, Session};
 use super::state::Finished;
@@ -63,7 +63,11 @@ pub(super) fn measure(subject: &Subject, session: &mut Session<'_>) -> anyhow::R
     };
 
     session.note("channel-wise, one image per ciphertext");
-    let case = Case::one_image(subject, channel, count)?;
+    let options = CompileOptions {
+        block_images: Some(1),
+        ..CompileOptions::new(count).with_packing(PackingKind::ChannelWise)
+    };
+    let case = Case::with_options(subject, channel, &options)?;
     let one_image = session.measured_in_time(&case, count, runs)?.record;
 
     session.note("channel-wise, filled");

@@ -12,24 +12,17 @@ use super::measuring::Session;
 use super::packings::Packings;
 use super::subject::Subject;
 use crate::record::Record;
-use crate::report::{AccuracyGroup, AmortizedRatio, BenchmarkReport, BreakEven, SweepPoint};
-
-/// The parts of the report that are not the packings themselves.
-pub(super) struct Parts {
-    pub records: Vec<Record>,
-    pub sweep: Vec<SweepPoint>,
-    pub accuracy: Vec<AccuracyGroup>,
-    pub notes: Vec<String>,
-}
+use crate::report::{AmortizedRatio, BenchmarkReport, BreakEven, SweepPoint};
 
 /// Tables, plots and pictures; the last network gives confusion matrix and pictures.
 pub(super) fn report(
     subjects: &[Subject],
     measured: &[Packings],
-    parts: Parts,
+    sweep: Vec<SweepPoint>,
     session: &Session<'_>,
 ) -> anyhow::Result<BenchmarkReport> {
-    let verdict = verdict(&parts.records);
+    let records: Vec<Record> = measured.iter().flat_map(Packings::records).collect();
+    let verdict = verdict(&records);
     let mut digests = Vec::new();
     for subject in subjects {
         let mut add = |kind: &str, model: &Model| -> anyhow::Result<()> {
@@ -42,7 +35,7 @@ pub(super) fn report(
             add("channel", channel)?;
         }
     }
-    let commit = parts.records.first().map(|record| &record.origin.commit);
+    let commit = records.first().map(|record| &record.origin.commit);
     let provenance = Provenance {
         commit: commit.filter(|commit| *commit != "unknown").cloned(),
         threads: Some(session.threads as u64),
@@ -52,12 +45,10 @@ pub(super) fn report(
     };
     let singles: Vec<&Record> = measured.iter().map(|packings| &packings.single).collect();
     let title = "Element-wise and channel-wise packing compared";
-    let mut benchmark = BenchmarkReport::new(title, parts.records, parts.sweep, provenance);
-    benchmark.accuracy = parts.accuracy;
+    let mut benchmark = BenchmarkReport::new(title, records, sweep, provenance);
     let report = &mut benchmark.report;
     report.summary = "The same networks on the same encrypted images, on one machine in one run. Element-wise: a ciphertext holds one element of a feature map for every image of the batch. Channel-wise: a ciphertext holds the channels of one image, or, filled, of several images.".into();
     report.verdict = Some(verdict);
-    report.notes = parts.notes;
     report.figures = figures(&benchmark.amortized, &singles);
     if let Some((subject, packings)) = subjects.iter().zip(measured).next_back() {
         let batch = session.settings.images.min(subject.set.test.len());
@@ -96,14 +87,12 @@ fn verdict(records: &[Record]) -> Verdict {
         percent_text(LEAST_AGREEMENT),
         percent_text(LEAST_AGREEMENT_FLOAT)
     );
-    Verdict {
-        passed: others.is_empty(),
-        text: if others.is_empty() {
-            format!("Of every packing, {rule}.")
-        } else {
-            format!("Not so for {}: {rule}.", others.join("; "))
-        },
-    }
+    let passed = others.is_empty();
+    let text = match passed {
+        true => format!("Of every packing, {rule}."),
+        false => format!("Not so for {}: {rule}.", others.join("; ")),
+    };
+    Verdict { passed, text }
 }
 
 fn figures(ratios: &[AmortizedRatio], singles: &[&Record]) -> Vec<Figure> {
@@ -165,12 +154,9 @@ fn predictions(
         subject.title(),
         count_text(count as f64)
     );
-    report.confusion = Some(ConfusionMatrix::new(
-        "label",
-        &model.classes,
-        &labels,
-        classes,
-    )?);
+    let names = &model.classes;
+    let confusion = ConfusionMatrix::new("label", names, &labels, classes)?;
+    report.confusion = Some(confusion);
     report.samples_note =
         "The first errors, at most half of the places; then the first others. No random choice."
             .into();
@@ -183,15 +169,9 @@ fn predictions(
     let options = CompileOptions::new(batch).with_packing(PackingKind::ElementWise);
     let plan = compile(model, &options)?;
     let reference = Reference::compute(model, &plan.server, &images)?;
-    let of = |logits: &[f64]| classes_of(logits, model.classes.len());
+    let of = |logits: &[f64]| classes_of(logits, names.len());
     let (float, integer) = (of(reference.float()), of(reference.integer()));
-    let name = |class: usize| {
-        model
-            .classes
-            .get(class)
-            .cloned()
-            .unwrap_or(class.to_string())
-    };
+    let name = |class: usize| names.get(class).cloned().unwrap_or(class.to_string());
     let preprocess = &model.preprocess;
     let shape = (preprocess.channels, preprocess.height, preprocess.width);
     let normalization = (&preprocess.mean[..], &preprocess.std[..]);

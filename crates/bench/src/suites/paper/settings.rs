@@ -1,5 +1,7 @@
 //! What a comparison measures.
 
+use super::Args;
+
 /// What is measured, and how long it may take.
 pub(super) struct Settings {
     pub images: usize,
@@ -10,14 +12,8 @@ pub(super) struct Settings {
 
 impl Settings {
     /// As the arguments say, or else by default.
-    pub(super) fn new(
-        quick: bool,
-        images: u32,
-        batches: &[u32],
-        runs: Option<u16>,
-        budget: Option<u32>,
-    ) -> Self {
-        let batches: &[u32] = match (batches, quick) {
+    pub(super) fn new(args: &Args) -> Self {
+        let batches: &[u32] = match (&args.batches[..], args.quick) {
             ([], true) => &[1, 16, 256, 4096],
             ([], false) => &[1, 4, 16, 64, 256, 1024, 4096, 8192, 16384],
             (given, _) => given,
@@ -25,11 +21,12 @@ impl Settings {
         let mut batches: Vec<usize> = batches.iter().map(|&batch| batch as usize).collect();
         batches.sort_unstable();
         batches.dedup();
+        let (runs, budget) = if args.quick { (3, 8) } else { (5, 60) };
         Self {
-            images: images as usize,
+            images: args.images as usize,
             batches,
-            runs: usize::from(runs.unwrap_or(if quick { 3 } else { 5 })),
-            budget_seconds: f64::from(budget.unwrap_or(if quick { 8 } else { 60 })),
+            runs: args.runs.unwrap_or(runs).into(),
+            budget_seconds: args.budget.unwrap_or(budget).into(),
         }
     }
 }

@@ -78,10 +78,10 @@ impl State {
         if !state.continues || start_over {
             return Ok(state);
         }
-        let text =
-            fs::read(&state.path).map_err(|error| FileError::io(&state.path, "read", error))?;
+        let path = &state.path;
+        let text = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
         let found: Kept = serde_json::from_slice(&text).map_err(|error| Error::Unresumable {
-            path: state.path.clone(),
+            path: path.clone(),
             detail: error.to_string(),
         })?;
         if found.version != VERSION || !state.kept.is_same_program(&found) {
@@ -117,12 +117,8 @@ impl State {
     pub(super) fn keep(&mut self, key: String, finished: Finished) -> anyhow::Result<()> {
         self.kept.finished.insert(key, finished);
         let bytes = serde_json::to_vec(&self.kept)?;
-        Ok(write_atomic(
-            &self.path,
-            bytes,
-            Overwrite::Replace,
-            Access::Shared,
-        )?)
+        write_atomic(&self.path, bytes, Overwrite::Replace, Access::Shared)?;
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The networks that are compared, with their images.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sordino::Model;
-use sordino::data::{DataSet, Images, SetName, prepare};
+use sordino::data::{DataSet, SetName, prepare};
 use sordino_command::Output;
 
 use crate::Error;
@@ -17,13 +17,6 @@ pub(super) struct Subject {
     pub element: Model,
     /// The network with a quadratic per channel, if there is such a file.
     pub channel: Option<Model>,
-}
-
-/// What was found.
-pub(super) struct Found {
-    pub subjects: Vec<Subject>,
-    /// What is missing.
-    pub notes: Vec<String>,
 }
 
 impl Subject {
@@ -45,7 +38,7 @@ impl Subject {
     /// The first images and their preprocessing applied: test images and, beyond them, training images.
     pub(super) fn prepared(&self, model: &Model, count: usize) -> anyhow::Result<Vec<f32>> {
         let test = &self.set.test;
-        let mut images: Images = test.split_at(count.min(test.len())).0;
+        let mut images = test.split_at(count).0;
         if count > images.len() {
             images.append(self.set.train.split_at(count - images.len()).0)?;
         }
@@ -55,23 +48,19 @@ impl Subject {
 
 /// Granularity of a network's quadratics.
 pub(super) fn activation(model: &Model) -> String {
-    match model.training["config"]["activation"].as_str() {
-        Some(activation) => activation.to_owned(),
-        None => "element".to_owned(),
-    }
+    let activation = model.training["config"]["activation"].as_str();
+    activation.unwrap_or("element").to_owned()
 }
 
-/// Loads every network whose model and data are there.
+/// Loads every network whose model and data are there, and notes what is missing.
 pub(super) fn subjects(
     networks: &[String],
     data: &DataArgs,
     models: &ModelArgs,
+    notes: &mut Vec<String>,
     output: &Output,
-) -> anyhow::Result<Found> {
-    let mut found = Found {
-        subjects: Vec::new(),
-        notes: Vec::new(),
-    };
+) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
     let mut missing = None;
     for name in networks {
         let (network, set_name) = split(name)?;
@@ -81,37 +70,34 @@ pub(super) fn subjects(
             Ok(set) => set,
             Err(error) => {
                 output.note(format!("skipped {name}: {error}"));
-                found
-                    .notes
-                    .push(format!("{name} was skipped: its data set was not found."));
+                notes.push(format!("{name} was skipped: its data set was not found."));
                 missing = Some(error);
                 continue;
             }
         };
-        let other = format!("{network}-channel-{}", set_name.as_str());
+        let other = format!("{network}-channel-{set_name}");
         let channel = models.find(&other)?;
         match &channel {
             Some(channel) => check(channel, set_name, &other)?,
             None => {
                 let note = format!(
-                    "There is no {other}.safetensors: channel-wise packing of {network} on {} was run with the network that has a quadratic per element, which costs the same time.",
-                    set_name.as_str()
+                    "There is no {other}.safetensors: channel-wise packing of {network} on {set_name} was run with the network that has a quadratic per element, which costs the same time."
                 );
                 output.note(&note);
-                found.notes.push(note);
+                notes.push(note);
             }
         }
-        found.subjects.push(Subject {
+        subjects.push(Subject {
             network: network.to_owned(),
             set,
             element,
             channel,
         });
     }
-    if let (true, Some(error)) = (found.subjects.is_empty(), missing) {
+    if let (true, Some(error)) = (subjects.is_empty(), missing) {
         return Err(error).context("no data set of any network is here");
     }
-    Ok(found)
+    Ok(subjects)
 }
 
 /// Network and data set of a model file's name.
@@ -133,15 +119,10 @@ fn split(name: &str) -> anyhow::Result<(&str, SetName)> {
 
 /// Refuses a file under another data set's name, which would be measured on the wrong images.
 fn check(model: &Model, set: SetName, name: &str) -> anyhow::Result<()> {
-    if model.dataset == set.as_str() {
-        return Ok(());
-    }
-    let text = format!(
-        "{name}.safetensors was trained on {}, not on {}: rename it",
-        model.dataset,
-        set.as_str()
-    );
-    Err(Error::Usage(text).into())
+    let found = &model.dataset;
+    let text = || format!("{name}.safetensors was trained on {found}, not on {set}: rename it");
+    ensure!(found == set.as_str(), Error::Usage(text()));
+    Ok(())
 }
 
 #[cfg(test)]

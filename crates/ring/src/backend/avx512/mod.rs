@@ -92,12 +92,6 @@ impl LimbOperations for Avx512Ifma {
     }
 
     limb_operation! {
-        fn negate_assign(modulus: &Modulus, a: write);
-        let lanes, () = ();
-        { store(a, lanes.sub(_mm512_setzero_si512(), load(a))) }
-    }
-
-    limb_operation! {
         fn multiply_assign(modulus: &Modulus, a: write, b: read);
         let lanes, () = ();
         { store(a, lanes.multiply(load(a), load(b))) }
