@@ -71,7 +71,7 @@ impl Client {
 
     /// Encrypts prepared images; two encryptions of the same images share nothing.
     ///
-    /// Slots beyond the last image hold zeros.
+    /// Which slot an image is in follows from the key and a random tag; slots without an image hold zeros.
     ///
     /// # Shapes
     /// `images` is `[count, C, H, W]` as the plan's preprocessing makes it, with at most the plan's batch of images.
@@ -106,7 +106,13 @@ impl Client {
         let mut blocks = Vec::with_capacity(plan.header.blocks);
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
-        for images in images.chunks(plan.block_images() * features) {
+        let tag = key.slot_tag(plan.plan(), count)?;
+        let mut places = vec![None; self.slots(count)];
+        let order = key.slot_order(&tag, count, places.len());
+        for (image, place) in images.chunks_exact(features).zip(order) {
+            places[place as usize] = Some(image);
+        }
+        for images in places.chunks(plan.block_images()) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
                 &self.context,
@@ -121,6 +127,7 @@ impl Client {
         Ok(Request::new(
             &self.request_shape(),
             key.key_id(),
+            tag,
             count,
             blocks,
         )?)
@@ -175,34 +182,33 @@ impl Client {
 
     /// Logits as they decrypt: noise and all, for this module only.
     fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
-        self.check_reply_key(key, reply.header().key_id)?;
+        self.check_key(key)?;
+        check_key(Message::Reply, "secret key", key.key_id(), reply.header().key_id)?;
         let plan = &self.plan;
         let classes = plan.header.output.logits;
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
-        let mut logits = vec![0.0; count * classes];
+        let header = reply.header();
+        let slots = header.slots.ok_or(sordino_secret::Error::SlotTag)?;
+        key.check_slot_tag(&slots, plan.plan(), count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
-        let images = logits.chunks_mut(plan.block_images() * classes);
-        for (block, images) in reply.blocks().iter().zip(images) {
+        let mut places = vec![0.0; self.slots(count) * classes];
+        let of_blocks = places.chunks_mut(plan.block_images() * classes);
+        for (block, images) in reply.blocks().iter().zip(of_blocks) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
+        }
+        let mut logits = Vec::with_capacity(count * classes);
+        for place in key.slot_order(&slots, count, places.len() / classes) {
+            logits.extend_from_slice(&places[place as usize * classes..][..classes]);
         }
         Ok(logits)
     }
 
-    /// Refuses a key that is not the one a reply names, before anything is decrypted with it.
-    pub(crate) fn check_reply_key(
-        &self,
-        key: &SecretKey,
-        named: sordino_ckks::KeyId,
-    ) -> Result<(), Error> {
-        self.check_key(key)?;
-        Ok(check_key(
-            Message::Reply,
-            "secret key",
-            key.key_id(),
-            named,
-        )?)
+    /// Places of images in as many blocks as so many images take.
+    fn slots(&self, images: usize) -> usize {
+        let of_block = self.plan.block_images();
+        images.div_ceil(of_block) * of_block
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {

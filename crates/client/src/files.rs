@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
 use sordino_data::{Images, prepare};
-use sordino_protocol::{ReceivedReply, Request};
+use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
 use sordino_secret::SecretKey;
 
 use crate::{Client, Error, Keys, Predictions};
@@ -133,20 +134,29 @@ impl Client {
         Ok(prepare(images, &self.plan().preprocess, range)?)
     }
 
+    /// Reads a reply and checks everything about it that needs no key: its digest, its header, every residue, and that it names
+    /// the key.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for a file that is damaged or does not fit the plan or the key.
+    pub fn read_reply(&self, path: &Path, key: KeyId) -> Result<Reply, Error> {
+        let shape = self.reply_shape();
+        let received = ReceivedReply::read_file(path, &shape)?;
+        check_key(Message::Reply, "secret key", key, received.header.key_id)?;
+        Ok(received.parse(&shape)?)
+    }
+
     /// Reads a reply, decrypts it and gives the digest of the request that it answers.
     ///
     /// # Errors
-    /// As [`decrypt`](Self::decrypt), and [`Error::Protocol`] for a file that is damaged or does not fit the plan.
+    /// As [`decrypt`](Self::decrypt) and [`read_reply`](Self::read_reply).
     pub fn decrypt_file(
         &self,
         key: &SecretKey,
         path: &Path,
     ) -> Result<(Predictions, Digest), Error> {
-        let shape = self.reply_shape();
-        let received = ReceivedReply::read_file(path, &shape)?;
-        self.check_reply_key(key, received.header.key_id)?;
-        let request = received.header.parents.request;
-        Ok((self.decrypt(key, &received.parse(&shape)?)?, request))
+        let reply = self.read_reply(path, key.key_id())?;
+        Ok((self.decrypt(key, &reply)?, reply.header().parents.request))
     }
 }
 

@@ -1,9 +1,13 @@
 //! What comes out of a decryption: classes and rounded scores.
 
+use sordino_ckks::noise;
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
 use crate::Error;
+
+/// Probability that an error of a batch exceeds its bound.
+const EXCEED_PROBABILITY: f64 = 1e-6;
 
 /// The classes of a batch, and its scores rounded.
 ///
@@ -27,7 +31,7 @@ impl Predictions {
     /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
     pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
         let width = plan.header.output.logits;
-        let released_bits = plan.released_bits();
+        let released_bits = plan.released_bits().min(most_bits(plan));
         let unit = f64::from(-released_bits).exp2();
         if !(unit.is_finite() && unit > 0.0) {
             let what = format!("a precision of {released_bits} bits");
@@ -112,6 +116,17 @@ impl Predictions {
     pub fn out_of_range(&self) -> &[bool] {
         &self.out_of_range
     }
+}
+
+/// Bits that are released at most, whatever the plan says of its precision. A reply has at least the errors of a fresh encryption,
+/// unless the server made it by itself; their worst over the batch stays hidden with two bits to spare, as it does where the plan
+/// is right.
+fn most_bits(plan: &ClientPlan) -> i32 {
+    let header = &plan.header;
+    let samples = (header.batch * header.output.logits) as f64;
+    let worst = noise::fresh(header.parameters.ring_degree())
+        * noise::worst_of_gaussians(samples, EXCEED_PROBABILITY);
+    (header.output.scale / worst).log2().floor() as i32 - 2
 }
 
 /// Index of the largest value, the first of several.

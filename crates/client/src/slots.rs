@@ -33,17 +33,18 @@ impl<'a> Slots<'a> {
     /// Writes what one ciphertext holds of a block of images.
     ///
     /// # Shapes
-    /// `images` is at most a block of `[elements]`; `slots` are N zeros.
+    /// `images` are the places of a block, each with an image of `[elements]` or none; `slots` are N zeros.
     pub(crate) fn fill(
         &self,
         ciphertext: usize,
-        images: &[f32],
+        images: &[Option<&[f32]>],
         elements: usize,
         slots: &mut [f64],
     ) {
+        let there = |(slot, image): (_, &Option<_>)| image.map(|image| (slot, image));
         match self {
             Self::ElementWise => {
-                for (slot, image) in slots.iter_mut().zip(images.chunks_exact(elements)) {
+                for (slot, image) in slots.iter_mut().zip(images).filter_map(there) {
                     *slot = f64::from(image[ciphertext]);
                 }
             }
@@ -61,9 +62,7 @@ impl<'a> Slots<'a> {
                     }
                     for position in (first..*positions).step_by(layout.period) {
                         let of_images = &mut values[position * side_by_side..][..side_by_side];
-                        for (value, image) in
-                            of_images.iter_mut().zip(images.chunks_exact(elements))
-                        {
+                        for (value, image) in of_images.iter_mut().zip(images).filter_map(there) {
                             *value = f64::from(image[element]);
                         }
                     }

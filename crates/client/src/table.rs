@@ -4,6 +4,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use sordino_container::printable;
+
 use crate::{Error, Predictions};
 
 /// One image in the JSON form.
@@ -63,9 +65,9 @@ impl Predictions {
             let row = image * width..(image + 1) * width;
             let mut record = vec![
                 image.to_string(),
-                name_of(image).to_owned(),
+                cell(name_of(image)),
                 self.classes()[image].to_string(),
-                self.label(image).to_owned(),
+                cell(self.label(image)),
             ];
             record.extend(self.probabilities()[row.clone()].iter().map(f64::to_string));
             if logits {
@@ -107,5 +109,28 @@ impl Predictions {
         let failed = |detail: String| Error::Table { detail };
         let rows = rows.map_err(|error| failed(error.to_string()))?;
         write!(out, "[\n{}\n]\n", rows.join(",\n")).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A text in a cell: what a spreadsheet would run as a formula gets an apostrophe in front, which makes it text there.
+fn cell(text: &str) -> String {
+    let text = printable(text);
+    match text.starts_with(['=', '+', '-', '@', '\t', '\n', '\u{fffd}']) {
+        true => format!("'{text}"),
+        false => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for text in ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert!(cell(text).starts_with('\''), "{text:?}");
+        }
+        assert_eq!(cell("chest-1.png"), "chest-1.png");
+        assert_eq!(cell("a=b"), "a=b");
     }
 }

@@ -32,6 +32,7 @@ pub mod memory;
 mod plain_file;
 mod private_folder;
 mod reader;
+mod text;
 
 pub use atomic::{
     Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
@@ -49,3 +50,4 @@ pub use locked_folder::LockedFolder;
 pub use plain_file::{file_bytes, remove_file};
 pub use private_folder::private_folder;
 pub use reader::{Contents, StreamReader};
+pub use text::printable;

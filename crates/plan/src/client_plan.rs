@@ -11,6 +11,7 @@ use sordino_container::{
 use sordino_graph::{OutputKind, Preprocess};
 use sordino_protocol::MessageShape;
 
+use crate::header::check_name;
 use crate::{ChannelLayout, Error, Estimate, Packing, PlanHeader};
 
 /// Limits on a client plan from outside, which is all metadata.
@@ -167,6 +168,9 @@ impl ClientPlan {
             ("class names", header.output.logits, self.class_names.len()),
         ] {
             Error::require(expected == found, "client", what, expected, found)?;
+        }
+        for name in &self.class_names {
+            check_name("client", "class name", name)?;
         }
         let (low, high) = self.logit_range;
         let good = low.is_finite() && high.is_finite() && low <= high;

@@ -3,7 +3,7 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 use sordino_ckks::{Context, KeySet, Parameters};
-use sordino_container::Digest;
+use sordino_container::{Digest, printable};
 use sordino_protocol::MessageShape;
 
 use crate::channel::check_slots;
@@ -158,6 +158,8 @@ impl PlanHeader {
         packing: &Packing<impl Ends>,
     ) -> Result<(), Error> {
         let (parameters, input, output) = (&self.parameters, &self.input, &self.output);
+        check_name(part, "network", &self.network)?;
+        check_name(part, "dataset", &self.dataset)?;
         if let Some(channel) = packing.channel() {
             check_slots(part, channel.ends().0, parameters.ring_degree())?;
         }
@@ -199,4 +201,15 @@ impl PlanHeader {
         map.serialize_entry("input", &self.input)?;
         map.serialize_entry("output", &self.output)
     }
+}
+
+/// Bytes of the longest name.
+const NAME_BYTES: usize = 256;
+
+/// Checks a name that people are shown: short, one line, nothing that moves a cursor or turns text around.
+pub(crate) fn check_name(part: &'static str, what: &str, name: &str) -> Result<(), Error> {
+    let good = name.len() <= NAME_BYTES && printable(name) == name && !name.contains(['\n', '\t']);
+    let expected = format_args!("a line of at most {NAME_BYTES} bytes without control characters");
+    let found: String = name.chars().take(80).collect();
+    Error::require(good, part, what, expected, format_args!("{found:?}"))
 }

@@ -15,6 +15,11 @@ pub enum Error {
     /// A key file could not be read or written.
     #[error(transparent)]
     Container(#[from] sordino_container::Error),
+    /// The tag of a reply was not made with this key, for another number of images or another plan.
+    #[error(
+        "the reply does not name the slots of the request's images as this key does: it was changed on the way, or belongs to another request; fetch it again"
+    )]
+    SlotTag,
     /// A key file holds something that is no coefficient of a ternary secret.
     #[error(
         "{location}: coefficient {position} of the secret is not -1, 0 or 1: the file is damaged, restore it from a copy"
@@ -27,4 +32,4 @@ pub enum Error {
     },
 }
 
-classify!(Error { BadFile: Coefficient; } inner { Ckks, Ring, Container });
+classify!(Error { BadFile: SlotTag, Coefficient; } inner { Ckks, Ring, Container });

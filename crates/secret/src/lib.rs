@@ -18,6 +18,7 @@ mod evaluation_key;
 mod key;
 mod key_file;
 mod rows;
+mod slots;
 
 pub use decrypt::decrypt;
 pub use encrypt::encrypt;

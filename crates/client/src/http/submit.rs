@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, HEADER_BYTES};
 use sordino_data::Images;
+use sordino_protocol::Reply;
 use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 
 use super::connect::RemoteServer;
@@ -107,12 +108,15 @@ pub async fn submit(
         Some(record) => record,
         None => submitter.fetch_reply(&submission, prepared).await?,
     };
-    let predictions = submitter.decrypt(&submission, &record).await?;
-    submitter.write(&predictions, names.as_deref(), written)?;
+    let reply = submitter.open_reply(&submission, &record).await?;
     let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
+    // The server hears nothing more once the key is used: not even when that was done, which could depend on what was decrypted.
     if !options.keep_job {
         submitter.drop_job(&record.job).await;
     }
+    server.hang_up();
+    let predictions = submitter.decrypt(reply).await?;
+    submitter.write(&predictions, names.as_deref(), written)?;
     submission.finish();
     submitter.times.total = began.elapsed().as_secs_f64();
     Ok(Submitted {
@@ -340,28 +344,37 @@ impl Submitter<'_> {
         })
     }
 
-    async fn decrypt(
-        &mut self,
+    /// The reply, once everything about it is checked that needs no key.
+    async fn open_reply(
+        &self,
         submission: &Submission,
         record: &JobRecord,
-    ) -> Result<Predictions, Error> {
-        let started = Instant::now();
-        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
-        let path = submission.reply_path();
-        let decrypting = move || client.decrypt_file(&keys.secret, &path);
-        let outcome = blocking("decryption", decrypting).await;
-        let outcome = outcome.and_then(|(predictions, answered)| {
-            if answered == record.request && predictions.len() == self.images {
-                return Ok(predictions);
+    ) -> Result<Reply, Error> {
+        let client = Arc::clone(&self.client);
+        let (path, key_id) = (submission.reply_path(), self.keys.secret.key_id());
+        let reading = move || client.read_reply(&path, key_id);
+        let outcome = blocking("reading of the reply", reading).await;
+        let outcome = outcome.and_then(|reply| {
+            let header = reply.header();
+            if header.parents.request == record.request && header.images == self.images as u64 {
+                return Ok(reply);
             }
             let expected = "a reply to the request that was sent";
             Err(self
                 .server
-                .unexpected("decrypt the reply", expected, "one to another request"))
+                .unexpected("read the reply", expected, "one to another request"))
         });
         if outcome.is_err() {
             submission.forget_reply()?;
         }
+        outcome
+    }
+
+    async fn decrypt(&mut self, reply: Reply) -> Result<Predictions, Error> {
+        let started = Instant::now();
+        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
+        let decrypting = move || client.decrypt(&keys.secret, &reply);
+        let outcome = blocking("decryption", decrypting).await;
         self.times.decrypt = started.elapsed().as_secs_f64();
         outcome
     }
