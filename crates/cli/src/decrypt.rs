@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use sordino::client::{PredictionFormat, read_names};
-use sordino::container::{Access, check_writable};
+use sordino::client::{PredictionFormat, RequestRecord};
+use sordino::container::{Access, check_writable, remove_file};
 use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Also write the rounded logits
     #[arg(long)]
     logits: bool,
+    /// Remove the secret key, with what was kept beside it, once the predictions are written
+    #[arg(long)]
+    forget_key: bool,
 }
 
 /// How many images a warning names.
@@ -37,11 +40,17 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = client.read_secret_key(&args.key)?;
-    let (predictions, request) = client.decrypt_file(&key, &args.reply)?;
-    let names = read_names(&args.key, request)?;
+    let reply = client.read_reply(&args.reply, key.key_id())?;
+    let request = reply.header().parents.request;
+    let record = RequestRecord::read(&args.key, key.key_id(), request)?;
+    let predictions = client.decrypt(&key, &reply)?;
     let format = PredictionFormat::of_path(&args.out);
-    let (names, overwrite) = (names.as_deref(), global.overwrite());
+    let (names, overwrite) = (record.names.as_deref(), global.overwrite());
     predictions.write_file(&args.out, format, names, args.logits, overwrite)?;
+    if args.forget_key {
+        record.remove(&args.key)?;
+        remove_file(&args.key)?;
+    }
 
     let flagged = warn_of_range(&predictions, client.plan().logit_range, output);
     let result = json!({
@@ -50,6 +59,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "request": request,
         "released_bits": predictions.released_bits(),
         "out_of_range": flagged,
+        "forgot_key": args.forget_key,
     });
     output.result(&result, || {
         format!(

@@ -1,13 +1,14 @@
 //! `sordino encrypt`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sordino::Client;
-use sordino::client::write_names;
-use sordino::container::{Access, check_writable};
+use sordino::client::{Keys, RequestRecord};
+use sordino::container::{Access, Digest, check_writable};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
+use sordino::protocol::Request;
+use sordino::Client;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `encrypt`.
@@ -16,9 +17,9 @@ pub(crate) struct Args {
     /// The client plan
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
-    /// The secret key
+    /// The secret key [default: a fresh one in REQUEST.key, with REQUEST.evaluation.key if the plan needs one]
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
@@ -50,18 +51,35 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
-    let key = client.read_secret_key(&args.key)?;
     let images = open_images(&args.images)?;
-    let request = client.encrypt_images(&key, &images, args.range)?;
-    let digest = request.write_file(&args.out, global.overwrite())?;
-    // The request is good without them, so a key folder that cannot be written to is no reason to fail.
-    if let Some(names) = &images.names
-        && let Err(error) = write_names(&args.key, digest, names)
-    {
-        output.warn(format!(
-            "the images' names could not be kept beside the key, so predictions will have none: {error}"
-        ));
-    }
+    let keys = match &args.key {
+        Some(path) => {
+            let secret = client.read_secret_key(path)?;
+            let before = RequestRecord::count(path, secret.key_id());
+            if before > 0 {
+                output.note(format!(
+                    "the key was used for {before} requests before: without --key each has its own, and what a lying server learns ends with it"
+                ));
+            }
+            Keys { secret, evaluation: None }
+        }
+        None => client.generate_keys()?,
+    };
+    let request = client.encrypt_images(&keys.secret, &images, args.range)?;
+    let fresh = match &args.key {
+        Some(_) => None,
+        None => Some(keys.write_beside(&args.out, global.overwrite())?),
+    };
+    let secret_path = fresh.as_ref().map(|files| files.secret.as_path());
+    let secret_path = secret_path.or(args.key.as_deref()).unwrap_or(&args.out);
+    let digest = match write(&request, args, global, secret_path, images.names) {
+        Ok(digest) => digest,
+        Err(error) => {
+            // Keys without a request are of no use, and the error is what matters.
+            let _ = fresh.map(|files| files.remove());
+            return Err(error);
+        }
+    };
     let header = request.header();
     let bytes = std::fs::metadata(&args.out)?.len();
     let result = json!({
@@ -71,7 +89,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "images": header.images,
         "blocks": header.blocks,
         "request_bytes": bytes,
+        "key": secret_path,
+        "evaluation_key": fresh.as_ref().and_then(|files| files.evaluation.as_ref()),
     });
+    if fresh.is_some() {
+        output.note(format!(
+            "{} decrypts the reply and nothing else: keep it secret, and until then",
+            secret_path.display()
+        ));
+    }
     output.result(&result, || {
         format!(
             "encrypted {} images into {} ({:.1} MiB, {} bytes per image)",
@@ -82,6 +108,29 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// Writes a request, and its record beside the key.
+fn write(
+    request: &Request,
+    args: &Args,
+    global: &GlobalArgs,
+    secret_key: &Path,
+    names: Option<Vec<String>>,
+) -> anyhow::Result<Digest> {
+    let digest = request.write_file(&args.out, global.overwrite())?;
+    let record = RequestRecord {
+        request: digest,
+        key: request.header().key_id,
+        plan: request.header().parents.plan,
+        names,
+    };
+    if let Err(error) = record.write(secret_key) {
+        // Nobody could decrypt the reply.
+        let _ = std::fs::remove_file(&args.out);
+        return Err(error.into());
+    }
+    Ok(digest)
 }
 
 #[cfg(test)]

@@ -65,9 +65,17 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
-    /// A list of names that cannot be read.
-    #[error("{location}: {detail}: encrypt the images again, or leave the list out")]
-    Names {
+    /// No request is recorded for the key that the reply answers.
+    #[error(
+        "{location} is not there, so the reply answers no request that is known to have been made with this key: take the reply to your own request, or copy the record from where the images were encrypted"
+    )]
+    UnknownRequest {
+        /// Where its record would be.
+        location: String,
+    },
+    /// The record of a request that cannot be read.
+    #[error("{location}: {detail}: encrypt the images again")]
+    Record {
         /// The file.
         location: String,
         /// What is wrong.
@@ -280,7 +288,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: Address, PlainHttp, Token;
-    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Names, Predictions, KeyFolder, Certificates, Answer,
+    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         ServedPlan;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
-use sordino_container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
+use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
 use sordino_data::{Images, prepare};
 use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
 use sordino_secret::SecretKey;
@@ -17,9 +17,6 @@ pub const SECRET_KEY_FILE: &str = "secret.key";
 
 /// Name of the evaluation key in a key folder.
 pub const EVALUATION_KEY_FILE: &str = "evaluation.key";
-
-/// Most bytes of a list of names.
-const NAMES_LIMIT: u64 = 256 << 20;
 
 /// Where the keys of a plan were written.
 #[derive(Clone, Debug)]
@@ -58,16 +55,39 @@ impl Keys {
     pub fn write_folder(&self, folder: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
-        let secret = folder.join(SECRET_KEY_FILE);
+        let [secret, evaluation] =
+            [SECRET_KEY_FILE, EVALUATION_KEY_FILE].map(|name| folder.join(name));
+        self.write_files(secret, evaluation, overwrite)
+    }
+
+    /// Writes keys of one request beside it: `REQUEST.key`, and `REQUEST.evaluation.key` if there is one. A secret key that is there
+    /// already stays: that is an error whatever `overwrite` says.
+    ///
+    /// # Errors
+    /// [`Error::File`]; nothing new is left behind.
+    pub fn write_beside(&self, request: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
+        let with = |suffix: &str| {
+            let mut name = request.file_name().unwrap_or_default().to_os_string();
+            name.push(suffix);
+            request.with_file_name(name)
+        };
+        self.write_files(with(".key"), with(".evaluation.key"), overwrite)
+    }
+
+    fn write_files(
+        &self,
+        secret: PathBuf,
+        evaluation: PathBuf,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
         if fs::symlink_metadata(&secret).is_ok() {
             return Err(FileError::Exists { path: secret }.into());
         }
         // The public key first: it can be taken back if the secret one cannot be written.
         let evaluation = match &self.evaluation {
             Some(key) => {
-                let path = folder.join(EVALUATION_KEY_FILE);
-                key.write_file(&path, overwrite)?;
-                Some(path)
+                key.write_file(&evaluation, overwrite)?;
+                Some(evaluation)
             }
             None => None,
         };
@@ -81,6 +101,19 @@ impl Keys {
                 Err(error.into())
             }
         }
+    }
+}
+
+impl KeyFiles {
+    /// Removes the files.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove(&self) -> Result<(), Error> {
+        for path in [Some(&self.secret), self.evaluation.as_ref()] {
+            path.map_or(Ok(()), remove_file)?;
+        }
+        Ok(())
     }
 }
 
@@ -195,64 +228,4 @@ impl Predictions {
         }
         Ok(bytes)
     }
-}
-
-/// The names of a request's images, which are not for the server.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NameList {
-    request: Digest,
-    names: Vec<String>,
-}
-
-fn names_path(secret_key: &Path, request: Digest) -> PathBuf {
-    let digest = request.to_string();
-    secret_key.with_file_name(format!("names-{}.json", &digest[..16]))
-}
-
-/// Keeps the names of a request's images in the folder of the secret key, where [`read_names`] finds them.
-///
-/// File names can tell who is in a picture, so they do not travel with the request.
-///
-/// # Errors
-/// [`Error::File`].
-pub fn write_names(secret_key: &Path, request: Digest, names: &[String]) -> Result<PathBuf, Error> {
-    let path = names_path(secret_key, request);
-    let list = NameList {
-        request,
-        names: names.to_vec(),
-    };
-    let bytes = serde_json::to_vec(&list).map_err(|error| Error::bug("list of names", error))?;
-    write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?;
-    Ok(path)
-}
-
-/// The names that [`write_names`] kept for a request, if there are any.
-///
-/// # Errors
-/// [`Error::Names`] for a file that holds something else, [`Error::File`] for one that cannot be read.
-pub fn read_names(secret_key: &Path, request: Digest) -> Result<Option<Vec<String>>, Error> {
-    let path = names_path(secret_key, request);
-    let location = path.display().to_string();
-    let wrong = |detail: String| Error::Names {
-        location: location.clone(),
-        detail,
-    };
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FileError::io(&path, "open", error).into()),
-        Ok(found) if !found.is_file() || found.len() > NAMES_LIMIT => {
-            return Err(wrong(format!(
-                "expected a list of names below {NAMES_LIMIT} bytes"
-            )));
-        }
-        Ok(_) => {}
-    }
-    let bytes = fs::read(&path).map_err(|error| FileError::io(&path, "read", error))?;
-    let list: NameList =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-    if list.request != request {
-        return Err(wrong("the list belongs to another request".to_owned()));
-    }
-    Ok(Some(list.names))
 }

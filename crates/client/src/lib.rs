@@ -18,6 +18,8 @@ pub mod http;
 mod key_folder;
 mod predictions;
 mod read_table;
+#[cfg(feature = "files")]
+mod record;
 mod slots;
 mod table;
 
@@ -25,9 +27,11 @@ pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]
 pub use files::{
-    EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE, read_names, write_names,
+    EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE,
 };
 #[cfg(feature = "files")]
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;
+#[cfg(feature = "files")]
+pub use record::RequestRecord;

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn key() -> SecretKey {
-        let parameters = Parameters::toy(4096, &[1_073_479_681], None, None).expect("parameters");
+        let parameters = Parameters::insecure_for_tests(16, vec![193], vec![], None).expect("parameters");
         let context = Context::new(parameters, backend::portable()).expect("a context");
         let mut rng = SecretRng::from_os().expect("randomness");
         SecretKey::generate(&context, &mut rng).expect("a key")
