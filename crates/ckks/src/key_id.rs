@@ -12,7 +12,8 @@ use crate::Error;
 ///
 /// The number is independent of the key. Written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct KeyId(#[serde(with = "hex::serde")] pub [u8; 16]);
+#[serde(try_from = "String")]
+pub struct KeyId(#[serde(serialize_with = "hex::serde::serialize")] pub [u8; 16]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,6 +44,14 @@ impl FromStr for KeyId {
 /// Written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTag(#[serde(with = "hex::serde")] pub [u8; 32]);
+
+impl TryFrom<String> for KeyId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// How images lie in ciphertexts: auto takes what is expected to be faster for the batch
     #[arg(long, default_value = "auto", value_parser = ["auto", "element-wise", "channel-wise"])]
     packing: String,
-    /// Largest error of a logit that noise may cause, as -log2 [default: 1/1500 of the largest logit of usual images]
+    /// Largest error of a logit that noise may cause, as -log2 [default: 1/300 of the largest logit of usual images]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     precision_bits: Option<f64>,
     /// Most memory of the evaluator, such as 4G

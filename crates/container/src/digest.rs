@@ -10,7 +10,8 @@ use crate::Error;
 
 /// A BLAKE3 digest of 32 bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
+#[serde(try_from = "String")]
+pub struct Digest(#[serde(serialize_with = "hex::serde::serialize")] pub [u8; 32]);
 
 impl Digest {
     /// The digest of `bytes` in a domain of its own: equal bytes in two domains have unrelated digests.
@@ -60,6 +61,14 @@ impl FromStr for Digest {
             found: text.chars().take(80).collect(),
         };
         FromHex::from_hex(text).map(Self).map_err(refused)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
     }
 }
 
