@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use sordino::Client;
 use sordino::client::{Keys, RequestRecord};
 use sordino::container::{Access, Digest, check_writable};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
 use sordino::protocol::Request;
-use sordino::Client;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 /// Arguments of `encrypt`.
@@ -61,7 +61,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
                     "the key was used for {before} requests before: without --key each has its own, and what a lying server learns ends with it"
                 ));
             }
-            Keys { secret, evaluation: None }
+            Keys {
+                secret,
+                evaluation: None,
+            }
         }
         None => client.generate_keys()?,
     };

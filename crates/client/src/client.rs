@@ -183,7 +183,12 @@ impl Client {
     /// Logits as they decrypt: noise and all, for this module only.
     fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
         self.check_key(key)?;
-        check_key(Message::Reply, "secret key", key.key_id(), reply.header().key_id)?;
+        check_key(
+            Message::Reply,
+            "secret key",
+            key.key_id(),
+            reply.header().key_id,
+        )?;
         let plan = &self.plan;
         let classes = plan.header.output.logits;
         // At most the batch, as the header was checked against the plan.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
 use sordino_data::{Images, prepare};

@@ -26,9 +26,7 @@ mod table;
 pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]
-pub use files::{
-    EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE,
-};
+pub use files::{EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
 #[cfg(feature = "files")]
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
 pub use predictions::Predictions;

@@ -44,7 +44,12 @@ impl RequestRecord {
         let bytes =
             serde_json::to_vec(self).map_err(|error| Error::bug("record of the request", error))?;
         let path = Self::path(secret_key, self.request);
-        Ok(write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?)
+        Ok(write_atomic(
+            &path,
+            &bytes,
+            Overwrite::Replace,
+            Access::OwnerOnly,
+        )?)
     }
 
     /// The record of a request that was made with this key.
@@ -80,7 +85,9 @@ impl RequestRecord {
 
     /// How many requests were made with a key, as far as there are records beside it.
     pub fn count(secret_key: &Path, key: KeyId) -> usize {
-        let folder = secret_key.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = secret_key
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         let entries = fs::read_dir(folder.unwrap_or(Path::new(".")));
         let records = entries.into_iter().flatten().flatten().filter(|entry| {
             let name = entry.file_name();
@@ -92,7 +99,9 @@ impl RequestRecord {
             let record: Self = serde_json::from_slice(&bytes).ok()?;
             (record.key == key).then_some(())
         };
-        records.filter(|entry| is_of_key(entry.path()).is_some()).count()
+        records
+            .filter(|entry| is_of_key(entry.path()).is_some())
+            .count()
     }
 
     /// Removes the record: no reply to the request is decrypted any more.
@@ -100,6 +109,9 @@ impl RequestRecord {
     /// # Errors
     /// [`Error::File`].
     pub fn remove(&self, secret_key: &Path) -> Result<(), Error> {
-        Ok(sordino_container::remove_file(Self::path(secret_key, self.request))?)
+        Ok(sordino_container::remove_file(Self::path(
+            secret_key,
+            self.request,
+        ))?)
     }
 }

@@ -6,8 +6,9 @@ use std::fs;
 
 use common::{CLASSES, model, numbers};
 use serde_json::{Value, json};
+use sordino_ckks::KeyId;
+use sordino_client::RequestRecord;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
-use sordino_client::{read_names, write_names};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
@@ -252,7 +253,13 @@ fn keys_requests_and_replies_as_files() {
     let digest = request
         .write_file(at("request"), Overwrite::Refuse)
         .unwrap();
-    write_names(&keys.secret, digest, &names).unwrap();
+    let record = RequestRecord {
+        request: digest,
+        key: key.key_id(),
+        plan: request.header().parents.plan,
+        names: Some(names.clone()),
+    };
+    record.write(&keys.secret).unwrap();
     let text = fs::read(at("request")).unwrap();
     assert!(
         !text.windows(7).any(|window| window == b"patient"),
@@ -265,9 +272,8 @@ fn keys_requests_and_replies_as_files() {
         .unwrap();
     let (predictions, answered) = sides.client.decrypt_file(&key, &at("reply")).unwrap();
     assert_eq!(answered, digest);
-    let found = read_names(&keys.secret, answered).unwrap();
-    assert_eq!(found.as_deref(), Some(names.as_slice()));
-    assert_eq!(read_names(&keys.secret, Digest([1; 32])).unwrap(), None);
+    let found = RequestRecord::read(&keys.secret, key.key_id(), answered).unwrap();
+    assert_eq!(found, record);
 
     let csv = at("out.csv");
     predictions
@@ -316,12 +322,34 @@ fn keys_requests_and_replies_as_files() {
 }
 
 #[test]
-fn lists_of_names_that_are_no_lists_are_refused() {
+fn only_requests_that_were_recorded_for_the_key_are_known() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret.key");
-    let digest = Digest([3; 32]);
-    let path = write_names(&key, digest, &["a".to_owned()]).unwrap();
-    assert_eq!(read_names(&key, digest).unwrap().unwrap(), ["a"]);
+    let (id, request) = (KeyId([1; 16]), Digest([3; 32]));
+    assert!(matches!(
+        RequestRecord::read(&key, id, request),
+        Err(Error::UnknownRequest { .. })
+    ));
+    let record = RequestRecord {
+        request,
+        key: id,
+        plan: Digest([4; 32]),
+        names: Some(vec!["a".to_owned()]),
+    };
+    record.write(&key).unwrap();
+    assert_eq!(RequestRecord::read(&key, id, request).unwrap(), record);
+    assert_eq!(RequestRecord::count(&key, id), 1);
+    assert_eq!(RequestRecord::count(&key, KeyId([2; 16])), 0);
+    let path = RequestRecord::path(&key, request);
+    // The same record under the name of another request or for another key.
+    let other = Digest([5; 32]);
+    fs::copy(&path, RequestRecord::path(&key, other)).unwrap();
+    for (id, request) in [(id, other), (KeyId([2; 16]), request)] {
+        assert!(matches!(
+            RequestRecord::read(&key, id, request),
+            Err(Error::Record { .. })
+        ));
+    }
     for content in [
         "",
         "[]",
@@ -330,11 +358,14 @@ fn lists_of_names_that_are_no_lists_are_refused() {
     ] {
         fs::write(&path, content).unwrap();
         assert!(
-            matches!(read_names(&key, digest), Err(Error::Names { .. })),
+            matches!(
+                RequestRecord::read(&key, id, request),
+                Err(Error::Record { .. })
+            ),
             "{content}"
         );
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(read_names(&key, digest).is_err());
+    assert!(RequestRecord::read(&key, id, request).is_err());
 }

@@ -108,8 +108,11 @@ impl Bar {
         self.bar.set_length(of as u64);
         self.bar.set_position(done as u64);
         let left = Duration::try_from_secs_f64(seconds_left.max(0.0)).unwrap_or(Duration::MAX);
-        self.bar
-            .set_message(format!("{}, {} left", printable(name), indicatif::HumanDuration(left)));
+        self.bar.set_message(format!(
+            "{}, {} left",
+            printable(name),
+            indicatif::HumanDuration(left)
+        ));
     }
 
     /// Prints a line above the bar, or plainly where no bar is shown; nothing when quiet.

@@ -57,7 +57,10 @@ impl SecretKey {
     /// # Panics
     /// If there are more images than slots, or 2^32 slots and more.
     pub fn slot_order(&self, tag: &SlotTag, images: usize, slots: usize) -> Vec<u32> {
-        assert!(images <= slots, "{images} images have no room in {slots} slots");
+        assert!(
+            images <= slots,
+            "{images} images have no room in {slots} slots"
+        );
         let count = u32::try_from(slots).expect("fewer than 2^32 slots");
         let key = self.derived("sordino slot order v1");
         let seed = blake3::keyed_hash(&key, &tag.0);
@@ -90,7 +93,8 @@ mod tests {
     use super::*;
 
     fn key() -> SecretKey {
-        let parameters = Parameters::insecure_for_tests(16, vec![193], vec![], None).expect("parameters");
+        let parameters =
+            Parameters::insecure_for_tests(16, vec![193], vec![], None).expect("parameters");
         let context = Context::new(parameters, backend::portable()).expect("a context");
         let mut rng = SecretRng::from_os().expect("randomness");
         SecretKey::generate(&context, &mut rng).expect("a key")
@@ -107,7 +111,10 @@ mod tests {
             assert!(key.check_slot_tag(tag, plan, 7).is_err(), "byte {index}");
         }
         assert!(key.check_slot_tag(&tag, plan, 8).is_err());
-        assert!(key.check_slot_tag(&tag, Digest::of_bytes(b"other"), 7).is_err());
+        assert!(
+            key.check_slot_tag(&tag, Digest::of_bytes(b"other"), 7)
+                .is_err()
+        );
         assert!(self::key().check_slot_tag(&tag, plan, 7).is_err());
         assert_ne!(key.slot_tag(plan, 7).expect("a tag"), tag);
     }
@@ -127,7 +134,10 @@ mod tests {
             counts[order[0] as usize] += 1;
         }
         // Of 4,000, 500 each; six deviations are 125.
-        assert!(counts.iter().all(|count| (375..625).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (375..625).contains(count)),
+            "{counts:?}"
+        );
         let tag = key.slot_tag(plan, 4096).expect("a tag");
         let mut all = key.slot_order(&tag, 4096, 4096);
         all.sort_unstable();
