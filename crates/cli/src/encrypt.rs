@@ -55,10 +55,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let keys = match &args.key {
         Some(path) => {
             let secret = client.read_secret_key(path)?;
-            let before = RequestRecord::count(path, secret.key_id());
+            let before = RequestRecord::uses(path, secret.key_id());
             if before > 0 {
                 output.note(format!(
-                    "the key was used for {before} requests before: without --key each has its own, and what a lying server learns ends with it"
+                    "this key was used {before} times before: without --key each request has its own, and what a lying server learns of one key ends with it"
                 ));
             }
             Keys {

@@ -34,9 +34,17 @@ pub(crate) struct Args {
     /// The file with the token that the server knows us by [default: the token in SORDINO_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Folder with the keys, which are made if there are none; an interrupted run resumes from this folder
+    /// Folder with keys to use again, which are made if there are none; an interrupted run resumes from this folder
+    /// [default: keys for this submission, in OUT.submission until the predictions are written]
     #[arg(long, value_name = "DIR")]
-    keys: PathBuf,
+    keys: Option<PathBuf>,
+    /// Folder with what is kept between submissions: the plans that were seen, and keys that are larger than requests
+    /// [default: sordino in the folder of the user's data]
+    #[arg(long, value_name = "DIR", env = "SORDINO_STATE")]
+    state: Option<PathBuf>,
+    /// Accept that the server has another plan than when the model was first seen
+    #[arg(long)]
+    accept_plan: bool,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
@@ -80,7 +88,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         range: args.range,
         keep_job: args.keep_job,
         backend: global.backend()?,
-        ..SubmitOptions::new(&args.keys, &args.out)
+        keys: args.keys.clone(),
+        state: args.state.clone(),
+        accept_plan: args.accept_plan,
+        ..SubmitOptions::new(&args.out)
     };
     on_first_interrupt(|| {
         remove_unfinished();
@@ -176,6 +187,18 @@ impl Display {
             Event::KeysMade { folder } => self.line(format!(
                 "made keys in {} (keep secret.key, and never give it away)",
                 folder.display()
+            )),
+            Event::KeysUsedBefore { folder, used } => self.line(format!(
+                "the keys in {} decrypted {used} replies before: without --keys each submission has its own, and what a lying server learns of one key ends with it",
+                folder.display()
+            )),
+            Event::KeysKept { folder, evaluation_bytes, used, most } => self.line(format!(
+                "the evaluation key has {:.0} MiB, more than the request: the keys in {} are used again, {used} of {most} replies so far",
+                *evaluation_bytes as f64 / f64::from(1 << 20),
+                folder.display()
+            )),
+            Event::PlanSeen { model, client_plan } => self.line(format!(
+                "the plan of model {model:?} is remembered, and another one will be refused: its digest {client_plan} is what `b3sum client.plan` prints where it was compiled"
             )),
             Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
             Event::Resumed { job } => self.line(format!("resuming job {job}")),

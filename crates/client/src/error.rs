@@ -252,6 +252,37 @@ pub enum Error {
         /// Why.
         reason: Box<sordino_plan::Error>,
     },
+    /// The server has another plan than when the model was first seen.
+    #[error(
+        "the client plan of model {model:?} at {server} is {found}, when it was first seen it was {expected} ({location}): ask the model's owner whether it was exchanged, and if so accept the new one (--accept-plan)"
+    )]
+    PlanChanged {
+        /// The model.
+        model: String,
+        /// The server.
+        server: String,
+        /// Digest of the plan that was seen first.
+        expected: String,
+        /// Digest of the plan that the server has now.
+        found: String,
+        /// Where the first is noted.
+        location: String,
+    },
+    /// What was noted of a model's plan cannot be read.
+    #[error(
+        "{location} is no record of a plan: {detail}: remove it if you trust the server's plan as it is now"
+    )]
+    Pin {
+        /// The file.
+        location: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The user's folders are not known.
+    #[error(
+        "there is no home folder to remember plans in: set HOME, or name a folder (--state DIR)"
+    )]
+    NoHome,
     /// The server could not evaluate the job.
     #[error("job {job} failed at {server}: {detail} (status {status})")]
     JobFailed {
@@ -287,9 +318,9 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: Address, PlainHttp, Token;
+    Usage: Address, NoHome, PlainHttp, Token;
     BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
-        ServedPlan;
+        Pin, PlanChanged, ServedPlan;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;
     Bug: Bug;

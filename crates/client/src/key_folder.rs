@@ -175,6 +175,16 @@ impl Client {
     }
 }
 
+/// The public name of the key in a file, if there is one; only its header is read.
+#[cfg(feature = "http")]
+pub(crate) fn secret_key_id(path: &Path) -> Result<Option<sordino_ckks::KeyId>, Error> {
+    if !is_there(path)? {
+        return Ok(None);
+    }
+    let header = StreamReader::<_, SecretKeyMetadata>::open(path, Kind::SecretKey, LIMITS)?;
+    Ok(Some(header.metadata().key_id))
+}
+
 /// Removes what killed processes left of keys that they were writing; the folder is locked.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -16,6 +16,8 @@ mod files;
 pub mod http;
 #[cfg(feature = "files")]
 mod key_folder;
+#[cfg(feature = "files")]
+mod key_uses;
 mod predictions;
 mod read_table;
 #[cfg(feature = "files")]
@@ -27,8 +29,12 @@ pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]
 pub use files::{EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
+#[cfg(feature = "http")]
+use key_folder::secret_key_id;
 #[cfg(feature = "files")]
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
+#[cfg(feature = "files")]
+use key_uses::KeyUses;
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;
 #[cfg(feature = "files")]

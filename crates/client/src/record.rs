@@ -83,12 +83,13 @@ impl RequestRecord {
         }
     }
 
-    /// How many requests were made with a key, as far as there are records beside it.
-    pub fn count(secret_key: &Path, key: KeyId) -> usize {
+    /// How often a key was used, as far as is noted beside it: requests that were made with it, and replies of submissions.
+    pub fn uses(secret_key: &Path, key: KeyId) -> u64 {
         let folder = secret_key
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let entries = fs::read_dir(folder.unwrap_or(Path::new(".")));
+        let folder = folder.unwrap_or(Path::new("."));
+        let entries = fs::read_dir(folder);
         let records = entries.into_iter().flatten().flatten().filter(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -99,9 +100,8 @@ impl RequestRecord {
             let record: Self = serde_json::from_slice(&bytes).ok()?;
             (record.key == key).then_some(())
         };
-        records
-            .filter(|entry| is_of_key(entry.path()).is_some())
-            .count()
+        let records = records.filter(|entry| is_of_key(entry.path()).is_some());
+        records.count() as u64 + crate::KeyUses::of_folder(folder).count()
     }
 
     /// Removes the record: no reply to the request is decrypted any more.

@@ -338,8 +338,8 @@ fn only_requests_that_were_recorded_for_the_key_are_known() {
     };
     record.write(&key).unwrap();
     assert_eq!(RequestRecord::read(&key, id, request).unwrap(), record);
-    assert_eq!(RequestRecord::count(&key, id), 1);
-    assert_eq!(RequestRecord::count(&key, KeyId([2; 16])), 0);
+    assert_eq!(RequestRecord::uses(&key, id), 1);
+    assert_eq!(RequestRecord::uses(&key, KeyId([2; 16])), 0);
     let path = RequestRecord::path(&key, request);
     // The same record under the name of another request or for another key.
     let other = Digest([5; 32]);

@@ -75,6 +75,9 @@ pub struct NewKey {
     pub parameters: Digest,
     /// Bytes of the key file.
     pub bytes: u64,
+    /// The job that the key is for alone: the server removes the key with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Id>,
 }
 
 /// Answer to `GET /v1/keys`.

@@ -24,12 +24,13 @@ pub(super) use keys::KeyRow;
 /// The version of the tables.
 const SCHEMA_VERSION: i64 = 2;
 
-/// What version 2 added: who the files of a client's name belong to.
-const CLIENTS_SCHEMA: &str = "
+/// What version 2 added: who the files of a client's name belong to, and the job that a key is removed with.
+const SCHEMA_2: &str = "
 CREATE TABLE clients (
     name TEXT PRIMARY KEY,
     token TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE keys ADD COLUMN job TEXT;
 ";
 
 const SCHEMA: &str = "
@@ -193,8 +194,8 @@ impl Database {
             connection: Mutex::new(connection),
         };
         let missing: &[&str] = match version {
-            0 => &[SCHEMA, CLIENTS_SCHEMA],
-            1 => &[CLIENTS_SCHEMA],
+            0 => &[SCHEMA, SCHEMA_2],
+            1 => &[SCHEMA_2],
             SCHEMA_VERSION => &[],
             // Of a later version of this program.
             _ => return Err(rusqlite::Error::InvalidQuery),
@@ -414,11 +415,17 @@ impl Database {
         })
     }
 
-    /// Forgets a file with everything that hangs on it.
-    pub(super) fn remove_file(&self, file: i64) -> Result<()> {
+    /// Forgets a file with everything that hangs on it: a job takes the key with it that was registered for it alone. Returns the
+    /// files that are gone.
+    pub(super) fn remove_file(&self, file: i64) -> Result<Vec<i64>> {
         self.change(|change| {
-            change.execute("DELETE FROM files WHERE file = ?1", [file])?;
-            Ok(())
+            let sql = "DELETE FROM files WHERE file = ?1 OR file IN (
+                 SELECT keys.file FROM keys JOIN files AS key USING (file) JOIN files AS job
+                 ON job.file = ?1 AND job.kind = ?2 AND job.client = key.client AND job.name = keys.job
+                 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE key_file = keys.file AND jobs.file <> ?1
+                                   AND state NOT IN ('done', 'failed', 'cancelled')))
+                 RETURNING file";
+            all(change, sql, params![file, FileKind::Job as i64], |row| row.get(0))
         })
     }
 

@@ -35,10 +35,7 @@ async fn remove_expired(service: &Service) -> Result<(), Refusal> {
         .database(move |database| database.expired(retention))
         .await?;
     for &file in &expired {
-        service
-            .database(move |database| database.remove_file(file))
-            .await?;
-        service.blobs.remove(file, false).await?;
+        service.remove_file(file).await?;
     }
     if !expired.is_empty() {
         tracing::info!(files = expired.len(), "expired files removed");

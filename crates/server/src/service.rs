@@ -185,6 +185,15 @@ impl Service {
         self.job_changed();
     }
 
+    /// Removes a file with everything that hangs on it.
+    pub(super) async fn remove_file(&self, file: i64) -> Result<(), Refusal> {
+        let gone = self.database(move |database| database.remove_file(file));
+        for file in gone.await? {
+            self.blobs.remove(file, false).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the evaluation of a cancelled job.
     pub(super) fn stop_job(&self, file: i64) {
         self.queue.remove(file);

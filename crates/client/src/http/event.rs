@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sordino_container::Digest;
 use sordino_protocol::api::{Id, Job};
 
 /// Hears what happens; called from whichever task does the work, so it should be quick.
@@ -17,6 +18,31 @@ pub enum Event<'a> {
     KeysMade {
         /// Where they are.
         folder: &'a Path,
+    },
+    /// The keys that the caller chose were used before.
+    KeysUsedBefore {
+        /// Where they are.
+        folder: &'a Path,
+        /// How many replies they decrypted.
+        used: u64,
+    },
+    /// The evaluation key is larger than the request, so that keys are kept for some replies.
+    KeysKept {
+        /// Where they are.
+        folder: &'a Path,
+        /// Bytes of the evaluation key.
+        evaluation_bytes: u64,
+        /// How many replies they decrypted.
+        used: u64,
+        /// How many they decrypt before others are made.
+        most: u64,
+    },
+    /// The plan of a model is seen for the first time, or another one is accepted, and remembered.
+    PlanSeen {
+        /// The model.
+        model: &'a str,
+        /// BLAKE3 digest of the client plan's file.
+        client_plan: Digest,
     },
     /// Images are being encrypted.
     Encrypting {

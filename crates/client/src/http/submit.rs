@@ -11,7 +11,9 @@ use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 
 use super::connect::RemoteServer;
 use super::event::Event;
-use super::submission::{Identity, JobRecord, RequestFile, Submission};
+use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
+use super::pin::{Pin, Sight};
+use super::submission::{JobRecord, RequestFile, Submission};
 use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
 use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
 
@@ -34,6 +36,7 @@ struct Submitter<'a> {
     model: Model,
     client: Arc<Client>,
     keys: Arc<KeyFolder>,
+    place: KeyPlace,
     images: usize,
     times: SubmitTimes,
 }
@@ -56,7 +59,7 @@ pub async fn submit(
 ) -> Result<Submitted, Error> {
     let began = Instant::now();
     let written = check_out(options)?;
-    let (model, client) = server.open_model(model, options.backend).await?;
+    let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
     let range = options.range;
     let preparing = {
@@ -69,37 +72,46 @@ pub async fn submit(
     };
     let (prepared, digest, count, names) = blocking("preparation", preparing).await?;
     let started = Instant::now();
-    let (opening, folder) = (Arc::clone(&client), options.keys.clone());
-    let keys = blocking("key generation", move || opening.open_key_folder(&folder)).await?;
-    if keys.made {
-        let folder = options.keys.as_path();
-        server.report(&Event::KeysMade { folder });
-    }
-    let identity = Identity {
+    let what = Unkeyed {
         server: server.address().to_owned(),
         model: model.name.clone(),
         plan: model.plan,
-        key: keys.secret.key_id(),
         images: digest,
     };
+    let (place, given_up) = KeyPlace::choose(options, &client, count, &what)?;
+    let (opening, folder) = (Arc::clone(&client), place.folder.clone());
+    let keys = blocking("key generation", move || opening.open_key_folder(&folder)).await?;
+    if keys.made && place.lasting != Lasting::Once {
+        let folder = place.folder.as_path();
+        server.report(&Event::KeysMade { folder });
+    }
+    let evaluation_bytes = keys.evaluation.as_ref().map_or(0, |key| key.bytes);
+    if let Some(event) = place.event(evaluation_bytes) {
+        server.report(&event);
+    }
+    let identity = what.with(keys.secret.key_id());
     let mut submitter = Submitter {
         server,
         options,
         model,
         client,
         keys: Arc::new(keys),
+        place,
         images: count,
         times: SubmitTimes::default(),
     };
     submitter.times.keys = started.elapsed().as_secs_f64();
-    let folder = options.keys.clone();
+    for record in given_up {
+        submitter.drop_outdated_job(&record.job).await;
+    }
+    let folder = submitter.place.folder.clone();
     let opening = move || Submission::open(&folder, identity);
     let submission = Arc::new(blocking("opening of the submission", opening).await?);
     let resumed = submission.record().is_some();
     submitter.drop_outdated(&submission).await;
     if written.is_some() && !submission.has_reply() {
         if submission.is_empty() {
-            submission.finish();
+            submitter.finish(&submission);
         }
         let path = options.out.clone();
         return Err(FileError::Exists { path }.into());
@@ -115,9 +127,10 @@ pub async fn submit(
         submitter.drop_job(&record.job).await;
     }
     server.hang_up();
+    submitter.place.note_use()?;
     let predictions = submitter.decrypt(reply).await?;
     submitter.write(&predictions, names.as_deref(), written)?;
-    submission.finish();
+    submitter.finish(&submission);
     submitter.times.total = began.elapsed().as_secs_f64();
     Ok(Submitted {
         logit_range: submitter.client.plan().logit_range,
@@ -132,17 +145,45 @@ pub async fn submit(
     })
 }
 
+/// The model and its plan, if that is the one that was seen before.
+async fn open_known_model(
+    server: &RemoteServer,
+    model: &str,
+    options: &SubmitOptions,
+) -> Result<(Model, Client), Error> {
+    let (model, client, client_plan) = server.open_model_file(model, options.backend).await?;
+    let pin = Pin {
+        server: server.address().to_owned(),
+        model: model.name.clone(),
+        client_plan,
+    };
+    let sight = pin.check(&options.state_folder()?, options.accept_plan)?;
+    if sight != Sight::Known {
+        let model = &model.name;
+        server.report(&Event::PlanSeen { model, client_plan });
+    }
+    Ok((model, client))
+}
+
 impl Submitter<'_> {
     /// Says that the plan of an earlier submission is not served any more, and gives that one up: nothing could decrypt its reply.
     async fn drop_outdated(&self, submission: &Submission) {
         for (outdated, record) in submission.outdated() {
-            self.server.report(&Event::PlanChanged {
-                model: &self.model.name,
-                job: &record.job,
-            });
-            self.drop_job(&record.job).await;
+            self.drop_outdated_job(&record.job).await;
             outdated.finish();
         }
+    }
+
+    async fn drop_outdated_job(&self, job: &Id) {
+        let model = &self.model.name;
+        self.server.report(&Event::PlanChanged { model, job });
+        self.drop_job(job).await;
+    }
+
+    /// Removes what was kept of the submission, with keys that were for it alone.
+    fn finish(&self, submission: &Submission) {
+        submission.finish();
+        self.place.finish();
     }
 
     /// Everything up to the reply in the submission's folder.
@@ -259,7 +300,7 @@ impl Submitter<'_> {
             Err(error) => return Err(error),
         }
         let key = match &self.keys.evaluation {
-            Some(key) => Some(self.register(key).await?),
+            Some(key) => Some(self.register(key, id).await?),
             None => None,
         };
         let new = NewJob {
@@ -280,7 +321,7 @@ impl Submitter<'_> {
     }
 
     /// Makes sure that the server has the evaluation key, under a name that follows from its content.
-    async fn register(&self, key: &EvaluationKeyFile) -> Result<Id, Error> {
+    async fn register(&self, key: &EvaluationKeyFile, job: &Id) -> Result<Id, Error> {
         let digest = key.digest.to_string();
         let id: Id = digest[..32]
             .parse()
@@ -288,6 +329,7 @@ impl Submitter<'_> {
         let new = NewKey {
             parameters: self.model.parameters,
             bytes: key.bytes,
+            job: (self.place.lasting == Lasting::Once).then(|| job.clone()),
         };
         let found = self.server.register_key(&id, &new).await?;
         if found.state == KeyState::Ready {
@@ -419,7 +461,7 @@ fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
     let path = &options.out;
     match AtomicFile::create(path, options.overwrite, Access::OwnerOnly) {
         Ok(_) => Ok(None),
-        Err(FileError::Exists { .. }) if path.is_file() && Submission::any(&options.keys) => {
+        Err(FileError::Exists { .. }) if path.is_file() && may_resume(options) => {
             let content = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
             Ok(Some(content))
         }

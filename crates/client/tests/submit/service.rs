@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use sordino_ckks::{Context, EvaluationKey};
+use sordino_ckks::{Context, EvaluationKey, KeyId};
 use sordino_client::Client;
 use sordino_container::Digest;
 use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
@@ -50,10 +50,15 @@ pub(crate) struct State {
     pub(crate) sent_again: usize,
     /// Jobs that were ever made.
     pub(crate) made: Vec<String>,
-    pub(crate) evaluations: usize,
+    /// Keys of the requests that were evaluated.
+    pub(crate) requests: Vec<KeyId>,
 }
 
 impl State {
+    pub(crate) fn evaluations(&self) -> usize {
+        self.requests.len()
+    }
+
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.len()
     }
@@ -309,7 +314,12 @@ fn job_route(
     }
     if (method, rest) == ("DELETE", &[]) {
         return match state.jobs.remove(id) {
-            Some(_) => Given::new(204, ""),
+            Some(_) => {
+                let is_of_job =
+                    |key: &KeyEntry| key.new.job.as_ref().is_some_and(|job| job.as_str() == id);
+                state.keys.retain(|_, key| !is_of_job(key));
+                Given::new(204, "")
+            }
             None => refuse(ProblemKind::NotFound, "no such job"),
         };
     }
@@ -342,14 +352,18 @@ fn job_route(
                 if entry.state.is_final() {
                     return Given::new(200, body).with("content-type", "text/event-stream");
                 }
-                state.evaluations += advance(entry, &state.keys, plan, failing);
+                state
+                    .requests
+                    .extend(advance(entry, &state.keys, plan, failing));
             }
         }
         ("GET", ["reply"]) if entry.state == JobState::Done => return reply(entry, asked),
         ("GET", ["reply"]) => return refuse(ProblemKind::Conflict, "no reply yet"),
         ("GET", []) => {
             let given = Given::json(200, &show(id, entry));
-            state.evaluations += advance(entry, &state.keys, plan, failing);
+            state
+                .requests
+                .extend(advance(entry, &state.keys, plan, failing));
             return given;
         }
         _ => {}
@@ -379,31 +393,34 @@ fn show(id: &str, entry: &JobEntry) -> Job {
     }
 }
 
-/// A job one state on; evaluated when it was running. Gives the number of evaluations.
+/// A job one state on; evaluated when it was running. Gives the key of the request that was evaluated.
 fn advance(
     entry: &mut JobEntry,
     keys: &HashMap<String, KeyEntry>,
     plan: &Plan,
     failing: Option<ProblemKind>,
-) -> usize {
+) -> Option<KeyId> {
     match entry.state {
         JobState::Queued => entry.state = JobState::Running,
         JobState::Running => {
             if let Some(kind) = failing {
                 entry.problem = Some(Problem::new(kind, "expected to fail"));
                 entry.state = JobState::Failed;
-                return 0;
+                return None;
             }
             let content = whole(&entry.chunks, entry.new.bytes).unwrap();
             let key = entry.new.key.as_ref().map(|id| &keys[id.as_str()]);
             let key = key.map(|key| Arc::clone(key.ready.as_ref().unwrap()));
             entry.reply = evaluated(plan, key.as_deref(), &content);
             entry.state = JobState::Done;
-            return 1;
+            let context = context(plan);
+            let shape = plan.client.request_shape(&context);
+            let received = ReceivedRequest::from_bytes(&content, &shape).unwrap();
+            return Some(received.header.key_id);
         }
         _ => {}
     }
-    0
+    None
 }
 
 /// The reply to a request, computed here.

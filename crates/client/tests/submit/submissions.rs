@@ -1,11 +1,12 @@
 //! Whole submissions, ended at any moment and gone on with.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sordino_ckks::EvaluationKey;
+use sordino_ckks::{EvaluationKey, KeyId};
 use sordino_client::http::{RemoteServer, SubmitOptions, Submitted, submit};
 use sordino_client::{Client, Error};
 use sordino_container::Error as FileError;
@@ -50,7 +51,11 @@ impl Setup {
         let (service, server) = Service::start(plan(packing, 50)).await;
         let (remote, heard) = connect(&server.address, SOON);
         let folder = tempfile::tempdir().unwrap();
-        let options = SubmitOptions::new(folder.path().join("keys"), folder.path().join("out.csv"));
+        let options = SubmitOptions {
+            keys: Some(folder.path().join("keys")),
+            state: Some(folder.path().join("state")),
+            ..SubmitOptions::new(folder.path().join("out.csv"))
+        };
         Self {
             service,
             _server: server,
@@ -65,15 +70,31 @@ impl Setup {
         submit(&self.remote, "small", images(5), &self.options).await
     }
 
+    /// The same without a folder of keys.
+    async fn keyless(packing: PackingKind) -> Self {
+        let mut setup = Self::new(packing).await;
+        setup.options.keys = None;
+        setup
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
     fn submissions(&self) -> PathBuf {
-        self.options.keys.join("submissions")
+        self.keys().join("submissions")
+    }
+
+    /// Where everything of a submission is that has keys of its own.
+    fn own(&self) -> PathBuf {
+        self.folder.path().join("out.csv.submission")
     }
 
     /// What a client on its own computes of the same images with the same keys.
     fn expected(&self) -> String {
         let plan = Arc::clone(&self.service.plan.lock().unwrap());
         let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
-        let keys = client.open_key_folder(&self.options.keys).unwrap();
+        let keys = client.open_key_folder(&self.keys()).unwrap();
         let images = images(5);
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();
         let key = keys
@@ -153,7 +174,7 @@ async fn a_key_is_uploaded_once_for_all_jobs() {
         uploads + 1,
         "one question and no chunk"
     );
-    assert_eq!((state.jobs(), state.keys(), state.evaluations), (2, 1, 2));
+    assert_eq!((state.jobs(), state.keys(), state.evaluations()), (2, 1, 2));
 }
 
 /// Submits again and again, each time ended at a call that `ends` picks, until it gets to the end.
@@ -193,7 +214,7 @@ async fn a_submission_ended_at_every_call_goes_on() {
         setup.check_out();
         let state = setup.service.state.lock().unwrap();
         assert_eq!(state.made.len(), 1, "no second job");
-        assert_eq!((state.jobs(), state.evaluations), (0, 1));
+        assert_eq!((state.jobs(), state.evaluations()), (0, 1));
         // Those that were kept and not acknowledged may come again, at most as many as are on their way at once.
         assert!(
             state.sent_again <= 3 * runs,
@@ -221,7 +242,7 @@ async fn calls_that_are_lost_are_made_again() {
     setup.submit().await.unwrap();
     setup.check_out();
     let state = setup.service.state.lock().unwrap();
-    assert_eq!((state.made.len(), state.evaluations), (1, 1));
+    assert_eq!((state.made.len(), state.evaluations()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +256,7 @@ async fn without_events_it_asks() {
     });
     setup.submit().await.unwrap();
     setup.check_out();
-    assert_eq!(setup.service.state.lock().unwrap().evaluations, 1);
+    assert_eq!(setup.service.state.lock().unwrap().evaluations(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,7 +298,7 @@ async fn chunks_that_the_server_lost_are_sent_again() {
         assert_eq!(setup.heard.count("ChunksLost"), 2);
         assert_eq!(setup.heard.count("Encrypting"), 1);
         let state = setup.service.state.lock().unwrap();
-        assert_eq!((state.made.len(), state.evaluations), (1, 1));
+        assert_eq!((state.made.len(), state.evaluations()), (1, 1));
         assert_eq!(state.sent_again, 0, "only what was lost");
     }
 }
@@ -296,32 +317,183 @@ async fn a_server_that_loses_everything_is_not_asked_for_ever() {
     assert!(error.to_string().contains("lost chunks"), "{error}");
 }
 
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        match path.is_dir() {
+            true => copy(&path, &to.join(name)),
+            false => drop(fs::copy(&path, to.join(name)).unwrap()),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_after_the_predictions_it_only_tidies_up() {
-    let setup = Setup::new(PackingKind::ElementWise).await;
-    // Ended when it removes the job: the predictions are written.
+    for own_keys in [true, false] {
+        let (setup, folder) = match own_keys {
+            true => {
+                let setup = Setup::keyless(PackingKind::ElementWise).await;
+                let folder = setup.own();
+                (setup, folder)
+            }
+            false => {
+                let setup = Setup::new(PackingKind::ElementWise).await;
+                let folder = setup.keys();
+                (setup, folder)
+            }
+        };
+        // As it is when the reply has come, and before the predictions are written.
+        let before = setup.folder.path().join("before");
+        let (from, to) = (folder.clone(), before.clone());
+        *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+            if asked.method == "DELETE" {
+                copy(&from, &to);
+            }
+            None
+        });
+        setup.submit().await.unwrap();
+        let written = setup.out();
+        *setup.service.faults.lock().unwrap() = Box::new(|_| None);
+        assert_eq!(folder.exists(), !own_keys);
+        let _ = fs::remove_dir_all(&folder);
+        fs::rename(&before, &folder).unwrap();
+        let submitted = setup.submit().await.unwrap();
+        assert!(submitted.resumed);
+        assert_eq!(setup.out(), written);
+        assert!(!folder.join("submissions").exists());
+        assert_eq!(folder.exists(), !own_keys);
+        let state = setup.service.state.lock().unwrap();
+        assert_eq!((state.made.len(), state.jobs()), (1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_has_keys_of_its_own() {
+    let mut setup = Setup::keyless(PackingKind::ElementWise).await;
+    let (submitted, runs) = until_done(&setup, |run| run + 1).await;
+    assert!(runs >= 5 && submitted.resumed, "{runs} runs");
+    assert_eq!(submitted.predictions.len(), COUNT);
+    assert_eq!(setup.heard.count("Encrypting"), 1);
+    assert!(!setup.own().exists());
+    let first = setup.out();
+    // Again into another file: another key, and nothing of the first is left.
+    setup.options.out = setup.folder.path().join("again.csv");
+    setup.submit().await.unwrap();
+    assert_eq!(setup.out().lines().count(), first.lines().count());
+    let ids: HashSet<KeyId> = setup
+        .service
+        .state
+        .lock()
+        .unwrap()
+        .requests
+        .iter()
+        .copied()
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let left: Vec<_> = fs::read_dir(setup.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| ["out.csv", "again.csv", "state"].contains(&&*name.to_string_lossy())),
+        "{left:?}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_submission_are_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let setup = Setup::keyless(PackingKind::ElementWise).await;
+    let own = setup.own();
+    let modes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&modes);
+    *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+        if asked.method == "DELETE" {
+            for path in [own.clone(), own.join("secret.key")] {
+                seen.lock()
+                    .unwrap()
+                    .push(fs::metadata(path).unwrap().permissions().mode() & 0o777);
+            }
+        }
+        None
+    });
+    setup.submit().await.unwrap();
+    assert_eq!(*modes.lock().unwrap(), [0o700, 0o600]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_submission_began_stays() {
+    let setup = Setup::keyless(PackingKind::ElementWise).await;
     let reached = Arc::new(tokio::sync::Notify::new());
     let ringing = Arc::clone(&reached);
     *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
-        let removal = asked.method == "DELETE";
-        if removal {
+        if asked.path.ends_with("/start") {
             ringing.notify_one();
         }
-        removal.then_some(Fault::Lost)
+        None
     });
     tokio::select! {
         _ = setup.submit() => panic!("it has to be ended"),
         () = reached.notified() => {}
     }
-    let written = setup.out();
-    *setup.service.faults.lock().unwrap() = Box::new(|_| None);
-    assert!(setup.submissions().exists());
+    let other = submit(&setup.remote, "small", images(6), &setup.options).await;
+    let error = other.unwrap_err();
+    assert!(matches!(error, Error::KeyFolder { .. }), "{error}");
     let submitted = setup.submit().await.unwrap();
     assert!(submitted.resumed);
-    assert_eq!(setup.out(), written);
-    assert!(!setup.submissions().exists());
-    let state = setup.service.state.lock().unwrap();
-    assert_eq!((state.made.len(), state.jobs()), (1, 0));
+    assert_eq!(setup.heard.count("Encrypting"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_evaluation_keys_are_kept_for_some_replies() {
+    let mut setup = Setup::keyless(PackingKind::ChannelWise).await;
+    let kept = || {
+        let folders = fs::read_dir(setup.folder.path().join("state/keys")).unwrap();
+        let mut folders: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).collect();
+        folders.sort();
+        folders
+    };
+    setup.submit().await.unwrap();
+    assert_eq!(setup.heard.count("KeysKept"), 1);
+    let first = kept();
+    assert_eq!(first.len(), 1);
+    assert_eq!(fs::read(first[0].join("used")).unwrap().len(), 1);
+    setup.options.out = setup.folder.path().join("second.csv");
+    assert!(!setup.submit().await.unwrap().made_keys);
+    // As many as these keys serve.
+    fs::write(first[0].join("used"), [b'.'; 64]).unwrap();
+    setup.options.out = setup.folder.path().join("third.csv");
+    assert!(setup.submit().await.unwrap().made_keys);
+    let second = kept();
+    assert_eq!(second.len(), 1);
+    assert_ne!(first, second);
+    assert!(!setup.own().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_exchanged_only_when_that_is_accepted() {
+    let mut setup = Setup::keyless(PackingKind::ElementWise).await;
+    setup.submit().await.unwrap();
+    assert_eq!(setup.heard.count("PlanSeen"), 1);
+    *setup.service.plan.lock().unwrap() = plan(PackingKind::ElementWise, 49);
+    setup.options.out = setup.folder.path().join("again.csv");
+    let error = setup.submit().await.unwrap_err();
+    assert!(matches!(error, Error::PlanChanged { .. }), "{error}");
+    assert_eq!(setup.service.state.lock().unwrap().made.len(), 1);
+    assert!(!setup.options.out.exists());
+    setup.options.accept_plan = true;
+    setup.submit().await.unwrap();
+    setup.options.accept_plan = false;
+    setup.options.out = setup.folder.path().join("third.csv");
+    setup.submit().await.unwrap();
+    assert_eq!(setup.heard.count("PlanSeen"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -363,7 +535,7 @@ async fn a_failed_job_says_why_and_the_next_run_makes_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_plan_is_noticed() {
-    let setup = Setup::new(PackingKind::ElementWise).await;
+    let mut setup = Setup::new(PackingKind::ElementWise).await;
     let reached = Arc::new(tokio::sync::Notify::new());
     let ringing = Arc::clone(&reached);
     *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
@@ -385,6 +557,7 @@ async fn another_plan_is_noticed() {
     );
     assert_eq!(old.digest(), new.digest());
     *setup.service.plan.lock().unwrap() = after;
+    setup.options.accept_plan = true;
     setup.submit().await.unwrap();
     setup.check_out();
     assert_eq!(

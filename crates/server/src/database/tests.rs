@@ -255,6 +255,7 @@ fn what_is_used_does_not_expire() {
     let new = NewKey {
         parameters: digest("parameters"),
         bytes: 5,
+        job: None,
     };
     let made = database.make_key("a", &id("key"), &new, QUOTA);
     assert_eq!(made.expect("asked"), Made::New);
@@ -282,6 +283,46 @@ fn what_is_used_does_not_expire() {
             .expect("asked")
             .is_empty()
     );
+}
+
+#[test]
+fn a_job_takes_the_key_along_that_was_for_it_alone() {
+    let fixture = fixture();
+    let database = &fixture.database;
+    let key = |client: &str, name: &str, job: Option<&str>| {
+        let new = NewKey {
+            parameters: digest("parameters"),
+            bytes: 5,
+            job: job.map(id),
+        };
+        let made = database.make_key(client, &id(name), &new, QUOTA);
+        assert_eq!(made.expect("asked"), Made::New);
+        fixture.find::<KeyRow>(client, name).file
+    };
+    let own = key("a", "own", Some("first"));
+    let shared = key("a", "shared", None);
+    let other = key("a", "other", Some("second"));
+    let foreign = key("b", "own", Some("first"));
+    for (name, uses) in [("first", own), ("second", own)] {
+        database.complete_key(uses, "id").expect("completed");
+        let new = NewJob {
+            key: Some(id("own")),
+            ..new_job(1)
+        };
+        let made = database.make_job("a", &id(name), &new, Some(uses), 1, QUOTA);
+        assert_eq!(made.expect("asked"), Made::New);
+    }
+    let [first, second] = ["first", "second"].map(|name| fixture.find::<JobRow>("a", name).file);
+    // The other job still needs it.
+    assert_eq!(database.remove_file(first).expect("removed"), [first]);
+    database.cancel_job(second).expect("cancelled");
+    let again = fixture.made("a", "first").file;
+    let mut gone = database.remove_file(again).expect("removed");
+    gone.sort_unstable();
+    assert_eq!(gone, [own, again]);
+    for kept in [shared, other, foreign] {
+        assert!(database.file_bytes(kept).expect("asked").is_some());
+    }
 }
 
 #[test]
@@ -320,6 +361,7 @@ fn what_is_lost_of_a_key_stops_the_jobs_that_use_it() {
     let new = NewKey {
         parameters: digest("parameters"),
         bytes: 10,
+        job: None,
     };
     let made = database.make_key("a", &id("key"), &new, QUOTA);
     assert_eq!(made.expect("asked"), Made::New);

@@ -273,10 +273,7 @@ pub(super) async fn remove(
     let (row, _) = find(&service, &client, &id).await?;
     let file = row.file;
     end(&service, file).await?;
-    service
-        .database(move |database| database.remove_file(file))
-        .await?;
-    service.blobs.remove(file, false).await?;
+    service.remove_file(file).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
