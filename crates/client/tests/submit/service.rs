@@ -349,7 +349,7 @@ fn job_route(
             loop {
                 let job = serde_json::to_string(&show(id, entry)).unwrap();
                 body += &format!(": still here\n\nevent: job\ndata: {job}\n\n");
-                if entry.state.is_final() {
+                if entry.state.is_final() || entry.state == JobState::Uploading {
                     return Given::new(200, body).with("content-type", "text/event-stream");
                 }
                 state
