@@ -9,6 +9,8 @@ use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::passphrase::PassphraseFile;
+
 /// Arguments of `decrypt`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,6 +32,8 @@ pub(crate) struct Args {
     /// Remove the secret key, with what was kept beside it, once the predictions are written
     #[arg(long)]
     forget_key: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFile,
 }
 
 /// How many images a warning names.
@@ -39,7 +43,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work predictions that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
-    let key = client.read_secret_key(&args.key)?;
+    let key = args.passphrase.read_key(&client, &args.key)?;
     let reply = client.read_reply(&args.reply, key.key_id())?;
     let request = reply.header().parents.request;
     let record = RequestRecord::read(&args.key, key.key_id(), request)?;

@@ -11,6 +11,8 @@ use sordino::plan::ClientPlan;
 use sordino::protocol::Request;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::passphrase::NewPassphrase;
+
 /// Arguments of `encrypt`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +31,8 @@ pub(crate) struct Args {
     /// Where to write the request
     #[arg(long, value_name = "REQUEST")]
     out: PathBuf,
+    #[command(flatten)]
+    passphrase: NewPassphrase,
 }
 
 /// Reads `A..B`.
@@ -51,10 +55,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
+    let passphrase = match &args.key {
+        Some(_) => None,
+        None => args.passphrase.of_new()?,
+    };
     let images = open_images(&args.images)?;
     let keys = match &args.key {
         Some(path) => {
-            let secret = client.read_secret_key(path)?;
+            let secret = args.passphrase.read_key(&client, path)?;
             let before = RequestRecord::uses(path, secret.key_id());
             if before > 0 {
                 output.note(format!(
@@ -71,7 +79,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let request = client.encrypt_images(&keys.secret, &images, args.range)?;
     let fresh = match &args.key {
         Some(_) => None,
-        None => Some(keys.write_beside(&args.out, global.overwrite())?),
+        None => Some(keys.write_beside(&args.out, passphrase.as_ref(), global.overwrite())?),
     };
     let secret_path = fresh.as_ref().map(|files| files.secret.as_path());
     let secret_path = secret_path.or(args.key.as_deref()).unwrap_or(&args.out);

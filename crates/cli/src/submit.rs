@@ -9,7 +9,8 @@ use sordino::container::remove_unfinished;
 use sordino::data::open_images;
 use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
-    ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
+    ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, secret_key_of,
+    submit,
 };
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
 use sordino_command::{GlobalArgs, Outcome, Output, exit};
@@ -18,6 +19,7 @@ use sordino_fault::Fault;
 use crate::decrypt::warn_of_range;
 use crate::encrypt::parse_range;
 use crate::exit::Usage;
+use crate::passphrase::NewPassphrase;
 
 /// Where the token is looked for without `--token-file`.
 const TOKEN_VARIABLE: &str = "SORDINO_TOKEN";
@@ -45,6 +47,8 @@ pub(crate) struct Args {
     /// Accept that the server has another plan than when the model was first seen
     #[arg(long)]
     accept_plan: bool,
+    #[command(flatten)]
+    passphrase: NewPassphrase,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
@@ -81,6 +85,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         observer: Some(Arc::new(move |event: &Event<'_>| observer.show(event))),
     };
     let server = RemoteServer::connect(&args.server, &token(args.token_file.as_deref())?, options)?;
+    let passphrase = args
+        .passphrase
+        .of(&secret_key_of(args.keys.as_deref(), &args.out))?;
     let images = open_images(&args.images)?;
     let options = SubmitOptions {
         logits: args.logits,
@@ -90,6 +97,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         backend: global.backend()?,
         keys: args.keys.clone(),
         state: args.state.clone(),
+        passphrase: passphrase.map(Arc::new),
         accept_plan: args.accept_plan,
         ..SubmitOptions::new(&args.out)
     };

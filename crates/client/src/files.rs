@@ -7,7 +7,7 @@ use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
 use sordino_data::{Images, prepare};
 use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
-use sordino_secret::SecretKey;
+use sordino_secret::{Passphrase, SecretKey};
 
 use crate::{Client, Error, Keys, Predictions};
 
@@ -51,32 +51,43 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::File`]; nothing new is left behind.
-    pub fn write_folder(&self, folder: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
+    pub fn write_folder(
+        &self,
+        folder: &Path,
+        passphrase: Option<&Passphrase>,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
         let [secret, evaluation] =
             [SECRET_KEY_FILE, EVALUATION_KEY_FILE].map(|name| folder.join(name));
-        self.write_files(secret, evaluation, overwrite)
+        self.write_files(secret, evaluation, passphrase, overwrite)
     }
 
     /// Writes keys of one request beside it: `REQUEST.key`, and `REQUEST.evaluation.key` if there is one. A secret key that is there
-    /// already stays: that is an error whatever `overwrite` says.
+    /// already stays: that is an error whatever `overwrite` says. The secret key is encrypted if there is a passphrase.
     ///
     /// # Errors
     /// [`Error::File`]; nothing new is left behind.
-    pub fn write_beside(&self, request: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
+    pub fn write_beside(
+        &self,
+        request: &Path,
+        passphrase: Option<&Passphrase>,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
         let with = |suffix: &str| {
             let mut name = request.file_name().unwrap_or_default().to_os_string();
             name.push(suffix);
             request.with_file_name(name)
         };
-        self.write_files(with(".key"), with(".evaluation.key"), overwrite)
+        self.write_files(with(".key"), with(".evaluation.key"), passphrase, overwrite)
     }
 
     fn write_files(
         &self,
         secret: PathBuf,
         evaluation: PathBuf,
+        passphrase: Option<&Passphrase>,
         overwrite: Overwrite,
     ) -> Result<KeyFiles, Error> {
         if fs::symlink_metadata(&secret).is_ok() {
@@ -90,17 +101,30 @@ impl Keys {
             }
             None => None,
         };
-        match self.secret.write_file(&secret) {
+        match write_secret_key(&self.secret, &secret, passphrase) {
             Ok(_) => Ok(KeyFiles { secret, evaluation }),
             Err(error) => {
                 if let Some(path) = evaluation {
                     // The write error is what the user must hear of.
                     let _ = fs::remove_file(path);
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
+}
+
+/// Writes a secret key, encrypted if there is a passphrase.
+pub(crate) fn write_secret_key(
+    key: &SecretKey,
+    path: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<(), Error> {
+    match passphrase {
+        Some(passphrase) => key.write_sealed_file(path, passphrase)?,
+        None => key.write_file(path)?,
+    };
+    Ok(())
 }
 
 impl KeyFiles {
@@ -117,12 +141,20 @@ impl KeyFiles {
 }
 
 impl Client {
-    /// Reads the secret key, which must have been made for the plan's parameters.
+    /// Reads the secret key, which must have been made for the plan's parameters, with the passphrase that it may be encrypted with.
     ///
     /// # Errors
-    /// [`Error::Secret`] for a damaged file or a key of other parameters.
-    pub fn read_secret_key(&self, path: &Path) -> Result<SecretKey, Error> {
-        match SecretKey::read_file(path, self.context()) {
+    /// [`Error::Secret`] for a damaged file, a key of other parameters, or another passphrase.
+    pub fn read_secret_key(
+        &self,
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<SecretKey, Error> {
+        let key = match passphrase {
+            Some(passphrase) => SecretKey::read_sealed_file(path, self.context(), passphrase),
+            None => SecretKey::read_file(path, self.context()),
+        };
+        match key {
             Err(sordino_secret::Error::Ckks(sordino_ckks::Error::ParametersMismatch {
                 expected,
                 found,

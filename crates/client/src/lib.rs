@@ -39,3 +39,5 @@ pub use predictions::Predictions;
 pub use read_table::PredictionTable;
 #[cfg(feature = "files")]
 pub use record::RequestRecord;
+#[cfg(feature = "files")]
+pub use sordino_secret::Passphrase;

@@ -222,7 +222,7 @@ fn keys_requests_and_replies_as_files() {
     let folder = tempfile::tempdir().unwrap();
     let keys = sides
         .keys
-        .write_folder(&folder.path().join("keys"), Overwrite::Refuse)
+        .write_folder(&folder.path().join("keys"), None, Overwrite::Refuse)
         .unwrap();
     assert_eq!(
         keys.evaluation.is_some(),
@@ -230,12 +230,12 @@ fn keys_requests_and_replies_as_files() {
     );
     let again = sides
         .keys
-        .write_folder(&folder.path().join("keys"), Overwrite::Replace);
+        .write_folder(&folder.path().join("keys"), None, Overwrite::Replace);
     assert!(matches!(
         again,
         Err(Error::File(container::Error::Exists { .. }))
     ));
-    let key = sides.client.read_secret_key(&keys.secret).unwrap();
+    let key = sides.client.read_secret_key(&keys.secret, None).unwrap();
     assert_eq!(key.key_id(), sides.keys.secret.key_id());
 
     let images = numbers(20 * FEATURES, 4);

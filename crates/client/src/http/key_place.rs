@@ -68,6 +68,12 @@ fn folder_of(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
+/// Where the secret key of a submission is or will be, with a folder of keys or without; keys that are kept for some replies apart.
+pub fn secret_key_of(keys: Option<&Path>, out: &Path) -> PathBuf {
+    let folder = keys.map_or_else(|| folder_of(out), Path::to_path_buf);
+    folder.join(SECRET_KEY_FILE)
+}
+
 /// Whether anything is left of an earlier submission that may be the same one.
 pub(super) fn may_resume(options: &SubmitOptions) -> bool {
     if let Some(keys) = &options.keys {

@@ -51,6 +51,7 @@ mod wait;
 pub use connect::{ConnectOptions, RemoteServer};
 pub use event::{Event, Observer, Upload};
 pub use events::JobEvents;
+pub use key_place::secret_key_of;
 pub use submit::submit;
 pub use submitted::{SubmitOptions, SubmitTimes, Submitted};
 pub use token::Token;

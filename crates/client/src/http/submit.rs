@@ -80,7 +80,9 @@ pub async fn submit(
     };
     let (place, given_up) = KeyPlace::choose(options, &client, count, &what)?;
     let (opening, folder) = (Arc::clone(&client), place.folder.clone());
-    let keys = blocking("key generation", move || opening.open_key_folder(&folder)).await?;
+    let passphrase = options.passphrase.clone();
+    let opening = move || opening.open_key_folder(&folder, passphrase.as_deref());
+    let keys = blocking("key generation", opening).await?;
     if keys.made && place.lasting != Lasting::Once {
         let folder = place.folder.as_path();
         server.report(&Event::KeysMade { folder });

@@ -1,13 +1,14 @@
 //! What a submission takes and gives.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
 use sordino_ring::backend::{self, Backend};
 
-use crate::{Error, PredictionFormat, Predictions};
+use crate::{Error, Passphrase, PredictionFormat, Predictions};
 
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct SubmitOptions {
     pub keys: Option<PathBuf>,
     /// The folder with what is kept between submissions: the plans that were seen, and keys; the user's own if `None`.
     pub state: Option<PathBuf>,
+    /// What the secret key is encrypted with.
+    pub passphrase: Option<Arc<Passphrase>>,
     /// Whether another plan than the one that was first seen of the model is accepted from now on.
     pub accept_plan: bool,
     /// Where to write the predictions.
@@ -44,6 +47,7 @@ impl SubmitOptions {
         Self {
             keys: None,
             state: None,
+            passphrase: None,
             accept_plan: false,
             format: PredictionFormat::of_path(&out),
             out,

@@ -94,7 +94,7 @@ impl Setup {
     fn expected(&self) -> String {
         let plan = Arc::clone(&self.service.plan.lock().unwrap());
         let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
-        let keys = client.open_key_folder(&self.keys()).unwrap();
+        let keys = client.open_key_folder(&self.keys(), None).unwrap();
         let images = images(5);
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();
         let key = keys
