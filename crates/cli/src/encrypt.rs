@@ -135,6 +135,7 @@ fn write(
         key: request.header().key_id,
         plan: request.header().parents.plan,
         names,
+        marks: None,
     };
     if let Err(error) = record.write(secret_key) {
         // Nobody could decrypt the reply.

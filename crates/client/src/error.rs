@@ -81,6 +81,9 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// Marks of images that are not in the batch.
+    #[error("the list of unusual images does not fit the batch: encrypt the images again")]
+    Marks,
     /// A table of predictions that cannot be read.
     #[error(
         "{location}: expected {expected}, found {found}: give the CSV that `sordino decrypt` wrote"
@@ -319,7 +322,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: Address, NoHome, PlainHttp, Token;
-    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
+    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         Pin, PlanChanged, ServedPlan;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;

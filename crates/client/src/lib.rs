@@ -18,6 +18,7 @@ pub mod http;
 mod key_folder;
 #[cfg(feature = "files")]
 mod key_uses;
+mod marks;
 mod predictions;
 mod read_table;
 #[cfg(feature = "files")]
@@ -35,6 +36,7 @@ use key_folder::secret_key_id;
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
 #[cfg(feature = "files")]
 use key_uses::KeyUses;
+pub use marks::{Marks, Status, UnusualImage};
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;
 #[cfg(feature = "files")]

@@ -4,7 +4,7 @@ use sordino_ckks::noise;
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
-use crate::Error;
+use crate::{Error, Marks, Status};
 
 /// Probability that an error of a batch exceeds its bound.
 const EXCEED_PROBABILITY: f64 = 1e-6;
@@ -25,6 +25,7 @@ pub struct Predictions {
     probabilities: Vec<f64>,
     classes: Vec<usize>,
     out_of_range: Vec<bool>,
+    marks: Marks,
 }
 
 impl Predictions {
@@ -37,7 +38,7 @@ impl Predictions {
             let what = format!("a precision of {released_bits} bits");
             return Err(Error::Plan { what });
         }
-        let classes = logits.chunks_exact(width).map(largest).collect();
+        let classes: Vec<usize> = logits.chunks_exact(width).map(largest).collect();
         for logit in &mut logits {
             // Adding 0 turns -0 into 0, which would print differently.
             *logit = (*logit / unit).round() * unit + 0.0;
@@ -55,6 +56,7 @@ impl Predictions {
                 .clone()
                 .flat_map(|row| probabilities(plan.output_kind, row))
                 .collect(),
+            marks: Marks::new(classes.len(), Vec::new())?,
             classes,
             out_of_range: rows
                 .map(|row| row.iter().any(|logit| !accepted.contains(logit)))
@@ -63,7 +65,40 @@ impl Predictions {
         })
     }
 
-    /// Number of images.
+    /// The same with what is known of the images of the batch; those that were left out have no prediction.
+    ///
+    /// # Errors
+    /// [`Error::ListLength`] where other images were encrypted than have a prediction.
+    pub fn with_marks(self, marks: Marks) -> Result<Self, Error> {
+        let (expected, found) = (self.len(), marks.encrypted());
+        match expected == found {
+            true => Ok(Self { marks, ..self }),
+            false => Err(Error::ListLength {
+                what: "images that were encrypted",
+                expected,
+                found,
+            }),
+        }
+    }
+
+    /// Which images of the batch are unusual, and which of them were left out.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What is known of the answer for an image.
+    ///
+    /// # Panics
+    /// If there is no such image among those that have a prediction, or it is not at `index` of the batch.
+    pub(crate) fn status(&self, image: usize, index: usize) -> Status {
+        match (self.out_of_range[image], self.marks.of(index)) {
+            (true, _) => Status::OutOfRange,
+            (false, Some(_)) => Status::Unusual,
+            (false, None) => Status::Ok,
+        }
+    }
+
+    /// Number of images that have a prediction.
     pub fn len(&self) -> usize {
         self.classes.len()
     }

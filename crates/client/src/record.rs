@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
 
-use crate::Error;
+use crate::{Error, Marks};
 
 /// Most bytes of a record.
 const LIMIT: u64 = 256 << 20;
@@ -27,6 +27,9 @@ pub struct RequestRecord {
     /// Names of its images, which can tell who is in a picture, so that they do not travel with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
+    /// Which of its images are unusual; none are known to be in records that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Marks>,
 }
 
 impl RequestRecord {
@@ -77,6 +80,7 @@ impl RequestRecord {
         let bytes = fs::read(&path).map_err(|error| FileError::io(&path, "read", error))?;
         let record: Self =
             serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        record.marks.as_ref().map_or(Ok(()), Marks::check)?;
         match record.request == request && record.key == key {
             true => Ok(record),
             false => Err(wrong("the record is of another request or key".to_owned())),

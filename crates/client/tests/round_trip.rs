@@ -7,8 +7,8 @@ use std::fs;
 use common::{CLASSES, model, numbers};
 use serde_json::{Value, json};
 use sordino_ckks::KeyId;
-use sordino_client::RequestRecord;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
+use sordino_client::{Marks, RequestRecord, UnusualImage};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
 use sordino_plan::{CompileOptions, Plan, compile};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
@@ -252,6 +252,7 @@ fn keys_requests_and_replies_as_files() {
         key: key.key_id(),
         plan: request.header().parents.plan,
         names: Some(names.clone()),
+        marks: None,
     };
     record.write(&keys.secret).unwrap();
     let text = fs::read(at("request")).unwrap();
@@ -299,6 +300,24 @@ fn keys_requests_and_replies_as_files() {
         PredictionTable::read_csv(fs::File::open(&csv).unwrap(), CLASSES, "out.csv").unwrap();
     assert_eq!(table.classes, predictions.classes());
     assert_eq!(table.logits.as_deref(), Some(predictions.logits()));
+    let text = fs::read_to_string(&csv).unwrap();
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .ends_with(",out_of_range,status")
+    );
+    assert!(text.lines().skip(1).all(|row| row.ends_with(",0,ok")));
+    // Each number has as many digits after the point as every other of its kind.
+    let digits = |field: &str| field.split_once('.').map_or(0, |(_, digits)| digits.len());
+    for row in csv::Reader::from_reader(text.as_bytes()).records() {
+        let row = row.unwrap();
+        let (probabilities, scores) = (4..4 + CLASSES, 4 + CLASSES..4 + 2 * CLASSES);
+        assert!(probabilities.into_iter().all(|at| digits(&row[at]) == 9));
+        let released = predictions.released_bits().max(0) as usize;
+        assert!(scores.into_iter().all(|at| digits(&row[at]) == released));
+    }
+
     let json = at("out.JSON");
     predictions
         .write_file(
@@ -316,6 +335,61 @@ fn keys_requests_and_replies_as_files() {
 }
 
 #[test]
+fn images_that_were_left_out_keep_their_rows() {
+    let sides = sides(20);
+    let images = numbers(20 * FEATURES, 4);
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let predictions = sides
+        .client
+        .decrypt(&sides.keys.secret, &sides.reply(&request))
+        .unwrap();
+    let unusual = |index, left_out| UnusualImage {
+        index,
+        why: "striped".to_owned(),
+        left_out,
+    };
+    let few = Marks::new(20, vec![unusual(0, true)]).unwrap();
+    assert!(matches!(
+        predictions.clone().with_marks(few),
+        Err(Error::ListLength { .. })
+    ));
+    let marks = Marks::new(
+        22,
+        vec![unusual(0, true), unusual(3, false), unusual(21, true)],
+    )
+    .unwrap();
+    let marked = predictions.clone().with_marks(marks).unwrap();
+    let names: Vec<String> = (0..22).map(|image| format!("image {image}")).collect();
+    let mut csv = Vec::new();
+    marked.write_csv(&mut csv, Some(&names), true).unwrap();
+    let text = String::from_utf8(csv).unwrap();
+    let rows: Vec<&str> = text.lines().skip(1).collect();
+    let commas = ",".repeat(2 + 2 * CLASSES);
+    assert_eq!(rows[0], format!("0,image 0,{commas},unusual"));
+    assert!(rows[1].starts_with("1,image 1,") && rows[1].ends_with(",0,ok"));
+    assert!(rows[3].ends_with(",0,unusual"));
+    assert_eq!(rows[21], format!("21,image 21,{commas},unusual"));
+    let table = PredictionTable::read_csv(text.as_bytes(), CLASSES, "out.csv").unwrap();
+    assert_eq!(
+        (table.images, table.classes.as_slice()),
+        (22, predictions.classes())
+    );
+    assert_eq!(table.indices, (1..21).collect::<Vec<_>>());
+    let mut json = Vec::new();
+    marked.write_json(&mut json, Some(&names), false).unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&json).unwrap();
+    assert_eq!(
+        rows[0],
+        json!({"index": 0, "name": "image 0", "status": "unusual", "unusual": "striped"})
+    );
+    assert_eq!(
+        (&rows[3]["status"], &rows[3]["unusual"]),
+        (&json!("unusual"), &json!("striped"))
+    );
+    assert_eq!(rows[4]["class"], predictions.classes()[3]);
+}
+
+#[test]
 fn only_requests_that_were_recorded_for_the_key_are_known() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret.key");
@@ -329,6 +403,7 @@ fn only_requests_that_were_recorded_for_the_key_are_known() {
         key: id,
         plan: Digest([4; 32]),
         names: Some(vec!["a".to_owned()]),
+        marks: None,
     };
     record.write(&key).unwrap();
     assert_eq!(RequestRecord::read(&key, id, request).unwrap(), record);
