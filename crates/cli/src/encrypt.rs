@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
+    note_no_check_images(client.plan(), output);
     let images = open_images(&args.images)?;
     let keys = match &args.key {
         Some(path) => {
@@ -91,6 +92,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "key_id": header.key_id,
         "images": header.images,
         "blocks": header.blocks,
+        "check_images": client.plan().header.check_images * header.blocks as usize,
         "request_bytes": bytes,
         "key": secret_path,
         "evaluation_key": fresh.as_ref().and_then(|files| files.evaluation.as_ref()),
@@ -111,6 +113,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// Says that a reply to this plan cannot be checked, if so.
+pub(crate) fn note_no_check_images(plan: &ClientPlan, output: &Output) {
+    if let Some(reason) = plan.no_check_images() {
+        output.note(format!(
+            "the plan has no check images, so that a wrong reply is not noticed: {reason}"
+        ));
+    }
 }
 
 /// Writes a request, and its record beside the key.

@@ -40,12 +40,18 @@ impl Places {
             })
             .collect();
         let mut taken = vec![false; blocks * of_block];
-        check.iter().flatten().for_each(|&place| taken[place] = true);
+        check
+            .iter()
+            .flatten()
+            .for_each(|&place| taken[place] = true);
         let free: Vec<usize> = (0..taken.len()).filter(|&place| !taken[place]).collect();
         let order = key.slot_order(tag, images, free.len());
         Self {
             check,
-            images: order.into_iter().map(|place| free[place as usize]).collect(),
+            images: order
+                .into_iter()
+                .map(|place| free[place as usize])
+                .collect(),
         }
     }
 

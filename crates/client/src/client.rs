@@ -1,7 +1,7 @@
 //! Keys, encryption and decryption on buffers.
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
-use sordino_plan::ClientPlan;
+use sordino_plan::{CheckImages, ClientPlan};
 use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
@@ -113,7 +113,8 @@ impl Client {
         let tag = key.slot_tag(plan.plan(), count)?;
         let places = Places::new(key, &tag, plan, count);
         let checks = plan.check_images.as_ref();
-        let checks = checks.map_or_else(Vec::new, |checks| checks.prepared(&plan.preprocess));
+        let checks = checks.map_or(&[][..], CheckImages::pixels);
+        let checks = CheckImages::prepared(checks, &plan.preprocess);
         let mut in_places = vec![None; places.len(plan)];
         for block in &places.check {
             for (image, &place) in checks.chunks_exact(features).zip(block) {

@@ -4,8 +4,8 @@ use sordino_ckks::noise;
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
-use crate::check::Check;
 use crate::Error;
+use crate::check::Check;
 
 /// Probability that an error of a batch exceeds its bound.
 const EXCEED_PROBABILITY: f64 = 1e-6;

@@ -10,9 +10,10 @@ use sordino_ckks::KeyId;
 use sordino_client::RequestRecord;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{CompileOptions, Plan};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::{Options, evaluate, evaluate_clear};
 
 const FEATURES: usize = 6;

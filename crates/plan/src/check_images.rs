@@ -104,9 +104,9 @@ impl CheckImages {
         &self.logits
     }
 
-    /// The images as the network's input.
-    pub fn prepared(&self, preprocess: &Preprocess) -> Vec<f32> {
-        prepared_from_levels(&self.pixels, preprocess)
+    /// The images in 8 bits of the allowed range of raw values.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
     }
 
     /// How far the logits of the images are from one another: the distance between the quarter of the images with the smallest and the
@@ -165,7 +165,12 @@ impl CheckImages {
         }
         let bytes = self.pixels.len() as u64 + 8 * self.logits.len() as u64;
         let expected = format!("at most {PAYLOAD_BYTES}");
-        require(bytes <= PAYLOAD_BYTES, "bytes of check images", &expected, &bytes)?;
+        require(
+            bytes <= PAYLOAD_BYTES,
+            "bytes of check images",
+            &expected,
+            &bytes,
+        )?;
         let good = self.logits.iter().all(|logit| logit.is_finite());
         require(good, "logits of check images", &"finite ones", &"others")?;
         let (spread, tolerance) = (self.spread(classes), Self::tolerance(estimate));
@@ -215,16 +220,19 @@ impl CheckImages {
         });
         values.collect()
     }
-}
 
-/// Images in 8 bits as the network's input.
-fn prepared_from_levels(levels: &[u8], preprocess: &Preprocess) -> Vec<f32> {
-    let (low, high) = preprocess.allowed;
-    let values = levels.iter().enumerate().map(|(index, &level)| {
-        let raw = low + f64::from(level) / STEPS * (high - low);
-        preprocess.normalize(channel_of(index, preprocess), raw) as f32
-    });
-    values.collect()
+    /// Images in 8 bits of the allowed range of raw values as the network's input.
+    ///
+    /// # Shapes
+    /// `pixels` is `[images, C, H, W]`.
+    pub fn prepared(pixels: &[u8], preprocess: &Preprocess) -> Vec<f32> {
+        let (low, high) = preprocess.allowed;
+        let values = pixels.iter().enumerate().map(|(index, &level)| {
+            let raw = low + f64::from(level) / STEPS * (high - low);
+            preprocess.normalize(channel_of(index, preprocess), raw) as f32
+        });
+        values.collect()
+    }
 }
 
 /// The channel of a value of images that lie one after the other.

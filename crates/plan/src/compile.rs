@@ -35,6 +35,9 @@ pub struct Plan {
 
 /// Compiles a model: chooses packing, parameters, scales and places of rescaling and relinearization, rounds the weights.
 ///
+/// The client's half has places for check images and lacks the images, whose logits only an engine can compute:
+/// `sordino_runtime::compile` calls this function and adds them.
+///
 /// A pure function: the same model and options give the same plan, byte for byte.
 ///
 /// # Errors
@@ -111,7 +114,7 @@ fn check_images(
                 most: MOST_CHECK_IMAGES,
             })
         }
-        _ if calibration.usual_logit.is_some() => Ok(asked), // TODO merge: the statistic
+        _ if calibration.input.is_some() => Ok(asked),
         CheckImageCount::Exactly(_) => Err(Error::NoInputStatistic {
             model: model.name.clone(),
         }),

@@ -64,6 +64,14 @@ pub enum Error {
         /// Most images of a ciphertext.
         places: usize,
     },
+    /// Images as the model's statistic gives them leave the recorded ranges.
+    #[error(
+        "no check images can be made for model \"{model}\": on images with the statistic of its input its values leave the recorded ranges: run `sordino ranges` again with more images, or compile with --check-images 0"
+    )]
+    NoCheckImages {
+        /// Name of the network.
+        model: String,
+    },
     /// The check images could not be told from a guess.
     #[error(
         "the check images' logits differ by {spread:.2e} only, and the predicted error is {error:.2e}: a forged reply could be right by chance: compile with a higher --precision-bits, or with --check-images 0"
@@ -167,7 +175,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: Batch, CheckImageCount;
-    BadFile: MissingRanges, StaleRanges, NoInputStatistic, Malformed, CostTable;
+    BadFile: MissingRanges, StaleRanges, NoInputStatistic, NoCheckImages, Malformed, CostTable;
     Limits: NoPlaceForCheckImages, AlikeCheckImages, Impossible, Overflow, Memory, Scratch, Weights;
 } inner { File, Scheme, Graph });
 

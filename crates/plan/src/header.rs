@@ -143,7 +143,7 @@ impl PlanHeader {
                 "the blocks are full: compile for a batch of at most {largest}, or with --check-images {USUAL_CHECK_IMAGES} to have a block added"
             )
         } else {
-            "none were made: run `sordino ranges` on the model again, and compile without --check-images 0".to_owned()
+            "none were asked for, the model has no statistic of its input (run `sordino ranges` again), or its logits hardly differ".to_owned()
         })
     }
 

@@ -115,7 +115,14 @@ pub async fn submit(
         submitter.drop_job(&record.job).await;
     }
     server.hang_up();
-    let predictions = submitter.decrypt(reply).await?;
+    let predictions = match submitter.decrypt(reply).await {
+        Err(error @ Error::CheckImages { .. }) => {
+            // The same command again should not decrypt the same reply again.
+            submission.finish();
+            return Err(error);
+        }
+        other => other?,
+    };
     submitter.write(&predictions, names.as_deref(), written)?;
     submission.finish();
     submitter.times.total = began.elapsed().as_secs_f64();
