@@ -61,7 +61,7 @@ impl InputStatistic {
             ("mean", groups, self.mean.len()),
             ("deviation", groups, self.deviation.len()),
             ("whitening", coarse * (coarse + 1) / 2, self.whitening.len()),
-            ("limits", octaves(shape) + 2, self.limits.len()),
+            ("limits", octaves(shape) + 3, self.limits.len()),
         ] {
             if expected != found {
                 return wrong(format!("{name} has {found} numbers, expected {expected}"));

@@ -130,7 +130,7 @@ fn the_reason_names_the_score_and_its_limit() {
     assert!(reason.value > reason.limit);
     let scores = guard.scores(&noise(&preprocess, 1));
     assert!(scores.contains(&(reason.score, reason.value)));
-    assert_eq!(scores[1].0, Score::Detail { period: 2 });
+    assert_eq!(scores[2].0, Score::Detail { period: 2 });
     assert!(reason.to_string().contains("usual up to"), "{reason}");
     // What is not a number never passes.
     assert!(guard.unusual(&vec![f32::NAN; 1024]).is_some());

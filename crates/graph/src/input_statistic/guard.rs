@@ -13,6 +13,9 @@ use std::fmt;
 pub enum Score {
     /// Mean square of the coarse coefficients, after removing their correlation.
     Shape,
+    /// How much further the coarse coefficients are from the mean in the direction of its negative than usual: in
+    /// standard deviations along the linear discriminant between images and their negatives.
+    Negative,
     /// Mean square of the coefficients of an octave of frequency, each divided by its deviation.
     Detail {
         /// Shortest period of the octave, in pixels.
@@ -37,6 +40,7 @@ impl fmt::Display for Unusual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.score {
             Score::Shape => f.write_str("coarse shape")?,
+            Score::Negative => f.write_str("black and white exchanged,")?,
             Score::Detail { period } => write!(f, "detail of {period} to {} pixels", 2 * period)?,
             Score::Pattern => f.write_str("regular pattern")?,
         }
@@ -54,6 +58,8 @@ pub struct InputGuard<'a> {
     preprocess: &'a Preprocess,
     transform: Transform,
     layout: Layout,
+    /// Direction from the mean to its negative, after removing the correlation; of length 1, or 0 where they are equal.
+    negative: Vec<f64>,
 }
 
 impl<'a> InputGuard<'a> {
@@ -69,12 +75,37 @@ impl<'a> InputGuard<'a> {
     /// A guard of a statistic that may lack its limits.
     pub(super) fn unchecked(statistic: &'a InputStatistic, preprocess: &'a Preprocess) -> Self {
         let shape = shape_of(preprocess);
-        Self {
+        let mut guard = Self {
             statistic,
             preprocess,
             transform: Transform::new(shape),
             layout: Layout::new(shape),
-        }
+            negative: Vec::new(),
+        };
+        guard.negative = guard.negative();
+        guard
+    }
+
+    /// The direction from the mean to its negative.
+    fn negative(&self) -> Vec<f64> {
+        let mut white = vec![1.0; self.preprocess.elements()];
+        self.transform.forward(&mut white);
+        let places = self.layout.part.iter().zip(&self.layout.group).zip(white);
+        let coarse = places.filter(|((part, _), _)| **part == Part::Coarse);
+        let shares = coarse.map(|((_, &group), white)| {
+            let mean = f64::from(self.statistic.mean[group]);
+            (white - 2.0 * mean) / f64::from(self.statistic.deviation[group])
+        });
+        let mut direction = self.decorrelated(&shares.collect::<Vec<f64>>());
+        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+        direction.iter_mut().for_each(|x| *x *= factor);
+        direction
+    }
+
+    /// The coarse coefficients, divided by their deviations, without their correlation.
+    fn decorrelated(&self, coarse: &[f64]) -> Vec<f64> {
+        self.rows().map(|row| dot(row, coarse)).collect()
     }
 
     /// Why a prepared image does not belong to those that the network is made for; `None` if it does.
@@ -123,15 +154,16 @@ impl<'a> InputGuard<'a> {
                 }
             }
         }
-        let shape = self
-            .rows()
-            .map(|row| dot(row, &coarse).powi(2))
-            .sum::<f64>();
-        let shape = shape / coarse.len() as f64;
+        let coarse = self.decorrelated(&coarse);
+        let shape = coarse.iter().map(|x| x * x).sum::<f64>() / coarse.len() as f64;
+        let negative = coarse.iter().zip(&self.negative).map(|(x, y)| x * y).sum();
         let details = squares
             .iter()
             .map(|&(sum, count)| sum / count.max(1) as f64);
-        let values = [shape].into_iter().chain(details).chain([largest]);
+        let values = [shape, negative]
+            .into_iter()
+            .chain(details)
+            .chain([largest]);
         self.layout.scores().into_iter().zip(values).collect()
     }
 
@@ -189,7 +221,7 @@ impl<'a> InputGuard<'a> {
 
     /// Number of scores.
     pub(super) fn score_count(&self) -> usize {
-        self.layout.octaves + 2
+        self.layout.octaves + 3
     }
 
     /// The rows of the whitening matrix up to the diagonal.

@@ -78,7 +78,7 @@ impl Layout {
         let octaves = (0..self.octaves).map(|octave| Score::Detail {
             period: 2 << octave,
         });
-        [Score::Shape]
+        [Score::Shape, Score::Negative]
             .into_iter()
             .chain(octaves)
             .chain([Score::Pattern])
