@@ -355,7 +355,7 @@ fn estimate(
         upload_bytes: sizes.upload,
         key_bytes: sizes.key,
         reply_bytes: sizes.reply,
-        precision_bits: demand.precision_bits(noise),
+        precision_bits: demand.predicted_bits(noise),
         rms_noise: demand.rms(noise),
         rms_weight_rounding: weights::rounding_error(network),
     }
