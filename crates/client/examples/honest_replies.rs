@@ -25,7 +25,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(model), Some(data)) = (arguments.next(), arguments.next()) else {
         return Err("give a model file and a data set".into());
     };
-    let numbers: Vec<usize> = arguments.map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let numbers: Vec<usize> = arguments
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()?;
     let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
     let (keys, images) = (number(0, 100), number(1, 100));
     let batch = number(2, images);
@@ -34,9 +36,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first = |images: &sordino_data::Images, count: usize| {
         images.subset(&(0..count.min(images.len())).collect::<Vec<_>>())
     };
-    let calibration = model.calibration.as_mut().ok_or("the model has no ranges")?;
+    let calibration = model
+        .calibration
+        .as_mut()
+        .ok_or("the model has no ranges")?;
     if calibration.input.is_none() {
-        let images = prepare(&first(&set.train, STATISTIC_IMAGES), &model.preprocess, None)?;
+        let images = prepare(
+            &first(&set.train, STATISTIC_IMAGES),
+            &model.preprocess,
+            None,
+        )?;
         calibration.input = Some(InputStatistic::record(&model.preprocess, &images)?);
     }
     let images = prepare(&first(&set.test, images), &model.preprocess, None)?;
@@ -53,7 +62,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         client.block_places(),
         client.header.check_images,
         client.check_tolerance().unwrap_or(f64::NAN),
-        client.check_images.as_ref().map_or(f64::NAN, |images| images.spread(classes)),
+        client
+            .check_images
+            .as_ref()
+            .map_or(f64::NAN, |images| images.spread(classes)),
     );
     if let Some(reason) = client.no_check_images() {
         println!("no check images: {reason}");
@@ -70,7 +82,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (header, digest) = (received.header.clone(), received.digest);
         let blocks = received.parse(&shape)?.into_blocks();
         let evaluation = keys.evaluation.as_ref();
-        let blocks = evaluate(&plan.server, client.context(), evaluation, blocks, Options::default())?;
+        let blocks = evaluate(
+            &plan.server,
+            client.context(),
+            evaluation,
+            blocks,
+            Options::default(),
+        )?;
         let reply = Reply::new(&client.reply_shape(), &header, digest, blocks)?;
         let check = match client.decrypt(&keys.secret, &reply) {
             Ok(predictions) => predictions.check(),
@@ -87,6 +105,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             check.map_or(f64::NAN, |check| check.worst_error),
         );
     }
-    println!("{refused} of {keys} honest replies refused, {:.0} s", start.elapsed().as_secs_f64());
+    println!(
+        "{refused} of {keys} honest replies refused, {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }

@@ -137,7 +137,7 @@ fn images_with_logits_out_of_range_are_flagged_and_others_are_not() {
 }
 
 #[test]
-fn another_key_is_refused_by_name_and_decrypts_to_noise_where_the_name_is_forged() {
+fn another_key_is_refused_by_name_by_tag_and_by_check_images() {
     let sides = sides(200);
     let images = numbers(200 * FEATURES, 9);
     let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
@@ -158,17 +158,25 @@ fn another_key_is_refused_by_name_and_decrypts_to_noise_where_the_name_is_forged
     contents.metadata["key_id"] = json!(other.secret.key_id());
     let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
     let forged = sides.client.reply_from_bytes(&forged).unwrap();
-    let noise = sides.client.decrypt(&other.secret, &forged).unwrap();
-    let good = sides.client.decrypt(&sides.keys.secret, &reply).unwrap();
-    let size = |p: &Predictions| p.logits().iter().map(|l| l.abs()).fold(0.0, f64::max);
+    let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();
     assert!(
-        size(&noise) > 100.0 * size(&good),
-        "{} and {}",
-        size(&noise),
-        size(&good)
+        matches!(error, Error::Secret(sordino_secret::Error::SlotTag)),
+        "{error}"
     );
-    let flagged = noise.out_of_range().iter().filter(|flag| **flag).count();
-    assert!(flagged >= 199, "{flagged} of 200");
+
+    // Whoever holds the other key can make a tag: what decrypts then is noise, in the check images too.
+    let plan = sides.client.plan().plan();
+    contents.metadata["slots"] = json!(other.secret.slot_tag(plan, 200).unwrap());
+    let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
+    let forged = sides.client.reply_from_bytes(&forged).unwrap();
+    let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();
+    let Error::CheckImages {
+        different, images, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((different, images), (16, 16));
 }
 
 #[test]

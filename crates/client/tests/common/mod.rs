@@ -18,7 +18,7 @@ pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
 
 /// Dense, quadratic, dense, on gray images.
 pub(crate) fn model(size: (usize, usize), seed: u32) -> Model {
-    let classes = ["no", "yes, a bit", "\"other\""].map(str::to_owned);
+    let classes: [String; CLASSES] = ["no", "yes, a bit", "\"other\""].map(str::to_owned);
     model_of_classes(size, seed, classes.to_vec())
 }
 
