@@ -9,6 +9,7 @@ use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::encrypt::note_no_check_images;
 use crate::passphrase::PassphraseFile;
 
 /// Arguments of `decrypt`.
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = args.passphrase.read_key(&client, &args.key)?;
+    note_no_check_images(client.plan(), output);
     let reply = client.read_reply(&args.reply, key.key_id())?;
     let request = reply.header().parents.request;
     let record = RequestRecord::read(&args.key, key.key_id(), request)?;
@@ -57,17 +59,24 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     }
 
     let flagged = warn_of_range(&predictions, client.plan().logit_range, output);
+    let check = predictions.check();
     let result = json!({
         "images": predictions.len(),
         "out": args.out,
         "request": request,
         "released_bits": predictions.released_bits(),
         "out_of_range": flagged,
+        "check_images": check.map_or(0, |check| check.images),
+        "worst_check_error": check.map(|check| check.worst_error),
+        "check_tolerance": check.map(|check| check.tolerance),
         "forgot_key": args.forget_key,
     });
     output.result(&result, || {
+        let checked = check.map_or_else(String::new, |check| {
+            format!("; {} check images came back right", check.images)
+        });
         format!(
-            "{} predictions in {}; logits rounded to 2^{}",
+            "{} predictions in {}; logits rounded to 2^{}{checked}",
             predictions.len(),
             args.out.display(),
             -predictions.released_bits()

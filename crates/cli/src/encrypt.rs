@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         Some(_) => None,
         None => args.passphrase.of_new()?,
     };
+    note_no_check_images(client.plan(), output);
     let images = open_images(&args.images)?;
     let keys = match &args.key {
         Some(path) => {
@@ -99,6 +100,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "key_id": header.key_id,
         "images": header.images,
         "blocks": header.blocks,
+        "check_images": client.plan().header.check_images * header.blocks as usize,
         "request_bytes": bytes,
         "key": secret_path,
         "evaluation_key": fresh.as_ref().and_then(|files| files.evaluation.as_ref()),
@@ -119,6 +121,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// Says that a reply to this plan cannot be checked, if so.
+pub(crate) fn note_no_check_images(plan: &ClientPlan, output: &Output) {
+    if let Some(reason) = plan.no_check_images() {
+        output.note(format!(
+            "the plan has no check images, so that a wrong reply is not noticed: {reason}"
+        ));
+    }
 }
 
 /// Writes a request, and its record beside the key.

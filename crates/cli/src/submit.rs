@@ -139,7 +139,7 @@ fn token(file: Option<&Path>) -> anyhow::Result<Token> {
 }
 
 fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Value {
-    let times = submitted.times;
+    let (times, check) = (submitted.times, submitted.predictions.check());
     json!({
         "model": submitted.model.name,
         "plan": submitted.model.plan,
@@ -159,6 +159,9 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
         "decrypt_seconds": times.decrypt,
         "total_seconds": times.total,
         "released_bits": submitted.predictions.released_bits(),
+        "check_images": check.map_or(0, |check| check.images),
+        "worst_check_error": check.map(|check| check.worst_error),
+        "check_tolerance": check.map(|check| check.tolerance),
         "out_of_range": flagged,
         "out": out,
     })

@@ -1,12 +1,13 @@
 //! Keys, encryption and decryption on buffers.
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
-use sordino_plan::ClientPlan;
+use sordino_plan::{CheckImages, ClientPlan};
 use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
+use crate::check::{Check, Places, compare};
 use crate::slots::Slots;
 use crate::{Error, Predictions};
 
@@ -29,8 +30,10 @@ impl Client {
     /// Builds the tables for a plan.
     ///
     /// # Errors
-    /// [`Error::Scheme`] if the parameters cannot be used.
+    /// [`Error::Scheme`] if the parameters cannot be used, [`Error::PlanFile`] for a plan without the check images that it has places
+    /// for.
     pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
+        plan.check_complete()?;
         let context = Context::new(plan.header.parameters.clone(), backend)?;
         Ok(Self { plan, context })
     }
@@ -71,7 +74,8 @@ impl Client {
 
     /// Encrypts prepared images; two encryptions of the same images share nothing.
     ///
-    /// Which slot an image is in follows from the key and a random tag; slots without an image hold zeros.
+    /// Which slot an image is in follows from the key and a random tag, and so does which slots of every block hold check images;
+    /// slots without an image hold zeros.
     ///
     /// # Shapes
     /// `images` is `[count, C, H, W]` as the plan's preprocessing makes it, with at most the plan's batch of images.
@@ -107,12 +111,20 @@ impl Client {
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
         let tag = key.slot_tag(plan.plan(), count)?;
-        let mut places = vec![None; self.slots(count)];
-        let order = key.slot_order(&tag, count, places.len());
-        for (image, place) in images.chunks_exact(features).zip(order) {
-            places[place as usize] = Some(image);
+        let places = Places::new(key, &tag, plan, count);
+        let checks = plan.check_images.as_ref();
+        let checks = checks.map_or(&[][..], CheckImages::pixels);
+        let checks = CheckImages::prepared(checks, &plan.preprocess);
+        let mut in_places = vec![None; places.len(plan)];
+        for block in &places.check {
+            for (image, &place) in checks.chunks_exact(features).zip(block) {
+                in_places[place] = Some(image);
+            }
         }
-        for images in places.chunks(plan.block_images()) {
+        for (image, &place) in images.chunks_exact(features).zip(&places.images) {
+            in_places[place] = Some(image);
+        }
+        for images in in_places.chunks(plan.block_places()) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
                 &self.context,
@@ -142,12 +154,14 @@ impl Client {
         Ok(ReceivedReply::from_bytes(bytes, &shape)?.parse(&shape)?)
     }
 
-    /// Decrypts a reply and rounds its logits to the plan's guaranteed precision less two bits.
+    /// Decrypts a reply, checks it, and rounds its logits to the plan's guaranteed precision less two bits.
     ///
     /// # Errors
-    /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for.
+    /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for, [`Error::CheckImages`] for a reply
+    /// that is wrong for check images.
     pub fn decrypt(&self, key: &SecretKey, reply: &Reply) -> Result<Predictions, Error> {
-        Predictions::from_logits(&self.plan, self.decrypt_logits(key, reply)?)
+        let (logits, check) = self.decrypt_logits(key, reply)?;
+        Predictions::from_logits(&self.plan, logits, check)
     }
 
     /// The largest difference between a reply's logits and expected ones, before any rounding: a measurement on
@@ -164,7 +178,7 @@ impl Client {
         reply: &Reply,
         expected: &[f64],
     ) -> Result<f64, Error> {
-        let logits = self.decrypt_logits(key, reply)?;
+        let (logits, _) = self.decrypt_logits(key, reply)?;
         if logits.len() != expected.len() {
             let classes = self.plan.header.output.logits;
             return Err(Error::ListLength {
@@ -180,8 +194,12 @@ impl Client {
         Ok(errors.fold(0.0, f64::max))
     }
 
-    /// Logits as they decrypt: noise and all, for this module only.
-    fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
+    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong.
+    fn decrypt_logits(
+        &self,
+        key: &SecretKey,
+        reply: &Reply,
+    ) -> Result<(Vec<f64>, Option<Check>), Error> {
         self.check_key(key)?;
         check_key(
             Message::Reply,
@@ -198,22 +216,16 @@ impl Client {
         key.check_slot_tag(&slots, plan.plan(), count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
-        let mut places = vec![0.0; self.slots(count) * classes];
-        let of_blocks = places.chunks_mut(plan.block_images() * classes);
+        let places = Places::new(key, &slots, plan, count);
+        let mut in_places = vec![0.0; places.len(plan) * classes];
+        let of_blocks = in_places.chunks_mut(plan.block_places() * classes);
         for (block, images) in reply.blocks().iter().zip(of_blocks) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
         }
-        let mut logits = Vec::with_capacity(count * classes);
-        for place in key.slot_order(&slots, count, places.len() / classes) {
-            logits.extend_from_slice(&places[place as usize * classes..][..classes]);
-        }
-        Ok(logits)
-    }
-
-    /// Places of images in as many blocks as so many images take.
-    fn slots(&self, images: usize) -> usize {
-        let of_block = self.plan.block_images();
-        images.div_ceil(of_block) * of_block
+        let check = compare(plan, &places, &in_places)?;
+        let rows = places.images.iter();
+        let rows = rows.flat_map(|&place| &in_places[place * classes..][..classes]);
+        Ok((rows.copied().collect(), check))
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {

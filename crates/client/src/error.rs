@@ -65,6 +65,20 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The reply is wrong for images whose right logits are known.
+    #[error(
+        "{different} of {images} check images came back with other logits than the plan gives for them, by up to {worst:.0e} where {tolerance:.0e} is accepted, so nothing of this reply is released. The server did not run the plan, or a value left its range (one unusual image in a block is enough), or hardware is damaged: look for unusual images and leave them out, encrypt again with a fresh key, and if that fails too, ask the server's owner to evaluate on another machine, or do not use this server"
+    )]
+    CheckImages {
+        /// Check images with a wrong logit.
+        different: usize,
+        /// All check images.
+        images: usize,
+        /// The largest difference.
+        worst: f64,
+        /// The largest difference that is accepted.
+        tolerance: f64,
+    },
     /// No request is recorded for the key that the reply answers.
     #[error(
         "{location} is not there, so the reply answers no request that is known to have been made with this key: take the reply to your own request, or copy the record from where the images were encrypted"
@@ -324,6 +338,7 @@ classify!(Error {
     Usage: Address, NoHome, PlainHttp, Token;
     BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         Pin, PlanChanged, ServedPlan;
+    CheckFailed: CheckImages;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;
     Bug: Bug;

@@ -8,6 +8,7 @@
 //! rounded to the precision that the plan guarantees less two bits, and everything else is derived from the
 //! rounded values.
 
+mod check;
 mod client;
 mod error;
 #[cfg(feature = "files")]
@@ -26,6 +27,7 @@ mod record;
 mod slots;
 mod table;
 
+pub use check::Check;
 pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]

@@ -4,6 +4,7 @@ use sordino_ckks::noise;
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
+use crate::check::Check;
 use crate::{Error, Marks, Status};
 
 /// Probability that an error of a batch exceeds its bound.
@@ -26,11 +27,16 @@ pub struct Predictions {
     classes: Vec<usize>,
     out_of_range: Vec<bool>,
     marks: Marks,
+    check: Option<Check>,
 }
 
 impl Predictions {
     /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
-    pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
+    pub(crate) fn from_logits(
+        plan: &ClientPlan,
+        mut logits: Vec<f64>,
+        check: Option<Check>,
+    ) -> Result<Self, Error> {
         let width = plan.header.output.logits;
         let released_bits = plan.released_bits().min(most_bits(plan));
         let unit = f64::from(-released_bits).exp2();
@@ -62,6 +68,7 @@ impl Predictions {
                 .map(|row| row.iter().any(|logit| !accepted.contains(logit)))
                 .collect(),
             logits,
+            check,
         })
     }
 
@@ -96,6 +103,11 @@ impl Predictions {
             (false, Some(_)) => Status::Unusual,
             (false, None) => Status::Ok,
         }
+    }
+
+    /// What the check images showed, which were all right; `None` if the plan has none.
+    pub fn check(&self) -> Option<Check> {
+        self.check
     }
 
     /// Number of images that have a prediction.

@@ -10,9 +10,10 @@ use sordino_ckks::KeyId;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
 use sordino_client::{Marks, RequestRecord, UnusualImage};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{CompileOptions, Plan};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::{Options, evaluate, evaluate_clear};
 
 const FEATURES: usize = 6;
@@ -136,7 +137,7 @@ fn images_with_logits_out_of_range_are_flagged_and_others_are_not() {
 }
 
 #[test]
-fn another_key_is_refused_by_name_and_by_the_slots_where_the_name_is_forged() {
+fn another_key_is_refused_by_name_by_tag_and_by_check_images() {
     let sides = sides(200);
     let images = numbers(200 * FEATURES, 9);
     let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
@@ -162,6 +163,20 @@ fn another_key_is_refused_by_name_and_by_the_slots_where_the_name_is_forged() {
         matches!(error, Error::Secret(sordino_secret::Error::SlotTag)),
         "{error}"
     );
+
+    // Whoever holds the other key can make a tag: what decrypts then is noise, in the check images too.
+    let plan = sides.client.plan().plan();
+    contents.metadata["slots"] = json!(other.secret.slot_tag(plan, 200).unwrap());
+    let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
+    let forged = sides.client.reply_from_bytes(&forged).unwrap();
+    let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();
+    let Error::CheckImages {
+        different, images, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((different, images), (16, 16));
 }
 
 #[test]

@@ -6,18 +6,20 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use sordino_ckks::{Context, KeySet};
 use sordino_container::{
-    Access, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file,
+    Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
+    to_bytes, write_file,
 };
 use sordino_graph::{OutputKind, Preprocess};
 use sordino_protocol::MessageShape;
 
+use crate::check_images::PAYLOAD_BYTES;
 use crate::header::check_name;
-use crate::{ChannelLayout, Error, Estimate, Packing, PlanHeader};
+use crate::{ChannelLayout, CheckImages, Error, Estimate, Packing, PlanHeader};
 
-/// Limits on a client plan from outside, which is all metadata.
+/// Limits on a client plan from outside; the payload holds check images.
 const LIMITS: Limits = Limits {
     metadata_bytes: 8 << 20,
-    payload_bytes: 0,
+    payload_bytes: PAYLOAD_BYTES,
 };
 
 /// The client's half: parameters, layout, preprocessing, names. Holds no weights.
@@ -42,6 +44,9 @@ pub struct ClientPlan {
     pub logit_range: (f64, f64),
     /// Expected cost of the evaluation.
     pub estimate: Estimate,
+    /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
+    #[serde(skip)]
+    pub check_images: Option<CheckImages>,
 }
 
 /// What a client plan refers to.
@@ -75,8 +80,7 @@ impl ClientPlan {
     /// [`Error::File`] for a damaged file or parameters below 128 bits, [`Error::Malformed`] for other content that
     /// is not a plan.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let plan: Self = from_bytes(bytes, Kind::ClientPlan, LIMITS)?.metadata;
-        plan.check().map(|()| plan)
+        Self::from_contents(from_bytes(bytes, Kind::ClientPlan, LIMITS)?)
     }
 
     /// Reads a plan file and checks every part of it.
@@ -84,8 +88,18 @@ impl ClientPlan {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let plan: Self = read_file(path, Kind::ClientPlan, LIMITS)?.metadata;
-        plan.check().map(|()| plan)
+        Self::from_contents(read_file(path, Kind::ClientPlan, LIMITS)?)
+    }
+
+    fn from_contents(contents: Contents<Self>) -> Result<Self, Error> {
+        let mut plan = contents.metadata;
+        plan.check()?;
+        let mut reader = Reader::named(&contents.payload, "client plan");
+        if plan.header.check_images > 0 {
+            plan.check_images = Some(CheckImages::read(&mut reader, plan.check_sizes())?);
+        }
+        reader.finish()?;
+        plan.check_complete().map(|()| plan)
     }
 
     /// Writes the plan.
@@ -98,7 +112,7 @@ impl ClientPlan {
             path,
             kind,
             self,
-            &[],
+            &self.payload(),
             overwrite,
             Access::Shared,
         )?)
@@ -109,7 +123,15 @@ impl ClientPlan {
     /// # Errors
     /// [`Error::File`] if the plan is larger than the format allows.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        Ok(to_bytes(Kind::ClientPlan, self, &[])?)
+        Ok(to_bytes(Kind::ClientPlan, self, &self.payload())?)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let mut out = Builder::new();
+        if let Some(images) = &self.check_images {
+            images.write(&mut out);
+        }
+        out.finish()
     }
 
     /// The digest of the server's half, which names the plan.
@@ -122,9 +144,32 @@ impl ClientPlan {
         self.estimate.released_bits()
     }
 
-    /// Images that one block holds.
+    /// Images of a request that one block holds.
     pub fn block_images(&self) -> usize {
         self.header.block(&self.packing).images
+    }
+
+    /// Places for images that one block has, those of check images included.
+    pub fn block_places(&self) -> usize {
+        self.header.block(&self.packing).places
+    }
+
+    /// Why the plan has no check images, and what to do about it; `None` if it has some.
+    pub fn no_check_images(&self) -> Option<String> {
+        self.header.no_check_images(&self.packing)
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub fn largest_checked_batch(&self) -> usize {
+        self.header.largest_checked_batch(&self.packing)
+    }
+
+    /// Largest difference from its right logit that a logit of a check image may have; `None` without check images.
+    ///
+    /// A plan cannot widen it at will: it is refused unless the right logits differ by several times as much.
+    pub fn check_tolerance(&self) -> Option<f64> {
+        let images = self.check_images.as_ref();
+        images.map(|_| CheckImages::tolerance(&self.estimate))
     }
 
     /// Ciphertexts of one block of a request.
@@ -153,6 +198,37 @@ impl ClientPlan {
             .channel()
             .map(|channel| channel.rotations.clone());
         self.header.key_set(rotations)
+    }
+
+    /// Check images, values and logits of each.
+    fn check_sizes(&self) -> (usize, usize, usize) {
+        let header = &self.header;
+        (
+            header.check_images,
+            header.input.features,
+            header.output.logits,
+        )
+    }
+
+    /// The plan with the check images of its blocks.
+    pub(crate) fn with_check_images(self, images: CheckImages) -> Result<Self, Error> {
+        let plan = Self {
+            check_images: Some(images),
+            ..self
+        };
+        plan.check_complete().map(|()| plan)
+    }
+
+    /// Checks that the check images are there, and that they can be told from a guess.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn check_complete(&self) -> Result<(), Error> {
+        let expected = self.header.check_images;
+        match &self.check_images {
+            None => Error::require(expected == 0, "client", "check images", expected, "none"),
+            Some(images) => images.check(self.check_sizes(), &self.estimate),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use sordino_container::{Digest, printable};
 use sordino_protocol::MessageShape;
 
 use crate::channel::check_slots;
+use crate::check_images::USUAL_CHECK_IMAGES;
 use crate::options::MAX_BATCH;
 use crate::packing::Ends;
 use crate::steps::MAX_ELEMENTS;
@@ -51,6 +52,9 @@ pub struct PlanHeader {
     pub batch: usize,
     /// Blocks that hold a whole batch.
     pub blocks: usize,
+    /// Places of every block that hold check images; older plans do not say so and have none.
+    #[serde(default)]
+    pub check_images: usize,
     /// Fresh ciphertexts.
     pub input: InputLayout,
     /// Ciphertexts of the reply.
@@ -82,7 +86,9 @@ impl OutputLayout {
 
 /// The sizes of a block.
 pub(crate) struct BlockSizes {
-    /// One image per slot, or as many as have room side by side.
+    /// Places for images: the slots, or as many as have room side by side.
+    pub places: usize,
+    /// Images of a request that it holds: as many as check images leave places.
     pub images: usize,
     pub input_ciphertexts: usize,
     pub output_ciphertexts: usize,
@@ -92,18 +98,53 @@ impl PlanHeader {
     /// The sizes of one block.
     pub(crate) fn block(&self, packing: &Packing<impl Ends>) -> BlockSizes {
         let degree = self.parameters.ring_degree();
-        match packing.channel().map(Ends::ends) {
-            None => BlockSizes {
-                images: degree,
-                input_ciphertexts: self.input.features,
-                output_ciphertexts: self.output.logits,
-            },
-            Some((slots, input, output)) => BlockSizes {
-                images: degree / slots,
-                input_ciphertexts: input.ciphertexts,
-                output_ciphertexts: output.ciphertexts,
-            },
+        let (places, input_ciphertexts, output_ciphertexts) = match packing
+            .channel()
+            .map(Ends::ends)
+        {
+            None => (degree, self.input.features, self.output.logits),
+            Some((slots, input, output)) => (degree / slots, input.ciphertexts, output.ciphertexts),
+        };
+        BlockSizes {
+            places,
+            // A plan whose check images leave no place is refused when it is read.
+            images: places.saturating_sub(self.check_images).max(1),
+            input_ciphertexts,
+            output_ciphertexts,
         }
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub(crate) fn largest_checked_batch(&self, packing: &Packing<impl Ends>) -> usize {
+        let left = self
+            .block(packing)
+            .places
+            .saturating_sub(USUAL_CHECK_IMAGES);
+        self.blocks * left
+    }
+
+    /// Why the plan has no check images, and what to do about it.
+    pub(crate) fn no_check_images(&self, packing: &Packing<impl Ends>) -> Option<String> {
+        if self.check_images > 0 {
+            return None;
+        }
+        let (places, largest) = (
+            self.block(packing).places,
+            self.largest_checked_batch(packing),
+        );
+        Some(if places == 1 {
+            "an image fills its ciphertexts, so that a check image could be seen".to_owned()
+        } else if largest == 0 {
+            format!(
+                "a block holds {places} images, which is no room for {USUAL_CHECK_IMAGES} more: compile with --check-images N, N below {places}, to have blocks added"
+            )
+        } else if self.batch > largest {
+            format!(
+                "the blocks are full: compile for a batch of at most {largest}, or with --check-images {USUAL_CHECK_IMAGES} to have a block added"
+            )
+        } else {
+            "none were asked for, the model has no statistic of its input (run `sordino ranges` again), or its logits hardly differ".to_owned()
+        })
     }
 
     /// What the plan with this digest fixes about a request.
@@ -163,10 +204,12 @@ impl PlanHeader {
         if let Some(channel) = packing.channel() {
             check_slots(part, channel.ends().0, parameters.ring_degree())?;
         }
-        // A batch of 0 is refused before blocks are looked at.
-        let blocks = self.batch.div_ceil(self.block(packing).images);
+        // A batch of 0 and too many check images are refused before blocks are looked at.
+        let block = self.block(packing);
+        let blocks = self.batch.div_ceil(block.images);
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
+            ("check images", self.check_images, 0, block.places - 1),
             ("blocks", self.blocks, blocks, blocks),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
@@ -198,6 +241,9 @@ impl PlanHeader {
         map.serialize_entry("parameters", &self.parameters)?;
         map.serialize_entry("batch", &self.batch)?;
         map.serialize_entry("blocks", &self.blocks)?;
+        if self.check_images > 0 {
+            map.serialize_entry("check_images", &self.check_images)?;
+        }
         map.serialize_entry("input", &self.input)?;
         map.serialize_entry("output", &self.output)
     }

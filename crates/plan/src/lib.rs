@@ -7,6 +7,7 @@
 mod alternatives;
 mod channel;
 mod check;
+mod check_images;
 mod client_plan;
 mod compile;
 mod cost;
@@ -32,6 +33,7 @@ mod weights;
 
 pub use alternatives::{Alternative, PackingComparison};
 pub use channel::{ChannelLayout, ChannelPlan, Diagonal, RotationSchedule, SlotLayout, diagonals};
+pub use check_images::{CheckImageCount, CheckImages, LEAST_CHECK_IMAGES, USUAL_CHECK_IMAGES};
 pub use client_plan::{ClientParents, ClientPlan};
 pub use compile::{Plan, compile};
 pub use cost::CostTable;

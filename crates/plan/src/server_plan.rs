@@ -223,9 +223,24 @@ impl ServerPlan {
         self.content.comparison
     }
 
-    /// Images that one block holds.
+    /// Images of a request that one block holds.
     pub fn block_images(&self) -> usize {
         self.header().block(self.packing()).images
+    }
+
+    /// Places for images that one block has, those of check images included.
+    pub fn block_places(&self) -> usize {
+        self.header().block(self.packing()).places
+    }
+
+    /// Check images of every block.
+    pub fn check_images(&self) -> usize {
+        self.header().check_images
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub fn largest_checked_batch(&self) -> usize {
+        self.header().largest_checked_batch(self.packing())
     }
 
     /// Ciphertexts of one block of a request.

@@ -4,7 +4,8 @@ use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
-    ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan, compile,
+    CheckImageCount, ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan,
+    compile,
 };
 
 /// A chain of dense layers of 12 elements with `activations` quadratics between them, calibrated.
@@ -63,6 +64,14 @@ fn chain([height, width]: [usize; 2], activations: usize) -> Model {
     let images: Vec<f32> = (0..200 * elements).map(|_| 0.5 + 0.5 * next()).collect();
     model.calibration = Some(calibrate(&model, &images, 200, &mut |_| ()).unwrap());
     model
+}
+
+/// Check images need an engine: without them the client's half is complete.
+fn without_check_images(batch: usize) -> CompileOptions {
+    CompileOptions {
+        check_images: CheckImageCount::Exactly(0),
+        ..CompileOptions::new(batch)
+    }
 }
 
 fn planned(model: &Model, options: &CompileOptions) -> Plan {
@@ -145,7 +154,7 @@ fn as_many_images_share_a_ciphertext_as_are_asked_for() {
     for images in [1, 4, 128] {
         let plan = planned(&model, &options(images));
         assert_eq!(
-            (plan.server.block_images(), plan.client.block_images()),
+            (plan.server.block_places(), plan.client.block_places()),
             (images, images)
         );
         assert_eq!(plan.server.blocks(), 100usize.div_ceil(images));
@@ -250,7 +259,7 @@ fn precision_is_measured_by_usual_images() {
 
 #[test]
 fn the_client_half_holds_no_weights() {
-    let plan = planned(&model(2), &CompileOptions::new(10));
+    let plan = planned(&model(2), &without_check_images(10));
     let bytes = plan.client.to_bytes().unwrap();
     assert!(bytes.len() < 4096, "{} bytes", bytes.len());
     let read = ClientPlan::from_bytes(&bytes).unwrap();
@@ -276,7 +285,7 @@ fn altered(
 
 #[test]
 fn hostile_client_plans_are_refused() {
-    let plan = planned(&model(2), &CompileOptions::new(10));
+    let plan = planned(&model(2), &without_check_images(10));
     let bytes = plan.client.to_bytes().unwrap();
     let kind = sordino_container::Kind::ClientPlan;
     let refuse = |field: &str, value: serde_json::Value| {
@@ -306,7 +315,7 @@ fn hostile_client_plans_are_refused() {
     assert!(ClientPlan::from_bytes(&unknown).is_err());
     refuse("/packing", "channel-wise".into());
     refuse("/packing", "auto".into());
-    // A client plan is all metadata.
+    // Without check images a client plan is all metadata.
     let payload = sordino_container::to_bytes(kind, &plan.client, &[1]).unwrap();
     assert!(ClientPlan::from_bytes(&payload).is_err());
 }
@@ -315,7 +324,7 @@ fn hostile_client_plans_are_refused() {
 fn hostile_positions_are_refused() {
     let options = CompileOptions {
         packing: Some(PackingKind::ChannelWise),
-        ..CompileOptions::new(10)
+        ..without_check_images(10)
     };
     let plan = planned(&model(1), &options);
     let bytes = plan.client.to_bytes().unwrap();

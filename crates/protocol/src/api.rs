@@ -24,8 +24,8 @@ pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Most bytes of a body that is not a chunk.
 pub const MESSAGE_BYTES: u64 = 64 << 10;
 
-/// Most bytes of a client plan that a server offers and a client accepts.
-pub const CLIENT_PLAN_BYTES: u64 = (8 << 20) + (64 << 10);
+/// Most bytes of a client plan that a server offers and a client accepts; most of it is check images.
+pub const CLIENT_PLAN_BYTES: u64 = (64 << 20) + (64 << 10);
 
 /// Media type of chunks, plans and replies.
 pub const BINARY_MEDIA_TYPE: &str = "application/octet-stream";

@@ -61,20 +61,30 @@ impl SecretKey {
             images <= slots,
             "{images} images have no room in {slots} slots"
         );
-        let count = u32::try_from(slots).expect("fewer than 2^32 slots");
         let key = self.derived("sordino slot order v1");
-        let seed = blake3::keyed_hash(&key, &tag.0);
-        let mut rng = SecretRng::from_seed(*seed.as_bytes());
-        let mut order: Vec<u32> = (0..count).collect();
-        // Fisher and Yates. A remainder of 64 bits prefers some of 2^32 numbers by less than 2^-32.
-        for image in 0..images {
-            let mut bytes = [0; 8];
-            rng.fill(&mut bytes);
-            let other = u64::from_le_bytes(bytes) % (slots - image) as u64;
-            order.swap(image, image + other as usize);
-        }
-        order.truncate(images);
-        order
+        some_of(slots, images, blake3::keyed_hash(&key, &tag.0))
+    }
+
+    /// The slots of the check images of a block, out of `slots`: different ones, each order as likely as any other, and nothing to
+    /// do with those of other blocks or with [`slot_order`](Self::slot_order).
+    ///
+    /// # Panics
+    /// If there are more check images than slots, or 2^32 slots and more.
+    pub fn check_slots(
+        &self,
+        tag: &SlotTag,
+        block: usize,
+        check_images: usize,
+        slots: usize,
+    ) -> Vec<u32> {
+        assert!(
+            check_images <= slots,
+            "{check_images} check images have no room in {slots} slots"
+        );
+        let key = self.derived("sordino check slots v1");
+        let mut seed = blake3::Hasher::new_keyed(&key);
+        seed.update(&tag.0).update(&(block as u64).to_le_bytes());
+        some_of(slots, check_images, seed.finalize())
     }
 
     /// A key for another purpose.
@@ -83,6 +93,21 @@ impl SecretKey {
         let coefficients: Zeroizing<Vec<u8>> = Zeroizing::new(coefficients.collect());
         Zeroizing::new(blake3::derive_key(purpose, &coefficients))
     }
+}
+
+/// So many different numbers below `slots`, in an order that follows from a seed.
+fn some_of(slots: usize, count: usize, seed: blake3::Hash) -> Vec<u32> {
+    let mut rng = SecretRng::from_seed(*seed.as_bytes());
+    let mut order: Vec<u32> = (0..u32::try_from(slots).expect("fewer than 2^32 slots")).collect();
+    // Fisher and Yates. A remainder of 64 bits prefers some of 2^32 numbers by less than 2^-32.
+    for place in 0..count {
+        let mut bytes = [0; 8];
+        rng.fill(&mut bytes);
+        let other = u64::from_le_bytes(bytes) % (slots - place) as u64;
+        order.swap(place, place + other as usize);
+    }
+    order.truncate(count);
+    order
 }
 
 #[cfg(test)]
@@ -142,5 +167,20 @@ mod tests {
         let mut all = key.slot_order(&tag, 4096, 4096);
         all.sort_unstable();
         assert!(all.iter().copied().eq(0..4096));
+    }
+
+    #[test]
+    fn check_images_have_slots_of_their_own_in_every_block() {
+        let key = key();
+        let tag = key.slot_tag(Digest::of_bytes(b"plan"), 7).expect("a tag");
+        let of_block = |block| key.check_slots(&tag, block, 16, 4096);
+        assert_eq!(of_block(0), of_block(0));
+        assert_ne!(of_block(0), of_block(1));
+        assert_ne!(of_block(0), key.slot_order(&tag, 16, 4096));
+        let mut sorted = of_block(1);
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), 16);
+        assert!(sorted.iter().all(|&slot| slot < 4096));
     }
 }

@@ -11,9 +11,10 @@ use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
-use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};
 use sordino_ring::sample::SecretRng;
+use sordino_runtime::compile;
 use sordino_secret::{SecretKey, encrypt, evaluation_key, evaluation_key_for};
 
 use crate::parsers::{Format, context, reply_shape, request_shape, seal};

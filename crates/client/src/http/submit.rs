@@ -130,7 +130,14 @@ pub async fn submit(
     }
     server.hang_up();
     submitter.place.note_use()?;
-    let predictions = submitter.decrypt(reply).await?;
+    let predictions = match submitter.decrypt(reply).await {
+        Err(error @ Error::CheckImages { .. }) => {
+            // The same command again should not decrypt the same reply again.
+            submitter.finish(&submission);
+            return Err(error);
+        }
+        other => other?,
+    };
     submitter.write(&predictions, names.as_deref(), written)?;
     submitter.finish(&submission);
     submitter.times.total = began.elapsed().as_secs_f64();

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use sordino_ckks::{Context, EvaluationKey, KeyId};
 use sordino_client::Client;
 use sordino_container::Digest;
-use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::api::{
     Chunks, Job, JobState, Key, KeyState, Model, NewJob, NewKey, Problem, ProblemKind,
     content_digest,
 };
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::{Options, evaluate};
 
 use crate::common::model;

@@ -1,0 +1,257 @@
+//! Finding images that do not belong, and drawing some that do.
+
+use super::layout::{Layout, Part};
+use super::transform::Transform;
+use super::{InputStatistic, shape_of};
+use crate::{Error, Preprocess};
+use rand_chacha::rand_core::Rng;
+use std::f64::consts::TAU;
+use std::fmt;
+
+/// What a score looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Mean square of the coarse coefficients, after removing their correlation.
+    Shape,
+    /// How much further the coarse coefficients are from the mean in the direction of its negative than usual: in
+    /// standard deviations along the linear discriminant between images and their negatives.
+    Negative,
+    /// Mean square of the coefficients of an octave of frequency, each divided by its deviation.
+    Detail {
+        /// Shortest period of the octave, in pixels.
+        period: usize,
+    },
+    /// Largest single coefficient divided by its deviation.
+    Pattern,
+}
+
+/// Why an image does not belong: the score that exceeds its limit by the largest factor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unusual {
+    /// What the score looks at.
+    pub score: Score,
+    /// The image's value.
+    pub value: f64,
+    /// The largest usual value.
+    pub limit: f64,
+}
+
+impl fmt::Display for Unusual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.score {
+            Score::Shape => f.write_str("coarse shape")?,
+            Score::Negative => f.write_str("black and white exchanged,")?,
+            Score::Detail { period } => write!(f, "detail of {period} to {} pixels", 2 * period)?,
+            Score::Pattern => f.write_str("regular pattern")?,
+        }
+        let Self { value, limit, .. } = self;
+        write!(
+            f,
+            " unlike the calibration images: {value:.1}, usual up to {limit:.1}"
+        )
+    }
+}
+
+/// A statistic with the tables to compare images with it.
+pub struct InputGuard<'a> {
+    pub(super) statistic: &'a InputStatistic,
+    preprocess: &'a Preprocess,
+    transform: Transform,
+    layout: Layout,
+    /// Direction from the mean to its negative, after removing the correlation; of length 1, or 0 where they are equal.
+    negative: Vec<f64>,
+}
+
+impl<'a> InputGuard<'a> {
+    /// A guard of the images that a network takes.
+    ///
+    /// # Errors
+    /// As [`InputStatistic::validate`].
+    pub fn new(statistic: &'a InputStatistic, preprocess: &'a Preprocess) -> Result<Self, Error> {
+        statistic.validate(preprocess)?;
+        Ok(Self::unchecked(statistic, preprocess))
+    }
+
+    /// A guard of a statistic that may lack its limits.
+    pub(super) fn unchecked(statistic: &'a InputStatistic, preprocess: &'a Preprocess) -> Self {
+        let shape = shape_of(preprocess);
+        let mut guard = Self {
+            statistic,
+            preprocess,
+            transform: Transform::new(shape),
+            layout: Layout::new(shape),
+            negative: Vec::new(),
+        };
+        guard.negative = guard.negative();
+        guard
+    }
+
+    /// The direction from the mean to its negative.
+    fn negative(&self) -> Vec<f64> {
+        let mut white = vec![1.0; self.preprocess.elements()];
+        self.transform.forward(&mut white);
+        let places = self.layout.part.iter().zip(&self.layout.group).zip(white);
+        let coarse = places.filter(|((part, _), _)| **part == Part::Coarse);
+        let shares = coarse.map(|((_, &group), white)| {
+            let mean = f64::from(self.statistic.mean[group]);
+            (white - 2.0 * mean) / f64::from(self.statistic.deviation[group])
+        });
+        let mut direction = self.decorrelated(&shares.collect::<Vec<f64>>());
+        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+        direction.iter_mut().for_each(|x| *x *= factor);
+        direction
+    }
+
+    /// The coarse coefficients, divided by their deviations, without their correlation.
+    fn decorrelated(&self, coarse: &[f64]) -> Vec<f64> {
+        self.rows().map(|row| dot(row, coarse)).collect()
+    }
+
+    /// Why a prepared image does not belong to those that the network is made for; `None` if it does.
+    ///
+    /// # Shapes
+    /// `image` is `[C, H, W]` as `prepare` gives it.
+    ///
+    /// # Panics
+    /// When the image has another size.
+    pub fn unusual(&self, image: &[f32]) -> Option<Unusual> {
+        let scores = self.scores(image).into_iter().zip(&self.statistic.limits);
+        let found = scores.map(|((score, value), &limit)| Unusual {
+            score,
+            value,
+            limit,
+        });
+        // A NaN is unusual too.
+        found
+            .filter(|unusual| unusual.value > unusual.limit || unusual.value.is_nan())
+            .max_by(|x, y| (x.value / x.limit).total_cmp(&(y.value / y.limit)))
+    }
+
+    /// All scores of a prepared image.
+    ///
+    /// # Shapes
+    /// As [`unusual`](Self::unusual).
+    ///
+    /// # Panics
+    /// When the image has another size.
+    pub fn scores(&self, image: &[f32]) -> Vec<(Score, f64)> {
+        let mut values = pixels(self.preprocess, image);
+        self.transform.forward(&mut values);
+        let mut coarse = Vec::with_capacity(self.layout.coarse);
+        let mut squares = vec![(0.0, 0_usize); self.layout.octaves];
+        let mut largest = 0.0_f64;
+        for (place, value) in values.into_iter().enumerate() {
+            let group = self.layout.group[place];
+            let mean = f64::from(self.statistic.mean[group]);
+            let share = (value - mean) / f64::from(self.statistic.deviation[group]);
+            largest = largest.max(share.abs());
+            match self.layout.part[place] {
+                Part::Coarse => coarse.push(share),
+                Part::Octave(octave) => {
+                    squares[octave].0 += share * share;
+                    squares[octave].1 += 1;
+                }
+            }
+        }
+        let coarse = self.decorrelated(&coarse);
+        let shape = coarse.iter().map(|x| x * x).sum::<f64>() / coarse.len() as f64;
+        let negative = coarse.iter().zip(&self.negative).map(|(x, y)| x * y).sum();
+        let details = squares
+            .iter()
+            .map(|&(sum, count)| sum / count.max(1) as f64);
+        let values = [shape, negative]
+            .into_iter()
+            .chain(details)
+            .chain([largest]);
+        self.layout.scores().into_iter().zip(values).collect()
+    }
+
+    /// A random image like those that the statistic was recorded on: coefficients are normally distributed with the
+    /// recorded means, correlations and `contrast` times the deviations.
+    ///
+    /// Values are clamped to the allowed range and not rounded to raw values. Where [`unusual`](Self::unusual) would
+    /// refuse the image, its contrast is reduced.
+    ///
+    /// # Shapes
+    /// A prepared image `[C, H, W]`.
+    pub fn typical_image(&self, contrast: f64, rng: &mut impl Rng) -> Vec<f32> {
+        let mut coarse: Vec<f64> = Vec::with_capacity(self.layout.coarse);
+        for row in self.rows() {
+            // The rows are those of the inverse, so this is forward substitution.
+            let diagonal = f64::from(row[coarse.len()]);
+            coarse.push((normal(rng) - dot(row, &coarse)) / diagonal);
+        }
+        let mut coarse = coarse.into_iter();
+        let share = |part: &Part| match part {
+            Part::Coarse => coarse.next().unwrap_or(0.0),
+            Part::Octave(_) => normal(rng),
+        };
+        let shares: Vec<f64> = self.layout.part.iter().map(share).collect();
+        let contrasts = [1.0, 0.7, 0.5, 0.35, 0.25, 0.125].map(|factor| factor * contrast);
+        let mut images = contrasts
+            .into_iter()
+            .map(|contrast| self.image(contrast, &shares));
+        let usual = images.find(|image| self.unusual(image).is_none());
+        usual.unwrap_or_else(|| self.image(0.0, &shares))
+    }
+
+    /// The image with coefficients that differ from their means by `contrast` times these shares of their deviations.
+    fn image(&self, contrast: f64, shares: &[f64]) -> Vec<f32> {
+        let coefficient = |(&group, share): (&usize, &f64)| {
+            let deviation = f64::from(self.statistic.deviation[group]);
+            f64::from(self.statistic.mean[group]) + contrast * deviation * share
+        };
+        let mut values: Vec<f64> = self
+            .layout
+            .group
+            .iter()
+            .zip(shares)
+            .map(coefficient)
+            .collect();
+        self.transform.inverse(&mut values);
+        let plane = self.preprocess.height * self.preprocess.width;
+        let (low, high) = self.preprocess.allowed;
+        let prepared = |(place, value): (usize, &f64)| {
+            let raw = low + value.clamp(0.0, 1.0) * (high - low);
+            self.preprocess.normalize(place / plane, raw) as f32
+        };
+        values.iter().enumerate().map(prepared).collect()
+    }
+
+    /// Number of scores.
+    pub(super) fn score_count(&self) -> usize {
+        self.layout.octaves + 3
+    }
+
+    /// The rows of the whitening matrix up to the diagonal.
+    fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        let start = |row: usize| row * (row + 1) / 2;
+        (0..self.layout.coarse)
+            .map(move |row| &self.statistic.whitening[start(row)..start(row + 1)])
+    }
+}
+
+/// Sum of the products, up to the end of the shorter one.
+fn dot(row: &[f32], values: &[f64]) -> f64 {
+    row.iter().zip(values).map(|(&x, y)| f64::from(x) * y).sum()
+}
+
+/// The pixels of a prepared image by their place in the allowed range.
+pub(super) fn pixels(preprocess: &Preprocess, image: &[f32]) -> Vec<f64> {
+    assert_eq!(image.len(), preprocess.elements(), "values of an image");
+    let plane = preprocess.height * preprocess.width;
+    let (low, high) = preprocess.allowed;
+    let pixel = |(place, &value): (usize, &f32)| {
+        let raw = preprocess.raw(place / plane, f64::from(value));
+        ((raw - low) / (high - low)).clamp(0.0, 1.0)
+    };
+    image.iter().enumerate().map(pixel).collect()
+}
+
+/// A normally distributed number, by Box and Muller.
+fn normal(rng: &mut impl Rng) -> f64 {
+    let mut unit = || (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    // 1 - unit is never 0.
+    (-2.0 * (1.0 - unit()).ln()).sqrt() * (TAU * unit()).cos()
+}
