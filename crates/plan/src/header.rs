@@ -51,6 +51,10 @@ pub struct PlanHeader {
     pub batch: usize,
     /// Blocks that hold a whole batch.
     pub blocks: usize,
+    /// Images of a block that may be any allowed image without harm to the others, if the others are usual: proven for
+    /// this plan's integers. 0 where nothing is proven, and in plans of older versions.
+    #[serde(default)]
+    pub contained_images: usize,
     /// Fresh ciphertexts.
     pub input: InputLayout,
     /// Ciphertexts of the reply.
@@ -168,6 +172,12 @@ impl PlanHeader {
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
             ("blocks", self.blocks, blocks, blocks),
+            (
+                "contained images",
+                self.contained_images,
+                0,
+                self.block(packing).images,
+            ),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
             ("input limbs", input.limbs, 1, parameters.limbs()),
@@ -198,6 +208,9 @@ impl PlanHeader {
         map.serialize_entry("parameters", &self.parameters)?;
         map.serialize_entry("batch", &self.batch)?;
         map.serialize_entry("blocks", &self.blocks)?;
+        if self.contained_images > 0 {
+            map.serialize_entry("contained_images", &self.contained_images)?;
+        }
         map.serialize_entry("input", &self.input)?;
         map.serialize_entry("output", &self.output)
     }

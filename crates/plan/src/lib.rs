@@ -9,6 +9,7 @@ mod channel;
 mod check;
 mod client_plan;
 mod compile;
+mod containment;
 mod cost;
 mod error;
 mod estimate;
