@@ -49,7 +49,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let reply = client.read_reply(&args.reply, key.key_id())?;
     let request = reply.header().parents.request;
     let record = RequestRecord::read(&args.key, key.key_id(), request)?;
-    let predictions = client.decrypt(&key, &reply)?;
+    let predictions = match &record.marks {
+        Some(marks) => client.decrypt_marked(&key, &reply, marks.clone())?,
+        None => client.decrypt(&key, &reply)?,
+    };
     let format = PredictionFormat::of_path(&args.out);
     let (names, overwrite) = (record.names.as_deref(), global.overwrite());
     predictions.write_file(&args.out, format, names, args.logits, overwrite)?;
@@ -62,6 +65,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let check = predictions.check();
     let result = json!({
         "images": predictions.len(),
+        "left_out": predictions.marks().left_out(),
+        "unusual": predictions.marks().unusual(),
         "out": args.out,
         "request": request,
         "released_bits": predictions.released_bits(),
@@ -94,8 +99,13 @@ pub(crate) fn warn_of_range(
     let flagged: Vec<usize> = (0..predictions.len())
         .filter(|&image| predictions.out_of_range()[image])
         .collect();
+    let kept: Vec<usize> = predictions.marks().kept().collect();
     if !flagged.is_empty() {
-        let first: Vec<String> = flagged.iter().take(NAMED).map(usize::to_string).collect();
+        let first: Vec<String> = flagged
+            .iter()
+            .take(NAMED)
+            .map(|&image| kept[image].to_string())
+            .collect();
         let more = if flagged.len() > NAMED { ", …" } else { "" };
         output.warn(format!(
             "{} of {} images have scores outside the range {low:.2}..{high:.2} that was seen in calibration (index {}{more}): do not rely on them; they are marked in column out_of_range",

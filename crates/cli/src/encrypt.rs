@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sordino::Client;
-use sordino::client::{Keys, RequestRecord};
+use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy};
 use sordino::container::{Access, Digest, check_writable};
 use sordino::data::open_images;
 use sordino::plan::ClientPlan;
@@ -31,8 +31,57 @@ pub(crate) struct Args {
     /// Where to write the request
     #[arg(long, value_name = "REQUEST")]
     out: PathBuf,
+    /// What to do with images unlike those that the network is made for: leave them out unless the plan proves that they do no harm to
+    /// the others, encrypt them in blocks of their own, or encrypt them among the others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
+    unusual: Unusual,
     #[command(flatten)]
     passphrase: NewPassphrase,
+}
+
+/// What to do with unusual images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Unusual {
+    Exclude,
+    Separate,
+    Keep,
+}
+
+impl From<Unusual> for UnusualPolicy {
+    fn from(unusual: Unusual) -> Self {
+        match unusual {
+            Unusual::Exclude => Self::Exclude,
+            Unusual::Separate => Self::Separate,
+            Unusual::Keep => Self::Keep,
+        }
+    }
+}
+
+/// How many unusual images a message names.
+const NAMED: usize = 3;
+
+/// Which images of a batch are unusual, and what becomes of them; `None` if all are usual.
+pub(crate) fn describe_unusual(marks: &Marks) -> Option<String> {
+    let (found, left_out) = (marks.unusual().len(), marks.left_out());
+    if found == 0 {
+        return None;
+    }
+    let named = marks.unusual().iter().take(NAMED);
+    let named: Vec<String> = named
+        .map(|image| format!("index {}: {}", image.index, image.why))
+        .collect();
+    let more = if found > NAMED { "; …" } else { "" };
+    let fate = match left_out {
+        0 => "they are marked in column status",
+        _ => {
+            "they are left out, since one such image can ruin the answers of others, and have a row without an answer; --unusual separate and --unusual keep encrypt them"
+        }
+    };
+    Some(format!(
+        "{found} of {} images are unlike those that the network is made for ({}{more}): {fate}",
+        marks.images(),
+        named.join("; ")
+    ))
 }
 
 /// Reads `A..B`.
@@ -77,14 +126,19 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         }
         None => client.generate_keys()?,
     };
-    let request = client.encrypt_images(&keys.secret, &images, args.range)?;
+    let prepared = client.prepare_images(&images, args.range)?;
+    let marks = client.screen(&prepared, args.unusual.into())?;
+    let request = client.encrypt_marked(&keys.secret, &prepared, &marks)?;
+    if let Some(text) = describe_unusual(&marks) {
+        output.warn(text);
+    }
     let fresh = match &args.key {
         Some(_) => None,
         None => Some(keys.write_beside(&args.out, passphrase.as_ref(), global.overwrite())?),
     };
     let secret_path = fresh.as_ref().map(|files| files.secret.as_path());
     let secret_path = secret_path.or(args.key.as_deref()).unwrap_or(&args.out);
-    let digest = match write(&request, args, global, secret_path, images.names) {
+    let digest = match write(&request, args, global, secret_path, images.names, &marks) {
         Ok(digest) => digest,
         Err(error) => {
             // Keys without a request are of no use, and the error is what matters.
@@ -98,7 +152,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "request": digest,
         "plan": header.parents.plan,
         "key_id": header.key_id,
-        "images": header.images,
+        "images": marks.images(),
+        "encrypted": marks.encrypted(),
+        "unusual": marks.unusual(),
         "blocks": header.blocks,
         "check_images": client.plan().header.check_images * header.blocks as usize,
         "request_bytes": bytes,
@@ -114,7 +170,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     output.result(&result, || {
         format!(
             "encrypted {} images into {} ({:.1} MiB, {} bytes per image)",
-            header.images,
+            marks.encrypted(),
             args.out.display(),
             bytes as f64 / f64::from(1 << 20),
             bytes / header.images
@@ -139,6 +195,7 @@ fn write(
     global: &GlobalArgs,
     secret_key: &Path,
     names: Option<Vec<String>>,
+    marks: &Marks,
 ) -> anyhow::Result<Digest> {
     let digest = request.write_file(&args.out, global.overwrite())?;
     let record = RequestRecord {
@@ -146,7 +203,7 @@ fn write(
         key: request.header().key_id,
         plan: request.header().parents.plan,
         names,
-        marks: None,
+        marks: Some(marks.clone()),
     };
     if let Err(error) = record.write(secret_key) {
         // Nobody could decrypt the reply.

@@ -17,7 +17,7 @@ use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
-use crate::encrypt::parse_range;
+use crate::encrypt::{Unusual, describe_unusual, parse_range};
 use crate::exit::Usage;
 use crate::passphrase::NewPassphrase;
 
@@ -47,6 +47,10 @@ pub(crate) struct Args {
     /// Accept that the server has another plan than when the model was first seen
     #[arg(long)]
     accept_plan: bool,
+    /// What to do with images unlike those that the network is made for: leave them out unless the plan proves that they do no harm to
+    /// the others, encrypt them in blocks of their own, or encrypt them among the others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
+    unusual: Unusual,
     #[command(flatten)]
     passphrase: NewPassphrase,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
@@ -97,6 +101,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         backend: global.backend()?,
         keys: args.keys.clone(),
         state: args.state.clone(),
+        unusual: args.unusual.into(),
         passphrase: passphrase.map(Arc::new),
         accept_plan: args.accept_plan,
         ..SubmitOptions::new(&args.out)
@@ -144,7 +149,9 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
         "model": submitted.model.name,
         "plan": submitted.model.plan,
         "job": submitted.job,
-        "images": submitted.predictions.len(),
+        "images": submitted.predictions.marks().images(),
+        "left_out": submitted.predictions.marks().left_out(),
+        "unusual": submitted.predictions.marks().unusual(),
         "request_bytes": submitted.request_bytes,
         "reply_bytes": submitted.reply_bytes,
         "made_keys": submitted.made_keys,
@@ -211,6 +218,9 @@ impl Display {
             Event::PlanSeen { model, client_plan } => self.line(format!(
                 "the plan of model {model:?} is remembered, and another one will be refused: its digest {client_plan} is what `b3sum client.plan` prints where it was compiled"
             )),
+            Event::Unusual { marks } => {
+                self.line(describe_unusual(marks).unwrap_or_default());
+            }
             Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
             Event::Resumed { job } => self.line(format!("resuming job {job}")),
             Event::PlanChanged { model, job } => self.line(format!(

@@ -4,7 +4,7 @@ use sordino_ckks::SlotTag;
 use sordino_plan::ClientPlan;
 use sordino_secret::SecretKey;
 
-use crate::Error;
+use crate::{Error, Marks};
 
 /// What the check images of a reply showed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,13 +24,19 @@ pub(crate) struct Places {
     pub check: Vec<Vec<usize>>,
     /// Of the client's images.
     pub images: Vec<usize>,
+    /// Blocks before those of unusual images alone.
+    mixed: usize,
 }
 
 impl Places {
     /// The places that follow from a key and the tag of a request.
-    pub(crate) fn new(key: &SecretKey, tag: &SlotTag, plan: &ClientPlan, images: usize) -> Self {
+    pub(crate) fn new(key: &SecretKey, tag: &SlotTag, plan: &ClientPlan, marks: &Marks) -> Self {
         let of_block = plan.block_places();
-        let blocks = images.div_ceil(plan.block_images());
+        let groups = marks.groups();
+        let blocks_of = groups
+            .each_ref()
+            .map(|group| group.len().div_ceil(plan.block_images()));
+        let blocks: usize = blocks_of.iter().sum();
         let count = plan.header.check_images;
         let check: Vec<Vec<usize>> = (0..blocks)
             .map(|block| {
@@ -44,14 +50,21 @@ impl Places {
             .iter()
             .flatten()
             .for_each(|&place| taken[place] = true);
-        let free: Vec<usize> = (0..taken.len()).filter(|&place| !taken[place]).collect();
-        let order = key.slot_order(tag, images, free.len());
+        let mut images = vec![0; marks.encrypted()];
+        let mut first = 0;
+        for (part, (group, blocks)) in groups.iter().zip(blocks_of).enumerate() {
+            let places = first * of_block..(first + blocks) * of_block;
+            first += blocks;
+            let free: Vec<usize> = places.filter(|&place| !taken[place]).collect();
+            let order = key.slot_order(tag, part, group.len(), free.len());
+            for (&image, place) in group.iter().zip(order) {
+                images[image] = free[place as usize];
+            }
+        }
         Self {
             check,
-            images: order
-                .into_iter()
-                .map(|place| free[place as usize])
-                .collect(),
+            images,
+            mixed: blocks_of[0],
         }
     }
 
@@ -61,46 +74,97 @@ impl Places {
     }
 }
 
+/// What the check images of a reply say.
+pub(crate) struct Compared {
+    /// Of the blocks that are right; `None` without check images.
+    pub check: Option<Check>,
+    /// Blocks of unusual images alone that are not right: these images have ruined one another.
+    pub ruined: Vec<usize>,
+}
+
 /// Compares the logits of all check images with the right ones.
 ///
 /// # Shapes
 /// `logits` is `[places, classes]`.
 ///
 /// # Errors
-/// [`Error::CheckImages`] if one differs by more than the client accepts.
+/// [`Error::CheckImages`] if one differs by more than the client accepts, but for those in blocks of unusual images alone while other
+/// blocks are right.
 pub(crate) fn compare(
     plan: &ClientPlan,
     places: &Places,
     logits: &[f64],
-) -> Result<Option<Check>, Error> {
+) -> Result<Compared, Error> {
+    let mut ruined = Vec::new();
     let (Some(images), Some(tolerance)) = (&plan.check_images, plan.check_tolerance()) else {
-        return Ok(None);
+        return Ok(Compared {
+            check: None,
+            ruined,
+        });
     };
     let classes = plan.header.output.logits;
-    let (mut worst, mut different, mut count) = (0f64, 0, 0);
-    for block in &places.check {
+    let mut total = Difference::default();
+    for (number, block) in places.check.iter().enumerate() {
+        let mut of_block = Difference::default();
         for (&place, expected) in block.iter().zip(images.logits().chunks_exact(classes)) {
-            let found = &logits[place * classes..][..classes];
-            let errors = found.iter().zip(expected).map(|(x, y)| (x - y).abs());
-            // Unlike `max`, this keeps what is no number.
-            let of_image = errors.fold(0.0, |a: f64, b| if b <= a { a } else { b });
-            // So is this false for it.
-            different += usize::from(!(of_image <= tolerance));
-            worst = if of_image <= worst { worst } else { of_image };
-            count += 1;
+            of_block.add(&logits[place * classes..][..classes], expected, tolerance);
+        }
+        if of_block.different > 0 && (1..=number).contains(&places.mixed) {
+            ruined.push(number);
+        } else {
+            total.join(&of_block);
         }
     }
+    let Difference {
+        images,
+        different,
+        worst,
+    } = total;
     match different {
-        0 => Ok(Some(Check {
-            images: count,
-            worst_error: worst.log2().ceil().exp2(),
-            tolerance,
-        })),
+        0 => Ok(Compared {
+            check: Some(Check {
+                images,
+                worst_error: worst.log2().ceil().exp2(),
+                tolerance,
+            }),
+            ruined,
+        }),
         _ => Err(Error::CheckImages {
             different,
-            images: count,
+            images,
             worst,
             tolerance,
         }),
+    }
+}
+
+/// How far the logits of check images are from the right ones.
+#[derive(Default)]
+struct Difference {
+    images: usize,
+    different: usize,
+    worst: f64,
+}
+
+impl Difference {
+    /// Adds an image.
+    fn add(&mut self, found: &[f64], expected: &[f64], tolerance: f64) {
+        let errors = found.iter().zip(expected).map(|(x, y)| (x - y).abs());
+        // Unlike `max`, this keeps what is no number.
+        let of_image = errors.fold(0.0, |a: f64, b| if b <= a { a } else { b });
+        self.join(&Self {
+            images: 1,
+            // So is this false for it.
+            different: usize::from(!(of_image <= tolerance)),
+            worst: of_image,
+        });
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.images += other.images;
+        self.different += other.different;
+        if !(other.worst <= self.worst) {
+            self.worst = other.worst;
+        }
     }
 }

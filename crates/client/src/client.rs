@@ -7,9 +7,9 @@ use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
-use crate::check::{Check, Places, compare};
+use crate::check::{Check, Compared, Places, compare};
 use crate::slots::Slots;
-use crate::{Error, Predictions};
+use crate::{Error, Marks, Predictions};
 
 /// A client plan with the tables that encryption needs.
 #[derive(Clone, Debug)]
@@ -84,20 +84,33 @@ impl Client {
     /// [`Error::Images`], [`Error::Batch`], [`Error::NotFinite`] for images that cannot be encrypted with this plan,
     /// [`Error::KeyParameters`] for a key of another one.
     pub fn encrypt(&self, key: &SecretKey, images: &[f32]) -> Result<Request, Error> {
+        let count = images.len() / self.plan.header.input.features;
+        self.encrypt_marked(key, images, &Marks::new(count, Vec::new())?)
+    }
+
+    /// As [`encrypt`](Self::encrypt), without the images that are left out, and with unusual ones in blocks of their own where the marks
+    /// say so. The request counts the images of its full blocks then, so that it has blocks enough.
+    ///
+    /// # Shapes
+    /// `images` are all images of the batch.
+    ///
+    /// # Errors
+    /// As [`encrypt`](Self::encrypt); [`Error::AllUnusual`] if nothing is left, [`Error::Separate`] if the plan has no room for further
+    /// blocks.
+    pub fn encrypt_marked(
+        &self,
+        key: &SecretKey,
+        images: &[f32],
+        marks: &Marks,
+    ) -> Result<Request, Error> {
         self.check_key(key)?;
         let plan = &self.plan;
         let features = plan.header.input.features;
-        if images.is_empty() || !images.len().is_multiple_of(features) {
-            let found = images.len();
+        let found = images.len();
+        if images.is_empty() || found != marks.images().saturating_mul(features) {
             return Err(Error::Images { features, found });
         }
-        let count = images.len() / features;
-        if count > plan.header.batch {
-            return Err(Error::Batch {
-                limit: plan.header.batch,
-                found: count,
-            });
-        }
+        let count = self.request_images(marks)?;
         if let Some(at) = images.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite {
                 image: at / features,
@@ -111,7 +124,7 @@ impl Client {
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
         let tag = key.slot_tag(plan.plan(), count)?;
-        let places = Places::new(key, &tag, plan, count);
+        let places = Places::new(key, &tag, plan, marks);
         let checks = plan.check_images.as_ref();
         let checks = checks.map_or(&[][..], CheckImages::pixels);
         let checks = CheckImages::prepared(checks, &plan.preprocess);
@@ -121,8 +134,8 @@ impl Client {
                 in_places[place] = Some(image);
             }
         }
-        for (image, &place) in images.chunks_exact(features).zip(&places.images) {
-            in_places[place] = Some(image);
+        for (index, &place) in marks.kept().zip(&places.images) {
+            in_places[place] = Some(&images[index * features..][..features]);
         }
         for images in in_places.chunks(plan.block_places()) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
@@ -160,8 +173,50 @@ impl Client {
     /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for, [`Error::CheckImages`] for a reply
     /// that is wrong for check images.
     pub fn decrypt(&self, key: &SecretKey, reply: &Reply) -> Result<Predictions, Error> {
-        let (logits, check) = self.decrypt_logits(key, reply)?;
-        Predictions::from_logits(&self.plan, logits, check)
+        self.decrypt_marked(key, reply, unmarked(reply)?)
+    }
+
+    /// As [`decrypt`](Self::decrypt), for a request that was made with marks.
+    ///
+    /// # Errors
+    /// As [`decrypt`](Self::decrypt), and [`Error::ListLength`] for marks of another request.
+    pub fn decrypt_marked(
+        &self,
+        key: &SecretKey,
+        reply: &Reply,
+        marks: Marks,
+    ) -> Result<Predictions, Error> {
+        let (logits, check, ruined) = self.decrypt_logits(key, reply, &marks)?;
+        Predictions::from_logits(&self.plan, logits, check)?.with_marks(marks.without(&ruined))
+    }
+
+    /// Images that a request with these marks says it has.
+    ///
+    /// # Errors
+    /// [`Error::AllUnusual`], [`Error::Batch`], [`Error::Separate`].
+    pub fn request_images(&self, marks: &Marks) -> Result<usize, Error> {
+        let [first, second] = marks.groups().map(|group| group.len());
+        let of_block = self.plan.block_images();
+        let count = match second {
+            0 => first,
+            // Full blocks, so that it is known where the others begin.
+            _ => first.div_ceil(of_block) * of_block + second,
+        };
+        let limit = self.plan.header.batch;
+        match count {
+            0 => Err(Error::AllUnusual {
+                images: marks.images(),
+            }),
+            found if found <= limit => Ok(found),
+            _ if first + second <= limit => Err(Error::Separate {
+                unusual: second,
+                limit,
+            }),
+            _ => Err(Error::Batch {
+                limit,
+                found: first + second,
+            }),
+        }
     }
 
     /// The largest difference between a reply's logits and expected ones, before any rounding: a measurement on
@@ -178,7 +233,7 @@ impl Client {
         reply: &Reply,
         expected: &[f64],
     ) -> Result<f64, Error> {
-        let (logits, _) = self.decrypt_logits(key, reply)?;
+        let (logits, ..) = self.decrypt_logits(key, reply, &unmarked(reply)?)?;
         if logits.len() != expected.len() {
             let classes = self.plan.header.output.logits;
             return Err(Error::ListLength {
@@ -194,12 +249,14 @@ impl Client {
         Ok(errors.fold(0.0, f64::max))
     }
 
-    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong.
+    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong. The last are
+    /// the numbers of unusual images that have ruined one another, and so have no logits.
     fn decrypt_logits(
         &self,
         key: &SecretKey,
         reply: &Reply,
-    ) -> Result<(Vec<f64>, Option<Check>), Error> {
+        marks: &Marks,
+    ) -> Result<(Vec<f64>, Option<Check>, Vec<usize>), Error> {
         self.check_key(key)?;
         check_key(
             Message::Reply,
@@ -216,16 +273,32 @@ impl Client {
         key.check_slot_tag(&slots, plan.plan(), count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
-        let places = Places::new(key, &slots, plan, count);
+        let expected = self.request_images(marks)?;
+        if expected != count {
+            return Err(Error::ListLength {
+                what: "images of the request",
+                expected,
+                found: count,
+            });
+        }
+        let places = Places::new(key, &slots, plan, marks);
         let mut in_places = vec![0.0; places.len(plan) * classes];
         let of_blocks = in_places.chunks_mut(plan.block_places() * classes);
         for (block, images) in reply.blocks().iter().zip(of_blocks) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
         }
-        let check = compare(plan, &places, &in_places)?;
-        let rows = places.images.iter();
-        let rows = rows.flat_map(|&place| &in_places[place * classes..][..classes]);
-        Ok((rows.copied().collect(), check))
+        let Compared { check, ruined } = compare(plan, &places, &in_places)?;
+        let (mut logits, mut without) = (
+            Vec::with_capacity(places.images.len() * classes),
+            Vec::new(),
+        );
+        for (image, &place) in places.images.iter().enumerate() {
+            match ruined.contains(&(place / plan.block_places())) {
+                true => without.push(image),
+                false => logits.extend_from_slice(&in_places[place * classes..][..classes]),
+            }
+        }
+        Ok((logits, check, without))
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
@@ -234,4 +307,10 @@ impl Client {
             (expected, found) => Err(Error::key_parameters(expected, found)),
         }
     }
+}
+
+/// Marks of a request that has none.
+fn unmarked(reply: &Reply) -> Result<Marks, Error> {
+    // At most the batch, as the header was checked against the plan.
+    Marks::new(reply.header().images as usize, Vec::new())
 }

@@ -95,6 +95,24 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// No image of the batch is usual.
+    #[error(
+        "all of {images} images are unlike those that the network is made for, so that none is left to encrypt: give the images that the network was made for, or encrypt them as they are (--unusual keep)"
+    )]
+    AllUnusual {
+        /// Images of the batch.
+        images: usize,
+    },
+    /// No room for blocks of unusual images.
+    #[error(
+        "{unusual} unusual images would need a block of their own, which does not fit into the plan's batch of {limit}: leave them out (--unusual exclude), or compile with a larger --batch"
+    )]
+    Separate {
+        /// Unusual images.
+        unusual: usize,
+        /// The plan's batch.
+        limit: usize,
+    },
     /// Marks of images that are not in the batch.
     #[error("the list of unusual images does not fit the batch: encrypt the images again")]
     Marks,
@@ -336,9 +354,10 @@ pub enum Error {
 
 classify!(Error {
     Usage: Address, NoHome, PlainHttp, Token;
-    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
+    BadFile: AllUnusual, Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         Pin, PlanChanged, ServedPlan;
     CheckFailed: CheckImages;
+    Limits: Separate;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;
     Bug: Bug;

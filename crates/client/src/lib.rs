@@ -24,6 +24,7 @@ mod predictions;
 mod read_table;
 #[cfg(feature = "files")]
 mod record;
+mod screen;
 mod slots;
 mod table;
 
@@ -38,7 +39,7 @@ use key_folder::secret_key_id;
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
 #[cfg(feature = "files")]
 use key_uses::KeyUses;
-pub use marks::{Marks, Status, UnusualImage};
+pub use marks::{Marks, Status, UnusualImage, UnusualPolicy};
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;
 #[cfg(feature = "files")]

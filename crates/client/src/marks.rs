@@ -22,6 +22,21 @@ pub struct UnusualImage {
 pub struct Marks {
     images: usize,
     unusual: Vec<UnusualImage>,
+    /// Whether the unusual images that are encrypted have blocks of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    separate: bool,
+}
+
+/// What to do with unusual images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnusualPolicy {
+    /// Leave them out, unless the plan proves that so many do no harm to others.
+    #[default]
+    Exclude,
+    /// Encrypt them in blocks of their own.
+    Separate,
+    /// Encrypt them among the others.
+    Keep,
 }
 
 /// What is known of the answer for an image.
@@ -53,8 +68,22 @@ impl Marks {
     /// # Errors
     /// [`Error::Marks`] for images that are not in the batch, or not in their order.
     pub fn new(images: usize, unusual: Vec<UnusualImage>) -> Result<Self, Error> {
-        let marks = Self { images, unusual };
+        let separate = false;
+        let marks = Self {
+            images,
+            unusual,
+            separate,
+        };
         marks.check().map(|()| marks)
+    }
+
+    /// The same with blocks of their own for the unusual images that are encrypted.
+    #[must_use]
+    pub fn separate(self) -> Self {
+        Self {
+            separate: true,
+            ..self
+        }
     }
 
     /// Checks marks that were read.
@@ -102,6 +131,29 @@ impl Marks {
     /// Places in the batch of the images that were encrypted, in order.
     pub fn kept(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.images).filter(|&index| !self.of(index).is_some_and(|image| image.left_out))
+    }
+
+    /// The same where some of the encrypted images, by their numbers among them, have no prediction after all.
+    pub(crate) fn without(mut self, encrypted: &[usize]) -> Self {
+        let kept: Vec<usize> = self.kept().collect();
+        for &number in encrypted {
+            let at = self
+                .unusual
+                .binary_search_by_key(&kept[number], |image| image.index);
+            if let Ok(at) = at {
+                self.unusual[at].left_out = true;
+            }
+        }
+        self
+    }
+
+    /// Which of the encrypted images lie in the first blocks, and which in blocks of their own, each by its number among them.
+    pub(crate) fn groups(&self) -> [Vec<usize>; 2] {
+        let mut groups = [Vec::new(), Vec::new()];
+        for (number, index) in self.kept().enumerate() {
+            groups[usize::from(self.separate && self.of(index).is_some())].push(number);
+        }
+        groups
     }
 }
 

@@ -153,7 +153,7 @@ impl Sides {
 
 /// The slots of images that fill a block without check images.
 fn slots(key: &SecretKey, tag: &SlotTag) -> Vec<usize> {
-    let order = key.slot_order(tag, SLOTS, SLOTS);
+    let order = key.slot_order(tag, 0, SLOTS, SLOTS);
     order.into_iter().map(|slot| slot as usize).collect()
 }
 

@@ -130,7 +130,13 @@ fn the_reason_names_the_score_and_its_limit() {
     assert!(reason.value > reason.limit);
     let scores = guard.scores(&noise(&preprocess, 1));
     assert!(scores.contains(&(reason.score, reason.value)));
-    assert_eq!(scores[2].0, Score::Detail { period: 2 });
+    assert_eq!(
+        scores[2].0,
+        Score::Detail {
+            period: 2,
+            colour: false
+        }
+    );
     assert!(reason.to_string().contains("usual up to"), "{reason}");
     // What is not a number never passes.
     assert!(guard.unusual(&vec![f32::NAN; 1024]).is_some());
@@ -230,6 +236,8 @@ fn images_that_are_none_are_refused() {
         let error = InputStatistic::record(&preprocess, &vec![0.0; values]).unwrap_err();
         assert!(matches!(error, Error::Calibrate { .. }), "{error}");
     }
+    let error = InputStatistic::record(&preprocess, &[f32::INFINITY; 64]).unwrap_err();
+    assert!(error.to_string().contains("image 0 holds inf"), "{error}");
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -31,7 +31,7 @@ const LEAST_SPREAD: f64 = 4.0;
 /// How many check images a compiled plan has in each of its blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckImageCount {
-    /// [`USUAL_CHECK_IMAGES`] where they take no further block, none elsewhere.
+    /// [`USUAL_CHECK_IMAGES`] where they take no further block or one image may ruin others; none elsewhere.
     #[default]
     Auto,
     /// So many, with further blocks if there is no room; none or at least [`LEAST_CHECK_IMAGES`].
@@ -56,8 +56,6 @@ impl Reserved {
 
 impl CheckImageCount {
     /// The check images of every block of `places` places, for a batch; `None` where they leave no place.
-    ///
-    /// What decides about [`Auto`](Self::Auto) is here and nowhere else.
     pub(crate) fn reserve(self, batch: usize, places: usize) -> Option<Reserved> {
         let with = |check_images: usize| {
             let left = places.checked_sub(check_images).filter(|&left| left > 0)?;
@@ -69,7 +67,6 @@ impl CheckImageCount {
         };
         let without = with(0)?;
         match self {
-            // A plan that does not prove that any allowed image is contained should take a further block, once plans say so.
             Self::Auto => {
                 let usual = with(USUAL_CHECK_IMAGES);
                 Some(

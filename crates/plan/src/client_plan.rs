@@ -9,7 +9,7 @@ use sordino_container::{
     Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
     to_bytes, write_file,
 };
-use sordino_graph::{OutputKind, Preprocess};
+use sordino_graph::{InputStatistic, OutputKind, Preprocess, input_statistic_text};
 use sordino_protocol::MessageShape;
 
 use crate::check_images::PAYLOAD_BYTES;
@@ -44,6 +44,9 @@ pub struct ClientPlan {
     pub logit_range: (f64, f64),
     /// Expected cost of the evaluation.
     pub estimate: Estimate,
+    /// What the network's inputs usually look like, to find images that do not belong; `None` in plans of older models.
+    #[serde(default, with = "input_statistic_text")]
+    pub input_statistic: Option<InputStatistic>,
     /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
     #[serde(skip)]
     pub check_images: Option<CheckImages>,
@@ -57,6 +60,10 @@ pub struct ClientParents {
     pub plan: Digest,
 }
 
+/// A statistic as it stands in the plan.
+#[derive(Serialize)]
+struct AsText<'a>(#[serde(with = "input_statistic_text")] &'a Option<InputStatistic>);
+
 impl Serialize for ClientPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
@@ -69,6 +76,9 @@ impl Serialize for ClientPlan {
         map.serialize_entry("output_kind", &self.output_kind)?;
         map.serialize_entry("logit_range", &self.logit_range)?;
         map.serialize_entry("estimate", &self.estimate)?;
+        if self.input_statistic.is_some() {
+            map.serialize_entry("input_statistic", &AsText(&self.input_statistic))?;
+        }
         map.end()
     }
 }
@@ -252,6 +262,21 @@ impl ClientPlan {
         let good = low.is_finite() && high.is_finite() && low <= high;
         let found = format_args!("{low}..{high}");
         Error::require(good, "client", "logit range", "an interval", found)?;
+        if let Some(statistic) = &self.input_statistic {
+            let checked = statistic.validate(&self.preprocess);
+            let found = checked
+                .as_ref()
+                .err()
+                .map_or(String::new(), ToString::to_string);
+            let expected = "one of the network's input";
+            Error::require(
+                checked.is_ok(),
+                "client",
+                "statistic of the input",
+                expected,
+                found,
+            )?;
+        }
         let bits = self.estimate.precision_bits;
         let good = (-40.0..=60.0).contains(&bits);
         Error::require(good, "client", "precision", "-40 to 60 bits", bits)?;

@@ -6,6 +6,7 @@ use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
 use crate::check_images::{MOST_CHECK_IMAGES, Reserved};
+use crate::containment::contained_images;
 use crate::estimate::Sizes;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
@@ -21,7 +22,7 @@ use crate::sketch::{Choice, Sketch};
 use crate::{
     Budget, ChannelPlan, CheckImageCount, CheckImages, ClientParents, ClientPlan, CompileOptions,
     Error, Estimate, InputLayout, LEAST_CHECK_IMAGES, OutputLayout, Packing, PackingKind,
-    PlanHeader, Schedule, ServerPlan, Step, integers, noise, schedule, weights,
+    PlanHeader, Schedule, ServerPlan, Step, USUAL_CHECK_IMAGES, integers, noise, schedule, weights,
 };
 
 /// Both halves of a compiled plan.
@@ -63,7 +64,15 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         ..options.clone()
     };
     let folded = fold(&model.graph)?;
-    let content = find(model, &folded, calibration, options)?;
+    let mut content = find(model, &folded, calibration, options)?;
+    if options.check_images == CheckImageCount::Auto && may_be_ruined(&content) {
+        // One image may ruin all others of its block. Then that has to be found, even if it takes a further block.
+        let options = &CompileOptions {
+            check_images: CheckImageCount::Exactly(USUAL_CHECK_IMAGES),
+            ..options.clone()
+        };
+        content = find(model, &folded, calibration, options).unwrap_or(content);
+    }
     let server = ServerPlan::new(content).map_err(impossible)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
@@ -91,10 +100,18 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         output_kind: model.output,
         logit_range: (range.min, range.max),
         estimate: server.estimate().clone(),
+        input_statistic: calibration.input.clone(),
         check_images: None,
     };
     client.check().map_err(impossible)?;
     Ok(Plan { server, client })
+}
+
+/// Whether one image may ruin others without being found, in a plan that has room for check images.
+fn may_be_ruined(content: &Content) -> bool {
+    let header = &content.header;
+    let places = header.block(&content.packing).places;
+    header.check_images == 0 && header.contained_images == 0 && places > USUAL_CHECK_IMAGES
 }
 
 /// The check images to plan for: none where nothing is known of the network's input and none were asked for.
@@ -326,16 +343,23 @@ fn realize_channel_wise(
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
     let estimate = estimate(network, options, seconds, &noise, sizes);
+    let content = content(
+        model,
+        options,
+        realized.parameters,
+        reserved,
+        estimate,
+        steps,
+    )?;
+    let header = PlanHeader {
+        // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
+        contained_images: usize::from(content.header.parameters.ring_degree() == channel.slots),
+        ..content.header
+    };
     Ok(Content {
+        header,
         packing: Packing::ChannelWise(channel),
-        ..content(
-            model,
-            options,
-            realized.parameters,
-            reserved,
-            estimate,
-            steps,
-        )?
+        ..content
     })
 }
 
@@ -362,6 +386,13 @@ fn estimate(
 }
 
 /// The content of an element-wise plan without alternatives.
+/// Largest magnitude of a logit of the calibration images; infinite if it was not recorded.
+fn largest_logit(model: &Model) -> f64 {
+    let calibration = model.calibration.as_ref();
+    let logits = calibration.and_then(|calibration| calibration.folded.last());
+    logits.map_or(f64::INFINITY, |logits| logits.max_abs)
+}
+
 fn content(
     model: &Model,
     options: &CompileOptions,
@@ -370,16 +401,19 @@ fn content(
     estimate: Estimate,
     steps: Vec<Step>,
 ) -> Result<Content, Error> {
-    let header = PlanHeader {
+    let mut header = PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
         parameters,
         batch: options.batch,
         blocks: reserved.blocks,
         check_images: reserved.check_images,
+        contained_images: 0,
         input: InputLayout::of(&steps[0]),
         output: OutputLayout::of(&steps[steps.len() - 1]),
     };
+    header.contained_images =
+        contained_images(&header, &steps, &model.preprocess, largest_logit(model));
     let model = model.digest()?;
     Ok(Content {
         header,

@@ -52,17 +52,20 @@ impl SecretKey {
             .finalize()
     }
 
-    /// The slots of the images of a request, out of `slots`: different ones, each order as likely as any other.
+    /// The slots of a part of the images of a request, out of `slots`: different ones, each order as likely as any other, and nothing
+    /// to do with those of another part.
     ///
     /// # Panics
     /// If there are more images than slots, or 2^32 slots and more.
-    pub fn slot_order(&self, tag: &SlotTag, images: usize, slots: usize) -> Vec<u32> {
+    pub fn slot_order(&self, tag: &SlotTag, part: usize, images: usize, slots: usize) -> Vec<u32> {
         assert!(
             images <= slots,
             "{images} images have no room in {slots} slots"
         );
         let key = self.derived("sordino slot order v1");
-        some_of(slots, images, blake3::keyed_hash(&key, &tag.0))
+        let mut seed = blake3::Hasher::new_keyed(&key);
+        seed.update(&tag.0).update(&(part as u64).to_le_bytes());
+        some_of(slots, images, seed.finalize())
     }
 
     /// The slots of the check images of a block, out of `slots`: different ones, each order as likely as any other, and nothing to
@@ -150,8 +153,8 @@ mod tests {
         let mut counts = [0; 8];
         for _ in 0..4000 {
             let tag = key.slot_tag(plan, 3).expect("a tag");
-            let order = key.slot_order(&tag, 3, 8);
-            assert_eq!(order, key.slot_order(&tag, 3, 8));
+            let order = key.slot_order(&tag, 0, 3, 8);
+            assert_eq!(order, key.slot_order(&tag, 0, 3, 8));
             let mut sorted = order.clone();
             sorted.sort_unstable();
             sorted.dedup();
@@ -164,7 +167,7 @@ mod tests {
             "{counts:?}"
         );
         let tag = key.slot_tag(plan, 4096).expect("a tag");
-        let mut all = key.slot_order(&tag, 4096, 4096);
+        let mut all = key.slot_order(&tag, 0, 4096, 4096);
         all.sort_unstable();
         assert!(all.iter().copied().eq(0..4096));
     }
@@ -176,7 +179,7 @@ mod tests {
         let of_block = |block| key.check_slots(&tag, block, 16, 4096);
         assert_eq!(of_block(0), of_block(0));
         assert_ne!(of_block(0), of_block(1));
-        assert_ne!(of_block(0), key.slot_order(&tag, 16, 4096));
+        assert_ne!(of_block(0), key.slot_order(&tag, 0, 16, 4096));
         let mut sorted = of_block(1);
         sorted.sort_unstable();
         sorted.dedup();

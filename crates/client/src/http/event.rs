@@ -7,6 +7,8 @@ use std::time::Duration;
 use sordino_container::Digest;
 use sordino_protocol::api::{Id, Job};
 
+use crate::Marks;
+
 /// Hears what happens; called from whichever task does the work, so it should be quick.
 pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
@@ -43,6 +45,11 @@ pub enum Event<'a> {
         model: &'a str,
         /// BLAKE3 digest of the client plan's file.
         client_plan: Digest,
+    },
+    /// Images are unlike those that the network is made for.
+    Unusual {
+        /// Which, and which of them are left out.
+        marks: &'a Marks,
     },
     /// Images are being encrypted.
     Encrypting {

@@ -27,7 +27,7 @@ use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::SecretKey;
 
-use crate::{Client, Error};
+use crate::{Client, Error, Marks};
 
 /// The folder in a key folder.
 pub(super) const FOLDER: &str = "submissions";
@@ -234,10 +234,11 @@ impl Submission {
         client: &Client,
         key: &SecretKey,
         images: &[f32],
+        marks: &Marks,
     ) -> Result<RequestFile, Error> {
         let path = self.request_path();
         let digest = client
-            .encrypt(key, images)?
+            .encrypt_marked(key, images, marks)?
             .write_file(&path, Overwrite::Replace)?;
         let bytes = file_bytes(&path)?.unwrap_or(0);
         Ok(RequestFile {

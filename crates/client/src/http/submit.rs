@@ -15,7 +15,7 @@ use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
 use super::pin::{Pin, Sight};
 use super::submission::{JobRecord, RequestFile, Submission};
 use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
-use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
+use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Marks, Predictions};
 
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
@@ -37,6 +37,8 @@ struct Submitter<'a> {
     client: Arc<Client>,
     keys: Arc<KeyFolder>,
     place: KeyPlace,
+    marks: Marks,
+    /// As many as the request says it has.
     images: usize,
     times: SubmitTimes,
 }
@@ -61,16 +63,21 @@ pub async fn submit(
     let written = check_out(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
-    let range = options.range;
+    let (range, unusual) = (options.range, options.unusual);
     let preparing = {
         let client = Arc::clone(&client);
         move || {
             let prepared = client.prepare_images(&images, range)?;
-            let digest = digest_of(&prepared, images.names.as_deref());
-            Ok((prepared, digest, images.len(), images.names))
+            let marks = client.screen(&prepared, unusual)?;
+            let digest = digest_of(&prepared, images.names.as_deref(), &marks)?;
+            Ok((prepared, digest, marks, images.names))
         }
     };
-    let (prepared, digest, count, names) = blocking("preparation", preparing).await?;
+    let (prepared, digest, marks, names) = blocking("preparation", preparing).await?;
+    let count = client.request_images(&marks)?;
+    if !marks.unusual().is_empty() {
+        server.report(&Event::Unusual { marks: &marks });
+    }
     let started = Instant::now();
     let what = Unkeyed {
         server: server.address().to_owned(),
@@ -99,6 +106,7 @@ pub async fn submit(
         client,
         keys: Arc::new(keys),
         place,
+        marks,
         images: count,
         times: SubmitTimes::default(),
     };
@@ -230,12 +238,15 @@ impl Submitter<'_> {
         if let Some(request) = submission.request(&self.client, &self.keys.secret, images)? {
             return Ok(request);
         }
-        self.server.report(&Event::Encrypting { images });
+        self.server.report(&Event::Encrypting {
+            images: self.marks.encrypted(),
+        });
         let started = Instant::now();
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
         // It keeps the folder locked even if the caller stopped waiting.
         let submission = Arc::clone(submission);
-        let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared);
+        let marks = self.marks.clone();
+        let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared, &marks);
         let request = blocking("encryption", encrypting).await?;
         self.times.encrypt = started.elapsed().as_secs_f64();
         Ok(request)
@@ -424,7 +435,8 @@ impl Submitter<'_> {
     async fn decrypt(&mut self, reply: Reply) -> Result<Predictions, Error> {
         let started = Instant::now();
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
-        let decrypting = move || client.decrypt(&keys.secret, &reply);
+        let marks = self.marks.clone();
+        let decrypting = move || client.decrypt_marked(&keys.secret, &reply, marks);
         let outcome = blocking("decryption", decrypting).await;
         self.times.decrypt = started.elapsed().as_secs_f64();
         outcome
@@ -478,8 +490,8 @@ fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// A digest of prepared images and their names.
-fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
+/// A digest of prepared images, their names and what is done with them.
+fn digest_of(prepared: &[f32], names: Option<&[String]>, marks: &Marks) -> Result<Digest, Error> {
     let mut parts = Vec::new();
     let mut bytes = Vec::with_capacity(4 * DIGESTED.min(prepared.len()));
     for values in prepared.chunks(DIGESTED) {
@@ -495,7 +507,12 @@ fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
     };
     let names: Vec<u8> = names.unwrap_or_default().iter().flat_map(name).collect();
     parts.extend_from_slice(Digest::of("sordino submission, names v1", &names).as_bytes());
-    Digest::of("sordino submission, content v1", &parts)
+    if !marks.unusual().is_empty() {
+        let text = serde_json::to_vec(marks)
+            .map_err(|error| Error::bug("description of the images", error))?;
+        parts.extend_from_slice(Digest::of("sordino submission, marks v1", &text).as_bytes());
+    }
+    Ok(Digest::of("sordino submission, content v1", &parts))
 }
 
 /// Does long work on a thread of its own, so that connections are served meanwhile.

@@ -8,7 +8,7 @@ use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
 use sordino_ring::backend::{self, Backend};
 
-use crate::{Error, Passphrase, PredictionFormat, Predictions};
+use crate::{Error, Passphrase, PredictionFormat, Predictions, UnusualPolicy};
 
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct SubmitOptions {
     pub keys: Option<PathBuf>,
     /// The folder with what is kept between submissions: the plans that were seen, and keys; the user's own if `None`.
     pub state: Option<PathBuf>,
+    /// What to do with images unlike those that the network is made for.
+    pub unusual: UnusualPolicy,
     /// What the secret key is encrypted with.
     pub passphrase: Option<Arc<Passphrase>>,
     /// Whether another plan than the one that was first seen of the model is accepted from now on.
@@ -47,6 +49,7 @@ impl SubmitOptions {
         Self {
             keys: None,
             state: None,
+            unusual: UnusualPolicy::default(),
             passphrase: None,
             accept_plan: false,
             format: PredictionFormat::of_path(&out),

@@ -20,9 +20,14 @@ pub enum Score {
     Detail {
         /// Shortest period of the octave, in pixels.
         period: usize,
+        /// Whether it is of differences between channels, not of their sum.
+        colour: bool,
     },
     /// Largest single coefficient divided by its deviation.
-    Pattern,
+    Pattern {
+        /// Whether it is of differences between channels, not of their sum.
+        colour: bool,
+    },
 }
 
 /// Why an image does not belong: the score that exceeds its limit by the largest factor.
@@ -38,11 +43,19 @@ pub struct Unusual {
 
 impl fmt::Display for Unusual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |colour: bool| if colour { "colour" } else { "brightness" };
         match self.score {
             Score::Shape => f.write_str("coarse shape")?,
             Score::Negative => f.write_str("black and white exchanged,")?,
-            Score::Detail { period } => write!(f, "detail of {period} to {} pixels", 2 * period)?,
-            Score::Pattern => f.write_str("regular pattern")?,
+            Score::Detail { period, colour } => {
+                write!(
+                    f,
+                    "detail of {period} to {} pixels in {}",
+                    2 * period,
+                    of(colour)
+                )?;
+            }
+            Score::Pattern { colour } => write!(f, "regular pattern in {}", of(colour))?,
         }
         let Self { value, limit, .. } = self;
         write!(
@@ -139,18 +152,19 @@ impl<'a> InputGuard<'a> {
         let mut values = pixels(self.preprocess, image);
         self.transform.forward(&mut values);
         let mut coarse = Vec::with_capacity(self.layout.coarse);
-        let mut squares = vec![(0.0, 0_usize); self.layout.octaves];
-        let mut largest = 0.0_f64;
+        let mut squares = vec![(0.0, 0_usize); self.layout.bands.len()];
+        let mut largest = vec![0.0_f64; 1 + usize::from(self.layout.colour)];
         for (place, value) in values.into_iter().enumerate() {
             let group = self.layout.group[place];
             let mean = f64::from(self.statistic.mean[group]);
             let share = (value - mean) / f64::from(self.statistic.deviation[group]);
-            largest = largest.max(share.abs());
+            let largest = &mut largest[usize::from(place >= self.layout.plane)];
+            *largest = largest.max(share.abs());
             match self.layout.part[place] {
                 Part::Coarse => coarse.push(share),
-                Part::Octave(octave) => {
-                    squares[octave].0 += share * share;
-                    squares[octave].1 += 1;
+                Part::Detail(band) => {
+                    squares[band].0 += share * share;
+                    squares[band].1 += 1;
                 }
             }
         }
@@ -160,10 +174,7 @@ impl<'a> InputGuard<'a> {
         let details = squares
             .iter()
             .map(|&(sum, count)| sum / count.max(1) as f64);
-        let values = [shape, negative]
-            .into_iter()
-            .chain(details)
-            .chain([largest]);
+        let values = [shape, negative].into_iter().chain(details).chain(largest);
         self.layout.scores().into_iter().zip(values).collect()
     }
 
@@ -185,7 +196,7 @@ impl<'a> InputGuard<'a> {
         let mut coarse = coarse.into_iter();
         let share = |part: &Part| match part {
             Part::Coarse => coarse.next().unwrap_or(0.0),
-            Part::Octave(_) => normal(rng),
+            Part::Detail(_) => normal(rng),
         };
         let shares: Vec<f64> = self.layout.part.iter().map(share).collect();
         let contrasts = [1.0, 0.7, 0.5, 0.35, 0.25, 0.125].map(|factor| factor * contrast);
@@ -217,11 +228,6 @@ impl<'a> InputGuard<'a> {
             self.preprocess.normalize(place / plane, raw) as f32
         };
         values.iter().enumerate().map(prepared).collect()
-    }
-
-    /// Number of scores.
-    pub(super) fn score_count(&self) -> usize {
-        self.layout.octaves + 3
     }
 
     /// The rows of the whitening matrix up to the diagonal.
