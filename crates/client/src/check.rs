@@ -82,11 +82,11 @@ pub(crate) fn compare(
         for (&place, expected) in block.iter().zip(images.logits().chunks_exact(classes)) {
             let found = &logits[place * classes..][..classes];
             let errors = found.iter().zip(expected).map(|(x, y)| (x - y).abs());
-            // Unlike `max`, this keeps what is no number.
-            let of_image = errors.fold(0.0, |a: f64, b| if b <= a { a } else { b });
-            // So is this false for it.
-            different += usize::from(!(of_image <= tolerance));
-            worst = if of_image <= worst { worst } else { of_image };
+            // What is no number is as wrong as can be; `max` would lose it.
+            let errors = errors.map(|error| if error.is_nan() { f64::INFINITY } else { error });
+            let of_image = errors.fold(0.0, f64::max);
+            different += usize::from(of_image > tolerance);
+            worst = worst.max(of_image);
             count += 1;
         }
     }
