@@ -8,6 +8,7 @@
 
 mod guard;
 mod layout;
+mod project;
 mod record;
 mod text;
 mod transform;
@@ -16,7 +17,7 @@ pub use guard::{InputGuard, Score, Unusual};
 pub use text::input_statistic_text;
 
 use crate::{Error, Preprocess};
-use layout::{coarse_count, group_count, octaves};
+use layout::{coarse_count, group_count, score_count};
 use serde::{Deserialize, Serialize};
 
 /// What the inputs of a network usually look like, recorded on calibration images.
@@ -61,7 +62,7 @@ impl InputStatistic {
             ("mean", groups, self.mean.len()),
             ("deviation", groups, self.deviation.len()),
             ("whitening", coarse * (coarse + 1) / 2, self.whitening.len()),
-            ("limits", octaves(shape) + 3, self.limits.len()),
+            ("limits", score_count(shape), self.limits.len()),
         ] {
             if expected != found {
                 return wrong(format!("{name} has {found} numbers, expected {expected}"));

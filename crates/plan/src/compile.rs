@@ -6,6 +6,7 @@ use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
 use crate::check_images::{MOST_CHECK_IMAGES, Reserved};
+use crate::containment::contained_images;
 use crate::estimate::Sizes;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
@@ -326,16 +327,23 @@ fn realize_channel_wise(
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
     let estimate = estimate(network, options, seconds, &noise, sizes);
+    let content = content(
+        model,
+        options,
+        realized.parameters,
+        reserved,
+        estimate,
+        steps,
+    )?;
+    let header = PlanHeader {
+        // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
+        contained_images: usize::from(content.header.parameters.ring_degree() == channel.slots),
+        ..content.header
+    };
     Ok(Content {
+        header,
         packing: Packing::ChannelWise(channel),
-        ..content(
-            model,
-            options,
-            realized.parameters,
-            reserved,
-            estimate,
-            steps,
-        )?
+        ..content
     })
 }
 
@@ -362,6 +370,13 @@ fn estimate(
 }
 
 /// The content of an element-wise plan without alternatives.
+/// Largest magnitude of a logit of the calibration images; infinite if it was not recorded.
+fn largest_logit(model: &Model) -> f64 {
+    let calibration = model.calibration.as_ref();
+    let logits = calibration.and_then(|calibration| calibration.folded.last());
+    logits.map_or(f64::INFINITY, |logits| logits.max_abs)
+}
+
 fn content(
     model: &Model,
     options: &CompileOptions,
@@ -370,16 +385,19 @@ fn content(
     estimate: Estimate,
     steps: Vec<Step>,
 ) -> Result<Content, Error> {
-    let header = PlanHeader {
+    let mut header = PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
         parameters,
         batch: options.batch,
         blocks: reserved.blocks,
         check_images: reserved.check_images,
+        contained_images: 0,
         input: InputLayout::of(&steps[0]),
         output: OutputLayout::of(&steps[steps.len() - 1]),
     };
+    header.contained_images =
+        contained_images(&header, &steps, &model.preprocess, largest_logit(model));
     let model = model.digest()?;
     Ok(Content {
         header,

@@ -55,6 +55,10 @@ pub struct PlanHeader {
     /// Places of every block that hold check images; older plans do not say so and have none.
     #[serde(default)]
     pub check_images: usize,
+    /// Images of a block that may be any allowed image without harm to the others, if the others are usual: proven for
+    /// this plan's integers. 0 where nothing is proven, and in plans of older versions.
+    #[serde(default)]
+    pub contained_images: usize,
     /// Fresh ciphertexts.
     pub input: InputLayout,
     /// Ciphertexts of the reply.
@@ -211,6 +215,7 @@ impl PlanHeader {
             ("batch", self.batch, 1, MAX_BATCH),
             ("check images", self.check_images, 0, block.places - 1),
             ("blocks", self.blocks, blocks, blocks),
+            ("contained images", self.contained_images, 0, block.places),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
             ("input limbs", input.limbs, 1, parameters.limbs()),
@@ -243,6 +248,9 @@ impl PlanHeader {
         map.serialize_entry("blocks", &self.blocks)?;
         if self.check_images > 0 {
             map.serialize_entry("check_images", &self.check_images)?;
+        }
+        if self.contained_images > 0 {
+            map.serialize_entry("contained_images", &self.contained_images)?;
         }
         map.serialize_entry("input", &self.input)?;
         map.serialize_entry("output", &self.output)

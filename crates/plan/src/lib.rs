@@ -10,6 +10,7 @@ mod check;
 mod check_images;
 mod client_plan;
 mod compile;
+mod containment;
 mod cost;
 mod error;
 mod estimate;

@@ -19,8 +19,17 @@ const MAX_GROUPS: usize = 1 << 16;
 pub(super) enum Part {
     /// Low frequency on every axis.
     Coarse,
-    /// Detail of an octave of frequency; 0 is the highest.
-    Octave(usize),
+    /// Detail; the number is that of its [`Band`] in [`Layout::bands`].
+    Detail(usize),
+}
+
+/// Detail of one octave of frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Band {
+    /// 0 for periods from 2 to 4 pixels, 1 for 4 to 8, and so on.
+    pub(super) octave: usize,
+    /// Whether it is of differences between channels, not of their sum.
+    pub(super) colour: bool,
 }
 
 /// How the coefficients of images of one shape are grouped; all lists are in the order of an image's elements.
@@ -34,15 +43,20 @@ pub(super) struct Layout {
     pub(super) part: Vec<Part>,
     /// Number of coarse coefficients.
     pub(super) coarse: usize,
-    /// Number of octaves of detail.
-    pub(super) octaves: usize,
+    /// The bands of detail.
+    pub(super) bands: Vec<Band>,
+    /// Number of coefficients of a plane; the first plane is the sum of the channels.
+    pub(super) plane: usize,
+    /// Whether there are further planes.
+    pub(super) colour: bool,
 }
 
 impl Layout {
     /// The layout for images `[channels, height, width]`.
     pub(super) fn new(shape: [usize; 3]) -> Self {
         let [channels, height, width] = shape;
-        let (octaves, counts) = (octaves(shape), group_counts(shape));
+        let (bands, counts) = (bands(shape), group_counts(shape));
+        let octaves = octaves(shape);
         let elements = channels * height * width;
         let mut groups = Vec::with_capacity(elements);
         let mut part = Vec::with_capacity(elements);
@@ -58,7 +72,8 @@ impl Layout {
                         true => Part::Coarse,
                         false => {
                             let octave = octave(row, height).min(octave(column, width));
-                            Part::Octave(octave.min(octaves - 1))
+                            let octave = octave.min(octaves - 1);
+                            Part::Detail(octave + if channel > 0 { octaves } else { 0 })
                         }
                     });
                 }
@@ -69,21 +84,40 @@ impl Layout {
             groups: counts.iter().product(),
             coarse: coarse_count(shape),
             part,
-            octaves,
+            bands,
+            plane: height * width,
+            colour: channels > 1,
         }
     }
 
     /// The scores of an image, in order.
     pub(super) fn scores(&self) -> Vec<Score> {
-        let octaves = (0..self.octaves).map(|octave| Score::Detail {
-            period: 2 << octave,
-        });
+        let detail = |band: &Band| Score::Detail {
+            period: 2 << band.octave,
+            colour: band.colour,
+        };
+        let patterns = [false, true].into_iter().take(1 + usize::from(self.colour));
         [Score::Shape, Score::Negative]
             .into_iter()
-            .chain(octaves)
-            .chain([Score::Pattern])
+            .chain(self.bands.iter().map(detail))
+            .chain(patterns.map(|colour| Score::Pattern { colour }))
+            .chain([Score::Spot])
             .collect()
     }
+}
+
+/// The bands of detail.
+fn bands(shape: [usize; 3]) -> Vec<Band> {
+    let octaves = octaves(shape);
+    let colours = [false, true].into_iter().take(shape[0].min(2));
+    colours
+        .flat_map(|colour| (0..octaves).map(move |octave| Band { octave, colour }))
+        .collect()
+}
+
+/// Number of scores.
+pub(super) fn score_count(shape: [usize; 3]) -> usize {
+    3 + (octaves(shape) + 1) * shape[0].min(2)
 }
 
 /// Number of groups of the whole image.
@@ -97,7 +131,7 @@ pub(super) fn coarse_count([channels, height, width]: [usize; 3]) -> usize {
 }
 
 /// Number of octaves of detail.
-pub(super) fn octaves([channels, height, width]: [usize; 3]) -> usize {
+fn octaves([channels, height, width]: [usize; 3]) -> usize {
     let longest = height.max(width);
     match longest > COARSE_SIDE {
         true => octave(COARSE_SIDE, longest) + 1,

@@ -11,8 +11,17 @@ use rayon::prelude::*;
 /// Images that one thread adds up. Fixed, so that sums do not depend on the number of threads.
 const SHARD: usize = 128;
 
-/// Limits are this many times the largest score of a calibration image.
-const MARGIN: f64 = 1.25;
+/// Before the margin, one calibration image in this many exceeds a limit.
+const IMAGES_PER_OUTLIER: usize = 1000;
+
+/// Limits are this many times what the scores of nearly all calibration images reach.
+const MARGIN: f64 = 1.15;
+
+/// What the margin grows by with few images, which say little of rare ones: this, divided by their number.
+const MARGIN_OF_FEW: f64 = 500.0;
+
+/// Least score that a limit is made from, so that images that are all equal do not forbid everything else.
+const LEAST_SCORE: f64 = 1.0;
 
 /// Deviations are at least that of rounding pixels to this many steps of the range that occurs.
 const STEPS: f64 = 255.0;
@@ -29,7 +38,8 @@ impl InputStatistic {
     /// `images` is `[batch, C, H, W]`.
     ///
     /// # Errors
-    /// [`Error::Calibrate`] for no images and for a number of values that is not that of whole images.
+    /// [`Error::Calibrate`] for no images, for a number of values that is not that of whole images, and for values that
+    /// are not finite.
     pub fn record(preprocess: &Preprocess, images: &[f32]) -> Result<Self, Error> {
         let elements = preprocess.elements();
         if images.is_empty() || !images.len().is_multiple_of(elements) {
@@ -39,30 +49,53 @@ impl InputStatistic {
             );
             return Err(Error::Calibrate { what });
         }
+        if let Some(index) = images.iter().position(|value| !value.is_finite()) {
+            let (image, value) = (index / elements, images[index]);
+            let what = format!("image {image} holds {value}: give finite images");
+            return Err(Error::Calibrate { what });
+        }
         let total = sums(preprocess, images);
         let mut statistic = total.statistic(preprocess, images.len() / elements);
         let guard = InputGuard::unchecked(&statistic, preprocess);
         let scores = images.par_chunks_exact(elements).map(|image| {
             let scores = guard.scores(image).into_iter();
-            scores.map(|(_, value)| value).collect::<Vec<f64>>()
+            scores.map(|(_, value)| value).collect()
         });
-        let none = || vec![0.0; guard.score_count()];
-        let largest = scores.reduce(none, |mut largest, scores| {
-            for (largest, score) in largest.iter_mut().zip(scores) {
-                *largest = largest.max(score);
-            }
-            largest
-        });
-        // A score of 0, as of one single image, must not forbid everything.
-        statistic.limits = largest
-            .iter()
-            .map(|&score| MARGIN * score.max(1.0))
-            .collect();
+        statistic.limits = limits(&scores.collect::<Vec<Vec<f64>>>());
         Ok(statistic)
     }
 }
 
-/// Sums over images, about a pilot value per coefficient so that nothing cancels.
+/// The limits of all scores, from the scores of all images.
+///
+/// The same number of images may exceed each, such that one in [`IMAGES_PER_OUTLIER`] exceeds any.
+fn limits(scores: &[Vec<f64>]) -> Vec<f64> {
+    let count = scores.first().map_or(0, Vec::len);
+    let sorted: Vec<Vec<f64>> = (0..count)
+        .map(|score| {
+            let mut values: Vec<f64> = scores.iter().map(|image| image[score]).collect();
+            values.sort_by(|x, y| y.total_cmp(x));
+            values
+        })
+        .collect();
+    let exceeds = |image: &[f64], rank: usize| {
+        image
+            .iter()
+            .zip(&sorted)
+            .any(|(&value, sorted)| value > sorted[rank])
+    };
+    let outliers = |rank| scores.iter().filter(|image| exceeds(image, rank)).count();
+    let most = scores.len() / IMAGES_PER_OUTLIER;
+    let ranks: Vec<usize> = (1..=most).collect();
+    let rank = ranks.partition_point(|&rank| outliers(rank) <= most);
+    let margin = MARGIN + MARGIN_OF_FEW / scores.len() as f64;
+    sorted
+        .iter()
+        .map(|values| margin * values[rank].max(LEAST_SCORE))
+        .collect()
+}
+
+/// Sums over images; pixels are from 0 to 1, so that double precision loses nothing that matters.
 struct Totals {
     sum: Vec<f64>,
     square: Vec<f64>,
