@@ -183,7 +183,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
 pub(crate) fn note_no_check_images(plan: &ClientPlan, output: &Output) {
     if let Some(reason) = plan.no_check_images() {
         output.note(format!(
-            "the plan has no check images, so that a wrong reply is not noticed: {reason}"
+            "the plan has no check images, so that a forged reply is not noticed, and scores of it must not be published: {reason}"
         ));
     }
 }

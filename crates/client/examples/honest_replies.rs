@@ -12,7 +12,7 @@ use std::time::Instant;
 use sordino_client::{Client, Error};
 use sordino_data::{open_set, prepare};
 use sordino_graph::{InputStatistic, Model};
-use sordino_plan::CompileOptions;
+use sordino_plan::{CheckImageCount, CompileOptions, USUAL_CHECK_IMAGES};
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend;
 use sordino_runtime::{Options, compile, evaluate, evaluate_clear};
@@ -69,6 +69,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     if let Some(reason) = client.no_check_images() {
         println!("no check images: {reason}");
+        let asked = CompileOptions {
+            check_images: CheckImageCount::Exactly(USUAL_CHECK_IMAGES),
+            ..CompileOptions::new(batch)
+        };
+        if let Err(error) = compile(&model, &asked) {
+            println!("asked for: {error}");
+        }
     }
     let clear = evaluate_clear(&plan.server, &images, count)?;
     let largest = clear.iter().map(|logit| logit.abs()).fold(0.0, f64::max);

@@ -150,21 +150,19 @@ impl Difference {
     /// Adds an image.
     fn add(&mut self, found: &[f64], expected: &[f64], tolerance: f64) {
         let errors = found.iter().zip(expected).map(|(x, y)| (x - y).abs());
-        // Unlike `max`, this keeps what is no number.
-        let of_image = errors.fold(0.0, |a: f64, b| if b <= a { a } else { b });
+        // What is no number is as wrong as can be; `max` would lose it.
+        let errors = errors.map(|error| if error.is_nan() { f64::INFINITY } else { error });
+        let worst = errors.fold(0.0, f64::max);
         self.join(&Self {
             images: 1,
-            // So is this false for it.
-            different: usize::from(!(of_image <= tolerance)),
-            worst: of_image,
+            different: usize::from(worst > tolerance),
+            worst,
         });
     }
 
     fn join(&mut self, other: &Self) {
         self.images += other.images;
         self.different += other.different;
-        if !(other.worst <= self.worst) {
-            self.worst = other.worst;
-        }
+        self.worst = self.worst.max(other.worst);
     }
 }

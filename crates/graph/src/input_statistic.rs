@@ -8,6 +8,7 @@
 
 mod guard;
 mod layout;
+mod project;
 mod record;
 mod text;
 mod transform;

@@ -183,9 +183,40 @@ fn typical_images_have_the_recorded_mean_and_contrast_and_are_usual() {
             "{mean} {drawn_mean}"
         );
         let contrast = drawn_deviation / deviation;
-        assert!((0.1..0.6).contains(&contrast), "{contrast}");
+        assert!((0.2..0.6).contains(&contrast), "{contrast}");
         let again = guard.typical_image(0.5, &mut ChaCha8Rng::seed_from_u64(4));
         assert_eq!(again, drawn[0]);
+    }
+}
+
+#[test]
+fn the_nearest_usual_image_is_usual_and_near() {
+    for channels in [1, 3] {
+        let preprocess = preprocess(channels, 28);
+        let images = blobs(&preprocess, 400, 1);
+        let statistic = InputStatistic::record(&preprocess, &images).unwrap();
+        let guard = InputGuard::new(&statistic, &preprocess).unwrap();
+        let usual = &images[..preprocess.elements()];
+        assert_eq!(guard.nearest_usual(usual), usual);
+        let noise = noise(&preprocess, 1);
+        let brighter: Vec<f32> = usual
+            .iter()
+            .zip(&noise)
+            .map(|(x, y)| 0.9 * x + 0.1 * y)
+            .collect();
+        assert!(guard.unusual(&brighter).is_some());
+        let near = guard.nearest_usual(&brighter);
+        assert_eq!(guard.unusual(&near), None);
+        let distance =
+            |x: &[f32], y: &[f32]| -> f32 { x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum() };
+        let (to_near, to_mean) = (
+            distance(&near, &brighter),
+            distance(&guard.nearest_usual(&noise), &brighter),
+        );
+        assert!(to_near < 0.8 * to_mean, "{to_near} {to_mean}");
+        for unusual in [noise, inverted(&preprocess, usual)] {
+            assert_eq!(guard.unusual(&guard.nearest_usual(&unusual)), None);
+        }
     }
 }
 

@@ -215,12 +215,7 @@ impl PlanHeader {
             ("batch", self.batch, 1, MAX_BATCH),
             ("check images", self.check_images, 0, block.places - 1),
             ("blocks", self.blocks, blocks, blocks),
-            (
-                "contained images",
-                self.contained_images,
-                0,
-                self.parameters.ring_degree(),
-            ),
+            ("contained images", self.contained_images, 0, block.places),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
             ("input limbs", input.limbs, 1, parameters.limbs()),

@@ -14,10 +14,13 @@ use crate::{Error, evaluate_clear};
 /// Contrasts that images are drawn with, one after the other while too few of them stay within the recorded ranges.
 const CONTRASTS: [f64; 10] = [1.0, 1.0, 1.0, 0.7, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06];
 
+/// Share of the margin, in bits, that images may use of what plans leave above the recorded ranges.
+const SHARE_OF_MARGIN: f64 = 0.5;
+
 /// Compiles a model, and makes the check images of its plan.
 ///
 /// Check images are drawn from the model's statistic of its input, never taken from a data set. They stay within the ranges that were
-/// recorded for every node of the network, so that they do not wrap around whatever they are computed with.
+/// recorded for every node of the network, or use half of the margin above, so that they do not wrap around.
 ///
 /// A pure function: the same model and options give the same plan, byte for byte.
 ///
@@ -62,7 +65,12 @@ fn make(model: &Model, plan: &ServerPlan) -> Result<Option<CheckImages>, Error> 
     let folded = fold(&model.graph).map_err(graph)?;
     let mut rng = ChaCha20Rng::from_seed(*plan.model().as_bytes());
     let mut levels: Vec<u8> = Vec::with_capacity(wanted * features);
-    for contrast in CONTRASTS {
+    // Images that need some of the margin above the ranges come last. Some networks need it: the mean of all images, which little
+    // contrast comes close to, need not be like any of them.
+    let margin = model.calibration.as_ref().map_or(0.0, |c| c.margin_bits);
+    let limits = [1.0, (margin * SHARE_OF_MARGIN).exp2()];
+    let draws = limits.map(|limit| CONTRASTS.map(|contrast| (limit, contrast)));
+    for (limit, contrast) in draws.into_iter().flatten() {
         let missing = wanted - levels.len() / features;
         if missing == 0 {
             break;
@@ -72,7 +80,7 @@ fn make(model: &Model, plan: &ServerPlan) -> Result<Option<CheckImages>, Error> 
             .collect();
         let drawn = CheckImages::quantize(&drawn, &model.preprocess);
         let prepared = CheckImages::prepared(&drawn, &model.preprocess);
-        let within = within_ranges(model, &folded, &prepared, missing).map_err(graph)?;
+        let within = within_ranges(model, &folded, &prepared, missing, limit).map_err(graph)?;
         let drawn = drawn.chunks_exact(features).zip(within);
         let kept = drawn.filter_map(|(image, within)| within.then_some(image));
         levels.extend(kept.flatten());
@@ -85,15 +93,16 @@ fn make(model: &Model, plan: &ServerPlan) -> Result<Option<CheckImages>, Error> 
     Ok(Some(CheckImages::new(levels, logits)))
 }
 
-/// Which images keep every node of the folded network within the largest magnitude that was recorded for it.
+/// Which images keep every node of the folded network within `limit` times the largest magnitude that was recorded for it.
 fn within_ranges(
     model: &Model,
     folded: &Folded,
     images: &[f32],
     count: usize,
+    limit: f64,
 ) -> Result<Vec<bool>, GraphError> {
     let statistics = model.calibration.iter().flat_map(|c| &c.folded);
-    let largest: Vec<f64> = statistics.map(|node| node.max_abs).collect();
+    let largest: Vec<f64> = statistics.map(|node| node.max_abs * limit).collect();
     let mut within = vec![true; count];
     // Images come a few at a time, and for these one node after the other.
     let (mut first, mut after, mut node) = (0, 0, 0);
@@ -102,11 +111,11 @@ fn within_ranges(
             (first, node) = (after, 0);
             after += values.len() / at.elements.max(1);
         }
-        let limit = largest.get(node).copied().unwrap_or(0.0);
+        let largest = largest.get(node).copied().unwrap_or(0.0);
         let images = values.chunks_exact(at.elements.max(1));
         for (within, values) in within[first..after].iter_mut().zip(images) {
             // False for what is no number.
-            *within &= values.iter().all(|value| value.abs() <= limit);
+            *within &= values.iter().all(|value| value.abs() <= largest);
         }
         node += 1;
     })?;

@@ -28,6 +28,8 @@ pub enum Score {
         /// Whether it is of differences between channels, not of their sum.
         colour: bool,
     },
+    /// Largest pixel of the image of these quotients: single pixels that stand out, as the pattern is a single wave.
+    Spot,
 }
 
 /// Why an image does not belong: the score that exceeds its limit by the largest factor.
@@ -56,6 +58,7 @@ impl fmt::Display for Unusual {
                 )?;
             }
             Score::Pattern { colour } => write!(f, "regular pattern in {}", of(colour))?,
+            Score::Spot => f.write_str("single pixels")?,
         }
         let Self { value, limit, .. } = self;
         write!(
@@ -69,10 +72,10 @@ impl fmt::Display for Unusual {
 pub struct InputGuard<'a> {
     pub(super) statistic: &'a InputStatistic,
     preprocess: &'a Preprocess,
-    transform: Transform,
-    layout: Layout,
+    pub(super) transform: Transform,
+    pub(super) layout: Layout,
     /// Direction from the mean to its negative, after removing the correlation; of length 1, or 0 where they are equal.
-    negative: Vec<f64>,
+    pub(super) negative: Vec<f64>,
 }
 
 impl<'a> InputGuard<'a> {
@@ -117,7 +120,7 @@ impl<'a> InputGuard<'a> {
     }
 
     /// The coarse coefficients, divided by their deviations, without their correlation.
-    fn decorrelated(&self, coarse: &[f64]) -> Vec<f64> {
+    pub(super) fn decorrelated(&self, coarse: &[f64]) -> Vec<f64> {
         self.rows().map(|row| dot(row, coarse)).collect()
     }
 
@@ -149,66 +152,86 @@ impl<'a> InputGuard<'a> {
     /// # Panics
     /// When the image has another size.
     pub fn scores(&self, image: &[f32]) -> Vec<(Score, f64)> {
+        let shares = self.shares(image);
+        let coarse = self.decorrelated(&self.coarse(&shares));
+        let shape = mean_square(coarse.iter().copied());
+        let negative = coarse.iter().zip(&self.negative).map(|(x, y)| x * y).sum();
+        let details = (0..self.layout.bands.len()).map(|band| {
+            let parts = self.layout.part.iter().zip(&shares);
+            let members = parts.filter(|(part, _)| **part == Part::Detail(band));
+            mean_square(members.map(|(_, &share)| share))
+        });
+        let patterns = self.planes(&shares).map(largest);
+        let spot = largest(&self.whitened(&shares));
+        let values = [shape, negative]
+            .into_iter()
+            .chain(details)
+            .chain(patterns)
+            .chain([spot]);
+        self.layout.scores().into_iter().zip(values).collect()
+    }
+
+    /// The coefficients of a prepared image: how far each is from its mean, in deviations.
+    pub(super) fn shares(&self, image: &[f32]) -> Vec<f64> {
         let mut values = pixels(self.preprocess, image);
         self.transform.forward(&mut values);
-        let mut coarse = Vec::with_capacity(self.layout.coarse);
-        let mut squares = vec![(0.0, 0_usize); self.layout.bands.len()];
-        let mut largest = vec![0.0_f64; 1 + usize::from(self.layout.colour)];
-        for (place, value) in values.into_iter().enumerate() {
-            let group = self.layout.group[place];
+        for (value, &group) in values.iter_mut().zip(&self.layout.group) {
             let mean = f64::from(self.statistic.mean[group]);
-            let share = (value - mean) / f64::from(self.statistic.deviation[group]);
-            let largest = &mut largest[usize::from(place >= self.layout.plane)];
-            *largest = largest.max(share.abs());
-            match self.layout.part[place] {
-                Part::Coarse => coarse.push(share),
-                Part::Detail(band) => {
-                    squares[band].0 += share * share;
-                    squares[band].1 += 1;
-                }
-            }
+            *value = (*value - mean) / f64::from(self.statistic.deviation[group]);
         }
-        let coarse = self.decorrelated(&coarse);
-        let shape = coarse.iter().map(|x| x * x).sum::<f64>() / coarse.len() as f64;
-        let negative = coarse.iter().zip(&self.negative).map(|(x, y)| x * y).sum();
-        let details = squares
-            .iter()
-            .map(|&(sum, count)| sum / count.max(1) as f64);
-        let values = [shape, negative].into_iter().chain(details).chain(largest);
-        self.layout.scores().into_iter().zip(values).collect()
+        values
+    }
+
+    /// The coarse ones of these coefficients.
+    pub(super) fn coarse(&self, shares: &[f64]) -> Vec<f64> {
+        let parts = self.layout.part.iter().zip(shares);
+        parts
+            .filter(|(part, _)| **part == Part::Coarse)
+            .map(|(_, &share)| share)
+            .collect()
+    }
+
+    /// These coefficients of the sum of the channels, and those of differences if there are any.
+    fn planes<'s>(&self, shares: &'s [f64]) -> impl Iterator<Item = &'s [f64]> + use<'s> {
+        let (brightness, colour) = shares.split_at(self.layout.plane);
+        [brightness, colour]
+            .into_iter()
+            .take(1 + usize::from(self.layout.colour))
+    }
+
+    /// The plane of pixels that has these coefficients of the sum of the channels.
+    pub(super) fn whitened(&self, shares: &[f64]) -> Vec<f64> {
+        let plane = self.layout.plane;
+        let mut image = vec![0.0; shares.len()];
+        image[..plane].copy_from_slice(&shares[..plane]);
+        self.transform.inverse(&mut image);
+        // The sum of equal channels, as the transform scales it.
+        let factor = (shares.len() as f64 / plane as f64).sqrt();
+        image.truncate(plane);
+        image.iter_mut().for_each(|value| *value *= factor);
+        image
     }
 
     /// A random image like those that the statistic was recorded on: coefficients are normally distributed with the
     /// recorded means, correlations and `contrast` times the deviations.
     ///
-    /// Values are clamped to the allowed range and not rounded to raw values. Where [`unusual`](Self::unusual) would
-    /// refuse the image, its contrast is reduced.
+    /// Values are in the allowed range and not rounded to raw values. [`unusual`](Self::unusual) does not refuse it.
     ///
     /// # Shapes
     /// A prepared image `[C, H, W]`.
     pub fn typical_image(&self, contrast: f64, rng: &mut impl Rng) -> Vec<f32> {
-        let mut coarse: Vec<f64> = Vec::with_capacity(self.layout.coarse);
-        for row in self.rows() {
-            // The rows are those of the inverse, so this is forward substitution.
-            let diagonal = f64::from(row[coarse.len()]);
-            coarse.push((normal(rng) - dot(row, &coarse)) / diagonal);
-        }
-        let mut coarse = coarse.into_iter();
+        let coarse: Vec<f64> = (0..self.layout.coarse).map(|_| normal(rng)).collect();
+        let mut coarse = self.correlated(&coarse).into_iter();
         let share = |part: &Part| match part {
             Part::Coarse => coarse.next().unwrap_or(0.0),
             Part::Detail(_) => normal(rng),
         };
         let shares: Vec<f64> = self.layout.part.iter().map(share).collect();
-        let contrasts = [1.0, 0.7, 0.5, 0.35, 0.25, 0.125].map(|factor| factor * contrast);
-        let mut images = contrasts
-            .into_iter()
-            .map(|contrast| self.image(contrast, &shares));
-        let usual = images.find(|image| self.unusual(image).is_none());
-        usual.unwrap_or_else(|| self.image(0.0, &shares))
+        self.nearest_usual(&self.image(contrast, &shares))
     }
 
     /// The image with coefficients that differ from their means by `contrast` times these shares of their deviations.
-    fn image(&self, contrast: f64, shares: &[f64]) -> Vec<f32> {
+    pub(super) fn image(&self, contrast: f64, shares: &[f64]) -> Vec<f32> {
         let coefficient = |(&group, share): (&usize, &f64)| {
             let deviation = f64::from(self.statistic.deviation[group]);
             f64::from(self.statistic.mean[group]) + contrast * deviation * share
@@ -221,13 +244,23 @@ impl<'a> InputGuard<'a> {
             .map(coefficient)
             .collect();
         self.transform.inverse(&mut values);
-        let plane = self.preprocess.height * self.preprocess.width;
         let (low, high) = self.preprocess.allowed;
         let prepared = |(place, value): (usize, &f64)| {
             let raw = low + value.clamp(0.0, 1.0) * (high - low);
-            self.preprocess.normalize(place / plane, raw) as f32
+            self.preprocess.normalize(place / self.layout.plane, raw) as f32
         };
         values.iter().enumerate().map(prepared).collect()
+    }
+
+    /// The inverse of [`decorrelated`](Self::decorrelated).
+    pub(super) fn correlated(&self, values: &[f64]) -> Vec<f64> {
+        let mut coarse: Vec<f64> = Vec::with_capacity(values.len());
+        for (row, value) in self.rows().zip(values) {
+            // The rows are those of the inverse, so this is forward substitution.
+            let diagonal = f64::from(row[coarse.len()]);
+            coarse.push((value - dot(row, &coarse)) / diagonal);
+        }
+        coarse
     }
 
     /// The rows of the whitening matrix up to the diagonal.
@@ -236,6 +269,21 @@ impl<'a> InputGuard<'a> {
         (0..self.layout.coarse)
             .map(move |row| &self.statistic.whitening[start(row)..start(row + 1)])
     }
+}
+
+fn mean_square(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), x| (sum + x * x, count + 1));
+    sum / count.max(1) as f64
+}
+
+/// Largest magnitude; NaN if there is one, unlike `max`.
+fn largest(values: &[f64]) -> f64 {
+    values
+        .iter()
+        .fold(0.0, |most, value| match value.abs() <= most {
+            true => most,
+            false => value.abs(),
+        })
 }
 
 /// Sum of the products, up to the end of the shorter one.

@@ -101,6 +101,7 @@ impl Layout {
             .into_iter()
             .chain(self.bands.iter().map(detail))
             .chain(patterns.map(|colour| Score::Pattern { colour }))
+            .chain([Score::Spot])
             .collect()
     }
 }
@@ -116,7 +117,7 @@ fn bands(shape: [usize; 3]) -> Vec<Band> {
 
 /// Number of scores.
 pub(super) fn score_count(shape: [usize; 3]) -> usize {
-    2 + (octaves(shape) + 1) * shape[0].min(2)
+    3 + (octaves(shape) + 1) * shape[0].min(2)
 }
 
 /// Number of groups of the whole image.

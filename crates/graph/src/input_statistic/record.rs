@@ -15,10 +15,10 @@ const SHARD: usize = 128;
 const IMAGES_PER_OUTLIER: usize = 1000;
 
 /// Limits are this many times what the scores of nearly all calibration images reach.
-const MARGIN: f64 = 1.25;
+const MARGIN: f64 = 1.15;
 
 /// What the margin grows by with few images, which say little of rare ones: this, divided by their number.
-const MARGIN_OF_FEW: f64 = 250.0;
+const MARGIN_OF_FEW: f64 = 500.0;
 
 /// Least score that a limit is made from, so that images that are all equal do not forbid everything else.
 const LEAST_SCORE: f64 = 1.0;
