@@ -2,7 +2,9 @@
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
 use sordino_plan::{CheckImages, ClientPlan};
-use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
+use sordino_protocol::{
+    Message, MessageShape, ReceivedReply, Reply, Request, RequestHeader, check_key,
+};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
@@ -156,6 +158,19 @@ impl Client {
             count,
             blocks,
         )?)
+    }
+
+    /// The place of every image of a request without marks, in the places of all its blocks one after the other: what only the owner
+    /// of the key knows, for measurements.
+    ///
+    /// # Errors
+    /// [`Error::Secret`] for a request that was made with another key.
+    pub fn places(&self, key: &SecretKey, request: &RequestHeader) -> Result<Vec<usize>, Error> {
+        let images = request.images as usize;
+        let slots = request.slots.ok_or(sordino_secret::Error::SlotTag)?;
+        key.check_slot_tag(&slots, self.plan.plan(), images)?;
+        let marks = Marks::new(images, Vec::new())?;
+        Ok(Places::new(key, &slots, &self.plan, &marks).images)
     }
 
     /// Reads a reply from memory; it is not trusted.

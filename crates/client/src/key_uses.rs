@@ -1,11 +1,9 @@
 //! How often a secret key was used.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use sordino_container::Error as FileError;
-
+#[cfg(feature = "http")]
 use crate::Error;
 
 /// The file beside the key: a byte for each use, so that processes that write at once do not lose one.
@@ -23,9 +21,12 @@ impl KeyUses {
         fs::metadata(&self.0).map_or(0, |found| found.len())
     }
 
+    #[cfg(feature = "http")]
     pub(crate) fn add(&self) -> Result<(), Error> {
-        let file = File::options().create(true).append(true).open(&self.0);
+        use std::io::Write;
+
+        let file = fs::File::options().create(true).append(true).open(&self.0);
         let written = file.and_then(|mut file| file.write_all(b"."));
-        written.map_err(|error| FileError::io(&self.0, "write", error).into())
+        written.map_err(|error| sordino_container::Error::io(&self.0, "write", error).into())
     }
 }
