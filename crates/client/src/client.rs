@@ -1,13 +1,14 @@
 //! Keys, encryption and decryption on buffers.
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
+use sordino_container::Digest;
 use sordino_plan::{CheckImages, ClientPlan};
 use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
-use crate::check::{Check, Places, compare};
+use crate::check::{Check, Places, binding, compare};
 use crate::slots::Slots;
 use crate::{Error, Predictions};
 
@@ -16,6 +17,8 @@ use crate::{Error, Predictions};
 pub struct Client {
     plan: ClientPlan,
     context: Context,
+    /// What tags of requests are bound to.
+    binding: Digest,
 }
 
 /// The keys for a plan: one that stays, and one that goes to the server if the plan needs it.
@@ -35,7 +38,11 @@ impl Client {
     pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
         plan.check_complete()?;
         let context = Context::new(plan.header.parameters.clone(), backend)?;
-        Ok(Self { plan, context })
+        Ok(Self {
+            binding: binding(&plan),
+            plan,
+            context,
+        })
     }
 
     /// The plan.
@@ -110,7 +117,7 @@ impl Client {
         let mut blocks = Vec::with_capacity(plan.header.blocks);
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
-        let tag = key.slot_tag(plan.plan(), count)?;
+        let tag = key.slot_tag(self.binding, count)?;
         let places = Places::new(key, &tag, plan, count);
         let checks = plan.check_images.as_ref();
         let checks = checks.map_or(&[][..], CheckImages::pixels);
@@ -213,7 +220,7 @@ impl Client {
         let count = reply.header().images as usize;
         let header = reply.header();
         let slots = header.slots.ok_or(sordino_secret::Error::SlotTag)?;
-        key.check_slot_tag(&slots, plan.plan(), count)?;
+        key.check_slot_tag(&slots, self.binding, count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
         let places = Places::new(key, &slots, plan, count);
