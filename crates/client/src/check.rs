@@ -1,6 +1,7 @@
 //! Where check images are in a request, and what their logits say about a reply.
 
 use sordino_ckks::SlotTag;
+use sordino_container::Digest;
 use sordino_plan::ClientPlan;
 use sordino_secret::SecretKey;
 
@@ -16,6 +17,21 @@ pub struct Check {
     pub worst_error: f64,
     /// Largest difference from a right logit that is accepted.
     pub tolerance: f64,
+}
+
+/// What the tag of a request is bound to: the plan, and its check images with the tolerance. So a reply is not decrypted with a client
+/// plan that has others, or none, than the one that the request was made with.
+pub(crate) fn binding(plan: &ClientPlan) -> Digest {
+    let Some(images) = &plan.check_images else {
+        return plan.plan();
+    };
+    let mut bytes = plan.plan().as_bytes().to_vec();
+    bytes.extend_from_slice(&plan.estimate.precision_bits.to_le_bytes());
+    bytes.extend_from_slice(&(plan.header.check_images as u64).to_le_bytes());
+    bytes.extend_from_slice(images.pixels());
+    let logits = images.logits().iter();
+    bytes.extend(logits.flat_map(|logit| logit.to_le_bytes()));
+    Digest::of_bytes(&bytes)
 }
 
 /// The places of the images of a request, in all its blocks one after the other.

@@ -1,6 +1,7 @@
 //! Keys, encryption and decryption on buffers.
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
+use sordino_container::Digest;
 use sordino_plan::{CheckImages, ClientPlan};
 use sordino_protocol::{
     Message, MessageShape, ReceivedReply, Reply, Request, RequestHeader, check_key,
@@ -9,7 +10,7 @@ use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
-use crate::check::{Check, Compared, Places, compare};
+use crate::check::{Check, Compared, Places, binding, compare};
 use crate::slots::Slots;
 use crate::{Error, Marks, Predictions};
 
@@ -18,6 +19,8 @@ use crate::{Error, Marks, Predictions};
 pub struct Client {
     plan: ClientPlan,
     context: Context,
+    /// What tags of requests are bound to.
+    binding: Digest,
 }
 
 /// The keys for a plan: one that stays, and one that goes to the server if the plan needs it.
@@ -37,7 +40,11 @@ impl Client {
     pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
         plan.check_complete()?;
         let context = Context::new(plan.header.parameters.clone(), backend)?;
-        Ok(Self { plan, context })
+        Ok(Self {
+            binding: binding(&plan),
+            plan,
+            context,
+        })
     }
 
     /// The plan.
@@ -125,7 +132,7 @@ impl Client {
         let mut blocks = Vec::with_capacity(plan.header.blocks);
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
-        let tag = key.slot_tag(plan.plan(), count)?;
+        let tag = key.slot_tag(self.binding, count)?;
         let places = Places::new(key, &tag, plan, marks);
         let checks = plan.check_images.as_ref();
         let checks = checks.map_or(&[][..], CheckImages::pixels);
@@ -168,7 +175,7 @@ impl Client {
     pub fn places(&self, key: &SecretKey, request: &RequestHeader) -> Result<Vec<usize>, Error> {
         let images = request.images as usize;
         let slots = request.slots.ok_or(sordino_secret::Error::SlotTag)?;
-        key.check_slot_tag(&slots, self.plan.plan(), images)?;
+        key.check_slot_tag(&slots, self.binding, images)?;
         let marks = Marks::new(images, Vec::new())?;
         Ok(Places::new(key, &slots, &self.plan, &marks).images)
     }
@@ -285,7 +292,7 @@ impl Client {
         let count = reply.header().images as usize;
         let header = reply.header();
         let slots = header.slots.ok_or(sordino_secret::Error::SlotTag)?;
-        key.check_slot_tag(&slots, plan.plan(), count)?;
+        key.check_slot_tag(&slots, self.binding, count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
         let expected = self.request_images(marks)?;

@@ -217,6 +217,35 @@ fn a_forged_reply_is_refused_with_check_images() {
 }
 
 #[test]
+fn a_reply_is_not_decrypted_with_other_check_images_than_the_request_was_made_with() {
+    let sides = Sides::new(&ten_classes(), 100, CheckImageCount::Auto);
+    let images = numbers(100 * FEATURES, 5);
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let reply = sides.reply(&request, sides.blocks(&request));
+    sides.decrypt(&reply).unwrap();
+    let decrypted = |change: &dyn Fn(&mut ClientPlan)| {
+        let mut plan = sides.plan.client.clone();
+        change(&mut plan);
+        let client = Client::new(plan, backend::select(None).unwrap()).unwrap();
+        client.decrypt(&sides.keys.secret, &reply)
+    };
+    let none = |plan: &mut ClientPlan| (plan.header.check_images, plan.check_images) = (0, None);
+    let less_precise = |plan: &mut ClientPlan| plan.estimate.precision_bits -= 0.5;
+    let others = |plan: &mut ClientPlan| {
+        let images = plan.check_images.take().unwrap();
+        let logits = images.logits().iter().map(|logit| logit + 1.0).collect();
+        plan.check_images = Some(CheckImages::new(images.pixels().to_vec(), logits));
+    };
+    for change in [&none as &dyn Fn(&mut ClientPlan), &less_precise, &others] {
+        let error = decrypted(change).unwrap_err();
+        assert!(
+            matches!(error, Error::Secret(sordino_secret::Error::SlotTag)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn forged_slots_are_caught_as_often_as_they_hold_a_check_image() {
     const FORGERIES: usize = 200;
     let sides = Sides::new(&ten_classes(), 1000, CheckImageCount::Auto);

@@ -164,9 +164,9 @@ fn another_key_is_refused_by_name_by_tag_and_by_check_images() {
         "{error}"
     );
 
-    // Whoever holds the other key can make a tag: what decrypts then is noise, in the check images too.
-    let plan = sides.client.plan().plan();
-    contents.metadata["slots"] = json!(other.secret.slot_tag(plan, 200).unwrap());
+    // With a tag of a request that was made with the other key: what decrypts then is noise, in the check images too.
+    let theirs = sides.client.encrypt(&other.secret, &images).unwrap();
+    contents.metadata["slots"] = json!(theirs.header().slots);
     let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
     let forged = sides.client.reply_from_bytes(&forged).unwrap();
     let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();

@@ -15,9 +15,9 @@ pub enum Error {
     /// A key file could not be read or written.
     #[error(transparent)]
     Container(#[from] sordino_container::Error),
-    /// The tag of a reply was not made with this key, for another number of images or another plan.
+    /// The tag of a reply was not made with this key, or for another number of images or another plan.
     #[error(
-        "the reply does not name the slots of the request's images as this key does: it was changed on the way, or belongs to another request; fetch it again"
+        "the reply does not name the slots of the request's images as this key does: it was changed on the way, or it belongs to another request, or the client plan is not the one that the request was made with: fetch the reply again, and decrypt with the plan that you encrypted with"
     )]
     SlotTag,
     /// A passphrase of no length, or of too many bytes.
