@@ -156,6 +156,7 @@ fn every_field_that_does_not_fit_the_plan_is_refused_by_name() {
         ("/seeds", json!([]), "seeds"),
         ("/seeds/0", json!("12"), "digest"),
         ("/images", json!("20"), "images"),
+        ("/slots", Value::Null, "encrypt the images again"),
     ] {
         let error = ReceivedRequest::from_bytes(&with_field(&bytes, pointer, value), &shape)
             .expect_err(pointer)
