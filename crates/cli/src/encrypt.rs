@@ -6,7 +6,6 @@ use serde_json::json;
 use sordino::Client;
 use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy};
 use sordino::container::{Access, Digest, check_writable};
-use sordino::data::open_images;
 use sordino::plan::ClientPlan;
 use sordino::protocol::Request;
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -109,7 +108,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         None => args.passphrase.of_new()?,
     };
     note_no_check_images(client.plan(), output);
-    let images = open_images(&args.images)?;
+    let prepared = client.prepare_path(&args.images, args.range)?;
     let keys = match &args.key {
         Some(path) => {
             let secret = args.passphrase.read_key(&client, path)?;
@@ -126,9 +125,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         }
         None => client.generate_keys()?,
     };
-    let prepared = client.prepare_images(&images, args.range)?;
-    let marks = client.screen(&prepared, args.unusual.into())?;
-    let request = client.encrypt_marked(&keys.secret, &prepared, &marks)?;
+    let marks = client.screen(&prepared.values, args.unusual.into())?;
+    let request = client.encrypt_marked(&keys.secret, &prepared.values, &marks)?;
     if let Some(text) = describe_unusual(&marks) {
         output.warn(text);
     }
@@ -138,7 +136,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let secret_path = fresh.as_ref().map(|files| files.secret.as_path());
     let secret_path = secret_path.or(args.key.as_deref()).unwrap_or(&args.out);
-    let digest = match write(&request, args, global, secret_path, images.names, &marks) {
+    let digest = match write(&request, args, global, secret_path, prepared.names, &marks) {
         Ok(digest) => digest,
         Err(error) => {
             // Keys without a request are of no use, and the error is what matters.

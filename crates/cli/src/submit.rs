@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sordino::container::remove_unfinished;
-use sordino::data::open_images;
 use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, secret_key_of,
@@ -92,7 +91,6 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let passphrase = args
         .passphrase
         .of(&secret_key_of(args.keys.as_deref(), &args.out))?;
-    let images = open_images(&args.images)?;
     let options = SubmitOptions {
         logits: args.logits,
         overwrite: global.overwrite(),
@@ -114,7 +112,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let submitted = runtime.block_on(submit(&server, &args.model, images, &options));
+    let submitted = runtime.block_on(submit(&server, &args.model, args.images.clone(), &options));
     display.clear();
     let submitted = submitted?;
     let predictions = &submitted.predictions;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
-use sordino_data::{Images, prepare};
+use sordino_data::{Images, Prepared, prepare, prepare_path};
 use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
 use sordino_secret::{Passphrase, SecretKey};
 
@@ -140,6 +140,44 @@ impl KeyFiles {
     }
 }
 
+/// Where images come from.
+#[derive(Clone, Debug)]
+pub enum ImageSource {
+    /// A path that is read once it is known what a plan takes.
+    Path(PathBuf),
+    /// Images in memory.
+    Images(Images),
+}
+
+impl From<Images> for ImageSource {
+    fn from(images: Images) -> Self {
+        Self::Images(images)
+    }
+}
+
+impl From<PathBuf> for ImageSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl ImageSource {
+    /// The images as a plan takes them.
+    ///
+    /// # Errors
+    /// Those of [`Client::prepare_path`] and [`Client::prepare_images`].
+    pub fn prepare(self, client: &Client, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+        match self {
+            Self::Path(path) => client.prepare_path(&path, range),
+            Self::Images(images) => Ok(Prepared {
+                values: client.prepare_images(&images, range)?,
+                images: images.len(),
+                names: images.names,
+            }),
+        }
+    }
+}
+
 impl Client {
     /// Reads the secret key, which must have been made for the plan's parameters, with the passphrase that it may be encrypted with.
     ///
@@ -177,6 +215,20 @@ impl Client {
         range: Option<(f64, f64)>,
     ) -> Result<Request, Error> {
         self.encrypt(key, &self.prepare_images(images, range)?)
+    }
+
+    /// Reads images and prepares them as the plan says, with no more in memory than the plan can take.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for none, for more than the plan's batch, and for images that do not fit the network.
+    pub fn prepare_path(&self, path: &Path, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+        let plan = self.plan();
+        Ok(prepare_path(
+            path,
+            &plan.preprocess,
+            range,
+            plan.header.batch,
+        )?)
     }
 
     /// Prepares images as the plan says; the result is what [`encrypt`](Self::encrypt) takes.

@@ -32,7 +32,7 @@ pub use check::Check;
 pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]
-pub use files::{EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
+pub use files::{EVALUATION_KEY_FILE, ImageSource, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
 #[cfg(feature = "http")]
 use key_folder::secret_key_id;
 #[cfg(feature = "files")]

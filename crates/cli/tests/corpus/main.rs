@@ -205,7 +205,11 @@ fn files_of_before_are_opened_or_refused_with_what_to_do() {
         assert!(!files.is_empty(), "{} has no old file", format.name);
         files
     };
-    for format in [&parsers::MODEL, &parsers::CLIENT_PLAN, &parsers::SERVER_PLAN] {
+    for format in [
+        &parsers::MODEL,
+        &parsers::CLIENT_PLAN,
+        &parsers::SERVER_PLAN,
+    ] {
         for (name, bytes) in old(format) {
             assert_eq!(parse(format, &bytes, &name), Ok(()), "{name}");
         }
@@ -214,7 +218,10 @@ fn files_of_before_are_opened_or_refused_with_what_to_do() {
         for (name, bytes) in old(format) {
             let message = parse(format, &bytes, &name).expect_err("an old message");
             let advice = ["encrypt the images again", "plan"];
-            assert!(advice.iter().any(|advice| message.contains(advice)), "{message}");
+            assert!(
+                advice.iter().any(|advice| message.contains(advice)),
+                "{message}"
+            );
         }
     }
 }

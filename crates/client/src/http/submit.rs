@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, HEADER_BYTES};
-use sordino_data::Images;
+use sordino_data::Prepared;
 use sordino_protocol::Reply;
 use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 
@@ -15,7 +15,7 @@ use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
 use super::pin::{Pin, Sight};
 use super::submission::{JobRecord, RequestFile, Submission};
 use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
-use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Marks, Predictions};
+use crate::{Client, Error, EvaluationKeyFile, ImageSource, KeyFolder, Marks, Predictions};
 
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
@@ -56,9 +56,10 @@ struct Submitter<'a> {
 pub async fn submit(
     server: &RemoteServer,
     model: &str,
-    images: Images,
+    images: impl Into<ImageSource>,
     options: &SubmitOptions,
 ) -> Result<Submitted, Error> {
+    let images = images.into();
     let began = Instant::now();
     let written = check_out(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
@@ -67,10 +68,10 @@ pub async fn submit(
     let preparing = {
         let client = Arc::clone(&client);
         move || {
-            let prepared = client.prepare_images(&images, range)?;
-            let marks = client.screen(&prepared, unusual)?;
-            let digest = digest_of(&prepared, images.names.as_deref(), &marks)?;
-            Ok((prepared, digest, marks, images.names))
+            let Prepared { values, names, .. } = images.prepare(&client, range)?;
+            let marks = client.screen(&values, unusual)?;
+            let digest = digest_of(&values, names.as_deref(), &marks)?;
+            Ok((values, digest, marks, names))
         }
     };
     let (prepared, digest, marks, names) = blocking("preparation", preparing).await?;
