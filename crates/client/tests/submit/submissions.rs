@@ -429,6 +429,25 @@ async fn keys_of_a_submission_are_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_hears_nothing_once_the_key_is_used() {
+    let setup = Setup::keyless(PackingKind::ElementWise).await;
+    let out = setup.options.out.clone();
+    let last = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&last);
+    *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+        let mut heard = heard.lock().unwrap();
+        heard.push((asked.method.clone(), out.exists()));
+        None
+    });
+    setup.submit().await.unwrap();
+    let heard = last.lock().unwrap();
+    // The job is removed before the predictions are there, and that is the last call.
+    assert_eq!(heard.last().unwrap().0, "DELETE");
+    assert!(heard.iter().all(|(_, written)| !written), "{heard:?}");
+    assert!(setup.options.out.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_submission_began_stays() {
     let setup = Setup::keyless(PackingKind::ElementWise).await;
     let reached = Arc::new(tokio::sync::Notify::new());
