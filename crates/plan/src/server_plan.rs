@@ -294,7 +294,7 @@ impl ServerPlan {
     }
 
     /// Largest logit that one image can have without harm to the others of its block, if those have logits of at most
-    /// `largest_logit`, or twice that. For plans that are not channel-wise.
+    /// `largest_logit`. For plans that are not channel-wise.
     pub fn contained_logit(&self, largest_logit: f64) -> f64 {
         contained_logit(self.header(), largest_logit)
     }
