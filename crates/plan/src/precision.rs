@@ -389,7 +389,8 @@ mod tests {
         ];
         let between = |end: f64| {
             let above = quantiles.iter().position(|&(share, _)| share >= end - 1e-9);
-            let [(from, low), (to, high)] = [0, 1].map(|i| quantiles[above.unwrap_or(4) - 1 + i]);
+            let [(from, low), (to, high)]: [(f64, f64); 2] =
+                [0, 1].map(|i| quantiles[above.unwrap_or(4) - 1 + i]);
             low * (high / low).powf((end - from) / (to - from))
         };
         let recorded = recorded(between);
