@@ -44,8 +44,8 @@ const TAIL_PARTS: i32 = 6;
 
 /// A distribution whose last [`TAIL`] is log-normal, as products of many activations are, and nowhere below what was recorded.
 ///
-/// The tail passes through the recorded value at 99 %. Its deviation is the larger one of those between 50 and 90 % and between 90
-/// and 99 %: few images tell little about the latter.
+/// The tail is the larger one of two curves: through the recorded values at 50 and 90 %, and through those at 90 and 99 %. Few images
+/// tell little about the latter.
 fn with_tail(gains: Gains<'_>) -> Vec<(f64, f64)> {
     let quantile = |share: f64| {
         let mut below = 0.0;
@@ -66,8 +66,10 @@ fn with_tail(gains: Gains<'_>) -> Vec<(f64, f64)> {
         return result;
     }
     let normal = [0.5, 0.1, 0.01].map(normal_quantile);
-    let deviation = ((tenth / half).ln() / (normal[1] - normal[0]))
-        .max((hundredth / tenth).ln() / (normal[2] - normal[1]));
+    let through = |(low, high): (f64, f64), at: [f64; 2], end: f64| {
+        let deviation = (high / low).ln() / (at[1] - at[0]);
+        high * (deviation * (end - at[1])).exp()
+    };
     result.pop();
     let mut above = TAIL;
     for part in 1..=TAIL_PARTS {
@@ -77,7 +79,11 @@ fn with_tail(gains: Gains<'_>) -> Vec<(f64, f64)> {
         };
         // The rarest part ends somewhere, too.
         let end = normal_quantile(if next > 0.0 { next } else { above * RARER });
-        let gain = hundredth * (deviation * (end - normal[2])).exp();
+        let gain = through((half, tenth), [normal[0], normal[1]], end).max(through(
+            (tenth, hundredth),
+            [normal[1], normal[2]],
+            end,
+        ));
         result.push((above - next, gain.max(largest)));
         above = next;
     }
@@ -368,6 +374,34 @@ mod tests {
         }];
         let at = |gains: &[(f64, f64)], samples| worst_logit_error(&noise, &[gains], samples);
         assert!(at(&tail, 1e5) > 1.3 * at(&recorded, 1e5));
+    }
+
+    /// Distribution of the input's sensitivities in `resnet9-cifar-10`, recorded on about 15 images. On 10,000 test images the worst
+    /// error was 0.0232 where this distribution as it is gave 0.0076.
+    #[test]
+    fn few_images_have_a_tail_that_holds_for_many() {
+        let quantiles = [
+            (0.0, 1.0),
+            (0.5, 4.51),
+            (0.9, 24.2),
+            (0.99, 57.5),
+            (1.0, 62.6),
+        ];
+        let between = |end: f64| {
+            let above = quantiles.iter().position(|&(share, _)| share >= end - 1e-9);
+            let [(from, low), (to, high)]: [(f64, f64); 2] =
+                [0, 1].map(|i| quantiles[above.unwrap_or(4) - 1 + i]);
+            low * (high / low).powf((end - from) / (to - from))
+        };
+        let recorded = recorded(between);
+        let tail = with_tail(&recorded);
+        let noise = [NodeNoise {
+            gaussian: 0.5,
+            keyed: 0.5,
+        }];
+        let at = |gains: &[(f64, f64)]| worst_logit_error(&noise, &[gains], 1e5);
+        let factor = at(&tail) / at(&recorded);
+        assert!((2.5..4.5).contains(&factor), "{factor}");
     }
 
     #[test]
