@@ -12,6 +12,9 @@ const TOGETHER: usize = 8;
 /// A search gives up a start when its steps have become this short, as a share of the coefficients' length.
 const SHORTEST_STEP: f64 = 1e-3;
 
+/// Bits that a step must gain; a shorter one is tried otherwise.
+const LEAST_GAIN: f64 = 0.01;
+
 /// The network, what its logits usually are, and the guard to stay within.
 pub(crate) struct Search<'a> {
     pub(crate) folded: &'a Folded,
@@ -35,29 +38,30 @@ impl Search<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let mut ends = Vec::new();
         let mut evaluations = 0;
+        let mut begin_at = || self.guard.nearest_usual(&start(rng.next_u64()));
+        let mut climbers = self.climbers((0..TOGETHER).map(|_| begin_at()).collect());
         while begin.elapsed() < limit {
-            let starts = (0..TOGETHER).map(|_| self.guard.nearest_usual(&start(rng.next_u64())));
-            let mut climbers = self.climbers(starts.collect());
-            while begin.elapsed() < limit && climbers.iter().any(|c| c.step > SHORTEST_STEP) {
-                let images = climbers
-                    .iter()
-                    .map(|climber| self.uphill(climber))
-                    .collect();
-                for (climber, next) in climbers.iter_mut().zip(self.climbers(images)) {
-                    match next.bits > climber.bits {
-                        true => {
-                            *climber = Climber {
-                                step: 1.3 * climber.step,
-                                ..next
-                            }
-                        }
-                        false => climber.step *= 0.5,
-                    }
+            let next = climbers
+                .iter()
+                .map(|climber| match climber.step > SHORTEST_STEP {
+                    true => self.uphill(climber),
+                    false => begin_at(),
+                });
+            let next = self.climbers(next.collect());
+            for (climber, next) in climbers.iter_mut().zip(next) {
+                if climber.step <= SHORTEST_STEP {
+                    ends.push(climber.bits);
+                    *climber = next;
+                } else if next.bits > climber.bits + LEAST_GAIN {
+                    let step = 1.3 * climber.step;
+                    *climber = Climber { step, ..next };
+                } else {
+                    climber.step *= 0.5;
                 }
-                evaluations += TOGETHER;
             }
-            ends.extend(climbers.iter().map(|climber| climber.bits));
+            evaluations += TOGETHER;
         }
+        ends.extend(climbers.iter().map(|climber| climber.bits));
         ends.sort_by(f64::total_cmp);
         json!({
             "seconds": begin.elapsed().as_secs(),
