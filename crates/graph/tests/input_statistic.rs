@@ -198,6 +198,8 @@ fn the_nearest_usual_image_is_usual_and_near() {
         let guard = InputGuard::new(&statistic, &preprocess).unwrap();
         let usual = &images[..preprocess.elements()];
         assert_eq!(guard.nearest_usual(usual), usual);
+        let again = guard.image(&guard.coefficients(usual));
+        assert!(again.iter().zip(usual).all(|(x, y)| (x - y).abs() < 1e-5));
         let noise = noise(&preprocess, 1);
         let brighter: Vec<f32> = usual
             .iter()

@@ -17,14 +17,18 @@ use crate::{Operation, PlanHeader, Step, Term};
 /// Share of the modulus that is left to noise and to the rounding of these bounds.
 const SLACK: f64 = 1.0 / 64.0;
 
-/// Usual images stay within this many times the range of the calibration images.
-const USUAL_FACTOR: f64 = 2.0;
-
 /// Smallest and largest value of an element, at the scale of its step.
 type Interval = (f64, f64);
 
-/// Images of a block that may be any allowed image, if all others have logits of at most `largest_logit`, or twice that.
-/// At most the images of a block; 0 where intervals prove nothing.
+/// Largest logit that one image of a block can have without harm to the others, if those have logits of at most
+/// `largest_logit`.
+pub(crate) fn contained_logit(header: &PlanHeader, largest_logit: f64) -> f64 {
+    let limit = coefficient_limit(header) / header.output.scale;
+    (limit - largest_logit) * header.parameters.ring_degree() as f64
+}
+
+/// Images of a block that may be any allowed image, if all others have logits of at most `largest_logit`. At most the
+/// images of a block; 0 where intervals prove nothing.
 pub(crate) fn contained_images(
     header: &PlanHeader,
     steps: &[Step],
@@ -32,11 +36,9 @@ pub(crate) fn contained_images(
     largest_logit: f64,
 ) -> usize {
     let bound = logit_bound(steps, preprocess);
-    let limit = coefficient_limit(header) / header.output.scale;
-    let left = limit - USUAL_FACTOR * largest_logit;
-    let degree = header.parameters.ring_degree();
     // A bound that is no number gives 0.
-    let images = (left / bound * degree as f64).floor();
+    let images = (contained_logit(header, largest_logit) / bound).floor();
+    let degree = header.parameters.ring_degree();
     match images >= 1.0 {
         true => (images as usize).min(degree),
         false => 0,

@@ -12,6 +12,7 @@ use sordino_container::{
 use sordino_protocol::MessageShape;
 
 use crate::check::{check_counts, check_steps};
+use crate::containment::contained_logit;
 use crate::{
     Alternative, ChannelPlan, Error, Estimate, InputLayout, OutputLayout, Packing,
     PackingComparison, PlanHeader, Step, payload,
@@ -284,6 +285,18 @@ impl ServerPlan {
     /// Blocks that hold a whole batch.
     pub fn blocks(&self) -> usize {
         self.header().blocks
+    }
+
+    /// Images of a block that may be any allowed image without harm to the others; see
+    /// [`PlanHeader::contained_images`].
+    pub fn contained_images(&self) -> usize {
+        self.header().contained_images
+    }
+
+    /// Largest logit that one image can have without harm to the others of its block, if those have logits of at most
+    /// `largest_logit`. For plans that are not channel-wise.
+    pub fn contained_logit(&self, largest_logit: f64) -> f64 {
+        contained_logit(self.header(), largest_logit)
     }
 
     /// Fresh ciphertexts.

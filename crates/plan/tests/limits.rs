@@ -417,3 +417,71 @@ fn hostile_server_plans_are_refused() {
         assert!(ServerPlan::from_bytes(&bytes).is_err());
     }
 }
+
+/// Largest magnitude of a logit of images whose pixels are 0 or 255 at random, in the clear.
+fn largest_of_extremes(model: &Model, count: usize) -> f64 {
+    let elements = model.preprocess.elements();
+    let mut state = 7u32;
+    let mut bit = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 31) as f32
+    };
+    let images: Vec<f32> = (0..count * elements).map(|_| bit()).collect();
+    let logits = sordino_graph::execute(&model.graph, &images, count).unwrap();
+    logits
+        .iter()
+        .fold(0.0, |most: f64, logit| most.max(f64::from(logit.abs())))
+}
+
+#[test]
+fn shallow_plans_contain_any_image_and_deep_ones_prove_nothing() {
+    let options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    let shallow = model(1);
+    let plan = planned(&shallow, &options);
+    let contained = plan.server.contained_images();
+    let degree = plan.server.parameters().ring_degree();
+    assert!((1..=degree).contains(&contained), "{contained}");
+    assert_eq!(plan.client.header.contained_images, contained);
+    // What was proven holds for any images: as many as that, each with the largest logit found, stay within the bound.
+    let usual = shallow
+        .calibration
+        .as_ref()
+        .unwrap()
+        .folded
+        .last()
+        .unwrap()
+        .max_abs;
+    let largest = largest_of_extremes(&shallow, 20_000);
+    assert!(contained as f64 * largest < plan.server.contained_logit(usual));
+    let deep = planned(&model(7), &options);
+    assert_eq!(deep.server.contained_images(), 0);
+    // One image alone harms no other.
+    let alone = CompileOptions::new(10).with_packing(PackingKind::ChannelWise);
+    let alone = planned(&shallow, &alone);
+    let expected = usize::from(alone.server.block_images() == 1);
+    assert_eq!(alone.server.contained_images(), expected);
+}
+
+#[test]
+fn plans_without_the_number_of_contained_images_claim_nothing() {
+    let options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    let client = planned(&model(1), &options).client;
+    let mut json = serde_json::to_value(&client).unwrap();
+    let degree = client.header.parameters.ring_degree();
+    assert!(
+        json.as_object_mut()
+            .unwrap()
+            .remove("contained_images")
+            .is_some()
+    );
+    let old: ClientPlan = serde_json::from_value(json).unwrap();
+    assert_eq!(old.header.contained_images, 0);
+    assert_eq!(
+        ClientPlan::from_bytes(&old.to_bytes().unwrap()).unwrap(),
+        old
+    );
+    let mut wrong = client;
+    wrong.header.contained_images = degree + 1;
+    let error = ClientPlan::from_bytes(&wrong.to_bytes().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("contained images"), "{error}");
+}

@@ -152,7 +152,7 @@ impl<'a> InputGuard<'a> {
     /// # Panics
     /// When the image has another size.
     pub fn scores(&self, image: &[f32]) -> Vec<(Score, f64)> {
-        let shares = self.shares(image);
+        let shares = self.coefficients(image);
         let coarse = self.decorrelated(&self.coarse(&shares));
         let shape = mean_square(coarse.iter().copied());
         let negative = coarse.iter().zip(&self.negative).map(|(x, y)| x * y).sum();
@@ -171,8 +171,14 @@ impl<'a> InputGuard<'a> {
         self.layout.scores().into_iter().zip(values).collect()
     }
 
-    /// The coefficients of a prepared image: how far each is from its mean, in deviations.
-    pub(super) fn shares(&self, image: &[f32]) -> Vec<f64> {
+    /// The coefficients of a prepared image, in its order: how far each is from its mean, in deviations.
+    ///
+    /// # Shapes
+    /// As [`unusual`](Self::unusual).
+    ///
+    /// # Panics
+    /// When the image has another size.
+    pub fn coefficients(&self, image: &[f32]) -> Vec<f64> {
         let mut values = pixels(self.preprocess, image);
         self.transform.forward(&mut values);
         for (value, &group) in values.iter_mut().zip(&self.layout.group) {
@@ -223,26 +229,29 @@ impl<'a> InputGuard<'a> {
         let coarse: Vec<f64> = (0..self.layout.coarse).map(|_| normal(rng)).collect();
         let mut coarse = self.correlated(&coarse).into_iter();
         let share = |part: &Part| match part {
-            Part::Coarse => coarse.next().unwrap_or(0.0),
-            Part::Detail(_) => normal(rng),
+            Part::Coarse => contrast * coarse.next().unwrap_or(0.0),
+            Part::Detail(_) => contrast * normal(rng),
         };
         let shares: Vec<f64> = self.layout.part.iter().map(share).collect();
-        self.nearest_usual(&self.image(contrast, &shares))
+        self.nearest_usual(&self.image(&shares))
     }
 
-    /// The image with coefficients that differ from their means by `contrast` times these shares of their deviations.
-    pub(super) fn image(&self, contrast: f64, shares: &[f64]) -> Vec<f32> {
+    /// The prepared image with these [`coefficients`](Self::coefficients), clamped to the allowed range.
+    ///
+    /// # Panics
+    /// When there are not as many as an image has elements.
+    pub fn image(&self, coefficients: &[f64]) -> Vec<f32> {
+        assert_eq!(
+            coefficients.len(),
+            self.preprocess.elements(),
+            "coefficients of an image"
+        );
         let coefficient = |(&group, share): (&usize, &f64)| {
             let deviation = f64::from(self.statistic.deviation[group]);
-            f64::from(self.statistic.mean[group]) + contrast * deviation * share
+            f64::from(self.statistic.mean[group]) + deviation * share
         };
-        let mut values: Vec<f64> = self
-            .layout
-            .group
-            .iter()
-            .zip(shares)
-            .map(coefficient)
-            .collect();
+        let groups = self.layout.group.iter();
+        let mut values: Vec<f64> = groups.zip(coefficients).map(coefficient).collect();
         self.transform.inverse(&mut values);
         let (low, high) = self.preprocess.allowed;
         let prepared = |(place, value): (usize, &f64)| {

@@ -27,7 +27,7 @@ impl InputGuard<'_> {
             if self.unusual(&image).is_none() {
                 return image;
             }
-            let mut shares = self.shares(&image);
+            let mut shares = self.coefficients(&image);
             let scores = self.scores(&image);
             let limits = self.statistic.limits.iter().map(|limit| SHARE * limit);
             for ((score, value), limit) in scores.into_iter().zip(limits) {
@@ -35,15 +35,16 @@ impl InputGuard<'_> {
                     self.reduce(&mut shares, score, value, limit);
                 }
             }
-            image = self.image(1.0, &shares);
+            image = self.image(&shares);
         }
-        let shares = self.shares(&image);
-        let mut contrasts = (0..32).map(|step| 0.8_f64.powi(step));
-        let usual = contrasts.find_map(|contrast| {
-            let image = self.image(contrast, &shares);
-            self.unusual(&image).is_none().then_some(image)
-        });
-        usual.unwrap_or_else(|| self.image(0.0, &shares))
+        let shares = self.coefficients(&image);
+        let with_contrast = |contrast: f64| {
+            let shares: Vec<f64> = shares.iter().map(|share| contrast * share).collect();
+            self.image(&shares)
+        };
+        let mut images = (0..32).map(|step| with_contrast(0.8_f64.powi(step)));
+        let usual = images.find(|image| self.unusual(image).is_none());
+        usual.unwrap_or_else(|| with_contrast(0.0))
     }
 
     /// Brings a score of coefficients to its limit.
