@@ -169,7 +169,9 @@ fn a_forged_reply_tells_the_key_only_to_who_knows_the_slots() {
     // As it was when image i was in slot i: the permutation, undone with the key.
     let tag = request.header().slots.unwrap();
     let known = sides.recovered(published.classes(), &slots(&sides.keys.secret, &tag));
-    assert_eq!(known, 1.0, "coefficients that known slots give");
+    // Ten points leave an error of 0.124 of a coefficient that is rounded: four deviations, so that one in 4,096 may be wrong.
+    assert!(known > 0.999, "{known} of the coefficients");
+    println!("{known} of the coefficients with known slots");
 
     // Guessing is right for half of the coefficients if half are 0, or for a third.
     let key = sides.key();
@@ -177,6 +179,7 @@ fn a_forged_reply_tells_the_key_only_to_who_knows_the_slots() {
     let guessing = zeros.max(SLOTS / 3) as f64 / SLOTS as f64;
     let in_order: Vec<usize> = (0..SLOTS).collect();
     let secret = sides.recovered(published.classes(), &in_order);
+    println!("{secret} with secret slots, {guessing} by guessing");
     // Six deviations of a share of 4,096.
     assert!(
         secret < guessing + 6.0 * 0.5 / (SLOTS as f64).sqrt(),
