@@ -169,7 +169,9 @@ fn a_forged_reply_tells_the_key_only_to_who_knows_the_slots() {
     // As it was when image i was in slot i: the permutation, undone with the key.
     let tag = request.header().slots.unwrap();
     let known = sides.recovered(published.classes(), &slots(&sides.keys.secret, &tag));
-    assert_eq!(known, 1.0, "coefficients that known slots give");
+    // Ten points leave an error of 0.124 of a coefficient that is rounded: four deviations, so that one in 4,096 may be wrong.
+    assert!(known > 0.999, "{known} of the coefficients");
+    println!("{known} of the coefficients with known slots");
 
     // Guessing is right for half of the coefficients if half are 0, or for a third.
     let key = sides.key();
@@ -177,6 +179,7 @@ fn a_forged_reply_tells_the_key_only_to_who_knows_the_slots() {
     let guessing = zeros.max(SLOTS / 3) as f64 / SLOTS as f64;
     let in_order: Vec<usize> = (0..SLOTS).collect();
     let secret = sides.recovered(published.classes(), &in_order);
+    println!("{secret} with secret slots, {guessing} by guessing");
     // Six deviations of a share of 4,096.
     assert!(
         secret < guessing + 6.0 * 0.5 / (SLOTS as f64).sqrt(),
@@ -247,14 +250,14 @@ fn a_reply_is_not_decrypted_with_other_check_images_than_the_request_was_made_wi
 
 #[test]
 fn forged_slots_are_caught_as_often_as_they_hold_a_check_image() {
-    const FORGERIES: usize = 200;
     let sides = Sides::new(&ten_classes(), 1000, CheckImageCount::Auto);
     let images = numbers(1000 * FEATURES, 5);
     let context = sides.client.context();
     let mut order = (0..).map(|index| numbers(SLOTS, 1000 + index));
-    for (share, least) in [(1.0, FORGERIES), (0.5, 198), (0.1, 146)] {
+    // Of the smallest share 326 are expected, with a deviation of 8: 73 % are four deviations less.
+    for (share, forgeries, least) in [(1.0, 200, 200), (0.5, 200, 198), (0.1, 400, 292)] {
         let mut caught = 0;
-        for _ in 0..FORGERIES / 20 {
+        for _ in 0..forgeries / 20 {
             let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
             let honest = sides.blocks(&request);
             for _ in 0..20 {
@@ -282,17 +285,17 @@ fn forged_slots_are_caught_as_often_as_they_hold_a_check_image() {
         }
         let expected = 100.0 * (1.0 - (1.0 - share).powi(16));
         println!(
-            "{:.0} % of the slots forged: {caught} of {FORGERIES} caught, {expected:.3} % expected",
+            "{:.0} % of the slots forged: {caught} of {forgeries} caught, {expected:.3} % expected",
             share * 100.0
         );
         assert!(
             caught >= least,
-            "{caught} of {FORGERIES} with a share of {share}"
+            "{caught} of {forgeries} with a share of {share}"
         );
-        // Six deviations of 163 are 33: all would be caught if check images were in known or all slots.
+        // All would be caught if check images were in known slots, or in all.
         assert!(
-            share > 0.4 || caught <= 196,
-            "{caught} of {FORGERIES} with a share of {share}"
+            share > 0.4 || caught <= 380,
+            "{caught} of {forgeries} with a share of {share}"
         );
     }
 }

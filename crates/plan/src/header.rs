@@ -147,7 +147,7 @@ impl PlanHeader {
                 "the blocks are full: compile for a batch of at most {largest}, or with --check-images {USUAL_CHECK_IMAGES} to have a block added"
             )
         } else {
-            "none were asked for, the model has no statistic of its input (run `sordino ranges` again), or its logits hardly differ".to_owned()
+            "not asked for, or the model has no statistic of its input (run `sordino ranges` again), or its logits hardly differ".to_owned()
         })
     }
 

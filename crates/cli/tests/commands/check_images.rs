@@ -72,7 +72,10 @@ fn plans_say_whether_they_have_check_images() {
     let some = inspect("some");
     let degree = some["ring_degree"].as_u64().unwrap();
     assert_eq!(
-        (some["check_images"].as_u64(), some["blocks"].as_u64()),
+        (
+            some["check_images"].as_u64(),
+            some["shapes"]["blocks"].as_u64()
+        ),
         (Some(16), Some(1))
     );
     assert!(some["check_tolerance"].as_f64().unwrap() > 0.0);
@@ -105,7 +108,10 @@ fn plans_say_whether_they_have_check_images() {
     .good();
     let added = inspect("added");
     assert_eq!(
-        (added["check_images"].as_u64(), added["blocks"].as_u64()),
+        (
+            added["check_images"].as_u64(),
+            added["shapes"]["blocks"].as_u64()
+        ),
         (Some(20), Some(2))
     );
     compile("--batch 100 --check-images 0", "none").good();
