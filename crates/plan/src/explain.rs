@@ -33,6 +33,8 @@ pub struct Explanation {
     /// Why there are no check images, and what to do, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_check_images: Option<String>,
+    /// Images of a block that may be any allowed image without harm to the others, as far as is proven.
+    pub contained_images: usize,
     /// Galois keys that the evaluation key has; 0 element-wise.
     pub galois_keys: usize,
     /// N, coefficients and slots of a ciphertext.
@@ -182,6 +184,7 @@ impl Explanation {
             check_tolerance: None,
             largest_checked_batch: header.largest_checked_batch(packing),
             no_check_images: header.no_check_images(packing),
+            contained_images: header.contained_images,
             galois_keys: 0,
             ring_degree: parameters.ring_degree(),
             log2_q: parameters.log2_q(),
@@ -223,6 +226,7 @@ impl fmt::Display for Explanation {
         let (input, output) = (self.log2_input_scale, self.log2_output_scale);
         line("scale in / out", format!("2^{input:.1} / 2^{output:.1}"))?;
         line("check images", self.check_images_text())?;
+        line("unusual images", self.unusual_text())?;
         if let Some(macs) = self.macs_per_image {
             line("multiply-accumulates", format!("{macs} per image"))?;
         }
@@ -291,6 +295,16 @@ impl Explanation {
             .map(|tolerance| format!(", whose logits may be off by {tolerance:.1e}"));
         let (count, tolerance) = (self.check_images, tolerance.unwrap_or_default());
         format!("{count} in every block{tolerance}")
+    }
+
+    /// What becomes of images unlike those of calibration.
+    fn unusual_text(&self) -> String {
+        match self.contained_images {
+            0 => "left out: one may ruin the others of its block".to_owned(),
+            count => {
+                format!("up to {count} do no harm to others and are marked only; more are left out")
+            }
+        }
     }
 
     /// The table of steps.
