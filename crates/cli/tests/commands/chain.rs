@@ -52,7 +52,7 @@ fn a_folder_of_pictures_is_classified_without_the_server_seeing_them() {
         .flat_map(|c| (0..10).map(move |k| format!("{c}_{k}")))
         .collect();
     header.extend(columns.iter().map(String::as_str));
-    header.push("out_of_range");
+    header.extend(["out_of_range", "status"]);
     assert_eq!(rows[0], header);
     for (index, row) in rows[1..].iter().enumerate() {
         assert_eq!(row[0], index.to_string());
@@ -134,7 +134,9 @@ fn predictions_as_json_hold_the_same() {
         assert_eq!(row["class"].to_string(), line[2]);
         assert_eq!(row["name"], line[1].as_str());
         assert!(row.get("logits").is_none(), "logits were not asked for");
-        assert_eq!(row["probabilities"][3].to_string(), line[7]);
+        let probability: f64 = line[7].parse().unwrap();
+        assert_eq!(row["probabilities"][3], probability);
+        assert_eq!(row["status"], *line.last().unwrap());
     }
 }
 
