@@ -464,7 +464,8 @@ fn shallow_plans_contain_any_image_and_deep_ones_prove_nothing() {
 
 #[test]
 fn plans_without_the_number_of_contained_images_claim_nothing() {
-    let options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    let mut options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    options.check_images = sordino_plan::CheckImageCount::Exactly(0);
     let client = planned(&model(1), &options).client;
     let mut json = serde_json::to_value(&client).unwrap();
     let degree = client.header.parameters.ring_degree();
