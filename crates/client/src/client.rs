@@ -208,7 +208,11 @@ impl Client {
         reply: &Reply,
         marks: Marks,
     ) -> Result<Predictions, Error> {
-        let (logits, check, ruined) = self.decrypt_logits(key, reply, &marks)?;
+        let Opened {
+            logits,
+            check,
+            ruined,
+        } = self.decrypt_logits(key, reply, &marks)?;
         Predictions::from_logits(&self.plan, logits, check)?.with_marks(marks.without(&ruined))
     }
 
@@ -255,7 +259,7 @@ impl Client {
         reply: &Reply,
         expected: &[f64],
     ) -> Result<f64, Error> {
-        let (logits, ..) = self.decrypt_logits(key, reply, &unmarked(reply)?)?;
+        let Opened { logits, .. } = self.decrypt_logits(key, reply, &unmarked(reply)?)?;
         if logits.len() != expected.len() {
             let classes = self.plan.header.output.logits;
             return Err(Error::ListLength {
@@ -271,14 +275,13 @@ impl Client {
         Ok(errors.fold(0.0, f64::max))
     }
 
-    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong. The last are
-    /// the numbers of unusual images that have ruined one another, and so have no logits.
+    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong.
     fn decrypt_logits(
         &self,
         key: &SecretKey,
         reply: &Reply,
         marks: &Marks,
-    ) -> Result<(Vec<f64>, Option<Check>, Vec<usize>), Error> {
+    ) -> Result<Opened, Error> {
         self.check_key(key)?;
         check_key(
             Message::Reply,
@@ -320,7 +323,11 @@ impl Client {
                 false => logits.extend_from_slice(&in_places[place * classes..][..classes]),
             }
         }
-        Ok((logits, check, without))
+        Ok(Opened {
+            logits,
+            check,
+            ruined: without,
+        })
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
@@ -329,6 +336,14 @@ impl Client {
             (expected, found) => Err(Error::key_parameters(expected, found)),
         }
     }
+}
+
+/// What a reply decrypts to.
+struct Opened {
+    logits: Vec<f64>,
+    check: Option<Check>,
+    /// Numbers of unusual images that have ruined one another, and so have no logits.
+    ruined: Vec<usize>,
 }
 
 /// Marks of a request that has none.
