@@ -54,6 +54,9 @@ pub(crate) fn all(usual: &[Vec<f64>], size: Size) -> Vec<Kind> {
     kinds
 }
 
+/// What becomes of the place of a pixel in the allowed range.
+type OfPixel = fn(f64) -> f64;
+
 /// Plain images, checkerboards and stripes with every cell size, with two offsets, and with both colours exchanged.
 fn patterns(size: Size) -> Vec<Kind> {
     let plain = |name: &str, value: f64| Kind {
@@ -145,7 +148,7 @@ fn changed(usual: &[Vec<f64>], size: Size) -> Vec<Kind> {
             image.iter().map(pixel).collect()
         });
     }
-    let plain: [(&str, fn(f64) -> f64); 4] = [
+    let plain: [(&str, OfPixel); 4] = [
         ("inverted", |x| 1.0 - x),
         ("twice the contrast", |x| (2.0 * x - 0.5).clamp(0.0, 1.0)),
         ("binary", |x| binary(x > 0.5)),
