@@ -156,11 +156,7 @@ impl CheckImages {
     }
 
     /// Checks images and logits from outside.
-    pub(crate) fn check(
-        &self,
-        sizes: CheckSizes,
-        estimate: &Estimate,
-    ) -> Result<(), Error> {
+    pub(crate) fn check(&self, sizes: CheckSizes, estimate: &Estimate) -> Result<(), Error> {
         let require = |good, what, expected: &dyn ToString, found: &dyn ToString| {
             Error::require(
                 good,
@@ -195,7 +191,11 @@ impl CheckImages {
             &expected,
             &bytes,
         )?;
-        let good = self.logits.iter().chain(&self.norms).all(|logit| logit.is_finite());
+        let good = self
+            .logits
+            .iter()
+            .chain(&self.norms)
+            .all(|logit| logit.is_finite());
         require(good, "logits of check images", &"finite ones", &"others")?;
         let (spread, tolerance) = (self.spread(classes), Self::tolerance(estimate));
         let expected = format!("at least {LEAST_SPREAD} times the tolerance of {tolerance:.2e}");

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sordino_ckks::Gadget;
 
+use crate::OutputLayout;
 use crate::cost::CostTable;
 use crate::modulus::{SizedSketch, digits_of};
 use crate::primes;

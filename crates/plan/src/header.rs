@@ -227,7 +227,11 @@ impl PlanHeader {
         let block = self.block(packing);
         let blocks = self.batch.div_ceil(block.images);
         // One for each of a few dozen layers; a ciphertext of channel-wise packing has none.
-        let most_norms = if packing.channel().is_none() { MAX_NORMS } else { 0 };
+        let most_norms = if packing.channel().is_none() {
+            MAX_NORMS
+        } else {
+            0
+        };
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
             ("check images", self.check_images, 0, block.places - 1),

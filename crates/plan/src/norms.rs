@@ -29,12 +29,14 @@ pub(crate) fn with_norms(steps: Vec<Step>) -> Result<Vec<Step>, Error> {
     // Where the step comes that sums a value, by the value's index: right behind it.
     let summed: Vec<usize> = (0..steps.len() - 1)
         .filter(|&index| steps[index].components == components)
-        .filter(|&index| match (components, &steps[index].operation) {
+        .filter(|&index| {
+            match (components, &steps[index].operation) {
             (2, Operation::Relinearize { .. }) => true,
             (3, _) => steps.iter().any(|reader| {
                 matches!(reader.operation, Operation::Relinearize { source } if source == index)
             }),
             _ => false,
+        }
         })
         .collect();
     let moved = |index: usize| index + summed.iter().filter(|&&value| value < index).count();
@@ -56,7 +58,9 @@ fn norm_of(step: &Step, source: usize, places: &[u32]) -> Result<Step, Error> {
     let mut by_place: Vec<u32> = (0..step.elements as u32).collect();
     by_place.sort_by_key(|&element| (places[element as usize], element));
     let middle = places[by_place[by_place.len() / 2] as usize];
-    let window = by_place.into_iter().filter(|&element| places[element as usize] == middle);
+    let window = by_place
+        .into_iter()
+        .filter(|&element| places[element as usize] == middle);
     let mut inputs: Vec<u32> = window.take(SUMMED).collect();
     inputs.sort_unstable();
     let tile = Tile {
@@ -65,7 +69,8 @@ fn norm_of(step: &Step, source: usize, places: &[u32]) -> Result<Step, Error> {
         inputs,
     };
     let width = WeightWidth::Eight;
-    let map = LinearMap::new(step.elements, 1, width, vec![tile]).map_err(sordino_ckks::Error::from)?;
+    let map =
+        LinearMap::new(step.elements, 1, width, vec![tile]).map_err(sordino_ckks::Error::from)?;
     let product = Term::Product {
         source,
         map,
@@ -88,7 +93,13 @@ fn norm_of(step: &Step, source: usize, places: &[u32]) -> Result<Step, Error> {
 /// Checks that the values that nobody but the reply reads are as many as a header says, and such that a reply can have them.
 pub(crate) fn check_norms(steps: &[Step], expected: usize) -> Result<(), Error> {
     let unread = unread(steps);
-    Error::require(unread.len() == expected, "server", "values of layers", expected, unread.len())?;
+    Error::require(
+        unread.len() == expected,
+        "server",
+        "values of layers",
+        expected,
+        unread.len(),
+    )?;
     let Some(last) = steps.last() else {
         return Ok(());
     };

@@ -12,8 +12,8 @@ use sordino_container::{
 use sordino_protocol::MessageShape;
 
 use crate::check::{check_counts, check_steps};
-use crate::norms::check_norms;
 use crate::containment::contained_logit;
+use crate::norms::check_norms;
 use crate::{
     Alternative, ChannelPlan, Error, Estimate, InputLayout, OutputLayout, Packing,
     PackingComparison, PlanHeader, Step, payload,

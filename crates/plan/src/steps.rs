@@ -211,7 +211,9 @@ impl Step {
 pub fn unread(steps: &[Step]) -> Vec<usize> {
     let last_reader = last_readers(steps);
     let before_last = 0..steps.len().saturating_sub(1);
-    before_last.filter(|&step| last_reader[step] == step).collect()
+    before_last
+        .filter(|&step| last_reader[step] == step)
+        .collect()
 }
 
 /// For every step, the last step that reads its value; the value is freed after it. The last step is read by the reply.

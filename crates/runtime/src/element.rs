@@ -144,7 +144,10 @@ impl EncryptedEngine for ElementEngine<'_> {
         }
         let logits = self.rows(pieces, last, &all);
         let norms = norms.iter().flat_map(|&norm| self.rows(pieces, norm, &[0]));
-        let rows: Vec<_> = logits.chain(norms).map(|(map, row)| (map, row as usize)).collect();
+        let rows: Vec<_> = logits
+            .chain(norms)
+            .map(|(map, row)| (map, row as usize))
+            .collect();
         Ciphertexts::gather(&rows, step.limbs).map_err(at(step))
     }
 }

@@ -344,7 +344,8 @@ pub(crate) fn evaluate_clear_with_norms(
                 }
             })?;
             let by_image = |value: &[i128]| -> Vec<f64> {
-                let values = (0..size).flat_map(|image| value[image..].iter().step_by(size));
+                let of_image = |image: usize| value.get(image..).unwrap_or_default().iter();
+                let values = (0..size).flat_map(|image| of_image(image).step_by(size));
                 values.map(|&v| v as f64 / plan.output().scale).collect()
             };
             Ok((by_image(&value), by_image(&of_layers)))

@@ -36,8 +36,13 @@ impl Residency {
 /// The steps whose values the reply reads.
 fn for_reply(steps: &[Step]) -> Vec<bool> {
     let mut for_reply = vec![false; steps.len()];
-    unread(steps).into_iter().for_each(|step| for_reply[step] = true);
-    for_reply.last_mut().into_iter().for_each(|last| *last = true);
+    unread(steps)
+        .into_iter()
+        .for_each(|step| for_reply[step] = true);
+    for_reply
+        .last_mut()
+        .into_iter()
+        .for_each(|last| *last = true);
     for_reply
 }
 
