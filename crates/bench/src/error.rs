@@ -89,6 +89,7 @@ classify!(Error {
 } by {
     // Where the process says why it failed, that is why the benchmark failed.
     SeparateProcess { status, .. } => match status.code() {
+        Some(1) => Fault::CheckFailed,
         Some(3) => Fault::BadFile,
         Some(4) => Fault::Limits,
         Some(5) => Fault::Io,

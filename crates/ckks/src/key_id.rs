@@ -38,6 +38,13 @@ impl FromStr for KeyId {
     }
 }
 
+/// What a request and its reply say about the slots of their images: 16 random bytes, and 16 that authenticate them with the secret
+/// key. Only the owner of that key can tell the slots from it.
+///
+/// Written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotTag(#[serde(with = "hex::serde")] pub [u8; 32]);
+
 impl TryFrom<String> for KeyId {
     type Error = Error;
 

@@ -42,7 +42,7 @@ pub use error::Error;
 pub use evaluation_key::{EvaluationKey, EvaluationKeyMetadata};
 pub use evaluator::{ColumnOperation, ColumnResult, ColumnSource, RotatedTerm};
 pub use gadget::Gadget;
-pub use key_id::KeyId;
+pub use key_id::{KeyId, SlotTag};
 pub use key_set::KeySet;
 pub use mixed_radix::MixedRadix;
 pub use parameters::{MAX_LIMBS, Parameters, ParametersRecord};

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sordino::Model;
-use sordino::plan::{CompileOptions, CostTable, PackingKind, compile};
+use sordino::compile;
+use sordino::plan::{CheckImageCount, CompileOptions, CostTable, PackingKind};
 use sordino::{PlanFiles, container::Error as FileError};
 use sordino_command::parse_size;
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -42,6 +43,10 @@ pub(crate) struct Args {
     /// Fix the bits of every weight instead of choosing 8 or 16 per layer
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
+    /// Images in each block whose right scores the client knows and the server cannot find: blocks are added if there is no room,
+    /// 0 is none [default: 16 where there is room]
+    #[arg(long, value_name = "N")]
+    check_images: Option<usize>,
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
@@ -56,6 +61,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         ring_degree: args.ring_degree,
         block_images: args.block_images,
         weight_bits: args.weight_bits,
+        check_images: args
+            .check_images
+            .map_or(CheckImageCount::Auto, CheckImageCount::Exactly),
         cost: match &args.cost {
             Some(path) => CostTable::read(path)?,
             None => CostTable::default(),
@@ -65,7 +73,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let model = Model::load(&args.model)?;
     let plan = compile(&model, &options)?;
     // Before anything runs, and before anything is written.
-    let explanation = plan.server.explain();
+    let mut explanation = plan.server.explain();
+    explanation.check_tolerance = plan.client.check_tolerance();
     output.text(&explanation)?;
     let files = PlanFiles::create(&args.out, global.overwrite())?;
     let (server, client) = files.write(&plan)?;

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use sordino::client::{PredictionFormat, read_names};
-use sordino::container::{Access, check_writable};
+use sordino::client::{PredictionFormat, RequestRecord};
+use sordino::container::{Access, check_writable, remove_file};
 use sordino::plan::ClientPlan;
 use sordino::{Client, Predictions};
 use sordino_command::{GlobalArgs, Outcome, Output};
+
+use crate::encrypt::note_no_check_images;
+use crate::passphrase::PassphraseFile;
 
 /// Arguments of `decrypt`.
 #[derive(clap::Args)]
@@ -27,6 +30,11 @@ pub(crate) struct Args {
     /// Also write the rounded logits
     #[arg(long)]
     logits: bool,
+    /// Remove the secret key, with what was kept beside it, once the predictions are written
+    #[arg(long)]
+    forget_key: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFile,
 }
 
 /// How many images a warning names.
@@ -36,24 +44,44 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work predictions that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
-    let key = client.read_secret_key(&args.key)?;
-    let (predictions, request) = client.decrypt_file(&key, &args.reply)?;
-    let names = read_names(&args.key, request)?;
+    let key = args.passphrase.read_key(&client, &args.key)?;
+    note_no_check_images(client.plan(), output);
+    let reply = client.read_reply(&args.reply, key.key_id())?;
+    let request = reply.header().parents.request;
+    let record = RequestRecord::read(&args.key, key.key_id(), request)?;
+    let predictions = match &record.marks {
+        Some(marks) => client.decrypt_marked(&key, &reply, marks.clone())?,
+        None => client.decrypt(&key, &reply)?,
+    };
     let format = PredictionFormat::of_path(&args.out);
-    let (names, overwrite) = (names.as_deref(), global.overwrite());
+    let (names, overwrite) = (record.names.as_deref(), global.overwrite());
     predictions.write_file(&args.out, format, names, args.logits, overwrite)?;
+    if args.forget_key {
+        record.remove(&args.key)?;
+        remove_file(&args.key)?;
+    }
 
     let flagged = warn_of_range(&predictions, client.plan().logit_range, output);
+    let check = predictions.check();
     let result = json!({
         "images": predictions.len(),
+        "left_out": predictions.marks().left_out(),
+        "unusual": predictions.marks().unusual(),
         "out": args.out,
         "request": request,
         "released_bits": predictions.released_bits(),
         "out_of_range": flagged,
+        "check_images": check.map_or(0, |check| check.images),
+        "worst_check_error": check.map(|check| check.worst_error),
+        "check_tolerance": check.map(|check| check.tolerance),
+        "forgot_key": args.forget_key,
     });
     output.result(&result, || {
+        let checked = check.map_or_else(String::new, |check| {
+            format!("; {} check images came back right", check.images)
+        });
         format!(
-            "{} predictions in {}; logits rounded to 2^{}",
+            "{} predictions in {}; logits rounded to 2^{}{checked}",
             predictions.len(),
             args.out.display(),
             -predictions.released_bits()
@@ -71,8 +99,13 @@ pub(crate) fn warn_of_range(
     let flagged: Vec<usize> = (0..predictions.len())
         .filter(|&image| predictions.out_of_range()[image])
         .collect();
+    let kept: Vec<usize> = predictions.marks().kept().collect();
     if !flagged.is_empty() {
-        let first: Vec<String> = flagged.iter().take(NAMED).map(usize::to_string).collect();
+        let first: Vec<String> = flagged
+            .iter()
+            .take(NAMED)
+            .map(|&image| kept[image].to_string())
+            .collect();
         let more = if flagged.len() > NAMED { ", …" } else { "" };
         output.warn(format!(
             "{} of {} images have scores outside the range {low:.2}..{high:.2} that was seen in calibration (index {}{more}): do not rely on them; they are marked in column out_of_range",

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use sordino::compile;
 use sordino::data::prepare;
-use sordino::plan::{CompileOptions, compile};
+use sordino::plan::CompileOptions;
 use sordino_bench::measure::{MeasureOptions, measure};
 use sordino_bench::record::Timing;
 use sordino_bench::{shifted_digits, show_training, train_digits};

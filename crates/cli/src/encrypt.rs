@@ -1,14 +1,16 @@
 //! `sordino encrypt`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sordino::Client;
-use sordino::client::write_names;
-use sordino::container::{Access, check_writable};
-use sordino::data::open_images;
+use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy};
+use sordino::container::{Access, Digest, check_writable};
 use sordino::plan::ClientPlan;
+use sordino::protocol::Request;
 use sordino_command::{GlobalArgs, Outcome, Output};
+
+use crate::passphrase::NewPassphrase;
 
 /// Arguments of `encrypt`.
 #[derive(clap::Args)]
@@ -16,9 +18,9 @@ pub(crate) struct Args {
     /// The client plan
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
-    /// The secret key
+    /// The secret key [default: a fresh one in REQUEST.key, with REQUEST.evaluation.key if the plan needs one]
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
@@ -28,6 +30,57 @@ pub(crate) struct Args {
     /// Where to write the request
     #[arg(long, value_name = "REQUEST")]
     out: PathBuf,
+    /// What to do with images unlike those that the network is made for: leave them out unless the plan proves that they do no harm to
+    /// the others, encrypt them in blocks of their own, or encrypt them among the others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
+    unusual: Unusual,
+    #[command(flatten)]
+    passphrase: NewPassphrase,
+}
+
+/// What to do with unusual images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Unusual {
+    Exclude,
+    Separate,
+    Keep,
+}
+
+impl From<Unusual> for UnusualPolicy {
+    fn from(unusual: Unusual) -> Self {
+        match unusual {
+            Unusual::Exclude => Self::Exclude,
+            Unusual::Separate => Self::Separate,
+            Unusual::Keep => Self::Keep,
+        }
+    }
+}
+
+/// How many unusual images a message names.
+const NAMED: usize = 3;
+
+/// Which images of a batch are unusual, and what becomes of them; `None` if all are usual.
+pub(crate) fn describe_unusual(marks: &Marks) -> Option<String> {
+    let (found, left_out) = (marks.unusual().len(), marks.left_out());
+    if found == 0 {
+        return None;
+    }
+    let named = marks.unusual().iter().take(NAMED);
+    let named: Vec<String> = named
+        .map(|image| format!("index {}: {}", image.index, image.why))
+        .collect();
+    let more = if found > NAMED { "; …" } else { "" };
+    let fate = match left_out {
+        0 => "they are marked in column status",
+        _ => {
+            "they are left out, since one such image can ruin the answers of others, and have a row without an answer; --unusual separate and --unusual keep encrypt them"
+        }
+    };
+    Some(format!(
+        "{found} of {} images are unlike those that the network is made for ({}{more}): {fate}",
+        marks.images(),
+        named.join("; ")
+    ))
 }
 
 /// Reads `A..B`.
@@ -50,38 +103,112 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
-    let key = client.read_secret_key(&args.key)?;
-    let images = open_images(&args.images)?;
-    let request = client.encrypt_images(&key, &images, args.range)?;
-    let digest = request.write_file(&args.out, global.overwrite())?;
-    // The request is good without them, so a key folder that cannot be written to is no reason to fail.
-    if let Some(names) = &images.names
-        && let Err(error) = write_names(&args.key, digest, names)
-    {
-        output.warn(format!(
-            "the images' names could not be kept beside the key, so predictions will have none: {error}"
-        ));
+    let passphrase = match &args.key {
+        Some(_) => None,
+        None => args.passphrase.of_new()?,
+    };
+    note_no_check_images(client.plan(), output);
+    let prepared = client.prepare_path(&args.images, args.range)?;
+    let keys = match &args.key {
+        Some(path) => {
+            let secret = args.passphrase.read_key(&client, path)?;
+            let before = RequestRecord::uses(path, secret.key_id());
+            if before > 0 {
+                output.note(format!(
+                    "this key was used {before} times before: without --key each request has its own, and what a lying server learns of one key ends with it"
+                ));
+            }
+            Keys {
+                secret,
+                evaluation: None,
+            }
+        }
+        None => client.generate_keys()?,
+    };
+    let marks = client.screen(&prepared.values, args.unusual.into())?;
+    let request = client.encrypt_marked(&keys.secret, &prepared.values, &marks)?;
+    if let Some(text) = describe_unusual(&marks) {
+        output.warn(text);
     }
+    let fresh = match &args.key {
+        Some(_) => None,
+        None => Some(keys.write_beside(&args.out, passphrase.as_ref(), global.overwrite())?),
+    };
+    let secret_path = fresh.as_ref().map(|files| files.secret.as_path());
+    let secret_path = secret_path.or(args.key.as_deref()).unwrap_or(&args.out);
+    let digest = match write(&request, args, global, secret_path, prepared.names, &marks) {
+        Ok(digest) => digest,
+        Err(error) => {
+            // Keys without a request are of no use, and the error is what matters.
+            let _ = fresh.map(|files| files.remove());
+            return Err(error);
+        }
+    };
     let header = request.header();
     let bytes = std::fs::metadata(&args.out)?.len();
     let result = json!({
         "request": digest,
         "plan": header.parents.plan,
         "key_id": header.key_id,
-        "images": header.images,
+        "images": marks.images(),
+        "encrypted": marks.encrypted(),
+        "unusual": marks.unusual(),
         "blocks": header.blocks,
+        "check_images": client.plan().header.check_images * header.blocks as usize,
         "request_bytes": bytes,
+        "key": secret_path,
+        "evaluation_key": fresh.as_ref().and_then(|files| files.evaluation.as_ref()),
     });
+    if fresh.is_some() {
+        output.note(format!(
+            "{} decrypts the reply and nothing else: keep it secret, and until then",
+            secret_path.display()
+        ));
+    }
     output.result(&result, || {
         format!(
             "encrypted {} images into {} ({:.1} MiB, {} bytes per image)",
-            header.images,
+            marks.encrypted(),
             args.out.display(),
             bytes as f64 / f64::from(1 << 20),
             bytes / header.images
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// Says that a reply to this plan cannot be checked, if so.
+pub(crate) fn note_no_check_images(plan: &ClientPlan, output: &Output) {
+    if let Some(reason) = plan.no_check_images() {
+        output.note(format!(
+            "the plan has no check images, so that a forged reply is not noticed, and scores of it must not be published: {reason}"
+        ));
+    }
+}
+
+/// Writes a request, and its record beside the key.
+fn write(
+    request: &Request,
+    args: &Args,
+    global: &GlobalArgs,
+    secret_key: &Path,
+    names: Option<Vec<String>>,
+    marks: &Marks,
+) -> anyhow::Result<Digest> {
+    let digest = request.write_file(&args.out, global.overwrite())?;
+    let record = RequestRecord {
+        request: digest,
+        key: request.header().key_id,
+        plan: request.header().parents.plan,
+        names,
+        marks: Some(marks.clone()),
+    };
+    if let Err(error) = record.write(secret_key) {
+        // Nobody could decrypt the reply.
+        let _ = std::fs::remove_file(&args.out);
+        return Err(error.into());
+    }
+    Ok(digest)
 }
 
 #[cfg(test)]

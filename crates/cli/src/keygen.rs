@@ -7,6 +7,8 @@ use sordino::Client;
 use sordino::plan::ClientPlan;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::passphrase::NewPassphrase;
+
 /// Arguments of `keygen`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,12 +18,15 @@ pub(crate) struct Args {
     /// Folder for secret.key, and evaluation.key if the plan needs one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    passphrase: NewPassphrase,
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
+    let passphrase = args.passphrase.of_new()?;
     let keys = client.generate_keys()?;
-    let files = keys.write_folder(&args.out, global.overwrite())?;
+    let files = keys.write_folder(&args.out, passphrase.as_ref(), global.overwrite())?;
     let result = json!({
         "key_id": keys.secret.key_id(),
         "parameters": client.context().digest(),

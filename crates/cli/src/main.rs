@@ -15,6 +15,7 @@ mod inspect;
 mod inspect_file;
 mod keygen;
 mod one_of;
+mod passphrase;
 mod ranges;
 #[cfg(test)]
 mod reference;

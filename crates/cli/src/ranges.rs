@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Images, open_images, open_set, prepare};
-use sordino::graph::{Model, Range, calibrate};
+use sordino::graph::{Calibration, InputStatistic, Model, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_fault::{Classified, Fault};
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Keep recorded ranges, and only find again how precise integer weights must be
     #[arg(long)]
     weights_only: bool,
+    /// Keep recorded ranges, and only record what the images look like, to find others that do not belong
+    #[arg(long, conflicts_with = "weights_only")]
+    inputs_only: bool,
     /// Raw values of black and white, where they are not the network's own
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
@@ -75,8 +78,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     }
     let prepared = prepare(&images, &model.preprocess, args.range)?;
     let count = images.len();
+    let inputs_only = args.inputs_only && model.calibration.is_some();
     let calibration = match model.calibration.take() {
         Some(recorded) if args.weights_only => recorded,
+        Some(recorded) if inputs_only => Calibration {
+            input: Some(InputStatistic::record(&model.preprocess, &prepared)?),
+            ..recorded
+        },
         _ => {
             let bar = Bar::new("ranges", global.quiet);
             let start = Instant::now();
@@ -91,6 +99,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     model.calibration = Some(calibration.clone());
     // As after training: validation images, where there are any.
     let trials = match &validation {
+        _ if inputs_only => Vec::new(),
         Some(images) => {
             let prepared = prepare(images, &model.preprocess, args.range)?;
             tune(&mut model, &prepared, images.labels.as_deref(), output)?

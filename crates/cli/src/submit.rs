@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sordino::container::remove_unfinished;
-use sordino::data::open_images;
 use sordino::protocol::api::{Job, JobState};
 use sordino_client::http::{
-    ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, submit,
+    ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, secret_key_of,
+    submit,
 };
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
 use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
-use crate::encrypt::parse_range;
+use crate::encrypt::{Unusual, describe_unusual, parse_range};
 use crate::exit::Usage;
+use crate::passphrase::NewPassphrase;
 
 /// Where the token is looked for without `--token-file`.
 const TOKEN_VARIABLE: &str = "SORDINO_TOKEN";
@@ -34,9 +35,23 @@ pub(crate) struct Args {
     /// The file with the token that the server knows us by [default: the token in SORDINO_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Folder with the keys, which are made if there are none; an interrupted run resumes from this folder
+    /// Folder with keys to use again, which are made if there are none; an interrupted run resumes from this folder
+    /// [default: keys for this submission, in OUT.submission until the predictions are written]
     #[arg(long, value_name = "DIR")]
-    keys: PathBuf,
+    keys: Option<PathBuf>,
+    /// Folder with what is kept between submissions: the plans that were seen, and keys that are larger than requests
+    /// [default: sordino in the folder of the user's data]
+    #[arg(long, value_name = "DIR", env = "SORDINO_STATE")]
+    state: Option<PathBuf>,
+    /// Accept that the server has another plan than when the model was first seen
+    #[arg(long)]
+    accept_plan: bool,
+    /// What to do with images unlike those that the network is made for: leave them out unless the plan proves that they do no harm to
+    /// the others, encrypt them in blocks of their own, or encrypt them among the others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
+    unusual: Unusual,
+    #[command(flatten)]
+    passphrase: NewPassphrase,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
@@ -73,14 +88,21 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         observer: Some(Arc::new(move |event: &Event<'_>| observer.show(event))),
     };
     let server = RemoteServer::connect(&args.server, &token(args.token_file.as_deref())?, options)?;
-    let images = open_images(&args.images)?;
+    let passphrase = args
+        .passphrase
+        .of(&secret_key_of(args.keys.as_deref(), &args.out))?;
     let options = SubmitOptions {
         logits: args.logits,
         overwrite: global.overwrite(),
         range: args.range,
         keep_job: args.keep_job,
         backend: global.backend()?,
-        ..SubmitOptions::new(&args.keys, &args.out)
+        keys: args.keys.clone(),
+        state: args.state.clone(),
+        unusual: args.unusual.into(),
+        passphrase: passphrase.map(Arc::new),
+        accept_plan: args.accept_plan,
+        ..SubmitOptions::new(&args.out)
     };
     on_first_interrupt(|| {
         remove_unfinished();
@@ -90,7 +112,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let submitted = runtime.block_on(submit(&server, &args.model, images, &options));
+    let submitted = runtime.block_on(submit(&server, &args.model, args.images.clone(), &options));
     display.clear();
     let submitted = submitted?;
     let predictions = &submitted.predictions;
@@ -120,12 +142,14 @@ fn token(file: Option<&Path>) -> anyhow::Result<Token> {
 }
 
 fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Value {
-    let times = submitted.times;
+    let (times, check) = (submitted.times, submitted.predictions.check());
     json!({
         "model": submitted.model.name,
         "plan": submitted.model.plan,
         "job": submitted.job,
-        "images": submitted.predictions.len(),
+        "images": submitted.predictions.marks().images(),
+        "left_out": submitted.predictions.marks().left_out(),
+        "unusual": submitted.predictions.marks().unusual(),
         "request_bytes": submitted.request_bytes,
         "reply_bytes": submitted.reply_bytes,
         "made_keys": submitted.made_keys,
@@ -140,6 +164,9 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
         "decrypt_seconds": times.decrypt,
         "total_seconds": times.total,
         "released_bits": submitted.predictions.released_bits(),
+        "check_images": check.map_or(0, |check| check.images),
+        "worst_check_error": check.map(|check| check.worst_error),
+        "check_tolerance": check.map(|check| check.tolerance),
         "out_of_range": flagged,
         "out": out,
     })
@@ -177,6 +204,21 @@ impl Display {
                 "made keys in {} (keep secret.key, and never give it away)",
                 folder.display()
             )),
+            Event::KeysUsedBefore { folder, used } => self.line(format!(
+                "the keys in {} decrypted {used} replies before: without --keys each submission has its own, and what a lying server learns of one key ends with it",
+                folder.display()
+            )),
+            Event::KeysKept { folder, evaluation_bytes, used, most } => self.line(format!(
+                "the evaluation key has {:.0} MiB, more than the request: the keys in {} are used again, {used} of {most} replies so far",
+                *evaluation_bytes as f64 / f64::from(1 << 20),
+                folder.display()
+            )),
+            Event::PlanSeen { model, client_plan } => self.line(format!(
+                "the plan of model {model:?} is remembered, and another one will be refused: its digest {client_plan} is what `b3sum client.plan` prints where it was compiled"
+            )),
+            Event::Unusual { marks } => {
+                self.line(describe_unusual(marks).unwrap_or_default());
+            }
             Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
             Event::Resumed { job } => self.line(format!("resuming job {job}")),
             Event::PlanChanged { model, job } => self.line(format!(
@@ -184,6 +226,9 @@ impl Display {
             )),
             Event::JobForgotten { job } => self.line(format!(
                 "the server does not know job {job} any more: it is made again"
+            )),
+            Event::ChunksLost { job } => self.line(format!(
+                "the server asks again for parts of job {job}: they are sent again"
             )),
             Event::Uploaded { what, done, of } => {
                 let name = match what {

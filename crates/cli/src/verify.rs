@@ -54,7 +54,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let path = &args.predictions;
     let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
     let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
-    let images = open_images(&args.images)?;
+    let mut images = open_images(&args.images)?;
+    if images.len() == table.images && table.indices.len() < table.images {
+        // Images that were left out have nothing to compare.
+        images = images.subset(&table.indices);
+    }
     let prepared = prepare(&images, &model.preprocess, args.range)?;
     let reference = Reference::compute(&model, &plan, &prepared)?;
     let comparison = reference.compare(&table.classes, images.labels.as_deref())?;

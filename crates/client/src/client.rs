@@ -1,20 +1,26 @@
 //! Keys, encryption and decryption on buffers.
 
 use sordino_ckks::{Context, EvaluationKey, Scale};
-use sordino_plan::ClientPlan;
-use sordino_protocol::{Message, MessageShape, ReceivedReply, Reply, Request, check_key};
+use sordino_container::Digest;
+use sordino_plan::{CheckImages, ClientPlan};
+use sordino_protocol::{
+    Message, MessageShape, ReceivedReply, Reply, Request, RequestHeader, check_key,
+};
 use sordino_ring::backend::Backend;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::{SecretKey, decrypt, encrypt, evaluation_key_for};
 
+use crate::check::{Check, Compared, Places, binding, compare};
 use crate::slots::Slots;
-use crate::{Error, Predictions};
+use crate::{Error, Marks, Predictions};
 
 /// A client plan with the tables that encryption needs.
 #[derive(Clone, Debug)]
 pub struct Client {
     plan: ClientPlan,
     context: Context,
+    /// What tags of requests are bound to.
+    binding: Digest,
 }
 
 /// The keys for a plan: one that stays, and one that goes to the server if the plan needs it.
@@ -29,10 +35,16 @@ impl Client {
     /// Builds the tables for a plan.
     ///
     /// # Errors
-    /// [`Error::Scheme`] if the parameters cannot be used.
+    /// [`Error::Scheme`] if the parameters cannot be used, [`Error::PlanFile`] for a plan without the check images that it has places
+    /// for.
     pub fn new(plan: ClientPlan, backend: &'static Backend) -> Result<Self, Error> {
+        plan.check_complete()?;
         let context = Context::new(plan.header.parameters.clone(), backend)?;
-        Ok(Self { plan, context })
+        Ok(Self {
+            binding: binding(&plan),
+            plan,
+            context,
+        })
     }
 
     /// The plan.
@@ -71,7 +83,8 @@ impl Client {
 
     /// Encrypts prepared images; two encryptions of the same images share nothing.
     ///
-    /// Slots beyond the last image hold zeros.
+    /// Which slot an image is in follows from the key and a random tag, and so does which slots of every block hold check images;
+    /// slots without an image hold zeros.
     ///
     /// # Shapes
     /// `images` is `[count, C, H, W]` as the plan's preprocessing makes it, with at most the plan's batch of images.
@@ -80,20 +93,33 @@ impl Client {
     /// [`Error::Images`], [`Error::Batch`], [`Error::NotFinite`] for images that cannot be encrypted with this plan,
     /// [`Error::KeyParameters`] for a key of another one.
     pub fn encrypt(&self, key: &SecretKey, images: &[f32]) -> Result<Request, Error> {
+        let count = images.len() / self.plan.header.input.features;
+        self.encrypt_marked(key, images, &Marks::new(count, Vec::new())?)
+    }
+
+    /// As [`encrypt`](Self::encrypt), without the images that are left out, and with unusual ones in blocks of their own where the marks
+    /// say so. The request counts the images of its full blocks then, so that it has blocks enough.
+    ///
+    /// # Shapes
+    /// `images` are all images of the batch.
+    ///
+    /// # Errors
+    /// As [`encrypt`](Self::encrypt); [`Error::AllUnusual`] if nothing is left, [`Error::Separate`] if the plan has no room for further
+    /// blocks.
+    pub fn encrypt_marked(
+        &self,
+        key: &SecretKey,
+        images: &[f32],
+        marks: &Marks,
+    ) -> Result<Request, Error> {
         self.check_key(key)?;
         let plan = &self.plan;
         let features = plan.header.input.features;
-        if images.is_empty() || !images.len().is_multiple_of(features) {
-            let found = images.len();
+        let found = images.len();
+        if images.is_empty() || found != marks.images().saturating_mul(features) {
             return Err(Error::Images { features, found });
         }
-        let count = images.len() / features;
-        if count > plan.header.batch {
-            return Err(Error::Batch {
-                limit: plan.header.batch,
-                found: count,
-            });
-        }
+        let count = self.request_images(marks)?;
         if let Some(at) = images.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite {
                 image: at / features,
@@ -106,7 +132,21 @@ impl Client {
         let mut blocks = Vec::with_capacity(plan.header.blocks);
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.input, order);
-        for images in images.chunks(plan.block_images() * features) {
+        let tag = key.slot_tag(self.binding, count)?;
+        let places = Places::new(key, &tag, plan, marks);
+        let checks = plan.check_images.as_ref();
+        let checks = checks.map_or(&[][..], CheckImages::pixels);
+        let checks = CheckImages::prepared(checks, &plan.preprocess);
+        let mut in_places = vec![None; places.len(plan)];
+        for block in &places.check {
+            for (image, &place) in checks.chunks_exact(features).zip(block) {
+                in_places[place] = Some(image);
+            }
+        }
+        for (index, &place) in marks.kept().zip(&places.images) {
+            in_places[place] = Some(&images[index * features..][..features]);
+        }
+        for images in in_places.chunks(plan.block_places()) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
                 &self.context,
@@ -121,9 +161,23 @@ impl Client {
         Ok(Request::new(
             &self.request_shape(),
             key.key_id(),
+            tag,
             count,
             blocks,
         )?)
+    }
+
+    /// The place of every image of a request without marks, in the places of all its blocks one after the other: what only the owner
+    /// of the key knows, for measurements.
+    ///
+    /// # Errors
+    /// [`Error::Secret`] for a request that was made with another key.
+    pub fn places(&self, key: &SecretKey, request: &RequestHeader) -> Result<Vec<usize>, Error> {
+        let images = request.images as usize;
+        let slots = request.slots.ok_or(sordino_secret::Error::SlotTag)?;
+        key.check_slot_tag(&slots, self.binding, images)?;
+        let marks = Marks::new(images, Vec::new())?;
+        Ok(Places::new(key, &slots, &self.plan, &marks).images)
     }
 
     /// Reads a reply from memory; it is not trusted.
@@ -135,12 +189,60 @@ impl Client {
         Ok(ReceivedReply::from_bytes(bytes, &shape)?.parse(&shape)?)
     }
 
-    /// Decrypts a reply and rounds its logits to the plan's guaranteed precision less two bits.
+    /// Decrypts a reply, checks it, and rounds its logits to the plan's guaranteed precision less two bits.
     ///
     /// # Errors
-    /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for.
+    /// [`Error::KeyParameters`] or [`Error::Protocol`] for a key that the reply was not made for, [`Error::CheckImages`] for a reply
+    /// that is wrong for check images.
     pub fn decrypt(&self, key: &SecretKey, reply: &Reply) -> Result<Predictions, Error> {
-        Predictions::from_logits(&self.plan, self.decrypt_logits(key, reply)?)
+        self.decrypt_marked(key, reply, unmarked(reply)?)
+    }
+
+    /// As [`decrypt`](Self::decrypt), for a request that was made with marks.
+    ///
+    /// # Errors
+    /// As [`decrypt`](Self::decrypt), and [`Error::ListLength`] for marks of another request.
+    pub fn decrypt_marked(
+        &self,
+        key: &SecretKey,
+        reply: &Reply,
+        marks: Marks,
+    ) -> Result<Predictions, Error> {
+        let Opened {
+            logits,
+            check,
+            ruined,
+        } = self.decrypt_logits(key, reply, &marks)?;
+        Predictions::from_logits(&self.plan, logits, check)?.with_marks(marks.without(&ruined))
+    }
+
+    /// Images that a request with these marks says it has.
+    ///
+    /// # Errors
+    /// [`Error::AllUnusual`], [`Error::Batch`], [`Error::Separate`].
+    pub fn request_images(&self, marks: &Marks) -> Result<usize, Error> {
+        let [first, second] = marks.groups().map(|group| group.len());
+        let of_block = self.plan.block_images();
+        let count = match second {
+            0 => first,
+            // Full blocks, so that it is known where the others begin.
+            _ => first.div_ceil(of_block) * of_block + second,
+        };
+        let limit = self.plan.header.batch;
+        match count {
+            0 => Err(Error::AllUnusual {
+                images: marks.images(),
+            }),
+            found if found <= limit => Ok(found),
+            _ if first + second <= limit => Err(Error::Separate {
+                unusual: second,
+                limit,
+            }),
+            _ => Err(Error::Batch {
+                limit,
+                found: first + second,
+            }),
+        }
     }
 
     /// The largest difference between a reply's logits and expected ones, before any rounding: a measurement on
@@ -157,7 +259,7 @@ impl Client {
         reply: &Reply,
         expected: &[f64],
     ) -> Result<f64, Error> {
-        let logits = self.decrypt_logits(key, reply)?;
+        let Opened { logits, .. } = self.decrypt_logits(key, reply, &unmarked(reply)?)?;
         if logits.len() != expected.len() {
             let classes = self.plan.header.output.logits;
             return Err(Error::ListLength {
@@ -173,36 +275,59 @@ impl Client {
         Ok(errors.fold(0.0, f64::max))
     }
 
-    /// Logits as they decrypt: noise and all, for this module only.
-    fn decrypt_logits(&self, key: &SecretKey, reply: &Reply) -> Result<Vec<f64>, Error> {
-        self.check_reply_key(key, reply.header().key_id)?;
+    /// Logits of the client's images as they decrypt, noise and all, for this module only; none if check images are wrong.
+    fn decrypt_logits(
+        &self,
+        key: &SecretKey,
+        reply: &Reply,
+        marks: &Marks,
+    ) -> Result<Opened, Error> {
+        self.check_key(key)?;
+        check_key(
+            Message::Reply,
+            "secret key",
+            key.key_id(),
+            reply.header().key_id,
+        )?;
         let plan = &self.plan;
         let classes = plan.header.output.logits;
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
-        let mut logits = vec![0.0; count * classes];
+        let header = reply.header();
+        let slots = header.slots.ok_or(sordino_secret::Error::SlotTag)?;
+        key.check_slot_tag(&slots, self.binding, count)?;
         let order = self.context.rotation_order();
         let layout = Slots::new(plan.packing.channel(), |c| &c.output, order);
-        let images = logits.chunks_mut(plan.block_images() * classes);
-        for (block, images) in reply.blocks().iter().zip(images) {
+        let expected = self.request_images(marks)?;
+        if expected != count {
+            return Err(Error::ListLength {
+                what: "images of the request",
+                expected,
+                found: count,
+            });
+        }
+        let places = Places::new(key, &slots, plan, marks);
+        let mut in_places = vec![0.0; places.len(plan) * classes];
+        let of_blocks = in_places.chunks_mut(plan.block_places() * classes);
+        for (block, images) in reply.blocks().iter().zip(of_blocks) {
             layout.read(&decrypt(&self.context, key, block)?, classes, images);
         }
-        Ok(logits)
-    }
-
-    /// Refuses a key that is not the one a reply names, before anything is decrypted with it.
-    pub(crate) fn check_reply_key(
-        &self,
-        key: &SecretKey,
-        named: sordino_ckks::KeyId,
-    ) -> Result<(), Error> {
-        self.check_key(key)?;
-        Ok(check_key(
-            Message::Reply,
-            "secret key",
-            key.key_id(),
-            named,
-        )?)
+        let Compared { check, ruined } = compare(plan, &places, &in_places)?;
+        let (mut logits, mut without) = (
+            Vec::with_capacity(places.images.len() * classes),
+            Vec::new(),
+        );
+        for (image, &place) in places.images.iter().enumerate() {
+            match ruined.contains(&(place / plan.block_places())) {
+                true => without.push(image),
+                false => logits.extend_from_slice(&in_places[place * classes..][..classes]),
+            }
+        }
+        Ok(Opened {
+            logits,
+            check,
+            ruined: without,
+        })
     }
 
     fn check_key(&self, key: &SecretKey) -> Result<(), Error> {
@@ -211,4 +336,18 @@ impl Client {
             (expected, found) => Err(Error::key_parameters(expected, found)),
         }
     }
+}
+
+/// What a reply decrypts to.
+struct Opened {
+    logits: Vec<f64>,
+    check: Option<Check>,
+    /// Numbers of unusual images that have ruined one another, and so have no logits.
+    ruined: Vec<usize>,
+}
+
+/// Marks of a request that has none.
+fn unmarked(reply: &Reply) -> Result<Marks, Error> {
+    // At most the batch, as the header was checked against the plan.
+    Marks::new(reply.header().images as usize, Vec::new())
 }

@@ -65,14 +65,57 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
-    /// A list of names that cannot be read.
-    #[error("{location}: {detail}: encrypt the images again, or leave the list out")]
-    Names {
+    /// The reply is wrong for images whose right logits are known.
+    #[error(
+        "{different} of {images} check images came back with other logits than the plan gives for them, by up to {worst:.0e} where {tolerance:.0e} is accepted, so nothing of this reply is released. The server did not run the plan, or a value left its range (one unusual image in a block is enough), or hardware is damaged: look for unusual images and leave them out, encrypt again with a fresh key, and if that fails too, ask the server's owner to evaluate on another machine, or do not use this server"
+    )]
+    CheckImages {
+        /// Check images with a wrong logit.
+        different: usize,
+        /// All check images.
+        images: usize,
+        /// The largest difference.
+        worst: f64,
+        /// The largest difference that is accepted.
+        tolerance: f64,
+    },
+    /// No request is recorded for the key that the reply answers.
+    #[error(
+        "{location} is not there, so the reply answers no request that is known to have been made with this key: take the reply to your own request, or copy the record from where the images were encrypted"
+    )]
+    UnknownRequest {
+        /// Where its record would be.
+        location: String,
+    },
+    /// The record of a request that cannot be read.
+    #[error("{location}: {detail}: encrypt the images again")]
+    Record {
         /// The file.
         location: String,
         /// What is wrong.
         detail: String,
     },
+    /// No image of the batch is usual.
+    #[error(
+        "all of {images} images are unlike those that the network is made for, so that none is left to encrypt: give the images that the network was made for, or encrypt them as they are (--unusual keep)"
+    )]
+    AllUnusual {
+        /// Images of the batch.
+        images: usize,
+    },
+    /// No room for blocks of unusual images.
+    #[error(
+        "{unusual} unusual images would need a block of their own, which does not fit into the plan's batch of {limit}: leave them out (--unusual exclude), or compile with a larger --batch"
+    )]
+    Separate {
+        /// Unusual images.
+        unusual: usize,
+        /// The plan's batch.
+        limit: usize,
+    },
+    /// Marks of images that are not in the batch.
+    #[error("the list of unusual images does not fit the batch: encrypt the images again")]
+    Marks,
     /// A table of predictions that cannot be read.
     #[error(
         "{location}: expected {expected}, found {found}: give the CSV that `sordino decrypt` wrote"
@@ -244,6 +287,37 @@ pub enum Error {
         /// Why.
         reason: Box<sordino_plan::Error>,
     },
+    /// The server has another plan than when the model was first seen.
+    #[error(
+        "the client plan of model {model:?} at {server} is {found}, when it was first seen it was {expected} ({location}): ask the model's owner whether it was exchanged, and if so accept the new one (--accept-plan)"
+    )]
+    PlanChanged {
+        /// The model.
+        model: String,
+        /// The server.
+        server: String,
+        /// Digest of the plan that was seen first.
+        expected: String,
+        /// Digest of the plan that the server has now.
+        found: String,
+        /// Where the first is noted.
+        location: String,
+    },
+    /// What was noted of a model's plan cannot be read.
+    #[error(
+        "{location} is no record of a plan: {detail}: remove it if you trust the server's plan as it is now"
+    )]
+    Pin {
+        /// The file.
+        location: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The user's folders are not known.
+    #[error(
+        "there is no home folder to remember plans in: set HOME, or name a folder (--state DIR)"
+    )]
+    NoHome,
     /// The server could not evaluate the job.
     #[error("job {job} failed at {server}: {detail} (status {status})")]
     JobFailed {
@@ -279,9 +353,11 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: Address, PlainHttp, Token;
-    BadFile: Images, Batch, NotFinite, ListLength, KeyParameters, Plan, Names, Predictions, KeyFolder, Certificates, Answer,
-        ServedPlan;
+    Usage: Address, NoHome, PlainHttp, Token;
+    BadFile: AllUnusual, Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
+        Pin, PlanChanged, ServedPlan;
+    CheckFailed: CheckImages;
+    Limits: Separate;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;
     Bug: Bug;

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sordino_container::{Access, Digest, Error as FileError, Overwrite, write_atomic};
-use sordino_data::{Images, prepare};
-use sordino_protocol::{ReceivedReply, Request};
-use sordino_secret::SecretKey;
+use sordino_ckks::KeyId;
+use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
+use sordino_data::{Images, Prepared, prepare, prepare_path};
+use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
+use sordino_secret::{Passphrase, SecretKey};
 
 use crate::{Client, Error, Keys, Predictions};
 
@@ -16,9 +16,6 @@ pub const SECRET_KEY_FILE: &str = "secret.key";
 
 /// Name of the evaluation key in a key folder.
 pub const EVALUATION_KEY_FILE: &str = "evaluation.key";
-
-/// Most bytes of a list of names.
-const NAMES_LIMIT: u64 = 256 << 20;
 
 /// Where the keys of a plan were written.
 #[derive(Clone, Debug)]
@@ -54,42 +51,148 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::File`]; nothing new is left behind.
-    pub fn write_folder(&self, folder: &Path, overwrite: Overwrite) -> Result<KeyFiles, Error> {
+    pub fn write_folder(
+        &self,
+        folder: &Path,
+        passphrase: Option<&Passphrase>,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
-        let secret = folder.join(SECRET_KEY_FILE);
+        let [secret, evaluation] =
+            [SECRET_KEY_FILE, EVALUATION_KEY_FILE].map(|name| folder.join(name));
+        self.write_files(secret, evaluation, passphrase, overwrite)
+    }
+
+    /// Writes keys of one request beside it: `REQUEST.key`, and `REQUEST.evaluation.key` if there is one. A secret key that is there
+    /// already stays: that is an error whatever `overwrite` says. The secret key is encrypted if there is a passphrase.
+    ///
+    /// # Errors
+    /// [`Error::File`]; nothing new is left behind.
+    pub fn write_beside(
+        &self,
+        request: &Path,
+        passphrase: Option<&Passphrase>,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
+        let with = |suffix: &str| {
+            let mut name = request.file_name().unwrap_or_default().to_os_string();
+            name.push(suffix);
+            request.with_file_name(name)
+        };
+        self.write_files(with(".key"), with(".evaluation.key"), passphrase, overwrite)
+    }
+
+    fn write_files(
+        &self,
+        secret: PathBuf,
+        evaluation: PathBuf,
+        passphrase: Option<&Passphrase>,
+        overwrite: Overwrite,
+    ) -> Result<KeyFiles, Error> {
         if fs::symlink_metadata(&secret).is_ok() {
             return Err(FileError::Exists { path: secret }.into());
         }
         // The public key first: it can be taken back if the secret one cannot be written.
         let evaluation = match &self.evaluation {
             Some(key) => {
-                let path = folder.join(EVALUATION_KEY_FILE);
-                key.write_file(&path, overwrite)?;
-                Some(path)
+                key.write_file(&evaluation, overwrite)?;
+                Some(evaluation)
             }
             None => None,
         };
-        match self.secret.write_file(&secret) {
+        match write_secret_key(&self.secret, &secret, passphrase) {
             Ok(_) => Ok(KeyFiles { secret, evaluation }),
             Err(error) => {
                 if let Some(path) = evaluation {
                     // The write error is what the user must hear of.
                     let _ = fs::remove_file(path);
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
 }
 
-impl Client {
-    /// Reads the secret key, which must have been made for the plan's parameters.
+/// Writes a secret key, encrypted if there is a passphrase.
+pub(crate) fn write_secret_key(
+    key: &SecretKey,
+    path: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<(), Error> {
+    match passphrase {
+        Some(passphrase) => key.write_sealed_file(path, passphrase)?,
+        None => key.write_file(path)?,
+    };
+    Ok(())
+}
+
+impl KeyFiles {
+    /// Removes the files.
     ///
     /// # Errors
-    /// [`Error::Secret`] for a damaged file or a key of other parameters.
-    pub fn read_secret_key(&self, path: &Path) -> Result<SecretKey, Error> {
-        match SecretKey::read_file(path, self.context()) {
+    /// [`Error::File`].
+    pub fn remove(&self) -> Result<(), Error> {
+        for path in [Some(&self.secret), self.evaluation.as_ref()] {
+            path.map_or(Ok(()), remove_file)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where images come from.
+#[derive(Clone, Debug)]
+pub enum ImageSource {
+    /// A path that is read once it is known what a plan takes.
+    Path(PathBuf),
+    /// Images in memory.
+    Images(Images),
+}
+
+impl From<Images> for ImageSource {
+    fn from(images: Images) -> Self {
+        Self::Images(images)
+    }
+}
+
+impl From<PathBuf> for ImageSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl ImageSource {
+    /// The images as a plan takes them.
+    ///
+    /// # Errors
+    /// Those of [`Client::prepare_path`] and [`Client::prepare_images`].
+    pub fn prepare(self, client: &Client, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+        match self {
+            Self::Path(path) => client.prepare_path(&path, range),
+            Self::Images(images) => Ok(Prepared {
+                values: client.prepare_images(&images, range)?,
+                images: images.len(),
+                names: images.names,
+            }),
+        }
+    }
+}
+
+impl Client {
+    /// Reads the secret key, which must have been made for the plan's parameters, with the passphrase that it may be encrypted with.
+    ///
+    /// # Errors
+    /// [`Error::Secret`] for a damaged file, a key of other parameters, or another passphrase.
+    pub fn read_secret_key(
+        &self,
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<SecretKey, Error> {
+        let key = match passphrase {
+            Some(passphrase) => SecretKey::read_sealed_file(path, self.context(), passphrase),
+            None => SecretKey::read_file(path, self.context()),
+        };
+        match key {
             Err(sordino_secret::Error::Ckks(sordino_ckks::Error::ParametersMismatch {
                 expected,
                 found,
@@ -114,6 +217,20 @@ impl Client {
         self.encrypt(key, &self.prepare_images(images, range)?)
     }
 
+    /// Reads images and prepares them as the plan says, with no more in memory than the plan can take.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for none, for more than the plan's batch, and for images that do not fit the network.
+    pub fn prepare_path(&self, path: &Path, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+        let plan = self.plan();
+        Ok(prepare_path(
+            path,
+            &plan.preprocess,
+            range,
+            plan.header.batch,
+        )?)
+    }
+
     /// Prepares images as the plan says; the result is what [`encrypt`](Self::encrypt) takes.
     ///
     /// # Errors
@@ -133,20 +250,29 @@ impl Client {
         Ok(prepare(images, &self.plan().preprocess, range)?)
     }
 
+    /// Reads a reply and checks everything about it that needs no key: its digest, its header, every residue, and that it names
+    /// the key.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for a file that is damaged or does not fit the plan or the key.
+    pub fn read_reply(&self, path: &Path, key: KeyId) -> Result<Reply, Error> {
+        let shape = self.reply_shape();
+        let received = ReceivedReply::read_file(path, &shape)?;
+        check_key(Message::Reply, "secret key", key, received.header.key_id)?;
+        Ok(received.parse(&shape)?)
+    }
+
     /// Reads a reply, decrypts it and gives the digest of the request that it answers.
     ///
     /// # Errors
-    /// As [`decrypt`](Self::decrypt), and [`Error::Protocol`] for a file that is damaged or does not fit the plan.
+    /// As [`decrypt`](Self::decrypt) and [`read_reply`](Self::read_reply).
     pub fn decrypt_file(
         &self,
         key: &SecretKey,
         path: &Path,
     ) -> Result<(Predictions, Digest), Error> {
-        let shape = self.reply_shape();
-        let received = ReceivedReply::read_file(path, &shape)?;
-        self.check_reply_key(key, received.header.key_id)?;
-        let request = received.header.parents.request;
-        Ok((self.decrypt(key, &received.parse(&shape)?)?, request))
+        let reply = self.read_reply(path, key.key_id())?;
+        Ok((self.decrypt(key, &reply)?, reply.header().parents.request))
     }
 }
 
@@ -185,64 +311,4 @@ impl Predictions {
         }
         Ok(bytes)
     }
-}
-
-/// The names of a request's images, which are not for the server.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NameList {
-    request: Digest,
-    names: Vec<String>,
-}
-
-fn names_path(secret_key: &Path, request: Digest) -> PathBuf {
-    let digest = request.to_string();
-    secret_key.with_file_name(format!("names-{}.json", &digest[..16]))
-}
-
-/// Keeps the names of a request's images in the folder of the secret key, where [`read_names`] finds them.
-///
-/// File names can tell who is in a picture, so they do not travel with the request.
-///
-/// # Errors
-/// [`Error::File`].
-pub fn write_names(secret_key: &Path, request: Digest, names: &[String]) -> Result<PathBuf, Error> {
-    let path = names_path(secret_key, request);
-    let list = NameList {
-        request,
-        names: names.to_vec(),
-    };
-    let bytes = serde_json::to_vec(&list).map_err(|error| Error::bug("list of names", error))?;
-    write_atomic(&path, &bytes, Overwrite::Replace, Access::OwnerOnly)?;
-    Ok(path)
-}
-
-/// The names that [`write_names`] kept for a request, if there are any.
-///
-/// # Errors
-/// [`Error::Names`] for a file that holds something else, [`Error::File`] for one that cannot be read.
-pub fn read_names(secret_key: &Path, request: Digest) -> Result<Option<Vec<String>>, Error> {
-    let path = names_path(secret_key, request);
-    let location = path.display().to_string();
-    let wrong = |detail: String| Error::Names {
-        location: location.clone(),
-        detail,
-    };
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FileError::io(&path, "open", error).into()),
-        Ok(found) if !found.is_file() || found.len() > NAMES_LIMIT => {
-            return Err(wrong(format!(
-                "expected a list of names below {NAMES_LIMIT} bytes"
-            )));
-        }
-        Ok(_) => {}
-    }
-    let bytes = fs::read(&path).map_err(|error| FileError::io(&path, "read", error))?;
-    let list: NameList =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-    if list.request != request {
-        return Err(wrong("the list belongs to another request".to_owned()));
-    }
-    Ok(Some(list.names))
 }

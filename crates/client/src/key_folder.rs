@@ -10,8 +10,9 @@ use sordino_container::{
     TEMPORARY_SUFFIX, file_bytes,
 };
 use sordino_protocol::shorten;
-use sordino_secret::{SecretKey, SecretKeyMetadata};
+use sordino_secret::{Passphrase, SecretKey, SecretKeyMetadata};
 
+use crate::files::write_secret_key;
 use crate::{Client, EVALUATION_KEY_FILE, Error, SECRET_KEY_FILE};
 
 /// The name that an evaluation key has until its secret key is written. A process that ends between the two leaves this
@@ -51,20 +52,24 @@ pub struct EvaluationKeyFile {
 impl Client {
     /// The keys in a folder; if it has none, they are made there.
     ///
-    /// One key serves every plan with equal parameters. What is there is never replaced. A process that ends at any moment leaves a
+    /// The secret key is encrypted with the passphrase, if there is one. One key serves every plan with equal parameters. What is there is never replaced. A process that ends at any moment leaves a
     /// folder that the next call can use.
     ///
     /// # Errors
     /// [`Error::KeyFolder`] for keys of other parameters, or one key without the other that belongs to it; otherwise those of
     /// [`read_secret_key`](Self::read_secret_key) and [`Keys::write_folder`](crate::Keys::write_folder).
-    pub fn open_key_folder(&self, folder: &Path) -> Result<KeyFolder, Error> {
+    pub fn open_key_folder(
+        &self,
+        folder: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<KeyFolder, Error> {
         let path = folder.join(SECRET_KEY_FILE);
         let needed = self.plan().key_set()?;
         let complete =
             is_there(&path)? && (needed.is_none() || is_there(&folder.join(EVALUATION_KEY_FILE))?);
-        let made = !complete && self.complete_key_folder(folder)?;
+        let made = !complete && self.complete_key_folder(folder, passphrase)?;
         self.check_secret_header(folder, &path)?;
-        let secret = self.read_secret_key(&path)?;
+        let secret = self.read_secret_key(&path, passphrase)?;
         let evaluation = match needed {
             Some(needed) => {
                 let path = folder.join(EVALUATION_KEY_FILE);
@@ -80,7 +85,11 @@ impl Client {
     }
 
     /// Makes the keys of an empty folder, or completes what an earlier process began. Tells whether keys were made.
-    fn complete_key_folder(&self, folder: &Path) -> Result<bool, Error> {
+    fn complete_key_folder(
+        &self,
+        folder: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<bool, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| FileError::io(folder, "create the folder", error))?;
         let lock_path = folder.join(LOCK_FILE);
@@ -105,7 +114,7 @@ impl Client {
                 // What an earlier process left there has no secret key, and is of no use.
                 key.write_file(&pending, Overwrite::Replace)?;
             }
-            keys.secret.write_file(&secret)?;
+            write_secret_key(&keys.secret, &secret, passphrase)?;
         }
         if self.plan().key_set()?.is_some() && !is_there(&evaluation)? {
             if !is_there(&pending)? {
@@ -173,6 +182,16 @@ impl Client {
         }
         Ok(file)
     }
+}
+
+/// The public name of the key in a file, if there is one; only its header is read.
+#[cfg(feature = "http")]
+pub(crate) fn secret_key_id(path: &Path) -> Result<Option<sordino_ckks::KeyId>, Error> {
+    if !is_there(path)? {
+        return Ok(None);
+    }
+    let header = StreamReader::<_, SecretKeyMetadata>::open(path, Kind::SecretKey, LIMITS)?;
+    Ok(Some(header.metadata().key_id))
 }
 
 /// Removes what killed processes left of keys that they were writing; the folder is locked.

@@ -8,6 +8,7 @@
 //! rounded to the precision that the plan guarantees less two bits, and everything else is derived from the
 //! rounded values.
 
+mod check;
 mod client;
 mod error;
 #[cfg(feature = "files")]
@@ -16,18 +17,32 @@ mod files;
 pub mod http;
 #[cfg(feature = "files")]
 mod key_folder;
+#[cfg(feature = "files")]
+mod key_uses;
+mod marks;
 mod predictions;
 mod read_table;
+#[cfg(feature = "files")]
+mod record;
+mod screen;
 mod slots;
 mod table;
 
+pub use check::Check;
 pub use client::{Client, Keys};
 pub use error::Error;
 #[cfg(feature = "files")]
-pub use files::{
-    EVALUATION_KEY_FILE, KeyFiles, PredictionFormat, SECRET_KEY_FILE, read_names, write_names,
-};
+pub use files::{EVALUATION_KEY_FILE, ImageSource, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
+#[cfg(feature = "http")]
+use key_folder::secret_key_id;
 #[cfg(feature = "files")]
 pub use key_folder::{EvaluationKeyFile, KeyFolder};
+#[cfg(feature = "files")]
+use key_uses::KeyUses;
+pub use marks::{Marks, Status, UnusualImage, UnusualPolicy};
 pub use predictions::Predictions;
 pub use read_table::PredictionTable;
+#[cfg(feature = "files")]
+pub use record::RequestRecord;
+#[cfg(feature = "files")]
+pub use sordino_secret::Passphrase;

@@ -1,9 +1,14 @@
 //! What comes out of a decryption: classes and rounded scores.
 
+use sordino_ckks::noise;
 use sordino_graph::OutputKind;
 use sordino_plan::ClientPlan;
 
-use crate::Error;
+use crate::check::Check;
+use crate::{Error, Marks, Status};
+
+/// Probability that an error of a batch exceeds its bound.
+const EXCEED_PROBABILITY: f64 = 1e-6;
 
 /// The classes of a batch, and its scores rounded.
 ///
@@ -21,19 +26,25 @@ pub struct Predictions {
     probabilities: Vec<f64>,
     classes: Vec<usize>,
     out_of_range: Vec<bool>,
+    marks: Marks,
+    check: Option<Check>,
 }
 
 impl Predictions {
     /// Takes the classes from decrypted logits, then rounds these and derives the rest from the rounded values.
-    pub(crate) fn from_logits(plan: &ClientPlan, mut logits: Vec<f64>) -> Result<Self, Error> {
+    pub(crate) fn from_logits(
+        plan: &ClientPlan,
+        mut logits: Vec<f64>,
+        check: Option<Check>,
+    ) -> Result<Self, Error> {
         let width = plan.header.output.logits;
-        let released_bits = plan.released_bits();
+        let released_bits = plan.released_bits().min(most_bits(plan));
         let unit = f64::from(-released_bits).exp2();
         if !(unit.is_finite() && unit > 0.0) {
             let what = format!("a precision of {released_bits} bits");
             return Err(Error::Plan { what });
         }
-        let classes = logits.chunks_exact(width).map(largest).collect();
+        let classes: Vec<usize> = logits.chunks_exact(width).map(largest).collect();
         for logit in &mut logits {
             // Adding 0 turns -0 into 0, which would print differently.
             *logit = (*logit / unit).round() * unit + 0.0;
@@ -51,15 +62,55 @@ impl Predictions {
                 .clone()
                 .flat_map(|row| probabilities(plan.output_kind, row))
                 .collect(),
+            marks: Marks::new(classes.len(), Vec::new())?,
             classes,
             out_of_range: rows
                 .map(|row| row.iter().any(|logit| !accepted.contains(logit)))
                 .collect(),
             logits,
+            check,
         })
     }
 
-    /// Number of images.
+    /// The same with what is known of the images of the batch; those that were left out have no prediction.
+    ///
+    /// # Errors
+    /// [`Error::ListLength`] where other images were encrypted than have a prediction.
+    pub fn with_marks(self, marks: Marks) -> Result<Self, Error> {
+        let (expected, found) = (self.len(), marks.encrypted());
+        match expected == found {
+            true => Ok(Self { marks, ..self }),
+            false => Err(Error::ListLength {
+                what: "images that were encrypted",
+                expected,
+                found,
+            }),
+        }
+    }
+
+    /// Which images of the batch are unusual, and which of them were left out.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What is known of the answer for an image.
+    ///
+    /// # Panics
+    /// If there is no such image among those that have a prediction, or it is not at `index` of the batch.
+    pub(crate) fn status(&self, image: usize, index: usize) -> Status {
+        match (self.out_of_range[image], self.marks.of(index)) {
+            (true, _) => Status::OutOfRange,
+            (false, Some(_)) => Status::Unusual,
+            (false, None) => Status::Ok,
+        }
+    }
+
+    /// What the check images showed, which were all right; `None` if the plan has none.
+    pub fn check(&self) -> Option<Check> {
+        self.check
+    }
+
+    /// Number of images that have a prediction.
     pub fn len(&self) -> usize {
         self.classes.len()
     }
@@ -112,6 +163,17 @@ impl Predictions {
     pub fn out_of_range(&self) -> &[bool] {
         &self.out_of_range
     }
+}
+
+/// Bits that are released at most, whatever the plan says of its precision. A reply has at least the errors of a fresh encryption,
+/// unless the server made it by itself; their worst over the batch stays hidden with two bits to spare, as it does where the plan
+/// is right.
+fn most_bits(plan: &ClientPlan) -> i32 {
+    let header = &plan.header;
+    let samples = (header.batch * header.output.logits) as f64;
+    let worst = noise::fresh(header.parameters.ring_degree())
+        * noise::worst_of_gaussians(samples, EXCEED_PROBABILITY);
+    (header.output.scale / worst).log2().floor() as i32 - 2
 }
 
 /// Index of the largest value, the first of several.

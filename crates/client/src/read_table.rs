@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::Error;
+use crate::{Error, Status};
 
 /// What a CSV of predictions says.
 ///
@@ -10,6 +10,10 @@ use crate::Error;
 /// `logits` is `[images, classes]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictionTable {
+    /// Place in the batch of every image that has a prediction.
+    pub indices: Vec<usize>,
+    /// Number of images, those that were left out too.
+    pub images: usize,
     /// Class of every image.
     pub classes: Vec<usize>,
     /// Rounded logits, if they were written.
@@ -18,7 +22,7 @@ pub struct PredictionTable {
 
 impl PredictionTable {
     /// Reads the CSV that [`Predictions::write_csv`](crate::Predictions::write_csv) writes, for a network with `width`
-    /// classes. Columns are found by name; others are passed over.
+    /// classes. Columns are found by name; others are passed over, and so are images that were left out.
     ///
     /// # Errors
     /// [`Error::Predictions`] naming the line.
@@ -57,7 +61,13 @@ impl PredictionTable {
                 found.to_string(),
             ));
         }
+        let left_out = |record: &csv::StringRecord| {
+            let status = column("status").and_then(|at| record.get(at));
+            status == Some(Status::Unusual.word()) && record.get(class) == Some("")
+        };
         let mut table = Self {
+            indices: Vec::new(),
+            images: 0,
             classes: Vec::new(),
             logits: logit_columns.as_ref().map(|_| vec![]),
         };
@@ -71,6 +81,11 @@ impl PredictionTable {
                     format!("{:?}", field(index)),
                 ));
             }
+            table.images += 1;
+            if left_out(&record) {
+                continue;
+            }
+            table.indices.push(row);
             match field(class).parse::<usize>() {
                 Ok(class) if class < width => table.classes.push(class),
                 _ => {

@@ -16,6 +16,17 @@ pub(crate) enum Slots<'a> {
     },
 }
 
+/// The values of the places that have an image, with it.
+fn with_images<'a>(
+    values: &'a mut [f64],
+    images: &'a [Option<&'a [f32]>],
+) -> impl Iterator<Item = (&'a mut f64, &'a [f32])> {
+    values
+        .iter_mut()
+        .zip(images)
+        .filter_map(|(value, image)| image.map(|image| (value, image)))
+}
+
 impl<'a> Slots<'a> {
     /// Where a layout that is chosen from a plan's channel-wise part puts elements.
     pub(crate) fn new(
@@ -33,17 +44,17 @@ impl<'a> Slots<'a> {
     /// Writes what one ciphertext holds of a block of images.
     ///
     /// # Shapes
-    /// `images` is at most a block of `[elements]`; `slots` are N zeros.
+    /// `images` are the places of a block, each with an image of `[elements]` or none; `slots` are N zeros.
     pub(crate) fn fill(
         &self,
         ciphertext: usize,
-        images: &[f32],
+        images: &[Option<&[f32]>],
         elements: usize,
         slots: &mut [f64],
     ) {
         match self {
             Self::ElementWise => {
-                for (slot, image) in slots.iter_mut().zip(images.chunks_exact(elements)) {
+                for (slot, image) in with_images(slots, images) {
                     *slot = f64::from(image[ciphertext]);
                 }
             }
@@ -61,9 +72,7 @@ impl<'a> Slots<'a> {
                     }
                     for position in (first..*positions).step_by(layout.period) {
                         let of_images = &mut values[position * side_by_side..][..side_by_side];
-                        for (value, image) in
-                            of_images.iter_mut().zip(images.chunks_exact(elements))
-                        {
+                        for (value, image) in with_images(of_images, images) {
                             *value = f64::from(image[element]);
                         }
                     }

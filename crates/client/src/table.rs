@@ -3,30 +3,47 @@
 use std::io::Write;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
+use sordino_container::printable;
+use sordino_graph::OutputKind;
 
-use crate::{Error, Predictions};
+use crate::{Error, Predictions, Status};
+
+/// Digits after the point of a probability.
+const PROBABILITY_DIGITS: usize = 9;
 
 /// One image in the JSON form.
 #[derive(Serialize)]
 struct Row<'a> {
     index: usize,
     name: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer<'a>>,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unusual: Option<&'a str>,
+}
+
+/// What there is for an image that was encrypted.
+#[derive(Serialize)]
+struct Answer<'a> {
     class: usize,
     label: &'a str,
-    probabilities: &'a [f64],
+    probabilities: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logits: Option<&'a [f64]>,
+    logits: Option<Vec<Box<RawValue>>>,
     out_of_range: bool,
 }
 
 impl Predictions {
     /// Checks a list of names and gives the name of an image, empty without a list.
     fn names<'a>(&self, names: Option<&'a [String]>) -> Result<impl Fn(usize) -> &'a str, Error> {
+        let expected = self.marks().images();
         if let Some(found) = names
             .map(<[String]>::len)
-            .filter(|&found| found != self.len())
+            .filter(|&found| found != expected)
         {
-            let (what, expected) = ("names", self.len());
+            let what = "names";
             return Err(Error::ListLength {
                 what,
                 expected,
@@ -36,8 +53,40 @@ impl Predictions {
         Ok(move |image: usize| names.map_or("", |names| names[image].as_str()))
     }
 
-    /// Writes one row per image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, and last
-    /// `out_of_range`, which is 1 for an image whose logits leave the range of calibration.
+    /// Images of the batch: the index there, and that among those that have a prediction.
+    fn rows(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
+        let mut next = 0;
+        (0..self.marks().images()).map(move |index| {
+            let left_out = self.marks().of(index).is_some_and(|image| image.left_out);
+            let image = (!left_out).then_some(next);
+            next += usize::from(!left_out);
+            (index, image)
+        })
+    }
+
+    /// Probabilities of an image, and its logits, each with the same number of digits after the point whatever it is.
+    fn numbers(&self, image: usize) -> [Vec<String>; 2] {
+        let width = self.class_names().len();
+        let row = image * width..(image + 1) * width;
+        // Every multiple of the released precision has so many digits at most.
+        let digits = usize::try_from(self.released_bits()).unwrap_or(0);
+        let scores = &self.probabilities()[row.clone()];
+        let of_scores = match self.output_kind() {
+            OutputKind::Raw => digits,
+            OutputKind::Softmax | OutputKind::Sigmoid => PROBABILITY_DIGITS,
+        };
+        let write = |values: &[f64], digits| {
+            values
+                .iter()
+                .map(|value| format!("{value:.digits$}"))
+                .collect()
+        };
+        [write(scores, of_scores), write(&self.logits()[row], digits)]
+    }
+
+    /// Writes one row per image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, then `out_of_range`, which is 1 for an
+    /// image whose logits leave the range of calibration, and `status`. A row of an image that was left out has its index, name and
+    /// status and nothing else.
     ///
     /// # Errors
     /// [`Error::ListLength`] for names that are not one per image, [`Error::Table`] if writing fails.
@@ -57,27 +106,32 @@ impl Predictions {
         if logits {
             header.extend((0..width).map(|class| format!("logit_{class}")));
         }
-        header.push("out_of_range".to_owned());
+        header.extend(["out_of_range", "status"].map(str::to_owned));
         writer.write_record(&header)?;
-        for image in 0..self.len() {
-            let row = image * width..(image + 1) * width;
-            let mut record = vec![
-                image.to_string(),
-                name_of(image).to_owned(),
-                self.classes()[image].to_string(),
-                self.label(image).to_owned(),
-            ];
-            record.extend(self.probabilities()[row.clone()].iter().map(f64::to_string));
+        for (index, image) in self.rows() {
+            let mut record = vec![index.to_string(), cell(name_of(index))];
+            let Some(image) = image else {
+                record.resize(header.len() - 1, String::new());
+                record.push(Status::Unusual.word().to_owned());
+                writer.write_record(&record)?;
+                continue;
+            };
+            record.push(self.classes()[image].to_string());
+            record.push(cell(self.label(image)));
+            let [probabilities, scores] = self.numbers(image);
+            record.extend(probabilities);
             if logits {
-                record.extend(self.logits()[row].iter().map(f64::to_string));
+                record.extend(scores);
             }
             record.push(u8::from(self.out_of_range()[image]).to_string());
+            record.push(self.status(image, index).word().to_owned());
             writer.write_record(&record)?;
         }
         Ok(writer.flush().map_err(csv::Error::from)?)
     }
 
-    /// Writes an array with one object per image and the fields of the CSV, probabilities and logits as arrays.
+    /// Writes an array with one object per image and the fields of the CSV, probabilities and logits as arrays, and `unusual` with what is
+    /// unusual about an image.
     ///
     /// # Errors
     /// As [`write_csv`](Self::write_csv).
@@ -88,24 +142,55 @@ impl Predictions {
         logits: bool,
     ) -> Result<(), Error> {
         let name_of = self.names(names)?;
-        let width = self.class_names().len();
-        let row = |image: usize| {
-            let range = image * width..(image + 1) * width;
-            Row {
-                index: image,
-                name: name_of(image),
-                class: self.classes()[image],
-                label: self.label(image),
-                probabilities: &self.probabilities()[range.clone()],
-                logits: logits.then(|| &self.logits()[range]),
-                out_of_range: self.out_of_range()[image],
-            }
-        };
-        let rows: Result<Vec<String>, _> = (0..self.len())
-            .map(|image| serde_json::to_string(&row(image)))
-            .collect();
         let failed = |detail: String| Error::Table { detail };
-        let rows = rows.map_err(|error| failed(error.to_string()))?;
+        let mut rows = Vec::with_capacity(self.marks().images());
+        for (index, image) in self.rows() {
+            let answer = image.map(|image| {
+                let raw =
+                    |numbers: Vec<String>| numbers.into_iter().map(RawValue::from_string).collect();
+                let [probabilities, scores] = self.numbers(image);
+                Ok::<_, serde_json::Error>(Answer {
+                    class: self.classes()[image],
+                    label: self.label(image),
+                    probabilities: raw(probabilities)?,
+                    logits: logits.then(|| raw(scores)).transpose()?,
+                    out_of_range: self.out_of_range()[image],
+                })
+            });
+            let row = answer.transpose().and_then(|answer| {
+                serde_json::to_string(&Row {
+                    index,
+                    name: name_of(index),
+                    answer,
+                    status: image.map_or(Status::Unusual, |image| self.status(image, index)),
+                    unusual: self.marks().of(index).map(|image| image.why.as_str()),
+                })
+            });
+            rows.push(row.map_err(|error| failed(error.to_string()))?);
+        }
         write!(out, "[\n{}\n]\n", rows.join(",\n")).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A text in a cell: what a spreadsheet would run as a formula gets an apostrophe in front, which makes it text there.
+fn cell(text: &str) -> String {
+    let text = printable(text);
+    match text.starts_with(['=', '+', '-', '@', '\t', '\n', '\u{fffd}']) {
+        true => format!("'{text}"),
+        false => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for text in ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert!(cell(text).starts_with('\''), "{text:?}");
+        }
+        assert_eq!(cell("chest-1.png"), "chest-1.png");
+        assert_eq!(cell("a=b"), "a=b");
     }
 }

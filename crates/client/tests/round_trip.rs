@@ -6,12 +6,14 @@ use std::fs;
 
 use common::{CLASSES, model, numbers};
 use serde_json::{Value, json};
+use sordino_ckks::KeyId;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
-use sordino_client::{read_names, write_names};
+use sordino_client::{Marks, RequestRecord, UnusualImage};
 use sordino_container::{self as container, Digest, Kind, Limits, METADATA_LIMIT, Overwrite};
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{CompileOptions, Plan};
 use sordino_protocol::{Error as ProtocolError, ReceivedRequest, Reply, Request};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::{Options, evaluate, evaluate_clear};
 
 const FEATURES: usize = 6;
@@ -135,7 +137,7 @@ fn images_with_logits_out_of_range_are_flagged_and_others_are_not() {
 }
 
 #[test]
-fn another_key_is_refused_by_name_and_decrypts_to_noise_where_the_name_is_forged() {
+fn another_key_is_refused_by_name_by_tag_and_by_check_images() {
     let sides = sides(200);
     let images = numbers(200 * FEATURES, 9);
     let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
@@ -156,17 +158,25 @@ fn another_key_is_refused_by_name_and_decrypts_to_noise_where_the_name_is_forged
     contents.metadata["key_id"] = json!(other.secret.key_id());
     let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
     let forged = sides.client.reply_from_bytes(&forged).unwrap();
-    let noise = sides.client.decrypt(&other.secret, &forged).unwrap();
-    let good = sides.client.decrypt(&sides.keys.secret, &reply).unwrap();
-    let size = |p: &Predictions| p.logits().iter().map(|l| l.abs()).fold(0.0, f64::max);
+    let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();
     assert!(
-        size(&noise) > 100.0 * size(&good),
-        "{} and {}",
-        size(&noise),
-        size(&good)
+        matches!(error, Error::Secret(sordino_secret::Error::SlotTag)),
+        "{error}"
     );
-    let flagged = noise.out_of_range().iter().filter(|flag| **flag).count();
-    assert!(flagged >= 199, "{flagged} of 200");
+
+    // With a tag of a request that was made with the other key: what decrypts then is noise, in the check images too.
+    let theirs = sides.client.encrypt(&other.secret, &images).unwrap();
+    contents.metadata["slots"] = json!(theirs.header().slots);
+    let forged = container::to_bytes(Kind::Reply, &contents.metadata, &contents.payload).unwrap();
+    let forged = sides.client.reply_from_bytes(&forged).unwrap();
+    let error = sides.client.decrypt(&other.secret, &forged).unwrap_err();
+    let Error::CheckImages {
+        different, images, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((different, images), (16, 16));
 }
 
 #[test]
@@ -227,7 +237,7 @@ fn keys_requests_and_replies_as_files() {
     let folder = tempfile::tempdir().unwrap();
     let keys = sides
         .keys
-        .write_folder(&folder.path().join("keys"), Overwrite::Refuse)
+        .write_folder(&folder.path().join("keys"), None, Overwrite::Refuse)
         .unwrap();
     assert_eq!(
         keys.evaluation.is_some(),
@@ -235,12 +245,12 @@ fn keys_requests_and_replies_as_files() {
     );
     let again = sides
         .keys
-        .write_folder(&folder.path().join("keys"), Overwrite::Replace);
+        .write_folder(&folder.path().join("keys"), None, Overwrite::Replace);
     assert!(matches!(
         again,
         Err(Error::File(container::Error::Exists { .. }))
     ));
-    let key = sides.client.read_secret_key(&keys.secret).unwrap();
+    let key = sides.client.read_secret_key(&keys.secret, None).unwrap();
     assert_eq!(key.key_id(), sides.keys.secret.key_id());
 
     let images = numbers(20 * FEATURES, 4);
@@ -252,7 +262,14 @@ fn keys_requests_and_replies_as_files() {
     let digest = request
         .write_file(at("request"), Overwrite::Refuse)
         .unwrap();
-    write_names(&keys.secret, digest, &names).unwrap();
+    let record = RequestRecord {
+        request: digest,
+        key: key.key_id(),
+        plan: request.header().parents.plan,
+        names: Some(names.clone()),
+        marks: None,
+    };
+    record.write(&keys.secret).unwrap();
     let text = fs::read(at("request")).unwrap();
     assert!(
         !text.windows(7).any(|window| window == b"patient"),
@@ -265,9 +282,8 @@ fn keys_requests_and_replies_as_files() {
         .unwrap();
     let (predictions, answered) = sides.client.decrypt_file(&key, &at("reply")).unwrap();
     assert_eq!(answered, digest);
-    let found = read_names(&keys.secret, answered).unwrap();
-    assert_eq!(found.as_deref(), Some(names.as_slice()));
-    assert_eq!(read_names(&keys.secret, Digest([1; 32])).unwrap(), None);
+    let found = RequestRecord::read(&keys.secret, key.key_id(), answered).unwrap();
+    assert_eq!(found, record);
 
     let csv = at("out.csv");
     predictions
@@ -299,6 +315,24 @@ fn keys_requests_and_replies_as_files() {
         PredictionTable::read_csv(fs::File::open(&csv).unwrap(), CLASSES, "out.csv").unwrap();
     assert_eq!(table.classes, predictions.classes());
     assert_eq!(table.logits.as_deref(), Some(predictions.logits()));
+    let text = fs::read_to_string(&csv).unwrap();
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .ends_with(",out_of_range,status")
+    );
+    assert!(text.lines().skip(1).all(|row| row.ends_with(",0,ok")));
+    // Each number has as many digits after the point as every other of its kind.
+    let digits = |field: &str| field.split_once('.').map_or(0, |(_, digits)| digits.len());
+    for row in csv::Reader::from_reader(text.as_bytes()).records() {
+        let row = row.unwrap();
+        let (probabilities, scores) = (4..4 + CLASSES, 4 + CLASSES..4 + 2 * CLASSES);
+        assert!(probabilities.into_iter().all(|at| digits(&row[at]) == 9));
+        let released = predictions.released_bits().max(0) as usize;
+        assert!(scores.into_iter().all(|at| digits(&row[at]) == released));
+    }
+
     let json = at("out.JSON");
     predictions
         .write_file(
@@ -316,12 +350,90 @@ fn keys_requests_and_replies_as_files() {
 }
 
 #[test]
-fn lists_of_names_that_are_no_lists_are_refused() {
+fn images_that_were_left_out_keep_their_rows() {
+    let sides = sides(20);
+    let images = numbers(20 * FEATURES, 4);
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let predictions = sides
+        .client
+        .decrypt(&sides.keys.secret, &sides.reply(&request))
+        .unwrap();
+    let unusual = |index, left_out| UnusualImage {
+        index,
+        why: "striped".to_owned(),
+        left_out,
+    };
+    let few = Marks::new(20, vec![unusual(0, true)]).unwrap();
+    assert!(matches!(
+        predictions.clone().with_marks(few),
+        Err(Error::ListLength { .. })
+    ));
+    let marks = Marks::new(
+        22,
+        vec![unusual(0, true), unusual(3, false), unusual(21, true)],
+    )
+    .unwrap();
+    let marked = predictions.clone().with_marks(marks).unwrap();
+    let names: Vec<String> = (0..22).map(|image| format!("image {image}")).collect();
+    let mut csv = Vec::new();
+    marked.write_csv(&mut csv, Some(&names), true).unwrap();
+    let text = String::from_utf8(csv).unwrap();
+    let rows: Vec<&str> = text.lines().skip(1).collect();
+    let commas = ",".repeat(2 + 2 * CLASSES);
+    assert_eq!(rows[0], format!("0,image 0,{commas},unusual"));
+    assert!(rows[1].starts_with("1,image 1,") && rows[1].ends_with(",0,ok"));
+    assert!(rows[3].ends_with(",0,unusual"));
+    assert_eq!(rows[21], format!("21,image 21,{commas},unusual"));
+    let table = PredictionTable::read_csv(text.as_bytes(), CLASSES, "out.csv").unwrap();
+    assert_eq!(
+        (table.images, table.classes.as_slice()),
+        (22, predictions.classes())
+    );
+    assert_eq!(table.indices, (1..21).collect::<Vec<_>>());
+    let mut json = Vec::new();
+    marked.write_json(&mut json, Some(&names), false).unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&json).unwrap();
+    assert_eq!(
+        rows[0],
+        json!({"index": 0, "name": "image 0", "status": "unusual", "unusual": "striped"})
+    );
+    assert_eq!(
+        (&rows[3]["status"], &rows[3]["unusual"]),
+        (&json!("unusual"), &json!("striped"))
+    );
+    assert_eq!(rows[4]["class"], predictions.classes()[3]);
+}
+
+#[test]
+fn only_requests_that_were_recorded_for_the_key_are_known() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret.key");
-    let digest = Digest([3; 32]);
-    let path = write_names(&key, digest, &["a".to_owned()]).unwrap();
-    assert_eq!(read_names(&key, digest).unwrap().unwrap(), ["a"]);
+    let (id, request) = (KeyId([1; 16]), Digest([3; 32]));
+    assert!(matches!(
+        RequestRecord::read(&key, id, request),
+        Err(Error::UnknownRequest { .. })
+    ));
+    let record = RequestRecord {
+        request,
+        key: id,
+        plan: Digest([4; 32]),
+        names: Some(vec!["a".to_owned()]),
+        marks: None,
+    };
+    record.write(&key).unwrap();
+    assert_eq!(RequestRecord::read(&key, id, request).unwrap(), record);
+    assert_eq!(RequestRecord::uses(&key, id), 1);
+    assert_eq!(RequestRecord::uses(&key, KeyId([2; 16])), 0);
+    let path = RequestRecord::path(&key, request);
+    // The same record under the name of another request or for another key.
+    let other = Digest([5; 32]);
+    fs::copy(&path, RequestRecord::path(&key, other)).unwrap();
+    for (id, request) in [(id, other), (KeyId([2; 16]), request)] {
+        assert!(matches!(
+            RequestRecord::read(&key, id, request),
+            Err(Error::Record { .. })
+        ));
+    }
     for content in [
         "",
         "[]",
@@ -330,11 +442,14 @@ fn lists_of_names_that_are_no_lists_are_refused() {
     ] {
         fs::write(&path, content).unwrap();
         assert!(
-            matches!(read_names(&key, digest), Err(Error::Names { .. })),
+            matches!(
+                RequestRecord::read(&key, id, request),
+                Err(Error::Record { .. })
+            ),
             "{content}"
         );
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(read_names(&key, digest).is_err());
+    assert!(RequestRecord::read(&key, id, request).is_err());
 }

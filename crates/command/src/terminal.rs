@@ -7,6 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sordino_container::printable;
 use sordino_fault::Fault;
 use sordino_runtime::Progress;
 
@@ -58,21 +59,24 @@ pub fn report_panics(program: &'static str) {
     }));
 }
 
-/// Prints a line of a result on standard output; a reader that has gone away is no error.
+/// Prints a line of a result on standard output, cleaned of what could rewrite a terminal; a reader that has gone away is no error.
 ///
 /// # Errors
 /// Any other reason why it cannot be written, such as a full disk.
 pub fn print_line(text: impl Display) -> io::Result<()> {
+    let text = text.to_string();
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", printable(&text)).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-/// Prints a line for people on standard error; a failure is ignored, for there is no other place to report it.
+/// Prints a line for people on standard error, cleaned of what could rewrite a terminal; a failure is ignored, for there is no
+/// other place to report it.
 pub fn say(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let text = text.to_string();
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&text));
 }
 
 /// A bar on the terminal with the time left; hidden when quiet or when standard error is no terminal.
@@ -104,8 +108,11 @@ impl Bar {
         self.bar.set_length(of as u64);
         self.bar.set_position(done as u64);
         let left = Duration::try_from_secs_f64(seconds_left.max(0.0)).unwrap_or(Duration::MAX);
-        self.bar
-            .set_message(format!("{name}, {} left", indicatif::HumanDuration(left)));
+        self.bar.set_message(format!(
+            "{}, {} left",
+            printable(name),
+            indicatif::HumanDuration(left)
+        ));
     }
 
     /// Prints a line above the bar, or plainly where no bar is shown; nothing when quiet.

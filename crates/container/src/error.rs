@@ -170,6 +170,14 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// A folder of our own is to be here, and what is here is none.
+    #[error("{}: expected a folder that only this user can write to, found {found}: remove it, or give another place", path.display())]
+    NotPrivate {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
     /// The operating system refused.
     #[error("{}: cannot {action}: {reason}: {}", path.display(), hint(reason))]
     Io {
@@ -186,7 +194,7 @@ classify!(Error {
     Usage: Exists, NotAFile;
     BadFile: NotSordino, UnsupportedVersion, UnknownKind, WrongKind, TooLarge, Length, DigestMismatch, Metadata,
         ShortPayload, TrailingBytes, BadField, DigestText;
-    Io: Io, OutOfMemory;
+    Io: Io, NotPrivate, OutOfMemory;
     Bug: PayloadCount;
 });
 

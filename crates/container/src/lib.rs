@@ -30,7 +30,9 @@ mod header;
 mod locked_folder;
 pub mod memory;
 mod plain_file;
+mod private_folder;
 mod reader;
+mod text;
 
 pub use atomic::{
     Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
@@ -46,4 +48,6 @@ pub use file::{
 pub use header::{FORMAT_VERSION, HEADER_BYTES, Kind, Limits, MAGIC, METADATA_LIMIT};
 pub use locked_folder::LockedFolder;
 pub use plain_file::{file_bytes, remove_file};
+pub use private_folder::private_folder;
 pub use reader::{Contents, StreamReader};
+pub use text::printable;

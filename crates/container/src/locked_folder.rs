@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::{Error, private_folder};
 
 /// The file in the folder that is locked.
 const LOCK: &str = "lock";
@@ -21,16 +21,16 @@ pub struct LockedFolder {
 }
 
 impl LockedFolder {
-    /// Makes the folder if it is not there, and locks it; `None` if another process still works in it after `patience`.
+    /// Makes the folder if it is not there, for this user alone, and locks it; `None` if another process still works in it after
+    /// `patience`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// Those of [`private_folder`].
     pub fn open(path: impl Into<PathBuf>, patience: Duration) -> Result<Option<Self>, Error> {
         let path = path.into();
         let start = Instant::now();
         loop {
-            fs::create_dir_all(&path)
-                .map_err(|error| Error::io(&path, "create the folder", error))?;
+            private_folder(&path)?;
             // The process before this one may remove the folder when it is done.
             if let Some(lock) = try_lock(&path.join(LOCK))? {
                 return Ok(Some(Self { path, _lock: lock }));
@@ -60,7 +60,12 @@ impl LockedFolder {
 
 /// Takes a lock, unless another process has it or has just removed its folder.
 fn try_lock(path: &Path) -> Result<Option<File>, Error> {
-    let lock = match File::create(path) {
+    let lock = match File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+    {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, "create", error)),

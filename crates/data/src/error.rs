@@ -45,6 +45,18 @@ pub enum Error {
         /// The most that is accepted.
         limit: u64,
     },
+    /// More images than the network takes at once.
+    #[error(
+        "{location}: expected 1 to {most} images, as many as the plan was compiled for, found {found}: compile with a larger --batch or split the images"
+    )]
+    TooMany {
+        /// Which file or folder.
+        location: String,
+        /// Images in it.
+        found: u64,
+        /// The most that are taken.
+        most: u64,
+    },
     /// The memory for data within the limits could not be had.
     #[error("{location}: no memory for {bytes} bytes: free some memory or use fewer images")]
     OutOfMemory {
@@ -116,7 +128,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: SetNotFound, Ambiguous, Range;
-    BadFile: Malformed, TooLarge, Shape, Value;
+    BadFile: Malformed, TooLarge, TooMany, Shape, Value;
     Io: Io, OutOfMemory;
 } inner { Preprocess });
 

@@ -173,6 +173,8 @@ impl Images {
     /// The name of an image in messages: its index (from 0), and its name if it has one.
     pub fn describe(&self, index: usize) -> String {
         match self.names.as_ref().and_then(|names| names.get(index)) {
+            // Part of a folder: the number says nothing.
+            Some(name) if self.len() == 1 => format!("{}: {name}", self.origin),
             Some(name) => format!("{}: image {index} ({name})", self.origin),
             None => format!("{}: image {index}", self.origin),
         }
@@ -339,6 +341,13 @@ impl CheckedShape {
     /// Values of all images.
     pub(crate) fn values(&self) -> u64 {
         self.count * (self.channels * self.height * self.width) as u64
+    }
+
+    /// Values of parts of so many images, the last of which may have fewer.
+    pub(crate) fn parts(&self, images: u64) -> impl Iterator<Item = u64> + use<> {
+        let (count, of_image) = (self.count, self.values() / self.count);
+        let first = (0..count).step_by(usize::try_from(images).unwrap_or(usize::MAX));
+        first.map(move |first| (count - first).min(images) * of_image)
     }
 
     /// Channels, height and width.

@@ -3,6 +3,7 @@
 //! - [`open_images`] reads images to be classified, with labels only where a format carries them: a flat folder of
 //!   PNG or JPEG, IDX, CIFAR-10 binary, `.npy`, `.npz`.
 //! - [`open_set`] and [`open_named`] read a whole data set with its splits; [`digits`] is built in.
+//! - [`prepare_path`] does both for as many images as a network takes, with no more in memory than that.
 //! - [`prepare`] applies a network's [`Preprocess`](sordino_graph::Preprocess) and refuses what does not fit it.
 //!
 //! Files may be hostile: every size is checked against limits, and against what the file can
@@ -13,6 +14,7 @@ mod error;
 mod formats;
 mod images;
 mod prepare;
+mod prepare_path;
 mod set;
 mod source;
 
@@ -20,4 +22,5 @@ pub use error::Error;
 pub use formats::open_images;
 pub use images::{Images, Pixels, shift};
 pub use prepare::prepare;
+pub use prepare_path::{Prepared, prepare_path};
 pub use set::{DataSet, SetName, digits, find_set, open_named, open_set};

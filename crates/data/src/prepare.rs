@@ -28,9 +28,12 @@ pub fn prepare(
     range: Option<(f64, f64)>,
 ) -> Result<Vec<f32>, Error> {
     preprocess.validate()?;
-    check_shape(images, preprocess)?;
-    let scale = Scale::new(images, preprocess, range)?;
-    scale.check(images)?;
+    let scale = Scale::new(preprocess, range)?;
+    if let Pixels::F32(values) = &images.pixels
+        && is_in_unit(values)
+    {
+        check_unit_range(&images.origin, preprocess, range)?;
+    }
     let count = images.len() as u64;
     let bytes = count
         .saturating_mul(preprocess.elements() as u64)
@@ -39,12 +42,26 @@ pub fn prepare(
     Error::check_limit(&images.origin, what, bytes, PIXEL_BYTES)?;
     let mut out = Vec::new();
     reserve(&mut out, bytes / 4, &images.origin)?;
+    prepare_part(images, preprocess, &scale, &mut out)?;
+    Ok(out)
+}
+
+/// Appends prepared images.
+pub(crate) fn prepare_part(
+    images: &Images,
+    preprocess: &Preprocess,
+    scale: &Scale,
+    out: &mut Vec<f32>,
+) -> Result<(), Error> {
+    let shape = (images.channels, images.height, images.width);
+    check_shape(shape, preprocess, &images.origin)?;
+    scale.check(images)?;
     let plane = images.height * images.width;
     let resize = (images.height, images.width) != (preprocess.height, preprocess.width);
     for index in 0..images.len() * images.channels {
         let (start, channel) = (index * plane, index % images.channels);
         if resize {
-            resize_into(images, start, channel, preprocess, &scale, &mut out);
+            resize_into(images, start, channel, preprocess, scale, out);
             continue;
         }
         let convert = |raw: f64| preprocess.normalize(channel, scale.to_model(raw)) as f32;
@@ -53,13 +70,18 @@ pub fn prepare(
             out.extend(values[start..end].iter().map(|&raw| convert(raw.into())));
         });
     }
-    Ok(out)
+    Ok(())
 }
 
-fn check_shape(images: &Images, preprocess: &Preprocess) -> Result<(), Error> {
-    let same_size = (images.height, images.width) == (preprocess.height, preprocess.width);
-    let advice = if images.channels != preprocess.channels {
-        match (images.channels, preprocess.channels) {
+/// Refuses images of a shape that the network does not take and that resizing cannot change.
+pub(crate) fn check_shape(
+    (channels, height, width): (usize, usize, usize),
+    preprocess: &Preprocess,
+    location: &str,
+) -> Result<(), Error> {
+    let same_size = (height, width) == (preprocess.height, preprocess.width);
+    let advice = if channels != preprocess.channels {
+        match (channels, preprocess.channels) {
             (1, 3) => "convert gray images to RGB first",
             (3, 1) => "convert RGB images to gray first",
             _ => {
@@ -72,18 +94,18 @@ fn check_shape(images: &Images, preprocess: &Preprocess) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Shape {
-        location: images.origin.clone(),
+        location: location.to_owned(),
         expected: format!(
             "{}x{}x{}",
             preprocess.channels, preprocess.height, preprocess.width
         ),
-        found: images.shape_text(),
+        found: format!("{channels}x{height}x{width}"),
         advice,
     })
 }
 
 /// How raw values map to the scale that the model was made for.
-struct Scale {
+pub(crate) struct Scale {
     /// Raw values that correspond to the model's `input_range`.
     from: (f64, f64),
     to: (f64, f64),
@@ -93,11 +115,7 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(
-        images: &Images,
-        preprocess: &Preprocess,
-        range: Option<(f64, f64)>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(preprocess: &Preprocess, range: Option<(f64, f64)>) -> Result<Self, Error> {
         let to = preprocess.input_range;
         let from = range.unwrap_or(to);
         if !(from.0.is_finite() && from.1.is_finite() && from.0 < from.1) {
@@ -112,18 +130,6 @@ impl Scale {
             Some(_) => (back(preprocess.allowed.0), back(preprocess.allowed.1)),
             None => preprocess.allowed,
         };
-        if let Pixels::F32(values) = &images.pixels {
-            // The usual mistake with arrays: it would classify nearly black images without a word.
-            let unit = values.iter().all(|value| (0.0..=1.0).contains(value));
-            if range.is_none() && unit && to.1 - to.0 > 4.0 {
-                let what = format!(
-                    "{}: all values lie in 0..1, the network takes {}..{}",
-                    images.origin, to.0, to.1
-                );
-                let advice = "give --range 0..1, or the network's own range if the values are meant as they are";
-                return Err(Error::Range { what, advice });
-            }
-        }
         Ok(Self {
             from,
             to,
@@ -171,6 +177,28 @@ impl Scale {
             advice: advice.into(),
         })
     }
+}
+
+/// Whether all values lie in 0..1.
+pub(crate) fn is_in_unit(values: &[f32]) -> bool {
+    values.iter().all(|value| (0.0..=1.0).contains(value))
+}
+
+/// Refuses floating-point images that all lie in 0..1 where the network takes a much wider range and none was given: the usual mistake
+/// with arrays, which would classify nearly black images without a word.
+pub(crate) fn check_unit_range(
+    location: &str,
+    preprocess: &Preprocess,
+    range: Option<(f64, f64)>,
+) -> Result<(), Error> {
+    let (low, high) = preprocess.input_range;
+    if range.is_some() || high - low <= 4.0 {
+        return Ok(());
+    }
+    Err(Error::Range {
+        what: format!("{location}: all values lie in 0..1, the network takes {low}..{high}"),
+        advice: "give --range 0..1, or the network's own range if the values are meant as they are",
+    })
 }
 
 /// Resizes one plane and appends it, normalized.

@@ -15,6 +15,8 @@ pub enum Fault {
     BadFile,
     /// It is not possible within the limits of security, precision, memory or a quota: ask for less or allow more.
     Limits,
+    /// A check found that a result must not be used: do not use it, and find out why.
+    CheckFailed,
     /// The operating system or the network could not read, write or connect: repair that, or try again.
     Io,
     /// The other side does not permit it: use other credentials.
@@ -27,10 +29,11 @@ pub enum Fault {
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Usage,
         Self::BadFile,
         Self::Limits,
+        Self::CheckFailed,
         Self::Io,
         Self::Refused,
         Self::Interrupted,
@@ -44,6 +47,7 @@ impl fmt::Display for Fault {
             Self::Usage => "usage",
             Self::BadFile => "bad file",
             Self::Limits => "beyond limits",
+            Self::CheckFailed => "check failed",
             Self::Io => "input/output",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",

@@ -3,7 +3,8 @@
 use crate::blocks::{Network, check_images, run_block, transpose_out};
 use crate::execute::{LANES_F32, LANES_F64};
 use crate::{
-    Calibration, Error, Folded, FoldedStatistics, Graph, Model, Range, fold, sensitivities,
+    Calibration, Error, Folded, FoldedStatistics, Graph, InputStatistic, Model, Range, fold,
+    sensitivities,
 };
 use half::f16;
 use rayon::prelude::*;
@@ -43,7 +44,8 @@ pub fn to_half_precision(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
-/// Runs a network over prepared images and records the range of every node, and the statistics of every folded node.
+/// Runs a network over prepared images and records the range of every node, the statistics of every folded node, and
+/// the statistic of the images.
 ///
 /// The result does not depend on the number of threads. A network that cannot be folded (ReLU) gets ranges only.
 ///
@@ -95,7 +97,12 @@ pub fn calibrate(
         done += group.len() / pixels;
         progress(done);
     }
-    total.finish(graph, folded.as_ref(), images, batch)
+    let input = InputStatistic::record(&model.preprocess, images)?;
+    let calibration = total.finish(graph, folded.as_ref(), images, batch)?;
+    Ok(Calibration {
+        input: Some(input),
+        ..calibration
+    })
 }
 
 struct Totals {
@@ -221,6 +228,7 @@ impl Totals {
             margin_bits: MARGIN_BITS,
             weight_error: None,
             usual_logit,
+            input: None,
             folded: statistics,
         })
     }

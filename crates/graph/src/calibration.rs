@@ -1,5 +1,6 @@
 //! Ranges and statistics of a network on calibration images.
 
+use crate::InputStatistic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,9 @@ pub struct Calibration {
     /// in files that do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_logit: Option<f64>,
+    /// What the images looked like; `None` in files that do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputStatistic>,
     /// Range of every graph node, by name.
     pub nodes: BTreeMap<String, Range>,
     /// Statistics of every folded node, in order; empty for a network that cannot be folded (ReLU).

@@ -98,6 +98,12 @@ pub enum Error {
         /// What was expected, what was found and what to do.
         what: String,
     },
+    /// A statistic of inputs that cannot be used.
+    #[error("statistic of the inputs: {what}: record it again with `sordino ranges`")]
+    InputStatistic {
+        /// What was expected and what was found.
+        what: String,
+    },
     /// A file that is not a good model file.
     #[error("{location}: {what}")]
     ModelFile {
@@ -120,6 +126,6 @@ pub enum Error {
 }
 
 classify!(Error {
-    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, Relu, Quantize, Calibrate, ModelFile, ModelContent;
+    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, Relu, Quantize, Calibrate, InputStatistic, ModelFile, ModelContent;
     Limits: FoldedSize;
 } inner { File });

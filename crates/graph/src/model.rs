@@ -68,7 +68,11 @@ impl Model {
             }
         }
         match &self.calibration {
-            Some(calibration) => calibration.validate(&self.graph),
+            Some(calibration) => {
+                calibration.validate(&self.graph)?;
+                let input = calibration.input.as_ref();
+                input.map_or(Ok(()), |input| input.validate(&self.preprocess))
+            }
             None => Ok(()),
         }
     }

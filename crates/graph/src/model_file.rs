@@ -95,6 +95,13 @@ fn statistics_tensor(index: usize) -> String {
     format!("calibration/{index}.mean_square")
 }
 
+/// Names of the tensors with the statistic of the images.
+const INPUT_TENSORS: [&str; 3] = [
+    "calibration/input.mean",
+    "calibration/input.deviation",
+    "calibration/input.whitening",
+];
+
 /// A tensor to be written.
 struct Written<'a> {
     name: String,
@@ -163,6 +170,12 @@ fn written_tensors(model: &Model) -> Vec<Written<'_>> {
     for (index, node) in statistics.enumerate() {
         let values = &node.mean_square;
         add(statistics_tensor(index), vec![values.len()], values);
+    }
+    if let Some(input) = model.calibration.as_ref().and_then(|c| c.input.as_ref()) {
+        let lists = [&input.mean, &input.deviation, &input.whitening];
+        for (name, values) in INPUT_TENSORS.into_iter().zip(lists) {
+            add(name.to_string(), vec![values.len()], values);
+        }
     }
     all
 }
@@ -263,6 +276,12 @@ fn build(description: Description<'_>, mut tensors: Tensors<'_>) -> Result<Model
     let statistics = calibration.iter_mut().flat_map(|c| &mut c.folded);
     for (index, node) in statistics.enumerate() {
         node.mean_square = tensors.vector(&statistics_tensor(index))?;
+    }
+    if let Some(input) = calibration.as_mut().and_then(|c| c.input.as_mut()) {
+        let lists = [&mut input.mean, &mut input.deviation, &mut input.whitening];
+        for (name, values) in INPUT_TENSORS.into_iter().zip(lists) {
+            *values = tensors.vector(name)?;
+        }
     }
     let found = tensors.file.len();
     if found != tensors.used {

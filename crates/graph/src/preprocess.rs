@@ -65,6 +65,15 @@ impl Preprocess {
         ((raw - low) / (high - low) - self.mean[channel]) / self.std[channel]
     }
 
+    /// The raw value of a channel that becomes this input of the network: the inverse of [`normalize`](Self::normalize).
+    ///
+    /// # Panics
+    /// When the channel does not exist.
+    pub fn raw(&self, channel: usize, value: f64) -> f64 {
+        let (low, high) = self.input_range;
+        low + (value * self.std[channel] + self.mean[channel]) * (high - low)
+    }
+
     /// Checks that every number can be used.
     ///
     /// # Errors

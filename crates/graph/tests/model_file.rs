@@ -97,6 +97,26 @@ fn a_teacher_with_relu_is_a_model_too() {
 }
 
 #[test]
+fn files_without_a_statistic_of_inputs_are_models_as_before() {
+    let mut model = model();
+    model.calibration.as_mut().unwrap().input = None;
+    let bytes = model.to_bytes().unwrap();
+    assert_eq!(Model::from_bytes(&bytes).unwrap(), model);
+    let mut parts = Parts::of(&model);
+    assert!(parts.description["calibration"].get("input").is_none());
+    assert!(
+        !parts
+            .tensors
+            .iter()
+            .any(|tensor| tensor.0.contains("input."))
+    );
+    // A description that promises one has to have its tensors.
+    parts.description["calibration"]["input"] = serde_json::json!({"images": 1, "limits": []});
+    let message = refusal(&parts.bytes()).to_string();
+    assert!(message.contains("calibration/input.mean"), "{message}");
+}
+
+#[test]
 fn files_are_written_whole_and_not_over_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.safetensors");
@@ -411,6 +431,11 @@ fn bad_descriptions_are_refused() {
             "/calibration/folded/0/max_abs",
             serde_json::json!(-1.0),
             "not finite and positive",
+        ),
+        (
+            "/calibration/input/limits/0",
+            serde_json::json!(-1.0),
+            "expected positive numbers",
         ),
         (
             "/calibration/folded",

@@ -6,17 +6,20 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use sordino_ckks::{Context, KeySet};
 use sordino_container::{
-    Access, Digest, Kind, Limits, Overwrite, from_bytes, read_file, to_bytes, write_file,
+    Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
+    to_bytes, write_file,
 };
-use sordino_graph::{OutputKind, Preprocess};
+use sordino_graph::{InputStatistic, OutputKind, Preprocess, input_statistic_text};
 use sordino_protocol::MessageShape;
 
-use crate::{ChannelLayout, Error, Estimate, Packing, PlanHeader};
+use crate::check_images::PAYLOAD_BYTES;
+use crate::header::check_name;
+use crate::{ChannelLayout, CheckImages, Error, Estimate, Packing, PlanHeader};
 
-/// Limits on a client plan from outside, which is all metadata.
+/// Limits on a client plan from outside; the payload holds check images.
 const LIMITS: Limits = Limits {
     metadata_bytes: 8 << 20,
-    payload_bytes: 0,
+    payload_bytes: PAYLOAD_BYTES,
 };
 
 /// The client's half: parameters, layout, preprocessing, names. Holds no weights.
@@ -41,6 +44,12 @@ pub struct ClientPlan {
     pub logit_range: (f64, f64),
     /// Expected cost of the evaluation.
     pub estimate: Estimate,
+    /// What the network's inputs usually look like, to find images that do not belong; `None` in plans of older models.
+    #[serde(default, with = "input_statistic_text")]
+    pub input_statistic: Option<InputStatistic>,
+    /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
+    #[serde(skip)]
+    pub check_images: Option<CheckImages>,
 }
 
 /// What a client plan refers to.
@@ -50,6 +59,10 @@ pub struct ClientParents {
     /// Digest of the server's half, which names the plan.
     pub plan: Digest,
 }
+
+/// A statistic as it stands in the plan.
+#[derive(Serialize)]
+struct AsText<'a>(#[serde(with = "input_statistic_text")] &'a Option<InputStatistic>);
 
 impl Serialize for ClientPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -63,6 +76,9 @@ impl Serialize for ClientPlan {
         map.serialize_entry("output_kind", &self.output_kind)?;
         map.serialize_entry("logit_range", &self.logit_range)?;
         map.serialize_entry("estimate", &self.estimate)?;
+        if self.input_statistic.is_some() {
+            map.serialize_entry("input_statistic", &AsText(&self.input_statistic))?;
+        }
         map.end()
     }
 }
@@ -74,8 +90,7 @@ impl ClientPlan {
     /// [`Error::File`] for a damaged file or parameters below 128 bits, [`Error::Malformed`] for other content that
     /// is not a plan.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let plan: Self = from_bytes(bytes, Kind::ClientPlan, LIMITS)?.metadata;
-        plan.check().map(|()| plan)
+        Self::from_contents(from_bytes(bytes, Kind::ClientPlan, LIMITS)?)
     }
 
     /// Reads a plan file and checks every part of it.
@@ -83,8 +98,18 @@ impl ClientPlan {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let plan: Self = read_file(path, Kind::ClientPlan, LIMITS)?.metadata;
-        plan.check().map(|()| plan)
+        Self::from_contents(read_file(path, Kind::ClientPlan, LIMITS)?)
+    }
+
+    fn from_contents(contents: Contents<Self>) -> Result<Self, Error> {
+        let mut plan = contents.metadata;
+        plan.check()?;
+        let mut reader = Reader::named(&contents.payload, "client plan");
+        if plan.header.check_images > 0 {
+            plan.check_images = Some(CheckImages::read(&mut reader, plan.check_sizes())?);
+        }
+        reader.finish()?;
+        plan.check_complete().map(|()| plan)
     }
 
     /// Writes the plan.
@@ -97,7 +122,7 @@ impl ClientPlan {
             path,
             kind,
             self,
-            &[],
+            &self.payload(),
             overwrite,
             Access::Shared,
         )?)
@@ -108,7 +133,15 @@ impl ClientPlan {
     /// # Errors
     /// [`Error::File`] if the plan is larger than the format allows.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        Ok(to_bytes(Kind::ClientPlan, self, &[])?)
+        Ok(to_bytes(Kind::ClientPlan, self, &self.payload())?)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let mut out = Builder::new();
+        if let Some(images) = &self.check_images {
+            images.write(&mut out);
+        }
+        out.finish()
     }
 
     /// The digest of the server's half, which names the plan.
@@ -121,9 +154,32 @@ impl ClientPlan {
         self.estimate.released_bits()
     }
 
-    /// Images that one block holds.
+    /// Images of a request that one block holds.
     pub fn block_images(&self) -> usize {
         self.header.block(&self.packing).images
+    }
+
+    /// Places for images that one block has, those of check images included.
+    pub fn block_places(&self) -> usize {
+        self.header.block(&self.packing).places
+    }
+
+    /// Why the plan has no check images, and what to do about it; `None` if it has some.
+    pub fn no_check_images(&self) -> Option<String> {
+        self.header.no_check_images(&self.packing)
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub fn largest_checked_batch(&self) -> usize {
+        self.header.largest_checked_batch(&self.packing)
+    }
+
+    /// Largest difference from its right logit that a logit of a check image may have; `None` without check images.
+    ///
+    /// A plan cannot widen it at will: it is refused unless the right logits differ by several times as much.
+    pub fn check_tolerance(&self) -> Option<f64> {
+        let images = self.check_images.as_ref();
+        images.map(|_| CheckImages::tolerance(&self.estimate))
     }
 
     /// Ciphertexts of one block of a request.
@@ -154,6 +210,37 @@ impl ClientPlan {
         self.header.key_set(rotations)
     }
 
+    /// Check images, values and logits of each.
+    fn check_sizes(&self) -> (usize, usize, usize) {
+        let header = &self.header;
+        (
+            header.check_images,
+            header.input.features,
+            header.output.logits,
+        )
+    }
+
+    /// The plan with the check images of its blocks.
+    pub(crate) fn with_check_images(self, images: CheckImages) -> Result<Self, Error> {
+        let plan = Self {
+            check_images: Some(images),
+            ..self
+        };
+        plan.check_complete().map(|()| plan)
+    }
+
+    /// Checks that the check images are there, and that they can be told from a guess.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn check_complete(&self) -> Result<(), Error> {
+        let expected = self.header.check_images;
+        match &self.check_images {
+            None => Error::require(expected == 0, "client", "check images", expected, "none"),
+            Some(images) => images.check(self.check_sizes(), &self.estimate),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (header, features) = (&self.header, self.header.input.features);
         header.check("client", &self.packing)?;
@@ -168,10 +255,28 @@ impl ClientPlan {
         ] {
             Error::require(expected == found, "client", what, expected, found)?;
         }
+        for name in &self.class_names {
+            check_name("client", "class name", name)?;
+        }
         let (low, high) = self.logit_range;
         let good = low.is_finite() && high.is_finite() && low <= high;
         let found = format_args!("{low}..{high}");
         Error::require(good, "client", "logit range", "an interval", found)?;
+        if let Some(statistic) = &self.input_statistic {
+            let checked = statistic.validate(&self.preprocess);
+            let found = checked
+                .as_ref()
+                .err()
+                .map_or(String::new(), ToString::to_string);
+            let expected = "one of the network's input";
+            Error::require(
+                checked.is_ok(),
+                "client",
+                "statistic of the input",
+                expected,
+                found,
+            )?;
+        }
         let bits = self.estimate.precision_bits;
         let good = (-40.0..=60.0).contains(&bits);
         Error::require(good, "client", "precision", "-40 to 60 bits", bits)?;

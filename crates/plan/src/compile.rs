@@ -5,6 +5,8 @@ use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 
 use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
+use crate::check_images::{MOST_CHECK_IMAGES, Reserved};
+use crate::containment::contained_images;
 use crate::estimate::Sizes;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
@@ -18,9 +20,9 @@ use crate::search::element_wise::{Winner, search};
 use crate::server_plan::{Content, ServerParents};
 use crate::sketch::{Choice, Sketch};
 use crate::{
-    Budget, ChannelPlan, ClientParents, ClientPlan, CompileOptions, Error, Estimate, InputLayout,
-    OutputLayout, Packing, PackingKind, PlanHeader, Schedule, ServerPlan, Step, integers, noise,
-    schedule, weights,
+    Budget, ChannelPlan, CheckImageCount, CheckImages, ClientParents, ClientPlan, CompileOptions,
+    Error, Estimate, InputLayout, LEAST_CHECK_IMAGES, OutputLayout, Packing, PackingKind,
+    PlanHeader, Schedule, ServerPlan, Step, USUAL_CHECK_IMAGES, integers, noise, schedule, weights,
 };
 
 /// Both halves of a compiled plan.
@@ -33,6 +35,9 @@ pub struct Plan {
 }
 
 /// Compiles a model: chooses packing, parameters, scales and places of rescaling and relinearization, rounds the weights.
+///
+/// The client's half has places for check images and lacks the images, whose logits only an engine can compute:
+/// `sordino_runtime::compile` calls this function and adds them.
 ///
 /// A pure function: the same model and options give the same plan, byte for byte.
 ///
@@ -54,8 +59,20 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         .ok_or_else(|| Error::MissingRanges {
             model: model.name.clone(),
         })?;
+    let options = &CompileOptions {
+        check_images: check_images(model, calibration, options.check_images)?,
+        ..options.clone()
+    };
     let folded = fold(&model.graph)?;
-    let content = find(model, &folded, calibration, options)?;
+    let mut content = find(model, &folded, calibration, options)?;
+    if options.check_images == CheckImageCount::Auto && may_be_ruined(&content) {
+        // One image may ruin all others of its block. Then that has to be found, even if it takes a further block.
+        let options = &CompileOptions {
+            check_images: CheckImageCount::Exactly(USUAL_CHECK_IMAGES),
+            ..options.clone()
+        };
+        content = find(model, &folded, calibration, options).unwrap_or(content);
+    }
     let server = ServerPlan::new(content).map_err(impossible)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
@@ -83,9 +100,60 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         output_kind: model.output,
         logit_range: (range.min, range.max),
         estimate: server.estimate().clone(),
+        input_statistic: calibration.input.clone(),
+        check_images: None,
     };
     client.check().map_err(impossible)?;
     Ok(Plan { server, client })
+}
+
+/// Whether one image may ruin others without being found, in a plan that has room for check images.
+fn may_be_ruined(content: &Content) -> bool {
+    let header = &content.header;
+    let places = header.block(&content.packing).places;
+    header.check_images == 0 && header.contained_images == 0 && places > USUAL_CHECK_IMAGES
+}
+
+/// The check images to plan for: none where nothing is known of the network's input and none were asked for.
+fn check_images(
+    model: &Model,
+    calibration: &Calibration,
+    asked: CheckImageCount,
+) -> Result<CheckImageCount, Error> {
+    match asked {
+        CheckImageCount::Exactly(0) => Ok(asked),
+        CheckImageCount::Exactly(found)
+            if !(LEAST_CHECK_IMAGES..=MOST_CHECK_IMAGES).contains(&found) =>
+        {
+            Err(Error::CheckImageCount {
+                found,
+                least: LEAST_CHECK_IMAGES,
+                most: MOST_CHECK_IMAGES,
+            })
+        }
+        _ if calibration.input.is_some() => Ok(asked),
+        CheckImageCount::Exactly(_) => Err(Error::NoInputStatistic {
+            model: model.name.clone(),
+        }),
+        CheckImageCount::Auto => Ok(CheckImageCount::Exactly(0)),
+    }
+}
+
+impl Plan {
+    /// The plan with the check images of its blocks in the client's half, as many as the plan has places for.
+    ///
+    /// # Errors
+    /// [`Error::AlikeCheckImages`] where their logits could be guessed, [`Error::Malformed`] for another number of values.
+    pub fn with_check_images(self, images: CheckImages) -> Result<Self, Error> {
+        let Self { server, client } = self;
+        let (spread, estimate) = (images.spread(client.header.output.logits), &client.estimate);
+        if !CheckImages::tells(spread, CheckImages::tolerance(estimate)) {
+            let error = (-estimate.precision_bits).exp2();
+            return Err(Error::AlikeCheckImages { spread, error });
+        }
+        let client = client.with_check_images(images)?;
+        Ok(Self { server, client })
+    }
 }
 
 /// What a reader of the plan would refuse, such as logits without bounds, with the advice of a compiler.
@@ -125,8 +193,11 @@ fn find(
                 let channel_images = candidate.choice.ring_degree / channel.geometry.slots;
                 let comparison = PackingComparison::new(
                     options.batch,
-                    (element.seconds, element.choice.ring_degree),
-                    (candidate.seconds, channel_images),
+                    (
+                        element.seconds,
+                        element.reserved.left(element.choice.ring_degree),
+                    ),
+                    (candidate.seconds, channel.reserved.left(channel_images)),
                 );
                 let content = match candidate.seconds < element.seconds {
                     true => of_channel(channel)?,
@@ -201,7 +272,8 @@ fn realize(
     options: &CompileOptions,
     winner: Winner,
 ) -> Result<Content, Error> {
-    let (network, blocks) = (&winner.network, winner.blocks);
+    let (network, reserved) = (&winner.network, winner.reserved);
+    let blocks = reserved.blocks;
     let realized = Realized::new(network, &winner.choice, winner.gadget)?;
     let sized = realized.sized(network, winner.gadget);
     let noise = noise::of_sketch(&sized);
@@ -221,7 +293,14 @@ fn realize(
     estimate.scratch_bytes = schedule.scratch_bytes();
     Ok(Content {
         alternatives: winner.alternatives,
-        ..content(model, options, realized.parameters, blocks, estimate, steps)?
+        ..content(
+            model,
+            options,
+            realized.parameters,
+            reserved,
+            estimate,
+            steps,
+        )?
     })
 }
 
@@ -231,7 +310,8 @@ fn realize_channel_wise(
     options: &CompileOptions,
     winner: ChannelWinner,
 ) -> Result<Content, Error> {
-    let (network, geometry, blocks) = (&winner.network, &winner.geometry, winner.blocks);
+    let (network, geometry, reserved) = (&winner.network, &winner.geometry, winner.reserved);
+    let blocks = reserved.blocks;
     let Candidate {
         choice,
         plaintext_bits,
@@ -263,9 +343,23 @@ fn realize_channel_wise(
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
     let estimate = estimate(network, options, seconds, &noise, sizes);
+    let content = content(
+        model,
+        options,
+        realized.parameters,
+        reserved,
+        estimate,
+        steps,
+    )?;
+    let header = PlanHeader {
+        // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
+        contained_images: usize::from(content.header.parameters.ring_degree() == channel.slots),
+        ..content.header
+    };
     Ok(Content {
+        header,
         packing: Packing::ChannelWise(channel),
-        ..content(model, options, realized.parameters, blocks, estimate, steps)?
+        ..content
     })
 }
 
@@ -285,30 +379,41 @@ fn estimate(
         upload_bytes: sizes.upload,
         key_bytes: sizes.key,
         reply_bytes: sizes.reply,
-        precision_bits: demand.precision_bits(noise),
+        precision_bits: demand.predicted_bits(noise),
         rms_noise: demand.rms(noise),
         rms_weight_rounding: weights::rounding_error(network),
     }
 }
 
 /// The content of an element-wise plan without alternatives.
+/// Largest magnitude of a logit of the calibration images; infinite if it was not recorded.
+fn largest_logit(model: &Model) -> f64 {
+    let calibration = model.calibration.as_ref();
+    let logits = calibration.and_then(|calibration| calibration.folded.last());
+    logits.map_or(f64::INFINITY, |logits| logits.max_abs)
+}
+
 fn content(
     model: &Model,
     options: &CompileOptions,
     parameters: Parameters,
-    blocks: usize,
+    reserved: Reserved,
     estimate: Estimate,
     steps: Vec<Step>,
 ) -> Result<Content, Error> {
-    let header = PlanHeader {
+    let mut header = PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
         parameters,
         batch: options.batch,
-        blocks,
+        blocks: reserved.blocks,
+        check_images: reserved.check_images,
+        contained_images: 0,
         input: InputLayout::of(&steps[0]),
         output: OutputLayout::of(&steps[steps.len() - 1]),
     };
+    header.contained_images =
+        contained_images(&header, &steps, &model.preprocess, largest_logit(model));
     let model = model.digest()?;
     Ok(Content {
         header,

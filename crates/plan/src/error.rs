@@ -34,6 +34,54 @@ pub enum Error {
         /// Largest batch.
         limit: usize,
     },
+    /// A number of check images that no plan has.
+    #[error(
+        "{found} check images in a block are too few to tell a run of the plan from a guess, or too many: expected 0 or {least} to {most}, give --check-images in that range"
+    )]
+    CheckImageCount {
+        /// The number asked for.
+        found: usize,
+        /// Fewest, other than none.
+        least: usize,
+        /// Most.
+        most: usize,
+    },
+    /// The model does not say what its input looks like.
+    #[error(
+        "check images cannot be made for model \"{model}\", which has no statistic of its input: run `sordino ranges` again to have check images, or compile with --check-images 0"
+    )]
+    NoInputStatistic {
+        /// Name of the network.
+        model: String,
+    },
+    /// The ciphertexts of a channel-wise plan hold too few images to hide check images among them.
+    #[error(
+        "{asked} check images leave no place for others: a channel-wise ciphertext holds at most {places} image(s) of this network, and one that holds check images only would be seen: compile with --packing element-wise, --check-images 0, or fewer check images"
+    )]
+    NoPlaceForCheckImages {
+        /// Check images asked for.
+        asked: usize,
+        /// Most images of a ciphertext.
+        places: usize,
+    },
+    /// Images as the model's statistic gives them leave the recorded ranges.
+    #[error(
+        "no check images can be made for model \"{model}\": on images with the statistic of its input its values leave the recorded ranges: run `sordino ranges` again with more images, or compile with --check-images 0"
+    )]
+    NoCheckImages {
+        /// Name of the network.
+        model: String,
+    },
+    /// The check images could not be told from a guess.
+    #[error(
+        "the check images' logits differ by {spread:.2e} only, and the predicted error is {error:.2e}: a forged reply could be right by chance: compile with a higher --precision-bits, or with --check-images 0"
+    )]
+    AlikeCheckImages {
+        /// How far their logits are from one another.
+        spread: f64,
+        /// Predicted worst error of a logit.
+        error: f64,
+    },
     /// No parameter set meets the constraints.
     #[error(
         "no plan meets the constraints (128-bit security{constraints}); closest: {closest}; try {hint}"
@@ -126,9 +174,9 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: Batch;
-    BadFile: MissingRanges, StaleRanges, Malformed, CostTable;
-    Limits: Impossible, Overflow, Memory, Scratch, Weights;
+    Usage: Batch, CheckImageCount;
+    BadFile: MissingRanges, StaleRanges, NoInputStatistic, NoCheckImages, Malformed, CostTable;
+    Limits: NoPlaceForCheckImages, AlikeCheckImages, Impossible, Overflow, Memory, Scratch, Weights;
 } inner { File, Scheme, Graph });
 
 impl Error {

@@ -25,7 +25,8 @@ pub struct Estimate {
     pub key_bytes: u64,
     /// Reply file.
     pub reply_bytes: u64,
-    /// −log2 of the worst error of a logit of the batch against the clear integer engine.
+    /// −log2 of the worst error of a logit of the batch against the clear integer engine, with rare images that are more sensitive
+    /// than all that were looked at in calibration.
     pub precision_bits: f64,
     /// rms error of a logit that noise causes.
     pub rms_noise: f64,

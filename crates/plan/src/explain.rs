@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::packing::Ends;
 use crate::{
-    Alternative, ClientPlan, Estimate, Operation, PackingComparison, PackingKind, PlanHeader,
+    Alternative, ClientPlan, Estimate, Operation, Packing, PackingComparison, PlanHeader,
     ServerPlan, Term,
 };
 
@@ -20,8 +21,20 @@ pub struct Explanation {
     pub batch: usize,
     /// Blocks of images.
     pub blocks: usize,
-    /// Images that a block holds.
+    /// Images of a request that a block holds.
     pub block_images: usize,
+    /// Check images of every block.
+    pub check_images: usize,
+    /// Largest accepted error of a check image's logit; known to the client only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_tolerance: Option<f64>,
+    /// Most images that these blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub largest_checked_batch: usize,
+    /// Why there are no check images, and what to do, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_check_images: Option<String>,
+    /// Images of a block that may be any allowed image without harm to the others, as far as is proven.
+    pub contained_images: usize,
     /// Galois keys that the evaluation key has; 0 element-wise.
     pub galois_keys: usize,
     /// N, coefficients and slots of a ciphertext.
@@ -136,7 +149,7 @@ impl ServerPlan {
                 .collect(),
             comparison: self.comparison(),
             alternatives: self.alternatives().to_vec(),
-            ..Explanation::new(header, self.packing().kind(), self.block_images(), estimate)
+            ..Explanation::new(header, self.packing(), estimate)
         }
     }
 }
@@ -144,33 +157,34 @@ impl ServerPlan {
 impl ClientPlan {
     /// Explains the plan as far as the client knows it.
     pub fn explain(&self) -> Explanation {
-        let (header, kind) = (&self.header, self.packing.kind());
+        let header = &self.header;
         let rotations = self
             .packing
             .channel()
             .map(|channel| channel.rotations.len());
         Explanation {
             galois_keys: rotations.unwrap_or(0),
-            ..Explanation::new(header, kind, self.block_images(), &self.estimate)
+            check_tolerance: self.check_tolerance(),
+            ..Explanation::new(header, &self.packing, &self.estimate)
         }
     }
 }
 
 impl Explanation {
-    fn new(
-        header: &PlanHeader,
-        packing: PackingKind,
-        block_images: usize,
-        estimate: &Estimate,
-    ) -> Self {
-        let parameters = &header.parameters;
+    fn new(header: &PlanHeader, packing: &Packing<impl Ends>, estimate: &Estimate) -> Self {
+        let (parameters, block) = (&header.parameters, header.block(packing));
         let per_image = |bytes: u64| bytes as f64 / header.batch as f64;
         Explanation {
             network: header.network.clone(),
-            packing: packing.to_string(),
+            packing: packing.kind().to_string(),
             batch: header.batch,
             blocks: header.blocks,
-            block_images,
+            block_images: block.images,
+            check_images: header.check_images,
+            check_tolerance: None,
+            largest_checked_batch: header.largest_checked_batch(packing),
+            no_check_images: header.no_check_images(packing),
+            contained_images: header.contained_images,
             galois_keys: 0,
             ring_degree: parameters.ring_degree(),
             log2_q: parameters.log2_q(),
@@ -211,6 +225,8 @@ impl fmt::Display for Explanation {
         line("levels", self.levels.to_string())?;
         let (input, output) = (self.log2_input_scale, self.log2_output_scale);
         line("scale in / out", format!("2^{input:.1} / 2^{output:.1}"))?;
+        line("check images", self.check_images_text())?;
+        line("unusual images", self.unusual_text())?;
         if let Some(macs) = self.macs_per_image {
             line("multiply-accumulates", format!("{macs} per image"))?;
         }
@@ -269,6 +285,28 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
+    /// The check images, or why there are none.
+    fn check_images_text(&self) -> String {
+        if let Some(reason) = &self.no_check_images {
+            return format!("none: {reason}");
+        }
+        let tolerance = self
+            .check_tolerance
+            .map(|tolerance| format!(", whose logits may be off by {tolerance:.1e}"));
+        let (count, tolerance) = (self.check_images, tolerance.unwrap_or_default());
+        format!("{count} in every block{tolerance}")
+    }
+
+    /// What becomes of images unlike those of calibration.
+    fn unusual_text(&self) -> String {
+        match self.contained_images {
+            0 => "left out: one may ruin the others of its block".to_owned(),
+            count => {
+                format!("up to {count} do no harm to others and are marked only; more are left out")
+            }
+        }
+    }
+
     /// The table of steps.
     fn write_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let channel_wise = self.galois_keys > 0;

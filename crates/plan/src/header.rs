@@ -3,10 +3,11 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 use sordino_ckks::{Context, KeySet, Parameters};
-use sordino_container::Digest;
+use sordino_container::{Digest, printable};
 use sordino_protocol::MessageShape;
 
 use crate::channel::check_slots;
+use crate::check_images::USUAL_CHECK_IMAGES;
 use crate::options::MAX_BATCH;
 use crate::packing::Ends;
 use crate::steps::MAX_ELEMENTS;
@@ -51,6 +52,13 @@ pub struct PlanHeader {
     pub batch: usize,
     /// Blocks that hold a whole batch.
     pub blocks: usize,
+    /// Places of every block that hold check images; older plans do not say so and have none.
+    #[serde(default)]
+    pub check_images: usize,
+    /// Images of a block that may be any allowed image without harm to the others, if the others are usual: proven for
+    /// this plan's integers. 0 where nothing is proven, and in plans of older versions.
+    #[serde(default)]
+    pub contained_images: usize,
     /// Fresh ciphertexts.
     pub input: InputLayout,
     /// Ciphertexts of the reply.
@@ -82,7 +90,9 @@ impl OutputLayout {
 
 /// The sizes of a block.
 pub(crate) struct BlockSizes {
-    /// One image per slot, or as many as have room side by side.
+    /// Places for images: the slots, or as many as have room side by side.
+    pub places: usize,
+    /// Images of a request that it holds: as many as check images leave places.
     pub images: usize,
     pub input_ciphertexts: usize,
     pub output_ciphertexts: usize,
@@ -92,18 +102,53 @@ impl PlanHeader {
     /// The sizes of one block.
     pub(crate) fn block(&self, packing: &Packing<impl Ends>) -> BlockSizes {
         let degree = self.parameters.ring_degree();
-        match packing.channel().map(Ends::ends) {
-            None => BlockSizes {
-                images: degree,
-                input_ciphertexts: self.input.features,
-                output_ciphertexts: self.output.logits,
-            },
-            Some((slots, input, output)) => BlockSizes {
-                images: degree / slots,
-                input_ciphertexts: input.ciphertexts,
-                output_ciphertexts: output.ciphertexts,
-            },
+        let (places, input_ciphertexts, output_ciphertexts) = match packing
+            .channel()
+            .map(Ends::ends)
+        {
+            None => (degree, self.input.features, self.output.logits),
+            Some((slots, input, output)) => (degree / slots, input.ciphertexts, output.ciphertexts),
+        };
+        BlockSizes {
+            places,
+            // A plan whose check images leave no place is refused when it is read.
+            images: places.saturating_sub(self.check_images).max(1),
+            input_ciphertexts,
+            output_ciphertexts,
         }
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub(crate) fn largest_checked_batch(&self, packing: &Packing<impl Ends>) -> usize {
+        let left = self
+            .block(packing)
+            .places
+            .saturating_sub(USUAL_CHECK_IMAGES);
+        self.blocks * left
+    }
+
+    /// Why the plan has no check images, and what to do about it.
+    pub(crate) fn no_check_images(&self, packing: &Packing<impl Ends>) -> Option<String> {
+        if self.check_images > 0 {
+            return None;
+        }
+        let (places, largest) = (
+            self.block(packing).places,
+            self.largest_checked_batch(packing),
+        );
+        Some(if places == 1 {
+            "an image fills its ciphertexts, so that a check image could be seen".to_owned()
+        } else if largest == 0 {
+            format!(
+                "a block holds {places} images, which is no room for {USUAL_CHECK_IMAGES} more: compile with --check-images N, N below {places}, to have blocks added"
+            )
+        } else if self.batch > largest {
+            format!(
+                "the blocks are full: compile for a batch of at most {largest}, or with --check-images {USUAL_CHECK_IMAGES} to have a block added"
+            )
+        } else {
+            "not asked for, or the model has no statistic of its input (run `sordino ranges` again), or its logits hardly differ".to_owned()
+        })
     }
 
     /// What the plan with this digest fixes about a request.
@@ -158,14 +203,19 @@ impl PlanHeader {
         packing: &Packing<impl Ends>,
     ) -> Result<(), Error> {
         let (parameters, input, output) = (&self.parameters, &self.input, &self.output);
+        check_name(part, "network", &self.network)?;
+        check_name(part, "dataset", &self.dataset)?;
         if let Some(channel) = packing.channel() {
             check_slots(part, channel.ends().0, parameters.ring_degree())?;
         }
-        // A batch of 0 is refused before blocks are looked at.
-        let blocks = self.batch.div_ceil(self.block(packing).images);
+        // A batch of 0 and too many check images are refused before blocks are looked at.
+        let block = self.block(packing);
+        let blocks = self.batch.div_ceil(block.images);
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
+            ("check images", self.check_images, 0, block.places - 1),
             ("blocks", self.blocks, blocks, blocks),
+            ("contained images", self.contained_images, 0, block.places),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
             ("input limbs", input.limbs, 1, parameters.limbs()),
@@ -196,7 +246,24 @@ impl PlanHeader {
         map.serialize_entry("parameters", &self.parameters)?;
         map.serialize_entry("batch", &self.batch)?;
         map.serialize_entry("blocks", &self.blocks)?;
+        if self.check_images > 0 {
+            map.serialize_entry("check_images", &self.check_images)?;
+        }
+        if self.contained_images > 0 {
+            map.serialize_entry("contained_images", &self.contained_images)?;
+        }
         map.serialize_entry("input", &self.input)?;
         map.serialize_entry("output", &self.output)
     }
+}
+
+/// Bytes of the longest name.
+const NAME_BYTES: usize = 256;
+
+/// Checks a name that people are shown: short, one line, nothing that moves a cursor or turns text around.
+pub(crate) fn check_name(part: &'static str, what: &str, name: &str) -> Result<(), Error> {
+    let good = name.len() <= NAME_BYTES && printable(name) == name && !name.contains(['\n', '\t']);
+    let expected = format_args!("a line of at most {NAME_BYTES} bytes without control characters");
+    let found: String = name.chars().take(80).collect();
+    Error::require(good, part, what, expected, format_args!("{found:?}"))
 }

@@ -7,8 +7,10 @@
 mod alternatives;
 mod channel;
 mod check;
+mod check_images;
 mod client_plan;
 mod compile;
+mod containment;
 mod cost;
 mod error;
 mod estimate;
@@ -32,6 +34,7 @@ mod weights;
 
 pub use alternatives::{Alternative, PackingComparison};
 pub use channel::{ChannelLayout, ChannelPlan, Diagonal, RotationSchedule, SlotLayout, diagonals};
+pub use check_images::{CheckImageCount, CheckImages, LEAST_CHECK_IMAGES, USUAL_CHECK_IMAGES};
 pub use client_plan::{ClientParents, ClientPlan};
 pub use compile::{Plan, compile};
 pub use cost::CostTable;

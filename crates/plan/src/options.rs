@@ -1,4 +1,4 @@
-use crate::{CostTable, PackingKind};
+use crate::{CheckImageCount, CostTable, PackingKind};
 
 /// Largest batch that one plan serves.
 pub(crate) const MAX_BATCH: usize = 1 << 20;
@@ -21,6 +21,8 @@ pub struct CompileOptions {
     pub block_images: Option<usize>,
     /// Fixes the bits of every weight (2 to 16) instead of choosing a width per layer.
     pub weight_bits: Option<u8>,
+    /// Check images of every block.
+    pub check_images: CheckImageCount,
     /// What operations cost on the evaluating machine.
     pub cost: CostTable,
 }
@@ -36,6 +38,7 @@ impl CompileOptions {
             ring_degree: None,
             block_images: None,
             weight_bits: None,
+            check_images: CheckImageCount::Auto,
             cost: CostTable::default(),
         }
     }

@@ -12,6 +12,7 @@ use sordino_container::{
 use sordino_protocol::MessageShape;
 
 use crate::check::{check_counts, check_steps};
+use crate::containment::contained_logit;
 use crate::{
     Alternative, ChannelPlan, Error, Estimate, InputLayout, OutputLayout, Packing,
     PackingComparison, PlanHeader, Step, payload,
@@ -223,9 +224,24 @@ impl ServerPlan {
         self.content.comparison
     }
 
-    /// Images that one block holds.
+    /// Images of a request that one block holds.
     pub fn block_images(&self) -> usize {
         self.header().block(self.packing()).images
+    }
+
+    /// Places for images that one block has, those of check images included.
+    pub fn block_places(&self) -> usize {
+        self.header().block(self.packing()).places
+    }
+
+    /// Check images of every block.
+    pub fn check_images(&self) -> usize {
+        self.header().check_images
+    }
+
+    /// Most images that the plan's blocks hold besides the usual number of check images; 0 where a block has no place for them.
+    pub fn largest_checked_batch(&self) -> usize {
+        self.header().largest_checked_batch(self.packing())
     }
 
     /// Ciphertexts of one block of a request.
@@ -269,6 +285,18 @@ impl ServerPlan {
     /// Blocks that hold a whole batch.
     pub fn blocks(&self) -> usize {
         self.header().blocks
+    }
+
+    /// Images of a block that may be any allowed image without harm to the others; see
+    /// [`PlanHeader::contained_images`].
+    pub fn contained_images(&self) -> usize {
+        self.header().contained_images
+    }
+
+    /// Largest logit that one image can have without harm to the others of its block, if those have logits of at most
+    /// `largest_logit`. For plans that are not channel-wise.
+    pub fn contained_logit(&self, largest_logit: f64) -> f64 {
+        contained_logit(self.header(), largest_logit)
     }
 
     /// Fresh ciphertexts.

@@ -4,7 +4,8 @@ use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
-    ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan, compile,
+    CheckImageCount, ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan,
+    compile,
 };
 
 /// A chain of dense layers of 12 elements with `activations` quadratics between them, calibrated.
@@ -63,6 +64,14 @@ fn chain([height, width]: [usize; 2], activations: usize) -> Model {
     let images: Vec<f32> = (0..200 * elements).map(|_| 0.5 + 0.5 * next()).collect();
     model.calibration = Some(calibrate(&model, &images, 200, &mut |_| ()).unwrap());
     model
+}
+
+/// Check images need an engine: without them the client's half is complete.
+fn without_check_images(batch: usize) -> CompileOptions {
+    CompileOptions {
+        check_images: CheckImageCount::Exactly(0),
+        ..CompileOptions::new(batch)
+    }
 }
 
 fn planned(model: &Model, options: &CompileOptions) -> Plan {
@@ -145,7 +154,7 @@ fn as_many_images_share_a_ciphertext_as_are_asked_for() {
     for images in [1, 4, 128] {
         let plan = planned(&model, &options(images));
         assert_eq!(
-            (plan.server.block_images(), plan.client.block_images()),
+            (plan.server.block_places(), plan.client.block_places()),
             (images, images)
         );
         assert_eq!(plan.server.blocks(), 100usize.div_ceil(images));
@@ -250,7 +259,7 @@ fn precision_is_measured_by_usual_images() {
 
 #[test]
 fn the_client_half_holds_no_weights() {
-    let plan = planned(&model(2), &CompileOptions::new(10));
+    let plan = planned(&model(2), &without_check_images(10));
     let bytes = plan.client.to_bytes().unwrap();
     assert!(bytes.len() < 4096, "{} bytes", bytes.len());
     let read = ClientPlan::from_bytes(&bytes).unwrap();
@@ -276,7 +285,7 @@ fn altered(
 
 #[test]
 fn hostile_client_plans_are_refused() {
-    let plan = planned(&model(2), &CompileOptions::new(10));
+    let plan = planned(&model(2), &without_check_images(10));
     let bytes = plan.client.to_bytes().unwrap();
     let kind = sordino_container::Kind::ClientPlan;
     let refuse = |field: &str, value: serde_json::Value| {
@@ -306,7 +315,7 @@ fn hostile_client_plans_are_refused() {
     assert!(ClientPlan::from_bytes(&unknown).is_err());
     refuse("/packing", "channel-wise".into());
     refuse("/packing", "auto".into());
-    // A client plan is all metadata.
+    // Without check images a client plan is all metadata.
     let payload = sordino_container::to_bytes(kind, &plan.client, &[1]).unwrap();
     assert!(ClientPlan::from_bytes(&payload).is_err());
 }
@@ -315,7 +324,7 @@ fn hostile_client_plans_are_refused() {
 fn hostile_positions_are_refused() {
     let options = CompileOptions {
         packing: Some(PackingKind::ChannelWise),
-        ..CompileOptions::new(10)
+        ..without_check_images(10)
     };
     let plan = planned(&model(1), &options);
     let bytes = plan.client.to_bytes().unwrap();
@@ -407,4 +416,73 @@ fn hostile_server_plans_are_refused() {
         let bytes = sordino_container::to_bytes(kind, &contents.metadata, payload).unwrap();
         assert!(ServerPlan::from_bytes(&bytes).is_err());
     }
+}
+
+/// Largest magnitude of a logit of images whose pixels are 0 or 255 at random, in the clear.
+fn largest_of_extremes(model: &Model, count: usize) -> f64 {
+    let elements = model.preprocess.elements();
+    let mut state = 7u32;
+    let mut bit = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 31) as f32
+    };
+    let images: Vec<f32> = (0..count * elements).map(|_| bit()).collect();
+    let logits = sordino_graph::execute(&model.graph, &images, count).unwrap();
+    logits
+        .iter()
+        .fold(0.0, |most: f64, logit| most.max(f64::from(logit.abs())))
+}
+
+#[test]
+fn shallow_plans_contain_any_image_and_deep_ones_prove_nothing() {
+    let options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    let shallow = model(1);
+    let plan = planned(&shallow, &options);
+    let contained = plan.server.contained_images();
+    let degree = plan.server.parameters().ring_degree();
+    assert!((1..=degree).contains(&contained), "{contained}");
+    assert_eq!(plan.client.header.contained_images, contained);
+    // What was proven holds for any images: as many as that, each with the largest logit found, stay within the bound.
+    let usual = shallow
+        .calibration
+        .as_ref()
+        .unwrap()
+        .folded
+        .last()
+        .unwrap()
+        .max_abs;
+    let largest = largest_of_extremes(&shallow, 20_000);
+    assert!(contained as f64 * largest < plan.server.contained_logit(usual));
+    let deep = planned(&model(7), &options);
+    assert_eq!(deep.server.contained_images(), 0);
+    // One image alone harms no other.
+    let alone = CompileOptions::new(10).with_packing(PackingKind::ChannelWise);
+    let alone = planned(&shallow, &alone);
+    let expected = usize::from(alone.server.block_images() == 1);
+    assert_eq!(alone.server.contained_images(), expected);
+}
+
+#[test]
+fn plans_without_the_number_of_contained_images_claim_nothing() {
+    let mut options = CompileOptions::new(10).with_packing(PackingKind::ElementWise);
+    options.check_images = sordino_plan::CheckImageCount::Exactly(0);
+    let client = planned(&model(1), &options).client;
+    let mut json = serde_json::to_value(&client).unwrap();
+    let degree = client.header.parameters.ring_degree();
+    assert!(
+        json.as_object_mut()
+            .unwrap()
+            .remove("contained_images")
+            .is_some()
+    );
+    let old: ClientPlan = serde_json::from_value(json).unwrap();
+    assert_eq!(old.header.contained_images, 0);
+    assert_eq!(
+        ClientPlan::from_bytes(&old.to_bytes().unwrap()).unwrap(),
+        old
+    );
+    let mut wrong = client;
+    wrong.header.contained_images = degree + 1;
+    let error = ClientPlan::from_bytes(&wrong.to_bytes().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("contained images"), "{error}");
 }

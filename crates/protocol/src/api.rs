@@ -24,8 +24,8 @@ pub const CHUNK_BYTES: u64 = 4 << 20;
 /// Most bytes of a body that is not a chunk.
 pub const MESSAGE_BYTES: u64 = 64 << 10;
 
-/// Most bytes of a client plan that a server offers and a client accepts.
-pub const CLIENT_PLAN_BYTES: u64 = (8 << 20) + (64 << 10);
+/// Most bytes of a client plan that a server offers and a client accepts; most of it is check images.
+pub const CLIENT_PLAN_BYTES: u64 = (64 << 20) + (64 << 10);
 
 /// Media type of chunks, plans and replies.
 pub const BINARY_MEDIA_TYPE: &str = "application/octet-stream";
@@ -75,6 +75,9 @@ pub struct NewKey {
     pub parameters: Digest,
     /// Bytes of the key file.
     pub bytes: u64,
+    /// The job that the key is for alone: the server removes the key with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Id>,
 }
 
 /// Answer to `GET /v1/keys`.
@@ -82,6 +85,9 @@ pub struct NewKey {
 pub struct Keys {
     /// The client's keys, newest first.
     pub keys: Vec<Key>,
+    /// Where there are more: what to ask for with `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Id>,
 }
 
 /// An evaluation key.
@@ -135,6 +141,9 @@ pub struct NewJob {
 pub struct Jobs {
     /// The client's jobs, newest first.
     pub jobs: Vec<Job>,
+    /// Where there are more: what to ask for with `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Id>,
 }
 
 /// A request on its way to a reply.

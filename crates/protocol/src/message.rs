@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sordino_ckks::SlotTag;
 use sordino_container::{self as container, Access, Digest, Kind, Overwrite};
 use sordino_ring::ResidueMatrix;
 
@@ -83,6 +84,20 @@ pub struct ReceivedBlock {
     pub(crate) seed: Option<Seed>,
     pub(crate) scale: f64,
     pub(crate) matrices: RawBlock,
+}
+
+/// Refuses messages that were made before images had secret slots.
+pub(crate) fn check_slots(message: Message, slots: Option<SlotTag>) -> Result<(), Error> {
+    match slots {
+        Some(_) => Ok(()),
+        None => Err(Error::Field {
+            message,
+            field: "slots",
+            expected: "a tag".to_owned(),
+            found: "none".to_owned(),
+            advice: "an earlier version of Sordino made the request, encrypt the images again",
+        }),
+    }
 }
 
 /// The numbers of a header that follow from its blocks.

@@ -1,12 +1,12 @@
 //! Encrypted scores on their way back.
 
 use serde::{Deserialize, Serialize};
-use sordino_ckks::{Ciphertexts, KeyId, Parameters, ParametersRecord, Scale};
+use sordino_ckks::{Ciphertexts, KeyId, Parameters, ParametersRecord, Scale, SlotTag};
 use sordino_container::{Digest, Kind};
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
-use crate::message::{Extent, Header};
+use crate::message::{Extent, Header, check_slots};
 use crate::shape::Common;
 use crate::{
     EncryptedMessage, Error, Layout, MessageShape, ReceivedBlock, ReceivedMessage, RequestHeader,
@@ -30,6 +30,9 @@ pub struct ReplyHeader {
     pub key_id: KeyId,
     /// Images, as in the request.
     pub images: u64,
+    /// Which slots they are in, as in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<SlotTag>,
     /// Blocks of N images.
     pub blocks: u32,
     /// Ciphertexts per block.
@@ -77,6 +80,10 @@ impl Header for ReplyHeader {
             limbs: self.limbs,
             scale: self.scale,
         }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_slots(Message::Reply, self.slots)
     }
 
     fn dimensions(block: &Ciphertexts) -> [usize; 3] {
@@ -137,6 +144,7 @@ impl Reply {
             parameters: shape.context.parameters().record().clone(),
             key_id: request.key_id,
             images: request.images,
+            slots: request.slots,
             blocks: extent.blocks,
             logits: extent.rows,
             components: extent.components,

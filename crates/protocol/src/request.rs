@@ -3,12 +3,12 @@
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use sordino_ckks::{KeyId, Parameters, ParametersRecord, Scale, SeededCiphertexts};
+use sordino_ckks::{KeyId, Parameters, ParametersRecord, Scale, SeededCiphertexts, SlotTag};
 use sordino_container::{Digest, Kind};
 use sordino_ring::ResidueMatrix;
 
 use crate::error::Message;
-use crate::message::{Extent, Header};
+use crate::message::{Extent, Header, check_slots};
 use crate::shape::Common;
 use crate::{
     EncryptedMessage, Error, Layout, MessageReader, MessageShape, ReceivedBlock, ReceivedMessage,
@@ -36,6 +36,9 @@ pub struct RequestHeader {
     pub key_id: KeyId,
     /// Images in the request.
     pub images: u64,
+    /// Which slots they are in, for the owner of the key. Requests of version 0.1 had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<SlotTag>,
     /// Blocks of N images.
     pub blocks: u32,
     /// Ciphertexts per block.
@@ -84,6 +87,7 @@ impl Header for RequestHeader {
     }
 
     fn check(&self) -> Result<(), Error> {
+        check_slots(Message::Request, self.slots)?;
         if self.seeds.len() == self.blocks as usize {
             return Ok(());
         }
@@ -148,6 +152,7 @@ impl Request {
     pub fn new(
         shape: &MessageShape<'_>,
         key_id: KeyId,
+        slots: SlotTag,
         images: usize,
         blocks: Vec<SeededCiphertexts>,
     ) -> Result<Self, Error> {
@@ -160,6 +165,7 @@ impl Request {
             parameters: shape.context.parameters().record().clone(),
             key_id,
             images: images as u64,
+            slots: Some(slots),
             blocks: extent.blocks,
             features: extent.rows,
             limbs: extent.limbs,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sordino_ckks::{Ciphertexts, Context, KeyId, Parameters, Scale, SeededCiphertexts};
+use sordino_ckks::{Ciphertexts, Context, KeyId, Parameters, Scale, SeededCiphertexts, SlotTag};
 use sordino_container::{self as container, Digest, Kind, METADATA_LIMIT, Overwrite};
 use sordino_protocol::{Error, MessageShape, ReceivedReply, ReceivedRequest, Reply, Request};
 use sordino_ring::{ResidueMatrix, backend, primes_below};
@@ -54,7 +54,7 @@ fn request(context: &Context, images: usize) -> Request {
             SeededCiphertexts::from_parts(context, [block as u8; 32], 0, parts, scale).unwrap()
         })
         .collect();
-    Request::new(&shape, KeyId([7; 16]), images, blocks).unwrap()
+    Request::new(&shape, KeyId([7; 16]), SlotTag([3; 32]), images, blocks).unwrap()
 }
 
 fn reply(context: &Context, request: &Request) -> Reply {
@@ -156,6 +156,7 @@ fn every_field_that_does_not_fit_the_plan_is_refused_by_name() {
         ("/seeds", json!([]), "seeds"),
         ("/seeds/0", json!("12"), "digest"),
         ("/images", json!("20"), "images"),
+        ("/slots", Value::Null, "encrypt the images again"),
     ] {
         let error = ReceivedRequest::from_bytes(&with_field(&bytes, pointer, value), &shape)
             .expect_err(pointer)
@@ -220,7 +221,7 @@ fn a_file_larger_than_the_plan_allows_is_told_to_be_of_another_plan() {
             SeededCiphertexts::from_parts(&context, [block as u8; 32], 0, parts, scale).unwrap()
         })
         .collect();
-    let request = Request::new(&wide, KeyId([1; 16]), 400, blocks).unwrap();
+    let request = Request::new(&wide, KeyId([1; 16]), SlotTag([3; 32]), 400, blocks).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("request");
     request.write_file(&path, Overwrite::Refuse).unwrap();

@@ -5,6 +5,7 @@
 //! one per packing, and the clear one differ in arithmetic only. This crate reads no files and knows no secret key.
 
 mod channel;
+mod check_images;
 mod clear;
 mod clear_product;
 mod element;
@@ -16,6 +17,7 @@ mod scratch;
 mod trace;
 
 pub use channel::{ChannelEngine, ChannelWeights};
+pub use check_images::compile;
 pub use clear::ClearEngine;
 pub use element::{ElementEngine, PackedWeights};
 pub use engine::{Computed, Engine, Piece, walk};

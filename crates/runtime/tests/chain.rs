@@ -466,3 +466,76 @@ fn plans_are_pure_functions_and_survive_their_files() {
         evaluate_clear(&first.server, &images, 3).unwrap()
     );
 }
+
+/// Largest magnitude.
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+/// The logits of usual images beside one whose values are `factor` times as large, and what they should be.
+fn beside_a_large_image(plan: &ServerPlan, images: &[f32], factor: f32) -> (Vec<f64>, Vec<f64>) {
+    let features = plan.input().features;
+    let mut images = images.to_vec();
+    images[..features]
+        .iter_mut()
+        .for_each(|value| *value *= factor);
+    let count = images.len() / features;
+    let expected = evaluate_clear(plan, &images, count).unwrap();
+    let keys = keys(plan, backend::select(None).unwrap(), 3);
+    let blocks = encrypt_images(plan, &keys, &images);
+    let options = Options {
+        progress: None,
+        trace: None,
+        scratch: None,
+    };
+    let replies = evaluate(
+        plan,
+        &keys.context,
+        keys.evaluation.as_ref(),
+        blocks,
+        options,
+    )
+    .unwrap();
+    (decrypted(&keys, &replies, count), expected)
+}
+
+#[test]
+fn an_image_harms_no_other_up_to_the_contained_logit_and_ruins_others_far_beyond() {
+    const COUNT: usize = 300;
+    for graph in [mlp(), convolutional()] {
+        let model = model(graph);
+        let images = images(&model, COUNT, 12);
+        let plan = compiled(&model, COUNT).server;
+        let classes = plan.output().logits;
+        let usual = largest(&evaluate_clear(&plan, &images, COUNT).unwrap());
+        let contained = plan.contained_logit(usual);
+        // The factor at which the first image's largest logit is this large.
+        let factor = |logit: f64| {
+            let features = plan.input().features;
+            let (mut low, mut high) = (1.0_f32, 1e6_f32);
+            for _ in 0..40 {
+                let middle = (low * high).sqrt();
+                let image: Vec<f32> = images[..features].iter().map(|x| x * middle).collect();
+                match largest(&evaluate_clear(&plan, &image, 1).unwrap()) < logit {
+                    true => low = middle,
+                    false => high = middle,
+                }
+            }
+            low
+        };
+        let tolerance = 1e-2 * usual;
+        let (found, expected) = beside_a_large_image(&plan, &images, factor(0.99 * contained));
+        assert!(largest(&expected[..classes]) > 0.9 * contained);
+        let error = worst(&found[classes..], &expected[classes..]);
+        assert!(
+            error < tolerance,
+            "an image within the bound moved a logit by {error}"
+        );
+        let (found, expected) = beside_a_large_image(&plan, &images, factor(3.0 * contained));
+        let error = worst(&found[classes..], &expected[classes..]);
+        assert!(
+            error > tolerance,
+            "an image beyond the bound moved no logit by more than {error}"
+        );
+    }
+}

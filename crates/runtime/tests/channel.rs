@@ -35,7 +35,7 @@ fn setup(graph: Graph, batch: usize) -> Setup {
     let secret = SecretKey::generate(&context, &mut rng).unwrap();
     let keys = KeySet::new(true, plan.rotations()).unwrap();
     let key = evaluation_key_for(&context, &secret, &keys, &mut rng).unwrap();
-    let count = batch.min(plan.block_images());
+    let count = batch.min(plan.block_places());
     Setup {
         images: images(&model, count, 21),
         plan,
@@ -51,7 +51,7 @@ impl Setup {
     fn encrypted(&self) -> SeededCiphertexts {
         let channel = self.plan.channel().unwrap();
         let (layout, features) = (&channel.layouts[0], self.plan.input().features);
-        let side_by_side = self.plan.block_images();
+        let side_by_side = self.plan.block_places();
         let fill = |row: usize, slots: &mut [f64]| {
             let mut values = vec![0.0; slots.len()];
             for element in 0..features {
@@ -86,7 +86,7 @@ impl Setup {
     fn read(&self, step: usize, value: &Ciphertexts) -> Vec<f64> {
         let channel = self.plan.channel().unwrap();
         let layout = &channel.layouts[step];
-        let side_by_side = self.plan.block_images();
+        let side_by_side = self.plan.block_places();
         let rows: Vec<Vec<f64>> = decrypt(&self.context, &self.secret, value)
             .unwrap()
             .iter()
@@ -194,7 +194,7 @@ fn every_step_of_a_dense_network() {
 fn every_step_of_a_convolutional_network_with_pooling() {
     let one = check_steps("convolutional", convolutional(), 1);
     let filled = check_steps("convolutional", convolutional(), 40);
-    assert!(filled.plan.block_images() > one.plan.block_images() || filled.plan.blocks() == 1);
+    assert!(filled.plan.block_places() > one.plan.block_places() || filled.plan.blocks() == 1);
     // Pooling is part of the next layer.
     assert!(one.plan.steps().iter().all(|step| step.name != "pool"));
 }
@@ -209,7 +209,7 @@ fn every_step_of_a_residual_network() {
 fn every_step_of_a_network_with_strides() {
     let one = check_steps("strided", strided(), 1);
     let filled = check_steps("strided", strided(), 16);
-    assert!(filled.plan.block_images() >= one.plan.block_images());
+    assert!(filled.plan.block_places() >= one.plan.block_places());
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub struct SecretKeyMetadata {
     pub parameters_digest: Digest,
     /// The public name of the key.
     pub key_id: KeyId,
+    /// How the key is encrypted, if it is.
+    #[cfg(feature = "passphrase")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<crate::Seal>,
 }
 
 /// A uniform ternary secret polynomial.
@@ -51,6 +55,8 @@ impl SecretKey {
                 parameters: context.parameters().record().clone(),
                 parameters_digest: context.digest(),
                 key_id: KeyId(public_bytes()?),
+                #[cfg(feature = "passphrase")]
+                seal: None,
             },
             coefficients,
         })

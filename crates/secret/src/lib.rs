@@ -17,10 +17,19 @@ mod error;
 mod evaluation_key;
 mod key;
 mod key_file;
+#[cfg(feature = "passphrase")]
+mod passphrase;
 mod rows;
+#[cfg(feature = "passphrase")]
+mod seal;
+mod slots;
 
 pub use decrypt::decrypt;
 pub use encrypt::encrypt;
 pub use error::Error;
 pub use evaluation_key::{evaluation_key, evaluation_key_for};
 pub use key::{SecretKey, SecretKeyMetadata};
+#[cfg(feature = "passphrase")]
+pub use passphrase::Passphrase;
+#[cfg(feature = "passphrase")]
+pub use seal::Seal;

@@ -120,7 +120,7 @@ fn a_right_digest_does_not_make_wrong_content_good() {
     let long = [good.payload.clone(), vec![1]].concat();
     assert!(matches!(
         read(Kind::SecretKey, &good.metadata, &long),
-        Err(Error::Container(_))
+        Err(Error::Ckks(sordino_ckks::Error::Count { found: 17, .. }))
     ));
     assert!(matches!(
         read(Kind::EvaluationKey, &good.metadata, &good.payload),
@@ -148,5 +148,91 @@ fn a_key_of_other_parameters_is_refused() {
         }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
+    }
+}
+
+#[cfg(feature = "passphrase")]
+mod sealed {
+    use sordino_secret::Passphrase;
+
+    use super::*;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.as_bytes(), "test").unwrap()
+    }
+
+    #[test]
+    fn the_passphrase_opens_it_and_nothing_else_does() {
+        let (context, folder) = (small(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("secret.key");
+        let plain = folder.path().join("plain.key");
+        let key = Party::new(&context).key;
+        key.write_sealed_file(&path, &passphrase("right")).unwrap();
+        assert!(SecretKey::is_sealed(&path).unwrap());
+        let opened = SecretKey::read_sealed_file(&path, &context, &passphrase("right")).unwrap();
+        // The same file as that of the key itself.
+        opened.write_file(&plain).unwrap();
+        assert!(!SecretKey::is_sealed(&plain).unwrap());
+        let own = folder.path().join("own.key");
+        key.write_file(&own).unwrap();
+        assert_eq!(fs::read(&plain).unwrap(), fs::read(&own).unwrap());
+
+        let wrong = SecretKey::read_sealed_file(&path, &context, &passphrase("wrong"));
+        assert!(matches!(wrong, Err(Error::Unsealed { .. })));
+        assert!(matches!(
+            SecretKey::read_file(&path, &context),
+            Err(Error::Sealed { .. })
+        ));
+        // A passphrase for a key that needs none does no harm.
+        SecretKey::read_sealed_file(&plain, &context, &passphrase("any")).unwrap();
+        let hidden = fs::read(&plain).unwrap();
+        let payload = &hidden[hidden.len() - 16..];
+        let sealed = fs::read(&path).unwrap();
+        assert!(!sealed.windows(16).any(|window| window == payload));
+    }
+
+    #[test]
+    fn what_was_changed_is_not_opened() {
+        let (context, folder) = (small(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("secret.key");
+        Party::new(&context)
+            .key
+            .write_sealed_file(&path, &passphrase("right"))
+            .unwrap();
+        let limits = Limits {
+            metadata_bytes: 1 << 16,
+            payload_bytes: 1 << 16,
+        };
+        let good: container::Contents<serde_json::Value> =
+            container::read_file(&path, Kind::SecretKey, limits).unwrap();
+        let forged = folder.path().join("forged.key");
+        let read = |metadata: &serde_json::Value, payload: &[u8]| {
+            let (replace, owner) = (Overwrite::Replace, Access::OwnerOnly);
+            container::write_file(&forged, Kind::SecretKey, metadata, payload, replace, owner)
+                .unwrap();
+            SecretKey::read_sealed_file(&forged, &context, &passphrase("right")).map(|_| ())
+        };
+        read(&good.metadata, &good.payload).unwrap();
+        let mut payload = good.payload.clone();
+        payload[3] ^= 1;
+        assert!(matches!(
+            read(&good.metadata, &payload),
+            Err(Error::Unsealed { .. })
+        ));
+        let mut metadata = good.metadata.clone();
+        metadata["key_id"] = "00".repeat(16).into();
+        assert!(matches!(
+            read(&metadata, &good.payload),
+            Err(Error::Unsealed { .. })
+        ));
+        // More memory and time than any file may ask for: refused before either is taken.
+        for (what, most) in [("memory_kib", 1_u64 << 20), ("passes", 16), ("lanes", 16)] {
+            let mut metadata = good.metadata.clone();
+            metadata["seal"]["argon2id"][what] = (most + 1).into();
+            assert!(
+                matches!(read(&metadata, &good.payload), Err(Error::Unsealed { .. })),
+                "{what}"
+            );
+        }
     }
 }

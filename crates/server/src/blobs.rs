@@ -5,7 +5,7 @@
 //! replies/<file>                     as it was evaluated
 //! ```
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -18,6 +18,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 
@@ -151,20 +152,21 @@ impl Blobs {
         found.map_ok(|found| found.location).try_collect().await
     }
 
-    /// Removes what a server that was killed left: blobs of files that the database does not know, chunks that are no longer needed.
+    /// Removes what a server that was killed left: blobs that no row of the database names.
     ///
-    /// `files` says of each file whether its chunks are needed.
-    pub(super) async fn remove_orphans(&self, files: &[(i64, bool)]) -> Result<u64> {
-        let known: HashMap<i64, bool> = files.iter().copied().collect();
+    /// `files` has all files with their chunks.
+    pub(super) async fn remove_orphans(&self, files: &[(i64, Vec<ChunkRow>)]) -> Result<u64> {
+        let known: HashSet<Path> = files
+            .iter()
+            .flat_map(|(file, chunks)| {
+                let chunks = chunks.iter().map(|chunk| chunk_path(*file, chunk));
+                chunks.chain([reply_path(*file)])
+            })
+            .collect();
         let mut removed = 0;
-        for (folder, is_reply) in [("chunks", false), ("replies", true)] {
-            let unneeded = self.list(&Path::from(folder)).await?;
-            let number = |path: &Path| path.parts().nth(1)?.as_ref().parse::<i64>().ok();
-            let unneeded = unneeded.into_iter().filter(|path| {
-                let needed = number(path).and_then(|file| known.get(&file));
-                !needed.is_some_and(|&chunks| is_reply || chunks)
-            });
-            let unneeded: Vec<Path> = unneeded.collect();
+        for folder in ["chunks", "replies"] {
+            let mut unneeded = self.list(&Path::from(folder)).await?;
+            unneeded.retain(|path| !known.contains(path));
             removed += unneeded.len() as u64;
             self.remove_all(unneeded).await?;
         }
@@ -175,13 +177,28 @@ impl Blobs {
         Ok(removed + unfinished.unwrap_or(0))
     }
 
-    /// Whether the blob of a chunk is there, with a size.
-    pub(super) async fn chunk_bytes(&self, file: i64, chunk: &ChunkRow) -> Result<Option<u64>> {
+    /// Whether the blob of a chunk is there with its size.
+    pub(super) async fn has_chunk(&self, file: i64, chunk: &ChunkRow, bytes: u64) -> Result<bool> {
         match self.store.head(&chunk_path(file, chunk)).await {
-            Ok(found) => Ok(Some(found.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Ok(found) => Ok(found.size == bytes),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the blob of a chunk is there with its content.
+    pub(super) async fn chunk_is_good(&self, file: i64, chunk: &ChunkRow) -> Result<bool> {
+        let found = self.store.get(&chunk_path(file, chunk)).await;
+        match found {
+            Ok(found) => Ok(Sha256::digest(found.bytes().await?)[..] == chunk.sha256),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the blob of a chunk.
+    pub(super) async fn remove_chunk(&self, file: i64, chunk: &ChunkRow) -> Result<()> {
+        self.remove_all(vec![chunk_path(file, chunk)]).await
     }
 }
 
@@ -245,10 +262,9 @@ mod tests {
     use super::*;
 
     fn chunk(number: u64, content: &[u8]) -> ChunkRow {
-        use sha2::Digest as _;
         ChunkRow {
             number,
-            sha256: sha2::Sha256::digest(content).into(),
+            sha256: Sha256::digest(content).into(),
         }
     }
 
@@ -266,10 +282,14 @@ mod tests {
             reader.read_to_string(&mut text).map(|_| text)
         });
         assert_eq!(read.await.expect("joins").expect("read"), "sordino");
-        assert_eq!(
-            blobs.chunk_bytes(7, &chunks[1]).await.expect("asked"),
-            Some(4)
-        );
+        let [first, second] = &chunks;
+        assert!(blobs.has_chunk(7, second, 4).await.expect("asked"));
+        assert!(!blobs.has_chunk(7, second, 5).await.expect("asked"));
+        assert!(blobs.chunk_is_good(7, second).await.expect("asked"));
+        // The name of a blob has only a part of the digest.
+        let mut other = second.clone();
+        other.sha256[31] ^= 1;
+        assert!(!blobs.chunk_is_good(7, &other).await.expect("asked"));
         let reply = folder.join("reply");
         std::fs::write(&reply, b"0123456789").expect("written");
         for file in [7, 8] {
@@ -278,12 +298,17 @@ mod tests {
         let part = blobs.reply(7, 2..5).await.expect("there");
         let part: Vec<Bytes> = part.try_collect().await.expect("read");
         assert_eq!(part.concat(), b"234");
-        // Of the files in the database, 7 is over and 8 is not there.
-        assert_eq!(
-            blobs.remove_orphans(&[(7, false)]).await.expect("cleaned"),
-            3
-        );
-        assert_eq!(blobs.chunk_bytes(7, &chunks[1]).await.expect("asked"), None);
+        // Of the files in the database, 7 has one chunk, and 8 is not there.
+        let known = [(7, vec![first.clone()])];
+        assert_eq!(blobs.remove_orphans(&known).await.expect("cleaned"), 2);
+        assert!(blobs.chunk_is_good(7, first).await.expect("asked"));
+        assert!(!blobs.chunk_is_good(7, second).await.expect("asked"));
+        blobs.remove_chunk(7, first).await.expect("removed");
+        blobs
+            .remove_chunk(7, first)
+            .await
+            .expect("nothing to remove");
+        assert!(!blobs.has_chunk(7, first, 3).await.expect("asked"));
         assert!(blobs.reply(8, 0..1).await.is_err());
         blobs.remove(7, true).await.expect("removed");
         assert!(blobs.reply(7, 0..1).await.is_ok());
@@ -307,7 +332,7 @@ mod tests {
         std::fs::write(left.join("0-0123456789abcdef#1"), b"half").expect("written");
         let local = Blobs::open(&place.display().to_string()).expect("opens");
         assert_eq!(
-            local.remove_orphans(&[(9, true)]).await.expect("cleaned"),
+            local.remove_orphans(&[(9, vec![])]).await.expect("cleaned"),
             1
         );
         assert!(!left.join("0-0123456789abcdef#1").exists());

@@ -37,6 +37,8 @@ pub struct ServeConfig {
     pub scratch_limit: Option<u64>,
     /// Jobs that are evaluated at once; they share memory, scratch and threads.
     pub jobs_at_once: usize,
+    /// Connections at once from one address; a proxy before this server may need more. Loopback has no limit of its own.
+    pub connections_per_address: usize,
     /// How long jobs that are over, and unused keys, are kept.
     #[serde(deserialize_with = "duration")]
     pub retention: Duration,
@@ -63,6 +65,7 @@ impl Default for ServeConfig {
             memory: None,
             scratch_limit: None,
             jobs_at_once: 1,
+            connections_per_address: 256,
             retention: Duration::from_hours(7 * 24),
             shutdown: Duration::from_secs(30),
             models: Vec::new(),
@@ -99,6 +102,10 @@ pub struct ClientConfig {
     pub name: String,
     /// Hash of its token.
     pub token: TokenHash,
+    /// Hash of the token that it had before: what was stored under that one stays its own. Without it, a client that has a name
+    /// again with another token finds nothing of the one before.
+    #[serde(default)]
+    pub replaces: Option<TokenHash>,
     /// Most bytes of its keys, requests and replies.
     #[serde(default = "default_storage", deserialize_with = "size")]
     pub storage: u64,
@@ -144,6 +151,7 @@ impl ClientConfig {
         Self {
             name: name.to_owned(),
             token,
+            replaces: None,
             storage: default_storage(),
             jobs: default_jobs(),
             metrics: false,
@@ -216,6 +224,9 @@ impl ServeConfig {
                 "expected jobs-at-once of 1 to 64, found {}",
                 self.jobs_at_once
             ));
+        }
+        if self.connections_per_address == 0 {
+            return Err("expected connections-per-address of at least 1, found 0".to_owned());
         }
         let mut names = BTreeSet::new();
         for name in self.models.iter().map(|model| &model.name) {

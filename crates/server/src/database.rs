@@ -17,11 +17,21 @@ use serde::de::DeserializeOwned;
 use sordino_protocol::api::Id;
 
 use super::clock::now;
+use super::config::ClientConfig;
 pub(super) use jobs::{Fate, JobRow, WaitingJob};
 pub(super) use keys::KeyRow;
 
 /// The version of the tables.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// What version 2 added: who the files of a client's name belong to, and the job that a key is removed with.
+const SCHEMA_2: &str = "
+CREATE TABLE clients (
+    name TEXT PRIMARY KEY,
+    token TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE keys ADD COLUMN job TEXT;
+";
 
 const SCHEMA: &str = "
 CREATE TABLE files (
@@ -110,14 +120,19 @@ pub(super) struct ChunkRow {
 pub(super) trait Owned: Sized {
     /// What the file is for.
     const KIND: FileKind;
-    /// Columns and tables.
+    /// Its columns.
     const COLUMNS: &'static str;
+    /// The table that has them, beside that of all files.
+    const TABLE: &'static str;
 
     /// Reads the columns.
     fn read(row: &Row<'_>) -> Result<Self>;
 
     /// The number of the file.
     fn file(&self) -> i64;
+
+    /// The client's name for it.
+    fn name(&self) -> &Id;
 }
 
 /// What became of a key or job that was to be made.
@@ -178,14 +193,20 @@ impl Database {
         let database = Self {
             connection: Mutex::new(connection),
         };
-        match version {
-            0 => database.change(|change| {
-                change.execute_batch(SCHEMA)?;
-                change.pragma_update(None, "user_version", SCHEMA_VERSION)
-            })?,
-            SCHEMA_VERSION => {}
+        let missing: &[&str] = match version {
+            0 => &[SCHEMA, SCHEMA_2],
+            1 => &[SCHEMA_2],
+            SCHEMA_VERSION => &[],
             // Of a later version of this program.
             _ => return Err(rusqlite::Error::InvalidQuery),
+        };
+        if !missing.is_empty() {
+            database.change(|change| {
+                missing
+                    .iter()
+                    .try_for_each(|sql| change.execute_batch(sql))?;
+                change.pragma_update(None, "user_version", SCHEMA_VERSION)
+            })?;
         }
         Ok(database)
     }
@@ -241,11 +262,64 @@ impl Database {
         find(&self.connection(), client, id)
     }
 
-    /// All keys or jobs of a client, the newest first.
-    pub(super) fn list<T: Owned>(&self, client: &str) -> Result<Vec<T>> {
-        let columns = T::COLUMNS;
-        let sql = format!("SELECT {columns} WHERE client = ?1 ORDER BY files.file DESC");
-        all(&self.connection(), &sql, [client], T::read)
+    /// At most `limit` keys or jobs of a client, the newest first, with the numbers of the chunks that are there;
+    /// only those that are older than file `before`, where that is given.
+    pub(super) fn list<T: Owned>(
+        &self,
+        client: &str,
+        before: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<(T, Vec<u64>)>> {
+        let (columns, table) = (T::COLUMNS, T::TABLE);
+        let sql = format!(
+            "SELECT {columns},
+               (SELECT json_group_array(number ORDER BY number) FROM chunks WHERE chunks.file = files.file) AS numbers
+             FROM files JOIN {table} USING (file)
+             WHERE client = ?1 AND kind = ?2 AND files.file < ?3 ORDER BY files.file DESC LIMIT ?4"
+        );
+        let values = params![client, T::KIND as i64, before.unwrap_or(i64::MAX), limit];
+        all(&self.connection(), &sql, values, |row| {
+            let numbers: String = row.get("numbers")?;
+            Ok((T::read(row)?, from_json(&numbers, 0)?))
+        })
+    }
+
+    /// Lets each client have the files that are its own: those under its name and its token, or the token that it replaces. Files of
+    /// other tokens are put aside, where no client finds them, until they expire or their token is back. Returns the names of clients
+    /// whose files were put aside.
+    pub(super) fn admit(&self, clients: &[ClientConfig]) -> Result<Vec<String>> {
+        self.change(|change| {
+            // Version 1 did not keep tokens: what a name had is its own.
+            let sql = "SELECT name, token FROM clients UNION SELECT client, NULL FROM files
+                 WHERE client NOT LIKE '% %' AND client NOT IN (SELECT name FROM clients)";
+            let known: Vec<(String, Option<String>)> =
+                all(change, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let tokens = |client: &ClientConfig| {
+                let tokens = [Some(client.token), client.replaces];
+                tokens.into_iter().flatten().map(|hash| hash.to_string()).collect::<Vec<_>>()
+            };
+            let mut aside = Vec::new();
+            for (name, token) in known {
+                let client = clients.iter().find(|client| client.name == name);
+                if client.is_some_and(|client| token.as_ref().is_none_or(|token| tokens(client).contains(token))) {
+                    continue;
+                }
+                let sql = "UPDATE OR REPLACE files SET client = ?1 || ' ' || coalesce(?2, '') WHERE client = ?1";
+                change.execute(sql, params![name, token])?;
+                change.execute("DELETE FROM clients WHERE name = ?1", [&name])?;
+                aside.push(name);
+            }
+            for client in clients {
+                let (name, token) = (&client.name, client.token.to_string());
+                let sql = "INSERT OR REPLACE INTO clients (name, token) VALUES (?1, ?2)";
+                change.execute(sql, params![name, token])?;
+                for token in tokens(client) {
+                    let sql = "UPDATE OR IGNORE files SET client = ?1 WHERE client = ?1 || ' ' || ?2";
+                    change.execute(sql, params![name, token])?;
+                }
+            }
+            Ok(aside)
+        })
     }
 
     /// Makes a key or job with its file, unless one of its name is there, which `is_same` compares.
@@ -325,28 +399,33 @@ impl Database {
         })
     }
 
-    /// Forgets a chunk whose blob is lost; its key or job, which is not over, takes it again.
-    pub(super) fn forget_chunk(&self, file: i64, number: u64) -> Result<()> {
+    /// Forgets chunks whose blobs are lost: the key or job takes them again, and the job, or all jobs with that key, have to be
+    /// started again. Returns the files of these jobs.
+    pub(super) fn forget_lost(&self, file: i64, numbers: &[u64]) -> Result<Vec<i64>> {
         self.change(|change| {
-            change.execute(
-                "DELETE FROM chunks WHERE file = ?1 AND number = ?2",
-                params![file, number],
-            )?;
+            for number in numbers {
+                let sql = "DELETE FROM chunks WHERE file = ?1 AND number = ?2";
+                change.execute(sql, params![file, number])?;
+            }
             set_open(change, file, true)?;
             change.execute("UPDATE keys SET key_id = NULL WHERE file = ?1", [file])?;
-            change.execute(
-                "UPDATE jobs SET state = 'uploading', started = NULL, began = NULL WHERE file = ?1",
-                [file],
-            )?;
-            Ok(())
+            let sql = "UPDATE jobs SET state = 'uploading', started = NULL, began = NULL
+                 WHERE (file = ?1 OR key_file = ?1) AND state IN ('queued', 'running') RETURNING file";
+            all(change, sql, [file], |row| row.get(0))
         })
     }
 
-    /// Forgets a file with everything that hangs on it.
-    pub(super) fn remove_file(&self, file: i64) -> Result<()> {
+    /// Forgets a file with everything that hangs on it: a job takes the key with it that was registered for it alone. Returns the
+    /// files that are gone.
+    pub(super) fn remove_file(&self, file: i64) -> Result<Vec<i64>> {
         self.change(|change| {
-            change.execute("DELETE FROM files WHERE file = ?1", [file])?;
-            Ok(())
+            let sql = "DELETE FROM files WHERE file = ?1 OR file IN (
+                 SELECT keys.file FROM keys JOIN files AS key USING (file) JOIN files AS job
+                 ON job.file = ?1 AND job.kind = ?2 AND job.client = key.client AND job.name = keys.job
+                 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE key_file = keys.file AND jobs.file <> ?1
+                                   AND state NOT IN ('done', 'failed', 'cancelled')))
+                 RETURNING file";
+            all(change, sql, params![file, FileKind::Job as i64], |row| row.get(0))
         })
     }
 
@@ -361,14 +440,14 @@ impl Database {
         self.change(|change| set_open(change, file, open))
     }
 
-    /// Numbers of all files, and whether chunks of each are needed.
-    pub(super) fn files(&self) -> Result<Vec<(i64, bool)>> {
+    /// Numbers and bytes of all files, and whether chunks of each are needed.
+    pub(super) fn files(&self) -> Result<Vec<(i64, u64, bool)>> {
         all(
             &self.connection(),
-            "SELECT files.file, coalesce(jobs.state NOT IN ('done', 'failed', 'cancelled'), 1)
+            "SELECT files.file, bytes, coalesce(jobs.state NOT IN ('done', 'failed', 'cancelled'), 1)
              FROM files LEFT JOIN jobs USING (file)",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
     }
 
@@ -421,8 +500,10 @@ fn all<T>(
 }
 
 fn find<T: Owned>(connection: &Connection, client: &str, id: &Id) -> Result<Option<T>> {
-    let columns = T::COLUMNS;
-    let sql = format!("SELECT {columns} WHERE client = ?1 AND kind = ?2 AND name = ?3");
+    let (columns, table) = (T::COLUMNS, T::TABLE);
+    let sql = format!(
+        "SELECT {columns} FROM files JOIN {table} USING (file) WHERE client = ?1 AND kind = ?2 AND name = ?3"
+    );
     let values = params![client, T::KIND as i64, id.as_str()];
     one(connection, &sql, values, T::read)
 }
@@ -484,9 +565,16 @@ fn touch(connection: &Connection, file: i64) -> Result<()> {
 /// Reads a value that is kept as text.
 fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     let text: String = row.get(column)?;
-    serde_json::from_value(text.into()).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
+    serde_json::from_value(text.into()).map_err(|error| unreadable(column, error))
+}
+
+/// Reads a value that is kept as JSON.
+fn from_json<T: DeserializeOwned>(text: &str, column: usize) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
 #[cfg(test)]

@@ -96,6 +96,20 @@ pub(super) fn router(service: App) -> Router {
         .with_state(service)
 }
 
+/// The answers to connections that there is no place for: only whether the server is alive.
+pub(super) fn spare_router(service: App) -> Router {
+    Router::new()
+        .route("/health", get(page::health))
+        .route("/ready", get(page::ready))
+        .fallback(async || {
+            Refusal::new(
+                ProblemKind::Unavailable,
+                "too many connections are open, from this address or in all: close some, or try again",
+            )
+        })
+        .with_state(service)
+}
+
 async fn no_route() -> Refusal {
     Refusal::new(
         ProblemKind::NotFound,
@@ -118,19 +132,38 @@ async fn no_method(method: Method) -> Refusal {
 }
 
 /// Counts and logs what is answered, and says what browsers must not do with it.
-async fn observe(State(service): State<App>, request: Request, next: Next) -> Response {
+async fn observe(State(service): State<App>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
-    let mut response = next.run(request).await;
+    let client = extract::identify(&service, request.headers());
+    // One client must not take the connections of all: what is over its limit is refused at once.
+    let place = client
+        .as_ref()
+        .map(|client| Arc::clone(&client.requests).try_acquire_owned());
+    let mut response = match place.transpose() {
+        Ok(place) => {
+            if let Some(client) = &client {
+                request.extensions_mut().insert(Arc::clone(client));
+            }
+            let response = next.run(request).await;
+            response.map(|body| body::holding(body, place))
+        }
+        Err(_) => Refusal::new(
+            ProblemKind::Quota,
+            "too many requests of this client are in progress: send fewer at once",
+        )
+        .into_response(),
+    };
     let (status, seconds) = (response.status(), start.elapsed().as_secs_f64());
     service.metrics.answered(&method, &path, status, seconds);
+    let client = client.as_ref().map_or("", |client| client.name.as_str());
     let milliseconds = seconds * 1e3;
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(%method, path, status = status.as_u16(), milliseconds, "answered");
+        tracing::error!(%method, path, status = status.as_u16(), milliseconds, client, "answered");
     } else {
-        tracing::debug!(%method, path, status = status.as_u16(), milliseconds, "answered");
+        tracing::debug!(%method, path, status = status.as_u16(), milliseconds, client, "answered");
     }
     let headers = response.headers_mut();
     let fixed = [

@@ -1,7 +1,10 @@
 //! Connections: accepted, limited, and ended in order.
 
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::io;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,16 +14,22 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::config::TlsConfig;
 use super::service::Service;
-use crate::Error;
+use crate::{Error, http};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
+/// Connections beyond these, which are only told whether the server is alive; a new one takes the place of the oldest.
+const SPARE_CONNECTIONS: usize = 64;
+/// How long such a connection may stay.
+const SPARE_TIME: Duration = Duration::from_secs(2);
 /// How long a handshake may take, and the header of a request.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a client may read nothing of a response.
@@ -73,34 +82,118 @@ pub(super) async fn listen(
     router: Router,
 ) {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Places::new(service.config.connections_per_address));
+    let spare_router = http::spare_router(Arc::clone(&service));
+    let mut spare = VecDeque::new();
     loop {
-        // What waits here is in the system's queue.
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            break;
-        };
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = service.stopping() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, most likely: others have to be closed first.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
         };
-        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            // A client that goes away, or speaks something else, is no news.
-            let _ = answer(stream, tls, router, watcher).await;
-            drop(permit);
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: others have to be closed first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (tls, watcher) = (tls.clone(), graceful.watcher());
+        // A client that goes away, or speaks something else, is no news.
+        if let Some(place) = Places::take(&places, address.ip()) {
+            let router = router.clone();
+            tokio::spawn(async move {
+                let _ = answer(stream, tls, router, watcher).await;
+                drop(place);
+            });
+            continue;
+        }
+        spare.retain(|oldest: &AbortHandle| !oldest.is_finished());
+        if spare.len() == SPARE_CONNECTIONS
+            && let Some(oldest) = spare.pop_front()
+        {
+            oldest.abort();
+        }
+        let router = spare_router.clone();
+        let answering = tokio::spawn(async move {
+            let _ = timeout(SPARE_TIME, answer(stream, tls, router, watcher)).await;
         });
+        spare.push_back(answering.abort_handle());
     }
     drop(listener);
     // Those that wait for their client end now, the others after their answer.
-    let _ = tokio::time::timeout(GOODBYE, graceful.shutdown()).await;
+    let _ = timeout(GOODBYE, graceful.shutdown()).await;
+}
+
+/// Who has connections.
+#[derive(Debug)]
+struct Places {
+    of_address: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+    all: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(of_address: usize) -> Self {
+        Self {
+            of_address,
+            taken: Mutex::default(),
+            all: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// A place for a connection from this address, while there is one.
+    fn take(places: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let place = Arc::clone(&places.all).try_acquire_owned().ok()?;
+        let address = owner(address);
+        let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= places.of_address && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            places: Arc::clone(places),
+            address,
+            _one_of_all: place,
+        })
+    }
+}
+
+/// The address that stands for all that one party has: of IPv6, everybody gets 2^64 at least.
+fn owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            match address.is_loopback() {
+                true => address.into(),
+                false => Ipv6Addr::from(network).into(),
+            }
+        }
+        address => address,
+    }
+}
+
+/// The place of a connection, until this is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+    _one_of_all: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let taken = &self.places.taken;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = taken.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 async fn answer(
@@ -116,7 +209,7 @@ async fn answer(
     match tls {
         None => speak(stream, router, watcher).await,
         Some(tls) => {
-            let handshake = tokio::time::timeout(PATIENCE, tls.accept(stream));
+            let handshake = timeout(PATIENCE, tls.accept(stream));
             let stream = handshake.await.map_err(|_| io::ErrorKind::TimedOut)??;
             speak(stream, router, watcher).await
         }
@@ -135,4 +228,31 @@ async fn speak(
         .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     watcher.watch(connection).await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_share_and_no_more() {
+        let places = Arc::new(Places::new(2));
+        let take = |address: &str| Places::take(&places, address.parse().expect("an address"));
+        let held = [take("192.0.2.1"), take("::ffff:192.0.2.1")];
+        assert!(held.iter().all(Option::is_some));
+        assert!(take("192.0.2.1").is_none());
+        let other = [take("2001:db8::1"), take("2001:db8::2:0:0:1")];
+        assert!(other.iter().all(Option::is_some));
+        assert!(take("2001:db8::3").is_none(), "one network");
+        assert!(take("2001:db8:0:1::3").is_some());
+        let local: Vec<_> = (0..10).map(|_| take("127.0.0.1")).collect();
+        assert!(local.iter().all(Option::is_some));
+        drop(held);
+        assert!(take("192.0.2.1").is_some());
+        drop((other, local));
+        assert!(places.taken.lock().expect("whole").is_empty());
+        let all: Vec<_> = (0..CONNECTIONS).map(|_| take("::1")).collect();
+        assert!(all.iter().all(Option::is_some));
+        assert!(take("::1").is_none());
+    }
 }

@@ -46,9 +46,12 @@ pub fn problem_kind(fault: Fault) -> ProblemKind {
         // Such as parameters below the least security.
         Fault::BadFile | Fault::Limits => ProblemKind::Invalid,
         // Plans and keys were checked before; what is left is the server's own trouble.
-        Fault::Usage | Fault::Io | Fault::Refused | Fault::Interrupted | Fault::Bug => {
-            ProblemKind::Internal
-        }
+        Fault::Usage
+        | Fault::CheckFailed
+        | Fault::Io
+        | Fault::Refused
+        | Fault::Interrupted
+        | Fault::Bug => ProblemKind::Internal,
     }
 }
 

@@ -1,11 +1,9 @@
 //! Starting and ending the service.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sordino_container::{Error as FileError, LockedFolder, memory};
+use sordino_container::{LockedFolder, memory, private_folder};
 use sordino_plan::Budget;
 use sordino_protocol::api::CHUNK_BYTES;
 use sordino_ring::backend::Backend;
@@ -40,14 +38,13 @@ pub fn serve(
         .check()
         .map_err(|detail| Error::config("configuration", detail))?;
     let state = config.state.clone();
-    make_private_folder(&state)?;
-    make_private_folder(&state.join("work"))?;
     let Some(_locked) = LockedFolder::open(&state, LOCK_PATIENCE)? else {
         return Err(Error::service(
             format!("state folder {}", state.display()),
             "another server uses it: stop that one, or give another folder",
         ));
     };
+    private_folder(&state.join("work"))?;
     let tls = config.tls.as_ref().map(listener::tls).transpose()?;
     let models = Models::read(
         &config.models,
@@ -136,20 +133,6 @@ async fn run(
     }
     let _ = tokio::join!(sweeping, answering);
     tracing::info!("stopped");
-    Ok(())
-}
-
-/// Makes a folder that only its owner may read.
-fn make_private_folder(path: &Path) -> Result<(), Error> {
-    let failed = |error| FileError::io(path, "create the folder", error);
-    if !path.is_dir() {
-        fs::create_dir_all(path).map_err(failed)?;
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    }
     Ok(())
 }
 

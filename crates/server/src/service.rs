@@ -1,6 +1,6 @@
 //! What all parts of the service share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::blobs::Blobs;
 use super::clock::precise_now;
 use super::config::{ClientConfig, ServeConfig};
-use super::database::{ChunkRow, Database, JobRow, KeyRow, Quota};
+use super::database::{Database, JobRow, KeyRow, Quota};
 use super::metrics::Metrics;
 use super::models::Models;
 use super::queue::Queue;
@@ -23,8 +23,14 @@ use super::token::TokenHash;
 pub(super) const CHUNKS_AT_ONCE: usize = 16;
 /// Chunks of one client that are received at once.
 const CHUNKS_AT_ONCE_OF_CLIENT: usize = 4;
+/// Chunks of one client that wait to be received; each holds a connection.
+const CHUNKS_WAITING_OF_CLIENT: usize = 16;
 /// Streams of events at once of one client.
 const STREAMS_OF_CLIENT: usize = 32;
+/// Requests of one client that are answered at once, from their head to the last byte of the answer.
+const REQUESTS_OF_CLIENT: usize = 96;
+/// Kibibytes of lists that are on their way to clients at once, all clients together.
+pub(super) const LISTED_KIBIBYTES: usize = 32 << 10;
 
 /// The service.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(super) struct Service {
     pub queue: Queue,
     pub metrics: Metrics,
     pub receiving: Semaphore,
+    /// Memory of lists, in kibibytes.
+    pub listed: Arc<Semaphore>,
     /// Keys that are read and checked; one at a time, since they may be large.
     pub checking: Semaphore,
     database: Arc<Database>,
@@ -43,6 +51,8 @@ pub(super) struct Service {
     running: Mutex<HashMap<i64, Running>>,
     /// Counts changes of jobs.
     changes: watch::Sender<u64>,
+    /// Chunks that are being received: file and number.
+    arriving: Mutex<HashSet<(i64, u64)>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -53,7 +63,10 @@ pub(super) struct Client {
     pub quota: Quota,
     pub metrics: bool,
     pub receiving: Semaphore,
+    /// Places of chunks that are received or wait to be.
+    pub chunks: Semaphore,
     pub streams: Arc<Semaphore>,
+    pub requests: Arc<Semaphore>,
 }
 
 /// A job whose evaluation runs.
@@ -73,7 +86,9 @@ impl Client {
             },
             metrics: config.metrics,
             receiving: Semaphore::new(CHUNKS_AT_ONCE_OF_CLIENT),
+            chunks: Semaphore::new(CHUNKS_AT_ONCE_OF_CLIENT + CHUNKS_WAITING_OF_CLIENT),
             streams: Arc::new(Semaphore::new(STREAMS_OF_CLIENT)),
+            requests: Arc::new(Semaphore::new(REQUESTS_OF_CLIENT)),
         }
     }
 }
@@ -97,10 +112,12 @@ impl Service {
             queue: Queue::default(),
             metrics: Metrics::default(),
             receiving: Semaphore::new(CHUNKS_AT_ONCE),
+            listed: Arc::new(Semaphore::new(LISTED_KIBIBYTES)),
             checking: Semaphore::new(1),
             database: Arc::new(database),
             running: Mutex::new(HashMap::new()),
             changes: watch::Sender::new(0),
+            arriving: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -122,6 +139,20 @@ impl Service {
     pub(super) fn client(&self, token: &str) -> Option<Arc<Client>> {
         // Found by a hash of what only the client knows: the time that takes tells an attacker nothing.
         self.clients.get(&TokenHash::of(token)).cloned()
+    }
+
+    /// Claims a chunk for one upload: while that is in progress there is no other of the same chunk.
+    pub(super) fn claim(self: &Arc<Self>, file: i64, number: u64) -> Option<Arriving> {
+        let chunk = (file, number);
+        let is_first = self.arriving().insert(chunk);
+        is_first.then(|| Arriving {
+            service: Arc::clone(self),
+            chunk,
+        })
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, HashSet<(i64, u64)>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder that a job is evaluated in.
@@ -152,6 +183,15 @@ impl Service {
     pub(super) fn end(&self, file: i64) {
         self.running().remove(&file);
         self.job_changed();
+    }
+
+    /// Removes a file with everything that hangs on it.
+    pub(super) async fn remove_file(&self, file: i64) -> Result<(), Refusal> {
+        let gone = self.database(move |database| database.remove_file(file));
+        for file in gone.await? {
+            self.blobs.remove(file, false).await?;
+        }
+        Ok(())
     }
 
     /// Ends the evaluation of a cancelled job.
@@ -209,7 +249,7 @@ impl Service {
     }
 
     /// A job as clients see it.
-    pub(super) fn describe_job(&self, row: &JobRow, chunks: &[ChunkRow]) -> Job {
+    pub(super) fn describe_job(&self, row: &JobRow, chunks: Vec<u64>) -> Job {
         let (jobs_ahead, progress) = match row.state {
             JobState::Queued => (self.queue.ahead_of(row.file), None),
             JobState::Running => (None, self.progress(row.file)),
@@ -227,7 +267,7 @@ impl Service {
             bytes: row.bytes,
             state: row.state,
             chunks: match row.state {
-                JobState::Uploading => received(row.bytes, chunks),
+                JobState::Uploading => Chunks::new(row.bytes, chunks),
                 // The chunks of a job that was started were all there.
                 _ if row.started.is_some() => Chunks::new(row.bytes, 0..Chunks::count(row.bytes)),
                 _ => Chunks::new(row.bytes, []),
@@ -244,7 +284,7 @@ impl Service {
     }
 
     /// A key as clients see it.
-    pub(super) fn describe_key(&self, row: &KeyRow, chunks: &[ChunkRow]) -> Key {
+    pub(super) fn describe_key(&self, row: &KeyRow, chunks: Vec<u64>) -> Key {
         Key {
             id: row.name.clone(),
             parameters: row.parameters,
@@ -253,7 +293,7 @@ impl Service {
                 Some(_) => KeyState::Ready,
                 None => KeyState::Uploading,
             },
-            chunks: received(row.bytes, chunks),
+            chunks: Chunks::new(row.bytes, chunks),
             created: row.created,
             expires: self.expires(row.touched),
         }
@@ -264,6 +304,15 @@ impl Service {
     }
 }
 
-fn received(bytes: u64, chunks: &[ChunkRow]) -> Chunks {
-    Chunks::new(bytes, chunks.iter().map(|chunk| chunk.number))
+/// A chunk that is being received, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    service: Arc<Service>,
+    chunk: (i64, u64),
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.service.arriving().remove(&self.chunk);
+    }
 }

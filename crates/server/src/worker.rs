@@ -10,16 +10,15 @@ use sordino_ckks::EvaluationKey;
 use sordino_container::{Digest, Overwrite};
 use sordino_evaluator::{Error, EvaluateOptions, Stop, evaluate_request};
 use sordino_protocol::RequestReader;
-use sordino_protocol::api::{self, Problem, ProblemKind};
+use sordino_protocol::api::{self, JobState, Problem, ProblemKind};
 use sordino_runtime::Progress;
 
 use super::database::{ChunkRow, Fate, JobRow, WaitingJob};
 use super::models::Model;
 use super::refusal::Refusal;
+use super::retention::forget_lost;
 use super::service::Service;
 
-/// Attempts at a job that the end of the process cut off, before the job is given up.
-const MOST_ATTEMPTS: u32 = 20;
 /// Pause before a job is tried again after a failure of the server.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How often a job is tried again after a failure of the server.
@@ -53,12 +52,12 @@ pub(super) async fn work(service: Arc<Service>) {
 
 async fn evaluate(
     service: &Arc<Service>,
-    WaitingJob { file, client }: WaitingJob,
+    WaitingJob { file, client, .. }: WaitingJob,
 ) -> Result<(), Refusal> {
     let stop = Arc::new(Stop::default());
     service.begin(file, Arc::clone(&stop));
     let begun = service.database(move |database| {
-        let attempts = database.begin_job(file)?;
+        let begun = database.begin_job(file)?;
         let row = database.job_of_file(file)?;
         let chunks = database.chunks(file)?;
         let key = match row.as_ref().and_then(|row| row.key.as_ref()) {
@@ -68,50 +67,51 @@ async fn evaluate(
                 Some((key, bytes, database.chunks(key)?))
             }
         };
-        Ok(attempts
-            .zip(row)
-            .map(|(attempts, row)| (attempts, row, chunks, key)))
+        Ok((begun, row, chunks, key))
     });
-    let Some((attempts, row, chunks, key)) = begun.await? else {
-        // Cancelled before its turn.
-        return service
-            .blobs
-            .remove(file, false)
-            .await
-            .map_err(Refusal::from);
+    let (begun, row, chunks, key) = begun.await?;
+    let row = match row {
+        Some(row) if begun => row,
+        // Its turn came, but something has to be sent again first; or another worker was faster.
+        Some(row) if row.state != JobState::Cancelled => return Ok(()),
+        _ => {
+            return service
+                .blobs
+                .remove(file, false)
+                .await
+                .map_err(Refusal::from);
+        }
     };
     service.job_changed();
     let start = Instant::now();
-    let fate = if attempts > MOST_ATTEMPTS {
-        Fate::Failed(Problem::new(
-            ProblemKind::Internal,
-            format!(
-                "the server ended {MOST_ATTEMPTS} times while it evaluated this job: tell its operator"
-            ),
-        ))
-    } else {
-        let mut retries = 0;
-        loop {
-            let task = Task {
-                service: Arc::clone(service),
-                stop: Arc::clone(&stop),
-                row: row.clone(),
-                chunks: chunks.clone(),
-                key: key.clone(),
-            };
-            match task.run().await {
-                Err(refusal)
-                    if refusal.problem.kind != ProblemKind::Invalid && retries < RETRIES =>
-                {
-                    retries += 1;
-                    tokio::select! {
-                        () = service.stopping() => break Fate::Again,
-                        () = tokio::time::sleep(RETRY_AFTER * retries) => {}
-                    }
-                }
-                Err(refusal) => break Fate::Failed(refusal.problem),
-                Ok(fate) => break fate,
-            }
+    let mut retries = 0;
+    let fate = loop {
+        let task = Task {
+            service: Arc::clone(service),
+            stop: Arc::clone(&stop),
+            row: row.clone(),
+            chunks: chunks.clone(),
+            key: key.clone(),
+        };
+        let refusal = match task.run().await {
+            Ok(fate) => break fate,
+            Err(refusal) => refusal,
+        };
+        let mut lost = forget_lost(service, file).await?;
+        if let Some(&(key, ..)) = key.as_ref() {
+            lost += forget_lost(service, key).await?;
+        }
+        if lost > 0 {
+            // The client sends these chunks and starts the job again.
+            return Ok(());
+        }
+        if refusal.problem.kind == ProblemKind::Invalid || retries == RETRIES {
+            break Fate::Failed(refusal.problem);
+        }
+        retries += 1;
+        tokio::select! {
+            () = service.stopping() => break Fate::Again,
+            () = tokio::time::sleep(RETRY_AFTER * retries) => {}
         }
     };
     let ended = {

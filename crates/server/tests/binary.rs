@@ -8,8 +8,9 @@ use std::process::{Command, Output};
 
 use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
-use sordino_plan::{CompileOptions, Plan, compile};
+use sordino_plan::{CompileOptions, Plan};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::evaluate_clear;
 
 use network::Layer::{Activation, Dense};

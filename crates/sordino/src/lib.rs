@@ -35,6 +35,7 @@
 //! ```
 
 mod compare;
+mod compile;
 mod error;
 mod plan_folder;
 mod weight_error;
@@ -44,6 +45,7 @@ pub use compare::{
     Comparison, LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, float_accuracy,
     is_enough, worst_difference,
 };
+pub use compile::compile;
 pub use error::Error;
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use weight_error::{WeightTrial, tune_weight_error};
@@ -51,7 +53,7 @@ pub use workflow::Workflow;
 
 pub use sordino_client::{Client, Keys, Predictions};
 pub use sordino_graph::Model;
-pub use sordino_plan::{ClientPlan, CompileOptions, Plan, ServerPlan, compile};
+pub use sordino_plan::{CheckImageCount, ClientPlan, CompileOptions, Plan, ServerPlan};
 
 pub use sordino_ckks as ckks;
 pub use sordino_client as client;

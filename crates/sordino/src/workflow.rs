@@ -3,12 +3,12 @@
 use sordino_client::{Client, Keys, Predictions};
 use sordino_evaluator::{Evaluator, most_of_free_memory};
 use sordino_graph::Model;
-use sordino_plan::{Budget, CompileOptions, Plan, ServerPlan, compile};
+use sordino_plan::{Budget, CompileOptions, Plan, ServerPlan};
 use sordino_protocol::ReceivedRequest;
 use sordino_ring::backend::{self, Backend};
 use sordino_runtime::{Options, evaluate_clear};
 
-use crate::Error;
+use crate::{Error, compile};
 
 /// A client with fresh keys and an evaluator of the same plan: encrypts, evaluates and decrypts, passing bytes as files would.
 ///

@@ -18,7 +18,7 @@ const SCORES_FILE: &str = "scores.csv";
 /// [`Error::StaleReply`] for the result of another input, [`Error::Client`] for one that does not fit plan or key.
 pub fn decrypt_result(folders: &Folders) -> Result<(), Error> {
     let client = client(folders.size())?;
-    let key = client.read_secret_key(&folders.secret_key().join(SECRET_KEY_FILE))?;
+    let key = client.read_secret_key(&folders.secret_key().join(SECRET_KEY_FILE), None)?;
     let (predictions, request) = client.decrypt_file(&key, &folders.download().join(REPLY_FILE))?;
     let folder = folders.intermediate();
     let path = folder.join(DIGEST_FILE);

@@ -32,7 +32,7 @@ pub fn preprocess_input(folders: &Folders) -> Result<(), Error> {
 /// [`Error::Data`] and [`Error::Client`] for images or a key that do not fit the plan.
 pub fn encrypt_input(folders: &Folders) -> Result<(), Error> {
     let client = client(folders.size())?;
-    let key = client.read_secret_key(&folders.secret_key().join(SECRET_KEY_FILE))?;
+    let key = client.read_secret_key(&folders.secret_key().join(SECRET_KEY_FILE), None)?;
     let images = open_images(folders.intermediate().join(PIXELS_FILE))?;
     // The network was made for pixels from 0 to 255, which the suite has scaled already.
     let request = client.encrypt_images(&key, &images, Some((0.0, 1.0)))?;

@@ -5,7 +5,8 @@ use std::path::Path;
 use sordino_fhe_benchmark::{client_plan, client_plan_bytes};
 use sordino_fhe_benchmark_server::{Size, server_plan, server_plan_bytes};
 use sordino_graph::Model;
-use sordino_plan::{CompileOptions, PackingKind, compile};
+use sordino_plan::{CompileOptions, PackingKind};
+use sordino_runtime::compile;
 
 /// How the plan of a size is compiled; README.md has the commands and the measurements behind the packings.
 fn options(size: Size) -> CompileOptions {

@@ -3,6 +3,7 @@
 use sordino::Workflow;
 use sordino::ckks::{Ciphertexts, Context};
 use sordino::plan::{Schedule, Step};
+use sordino::protocol::ReceivedRequest;
 use sordino::runtime::{ClearEngine, Error as RuntimeError, Options, Scratch, walk};
 use sordino::secret::{SecretKey, decrypt};
 
@@ -31,11 +32,15 @@ pub fn measure_layers(workflow: &Workflow, images: &[f32]) -> anyhow::Result<Vec
     walk(&clear, &whole, encoded, |step, value| {
         values[step] = value.clone();
     })?;
+    let request = workflow.encrypt(images)?;
+    let header = ReceivedRequest::from_bytes(&request, &workflow.client().request_shape())?.header;
+    let secret = &workflow.keys().secret;
     let mut probe = Probe {
+        places: workflow.client().places(secret, &header)?,
         schedule,
         steps,
         context: workflow.client().context(),
-        secret: &workflow.keys().secret,
+        secret,
         images: count,
         values,
         squares: vec![(0.0, 0); steps.len()],
@@ -44,7 +49,7 @@ pub fn measure_layers(workflow: &Workflow, images: &[f32]) -> anyhow::Result<Vec
         scratch: Some(&mut probe),
         ..Options::default()
     };
-    workflow.evaluate_with(&workflow.encrypt(images)?, options)?;
+    workflow.evaluate_with(&request, options)?;
     let bits =
         |&(sum, count): &(f64, usize)| (count > 0).then(|| -0.5 * (sum / count as f64).log2());
     Ok(probe.squares.iter().map(bits).collect())
@@ -56,6 +61,8 @@ struct Probe<'a> {
     steps: &'a [Step],
     context: &'a Context,
     secret: &'a SecretKey,
+    /// Slots of the images.
+    places: Vec<usize>,
     images: usize,
     /// By step: elements × images.
     values: Vec<Vec<i128>>,
@@ -80,8 +87,8 @@ impl Probe<'_> {
         for (&row, slots) in rows.iter().zip(&slots) {
             let element = unit.piece()[row] as usize;
             let values = &self.values[step][element * self.images..][..self.images];
-            for (&value, slot) in values.iter().zip(slots) {
-                *sum += (slot - value as f64 / scale).powi(2);
+            for (&value, &place) in values.iter().zip(&self.places) {
+                *sum += (slots[place] - value as f64 / scale).powi(2);
                 *count += 1;
             }
         }

@@ -3,7 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::compile;
+use sordino::plan::{CompileOptions, PackingKind};
 use sordino::ring::backend::measure_int8_peak;
 use sordino::{Model, Reference, Workflow};
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use sordino::Model;
+use sordino::compile;
 use sordino::data::{DataSet, SetName, prepare};
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::plan::{CompileOptions, PackingKind};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use anyhow::ensure;
 use sordino::Model;
+use sordino::compile;
 use sordino::data::{DataSet, prepare};
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::plan::{CompileOptions, PackingKind};
 
 use crate::Error;
 use crate::measure::{BlockSeries, MeasureOptions, measure_block_scaling};

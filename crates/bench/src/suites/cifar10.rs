@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use sordino::compile;
 use sordino::data::{SetName, prepare};
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::plan::{CompileOptions, PackingKind};
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Workflow, is_enough};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, parse_size};

@@ -2,8 +2,9 @@
 
 use anyhow::ensure;
 use sordino::Model;
+use sordino::compile;
 use sordino::data::{DataSet, Images, SetName, prepare};
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::plan::{CompileOptions, PackingKind};
 use sordino::train::{Architecture, TrainConfig, TrainingData, train};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};

@@ -410,7 +410,7 @@ fn lists_of_the_wrong_length() {
     fs::create_dir(&keys).unwrap();
     for name in listing(&shared.join("keys")) {
         fs::copy(shared.join("keys").join(&name), keys.join(&name)).unwrap();
-        if name.starts_with("names-") {
+        if name.starts_with("request-") {
             let mut list: serde_json::Value =
                 serde_json::from_slice(&fs::read(keys.join(&name)).unwrap()).unwrap();
             list["names"].as_array_mut().unwrap().pop();

@@ -52,14 +52,15 @@ fn a_folder_of_pictures_is_classified_without_the_server_seeing_them() {
         .flat_map(|c| (0..10).map(move |k| format!("{c}_{k}")))
         .collect();
     header.extend(columns.iter().map(String::as_str));
-    header.push("out_of_range");
+    header.extend(["out_of_range", "status"]);
     assert_eq!(rows[0], header);
     for (index, row) in rows[1..].iter().enumerate() {
         assert_eq!(row[0], index.to_string());
         assert_eq!(row[1], format!("scan-{index:05}.png"));
         assert_eq!(row[2], row[3], "a digit's class is its name");
         let sum: f64 = row[4..14].iter().map(|p| p.parse::<f64>().unwrap()).sum();
-        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        // Each has nine digits.
+        assert!((sum - 1.0).abs() < 1e-8, "{sum}");
         // What is released is rounded: a multiple of a power of two, and the class follows from it.
         let logits: Vec<f64> = row[14..24].iter().map(|l| l.parse().unwrap()).collect();
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -134,7 +135,9 @@ fn predictions_as_json_hold_the_same() {
         assert_eq!(row["class"].to_string(), line[2]);
         assert_eq!(row["name"], line[1].as_str());
         assert!(row.get("logits").is_none(), "logits were not asked for");
-        assert_eq!(row["probabilities"][3].to_string(), line[7]);
+        let probability: f64 = line[7].parse().unwrap();
+        assert_eq!(row["probabilities"][3], probability);
+        assert_eq!(row["status"], *line.last().unwrap());
     }
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod chain;
+mod check_images;
 mod determinism;
 mod fixture;
 mod interruption;

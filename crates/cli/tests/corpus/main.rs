@@ -195,3 +195,33 @@ fn write_corpus() {
         }
     }
 }
+
+/// Files that version 0.1 wrote before images had secret slots are opened, or refused with what to do.
+#[test]
+fn files_of_before_are_opened_or_refused_with_what_to_do() {
+    let old = |format: &Format| {
+        let mut files = corpus(format);
+        files.retain(|(name, _)| name.starts_with("old"));
+        assert!(!files.is_empty(), "{} has no old file", format.name);
+        files
+    };
+    for format in [
+        &parsers::MODEL,
+        &parsers::CLIENT_PLAN,
+        &parsers::SERVER_PLAN,
+    ] {
+        for (name, bytes) in old(format) {
+            assert_eq!(parse(format, &bytes, &name), Ok(()), "{name}");
+        }
+    }
+    for format in [&parsers::REQUEST, &parsers::REPLY] {
+        for (name, bytes) in old(format) {
+            let message = parse(format, &bytes, &name).expect_err("an old message");
+            let advice = ["encrypt the images again", "plan"];
+            assert!(
+                advice.iter().any(|advice| message.contains(advice)),
+                "{message}"
+            );
+        }
+    }
+}

@@ -6,14 +6,15 @@ use std::io::{Cursor, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{DynamicImage, ImageFormat};
-use sordino_ckks::{Ciphertexts, KeySet, Scale};
+use sordino_ckks::{Ciphertexts, KeySet, Scale, SlotTag};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
-use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};
 use sordino_ring::sample::SecretRng;
+use sordino_runtime::compile;
 use sordino_secret::{SecretKey, encrypt, evaluation_key, evaluation_key_for};
 
 use crate::parsers::{Format, context, reply_shape, request_shape, seal};
@@ -309,7 +310,8 @@ fn request() -> Request {
     let level = shape.limbs - 1;
     let block = encrypt(context(), &key, &mut rng, shape.rows, &slots, level, scale);
     let blocks = vec![block.expect("a ciphertext")];
-    Request::new(&shape, key.key_id(), 3, blocks).expect("a request")
+    let tag = SlotTag([3; 32]);
+    Request::new(&shape, key.key_id(), tag, 3, blocks).expect("a request")
 }
 
 fn reply() -> Vec<u8> {

@@ -291,10 +291,10 @@ fn describe(
     (None, printable(&text))
 }
 
-/// What a server says, so that it can be shown: without control characters, which could rewrite a terminal, and not for ever.
+/// What a server says, so that it can be shown: on one line, cleaned, and not for ever.
 pub(super) fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(SHOWN).map(clean).collect()
+    let short: String = text.chars().take(SHOWN).collect();
+    sordino_container::printable(&short.replace(['\n', '\t'], " ")).into_owned()
 }
 
 #[cfg(test)]
@@ -324,7 +324,10 @@ mod tests {
 
     #[test]
     fn a_server_cannot_write_on_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\r\n\u{9b}c"), "a [2Jb   c");
+        assert_eq!(
+            printable("a\x1b[2Jb\r\n\u{9b}c"),
+            "a\u{fffd}[2Jb\u{fffd} \u{fffd}c"
+        );
         assert_eq!(printable(&"x".repeat(5000)).len(), SHOWN);
     }
 }

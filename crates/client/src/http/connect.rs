@@ -55,7 +55,9 @@ pub struct RemoteServer {
 
 struct Shared {
     base: Url,
-    client: HttpClient,
+    trust: rustls::ClientConfig,
+    /// Has the open connections.
+    client: Mutex<HttpClient>,
     authorization: HeaderValue,
     observer: Option<Observer>,
     /// When anything was last heard of the server.
@@ -91,25 +93,11 @@ impl RemoteServer {
             Some(path) => tls::only(path)?,
             None => tls::system()?,
         };
-        let mut builder = HttpClient::builder()
-            .tls_backend_preconfigured(trust)
-            .https_only(secure)
-            // Another place would get the token, and no route of the service leads there.
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .user_agent(concat!("sordino/", env!("CARGO_PKG_VERSION")));
-        if !secure {
-            // A proxy would read the token, which was promised not to leave the machine or the protected network.
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| Error::Address {
-            address: address.to_owned(),
-            what: innermost(&error),
-        })?;
         Ok(Self {
             shared: Arc::new(Shared {
+                client: Mutex::new(http_client(&base, trust.clone())?),
                 base,
-                client,
+                trust,
                 authorization: token.header()?,
                 observer: options.observer,
                 heard: Mutex::new(Instant::now()),
@@ -137,8 +125,19 @@ impl RemoteServer {
         }
     }
 
-    pub(super) fn http(&self) -> &HttpClient {
-        &self.shared.client
+    pub(super) fn http(&self) -> HttpClient {
+        let client = self.shared.client.lock();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes all connections; the next call makes another one. After this the server does not see how long anything takes here.
+    pub fn hang_up(&self) {
+        let client = self.shared.client.lock();
+        let mut client = client.unwrap_or_else(PoisonError::into_inner);
+        // It was made before from the same settings.
+        if let Ok(fresh) = http_client(&self.shared.base, self.shared.trust.clone()) {
+            *client = fresh;
+        }
     }
 
     pub(super) fn authorization(&self) -> HeaderValue {
@@ -210,6 +209,26 @@ fn is_loopback(url: &Url) -> bool {
         |_| host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
         |address| address.to_canonical().is_loopback(),
     )
+}
+
+/// A client without connections for a server.
+fn http_client(base: &Url, trust: rustls::ClientConfig) -> Result<HttpClient, Error> {
+    let secure = base.scheme() == "https";
+    let mut builder = HttpClient::builder()
+        .tls_backend_preconfigured(trust)
+        .https_only(secure)
+        // Another place would get the token, and no route of the service leads there.
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_LIMIT)
+        .user_agent(concat!("sordino/", env!("CARGO_PKG_VERSION")));
+    if !secure {
+        // A proxy would read the token, which was promised not to leave the machine or the protected network.
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| Error::Address {
+        address: base.to_string(),
+        what: innermost(&error),
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sordino_container::Digest;
 use sordino_protocol::api::{Id, Job};
+
+use crate::Marks;
 
 /// Hears what happens; called from whichever task does the work, so it should be quick.
 pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -17,6 +20,36 @@ pub enum Event<'a> {
     KeysMade {
         /// Where they are.
         folder: &'a Path,
+    },
+    /// The keys that the caller chose were used before.
+    KeysUsedBefore {
+        /// Where they are.
+        folder: &'a Path,
+        /// How many replies they decrypted.
+        used: u64,
+    },
+    /// The evaluation key is larger than the request, so that keys are kept for some replies.
+    KeysKept {
+        /// Where they are.
+        folder: &'a Path,
+        /// Bytes of the evaluation key.
+        evaluation_bytes: u64,
+        /// How many replies they decrypted.
+        used: u64,
+        /// How many they decrypt before others are made.
+        most: u64,
+    },
+    /// The plan of a model is seen for the first time, or another one is accepted, and remembered.
+    PlanSeen {
+        /// The model.
+        model: &'a str,
+        /// BLAKE3 digest of the client plan's file.
+        client_plan: Digest,
+    },
+    /// Images are unlike those that the network is made for.
+    Unusual {
+        /// Which, and which of them are left out.
+        marks: &'a Marks,
     },
     /// Images are being encrypted.
     Encrypting {
@@ -37,6 +70,11 @@ pub enum Event<'a> {
     },
     /// The server does not know the job any more, so it is made again.
     JobForgotten {
+        /// The job.
+        job: &'a Id,
+    },
+    /// The server lost chunks of the request or of its key, so they are sent again.
+    ChunksLost {
         /// The job.
         job: &'a Id,
     },

@@ -22,7 +22,7 @@
 //!     println!("{} takes {} images at once", model.name, model.batch);
 //! }
 //! let images = sordino_data::open_images("images")?;
-//! let options = SubmitOptions::new("keys", "predictions.csv");
+//! let options = SubmitOptions::new("predictions.csv");
 //! let submitted = submit(&server, "mnist", images, &options).await?;
 //! println!("the first image is of class {}", submitted.predictions.classes()[0]);
 //! # Ok(())
@@ -35,6 +35,8 @@ mod connect;
 mod download;
 mod event;
 mod events;
+mod key_place;
+mod pin;
 mod plan;
 mod retry;
 mod server;
@@ -49,6 +51,7 @@ mod wait;
 pub use connect::{ConnectOptions, RemoteServer};
 pub use event::{Event, Observer, Upload};
 pub use events::JobEvents;
+pub use key_place::secret_key_of;
 pub use submit::submit;
 pub use submitted::{SubmitOptions, SubmitTimes, Submitted};
 pub use token::Token;

@@ -1,5 +1,6 @@
 //! The client plan that a server hands out, which is not trusted.
 
+use sordino_container::Digest;
 use sordino_plan::ClientPlan;
 use sordino_protocol::api::Model;
 use sordino_ring::backend::Backend;
@@ -22,6 +23,16 @@ impl RemoteServer {
         name: &str,
         backend: &'static Backend,
     ) -> Result<(Model, Client), Error> {
+        let (model, client, _) = self.open_model_file(name, backend).await?;
+        Ok((model, client))
+    }
+
+    /// As [`open_model`](Self::open_model), with the digest of the plan's file.
+    pub(super) async fn open_model_file(
+        &self,
+        name: &str,
+        backend: &'static Backend,
+    ) -> Result<(Model, Client, Digest), Error> {
         let model = self.model(name).await?;
         let bytes = self.client_plan(name).await?;
         // Refuses parameters below 128 bits, and those that are marked as made for tests.
@@ -31,7 +42,7 @@ impl RemoteServer {
             reason: Box::new(reason),
         })?;
         check(&model, &plan)?;
-        Ok((model, Client::new(plan, backend)?))
+        Ok((model, Client::new(plan, backend)?, Digest::of_bytes(&bytes)))
     }
 }
 

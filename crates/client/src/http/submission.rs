@@ -27,10 +27,13 @@ use sordino_protocol::api::Id;
 use sordino_ring::sample::SecretRng;
 use sordino_secret::SecretKey;
 
-use crate::{Client, Error};
+use crate::{Client, Error, Marks};
 
 /// The folder in a key folder.
 pub(super) const FOLDER: &str = "submissions";
+
+/// The record of the job.
+const RECORD_FILE: &str = "job.json";
 
 /// How long to wait for the process before this one, which may be about to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,6 +90,22 @@ pub(super) struct Submission {
     identity: Identity,
 }
 
+/// The folder of a submission that was begun.
+pub(super) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Its job, if the server may have heard of one. No other process works in the folder.
+    pub(super) fn locked(&self) -> Result<Option<JobRecord>, Error> {
+        match LockedFolder::try_open(&self.0)? {
+            Some(_lock) => Ok(read_record(&self.0.join(RECORD_FILE))),
+            None if self.0.is_dir() => Err(Error::Busy {
+                folder: self.0.clone(),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
 /// A request in the folder of a submission.
 #[derive(Clone, Debug)]
 pub(super) struct RequestFile {
@@ -99,6 +118,20 @@ impl Submission {
     /// Whether a key folder has anything that was not finished.
     pub(super) fn any(keys: &Path) -> bool {
         fs::read_dir(keys.join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Whether a submission was begun with the keys of a folder.
+    pub(super) fn exists(keys: &Path, identity: &Identity) -> Result<bool, Error> {
+        Ok(keys.join(FOLDER).join(identity.folder_name()?).is_dir())
+    }
+
+    /// What was begun with the keys of a folder.
+    pub(super) fn all(keys: &Path) -> impl Iterator<Item = Unfinished> {
+        let entries = fs::read_dir(keys.join(FOLDER)).into_iter();
+        entries
+            .flatten()
+            .flatten()
+            .map(|entry| Unfinished(entry.path()))
     }
 
     /// Takes the folder, which is made if need be; waits for the process before this one.
@@ -164,7 +197,7 @@ impl Submission {
     }
 
     fn record_path(&self) -> PathBuf {
-        self.folder().join("job.json")
+        self.folder().join(RECORD_FILE)
     }
 
     /// The request, if it is here and is one that this key and plan can have made.
@@ -201,10 +234,11 @@ impl Submission {
         client: &Client,
         key: &SecretKey,
         images: &[f32],
+        marks: &Marks,
     ) -> Result<RequestFile, Error> {
         let path = self.request_path();
         let digest = client
-            .encrypt(key, images)?
+            .encrypt_marked(key, images, marks)?
             .write_file(&path, Overwrite::Replace)?;
         let bytes = file_bytes(&path)?.unwrap_or(0);
         Ok(RequestFile {
@@ -288,7 +322,7 @@ impl Submission {
         folders
             .filter(|folder| folder != self.folder())
             .filter_map(|folder| {
-                let record = read_record(&folder.join("job.json"))?;
+                let record = read_record(&folder.join(RECORD_FILE))?;
                 let same = Identity {
                     plan: self.identity.plan,
                     ..record.of.clone()

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sordino_container::{Access, AtomicFile, Digest, Error as FileError, HEADER_BYTES};
-use sordino_data::Images;
+use sordino_data::Prepared;
+use sordino_protocol::Reply;
 use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 
 use super::connect::RemoteServer;
 use super::event::Event;
-use super::submission::{Identity, JobRecord, RequestFile, Submission};
+use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
+use super::pin::{Pin, Sight};
+use super::submission::{JobRecord, RequestFile, Submission};
 use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
-use crate::{Client, Error, EvaluationKeyFile, KeyFolder, Predictions};
+use crate::{Client, Error, EvaluationKeyFile, ImageSource, KeyFolder, Marks, Predictions};
 
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
+
+/// How often chunks are sent that the server loses.
+const SENDS: usize = 5;
 
 /// How long to try to remove a job that is no longer needed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +36,9 @@ struct Submitter<'a> {
     model: Model,
     client: Arc<Client>,
     keys: Arc<KeyFolder>,
+    place: KeyPlace,
+    marks: Marks,
+    /// As many as the request says it has.
     images: usize,
     times: SubmitTimes,
 }
@@ -47,55 +56,73 @@ struct Submitter<'a> {
 pub async fn submit(
     server: &RemoteServer,
     model: &str,
-    images: Images,
+    images: impl Into<ImageSource>,
     options: &SubmitOptions,
 ) -> Result<Submitted, Error> {
+    let images = images.into();
     let began = Instant::now();
     let written = check_out(options)?;
-    let (model, client) = server.open_model(model, options.backend).await?;
+    let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
-    let range = options.range;
+    let (range, unusual) = (options.range, options.unusual);
     let preparing = {
         let client = Arc::clone(&client);
         move || {
-            let prepared = client.prepare_images(&images, range)?;
-            let digest = digest_of(&prepared, images.names.as_deref());
-            Ok((prepared, digest, images.len(), images.names))
+            let Prepared { values, names, .. } = images.prepare(&client, range)?;
+            let marks = client.screen(&values, unusual)?;
+            let digest = digest_of(&values, names.as_deref(), &marks)?;
+            Ok((values, digest, marks, names))
         }
     };
-    let (prepared, digest, count, names) = blocking("preparation", preparing).await?;
-    let started = Instant::now();
-    let (opening, folder) = (Arc::clone(&client), options.keys.clone());
-    let keys = blocking("key generation", move || opening.open_key_folder(&folder)).await?;
-    if keys.made {
-        let folder = options.keys.as_path();
-        server.report(&Event::KeysMade { folder });
+    let (prepared, digest, marks, names) = blocking("preparation", preparing).await?;
+    let count = client.request_images(&marks)?;
+    if !marks.unusual().is_empty() {
+        server.report(&Event::Unusual { marks: &marks });
     }
-    let identity = Identity {
+    let started = Instant::now();
+    let what = Unkeyed {
         server: server.address().to_owned(),
         model: model.name.clone(),
         plan: model.plan,
-        key: keys.secret.key_id(),
         images: digest,
     };
+    let (place, given_up) = KeyPlace::choose(options, &client, count, &what)?;
+    let (opening, folder) = (Arc::clone(&client), place.folder.clone());
+    let passphrase = options.passphrase.clone();
+    let opening = move || opening.open_key_folder(&folder, passphrase.as_deref());
+    let keys = blocking("key generation", opening).await?;
+    if keys.made && place.lasting != Lasting::Once {
+        let folder = place.folder.as_path();
+        server.report(&Event::KeysMade { folder });
+    }
+    let evaluation_bytes = keys.evaluation.as_ref().map_or(0, |key| key.bytes);
+    if let Some(event) = place.event(evaluation_bytes) {
+        server.report(&event);
+    }
+    let identity = what.with(keys.secret.key_id());
     let mut submitter = Submitter {
         server,
         options,
         model,
         client,
         keys: Arc::new(keys),
+        place,
+        marks,
         images: count,
         times: SubmitTimes::default(),
     };
     submitter.times.keys = started.elapsed().as_secs_f64();
-    let folder = options.keys.clone();
+    for record in given_up {
+        submitter.drop_outdated_job(&record.job).await;
+    }
+    let folder = submitter.place.folder.clone();
     let opening = move || Submission::open(&folder, identity);
     let submission = Arc::new(blocking("opening of the submission", opening).await?);
     let resumed = submission.record().is_some();
     submitter.drop_outdated(&submission).await;
     if written.is_some() && !submission.has_reply() {
         if submission.is_empty() {
-            submission.finish();
+            submitter.finish(&submission);
         }
         let path = options.out.clone();
         return Err(FileError::Exists { path }.into());
@@ -104,13 +131,24 @@ pub async fn submit(
         Some(record) => record,
         None => submitter.fetch_reply(&submission, prepared).await?,
     };
-    let predictions = submitter.decrypt(&submission, &record).await?;
-    submitter.write(&predictions, names.as_deref(), written)?;
+    let reply = submitter.open_reply(&submission, &record).await?;
     let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
+    // The server hears nothing more once the key is used: not even when that was done, which could depend on what was decrypted.
     if !options.keep_job {
         submitter.drop_job(&record.job).await;
     }
-    submission.finish();
+    server.hang_up();
+    submitter.place.note_use()?;
+    let predictions = match submitter.decrypt(reply).await {
+        Err(error @ Error::CheckImages { .. }) => {
+            // The same command again should not decrypt the same reply again.
+            submitter.finish(&submission);
+            return Err(error);
+        }
+        other => other?,
+    };
+    submitter.write(&predictions, names.as_deref(), written)?;
+    submitter.finish(&submission);
     submitter.times.total = began.elapsed().as_secs_f64();
     Ok(Submitted {
         logit_range: submitter.client.plan().logit_range,
@@ -125,17 +163,45 @@ pub async fn submit(
     })
 }
 
+/// The model and its plan, if that is the one that was seen before.
+async fn open_known_model(
+    server: &RemoteServer,
+    model: &str,
+    options: &SubmitOptions,
+) -> Result<(Model, Client), Error> {
+    let (model, client, client_plan) = server.open_model_file(model, options.backend).await?;
+    let pin = Pin {
+        server: server.address().to_owned(),
+        model: model.name.clone(),
+        client_plan,
+    };
+    let sight = pin.check(&options.state_folder()?, options.accept_plan)?;
+    if sight != Sight::Known {
+        let model = &model.name;
+        server.report(&Event::PlanSeen { model, client_plan });
+    }
+    Ok((model, client))
+}
+
 impl Submitter<'_> {
     /// Says that the plan of an earlier submission is not served any more, and gives that one up: nothing could decrypt its reply.
     async fn drop_outdated(&self, submission: &Submission) {
         for (outdated, record) in submission.outdated() {
-            self.server.report(&Event::PlanChanged {
-                model: &self.model.name,
-                job: &record.job,
-            });
-            self.drop_job(&record.job).await;
+            self.drop_outdated_job(&record.job).await;
             outdated.finish();
         }
+    }
+
+    async fn drop_outdated_job(&self, job: &Id) {
+        let model = &self.model.name;
+        self.server.report(&Event::PlanChanged { model, job });
+        self.drop_job(job).await;
+    }
+
+    /// Removes what was kept of the submission, with keys that were for it alone.
+    fn finish(&self, submission: &Submission) {
+        submission.finish();
+        self.place.finish();
     }
 
     /// Everything up to the reply in the submission's folder.
@@ -173,12 +239,15 @@ impl Submitter<'_> {
         if let Some(request) = submission.request(&self.client, &self.keys.secret, images)? {
             return Ok(request);
         }
-        self.server.report(&Event::Encrypting { images });
+        self.server.report(&Event::Encrypting {
+            images: self.marks.encrypted(),
+        });
         let started = Instant::now();
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
         // It keeps the folder locked even if the caller stopped waiting.
         let submission = Arc::clone(submission);
-        let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared);
+        let marks = self.marks.clone();
+        let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared, &marks);
         let request = blocking("encryption", encrypting).await?;
         self.times.encrypt = started.elapsed().as_secs_f64();
         Ok(request)
@@ -191,16 +260,36 @@ impl Submitter<'_> {
         record: &JobRecord,
         request: &RequestFile,
     ) -> Result<(), Error> {
-        let started = Instant::now();
-        let job = self.uploaded(record, request).await?;
-        self.times.upload += started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        let job = if job.state.is_final() {
-            job
-        } else {
-            self.server.wait(&record.job).await?
+        let mut left = SENDS;
+        let job = loop {
+            left -= 1;
+            let started = Instant::now();
+            let uploaded = self.uploaded(record, request).await;
+            self.times.upload += started.elapsed().as_secs_f64();
+            let started = Instant::now();
+            let outcome = match uploaded {
+                Ok(job) if job.state.is_final() => Ok(job),
+                Ok(_) => self.server.wait(&record.job).await,
+                Err(error) => Err(error),
+            };
+            self.times.wait += started.elapsed().as_secs_f64();
+            let job = &record.job;
+            let error = match outcome {
+                Ok(job) if job.state.is_final() => break job,
+                // After a power cut: what was acknowledged is not there any more.
+                Ok(_) => self.server.unexpected(
+                    &format!("run job {job}"),
+                    "a server that keeps what it acknowledged",
+                    format!("one that lost chunks {SENDS} times: tell its operator"),
+                ),
+                Err(error) if error.status() == Some(409) => error,
+                Err(error) => return Err(error),
+            };
+            if left == 0 {
+                return Err(error);
+            }
+            self.server.report(&Event::ChunksLost { job });
         };
-        self.times.wait = started.elapsed().as_secs_f64();
         self.times.queue = job.waited_seconds.unwrap_or(0.0);
         self.times.evaluate = job.evaluated_seconds.unwrap_or(0.0);
         match job.state {
@@ -232,7 +321,7 @@ impl Submitter<'_> {
             Err(error) => return Err(error),
         }
         let key = match &self.keys.evaluation {
-            Some(key) => Some(self.register(key).await?),
+            Some(key) => Some(self.register(key, id).await?),
             None => None,
         };
         let new = NewJob {
@@ -253,7 +342,7 @@ impl Submitter<'_> {
     }
 
     /// Makes sure that the server has the evaluation key, under a name that follows from its content.
-    async fn register(&self, key: &EvaluationKeyFile) -> Result<Id, Error> {
+    async fn register(&self, key: &EvaluationKeyFile, job: &Id) -> Result<Id, Error> {
         let digest = key.digest.to_string();
         let id: Id = digest[..32]
             .parse()
@@ -261,6 +350,7 @@ impl Submitter<'_> {
         let new = NewKey {
             parameters: self.model.parameters,
             bytes: key.bytes,
+            job: (self.place.lasting == Lasting::Once).then(|| job.clone()),
         };
         let found = self.server.register_key(&id, &new).await?;
         if found.state == KeyState::Ready {
@@ -317,28 +407,38 @@ impl Submitter<'_> {
         })
     }
 
-    async fn decrypt(
-        &mut self,
+    /// The reply, once everything about it is checked that needs no key.
+    async fn open_reply(
+        &self,
         submission: &Submission,
         record: &JobRecord,
-    ) -> Result<Predictions, Error> {
-        let started = Instant::now();
-        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
-        let path = submission.reply_path();
-        let decrypting = move || client.decrypt_file(&keys.secret, &path);
-        let outcome = blocking("decryption", decrypting).await;
-        let outcome = outcome.and_then(|(predictions, answered)| {
-            if answered == record.request && predictions.len() == self.images {
-                return Ok(predictions);
+    ) -> Result<Reply, Error> {
+        let client = Arc::clone(&self.client);
+        let (path, key_id) = (submission.reply_path(), self.keys.secret.key_id());
+        let reading = move || client.read_reply(&path, key_id);
+        let outcome = blocking("reading of the reply", reading).await;
+        let outcome = outcome.and_then(|reply| {
+            let header = reply.header();
+            if header.parents.request == record.request && header.images == self.images as u64 {
+                return Ok(reply);
             }
             let expected = "a reply to the request that was sent";
             Err(self
                 .server
-                .unexpected("decrypt the reply", expected, "one to another request"))
+                .unexpected("read the reply", expected, "one to another request"))
         });
         if outcome.is_err() {
             submission.forget_reply()?;
         }
+        outcome
+    }
+
+    async fn decrypt(&mut self, reply: Reply) -> Result<Predictions, Error> {
+        let started = Instant::now();
+        let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
+        let marks = self.marks.clone();
+        let decrypting = move || client.decrypt_marked(&keys.secret, &reply, marks);
+        let outcome = blocking("decryption", decrypting).await;
         self.times.decrypt = started.elapsed().as_secs_f64();
         outcome
     }
@@ -383,7 +483,7 @@ fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
     let path = &options.out;
     match AtomicFile::create(path, options.overwrite, Access::OwnerOnly) {
         Ok(_) => Ok(None),
-        Err(FileError::Exists { .. }) if path.is_file() && Submission::any(&options.keys) => {
+        Err(FileError::Exists { .. }) if path.is_file() && may_resume(options) => {
             let content = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
             Ok(Some(content))
         }
@@ -391,8 +491,8 @@ fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// A digest of prepared images and their names.
-fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
+/// A digest of prepared images, their names and what is done with them.
+fn digest_of(prepared: &[f32], names: Option<&[String]>, marks: &Marks) -> Result<Digest, Error> {
     let mut parts = Vec::new();
     let mut bytes = Vec::with_capacity(4 * DIGESTED.min(prepared.len()));
     for values in prepared.chunks(DIGESTED) {
@@ -408,7 +508,12 @@ fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
     };
     let names: Vec<u8> = names.unwrap_or_default().iter().flat_map(name).collect();
     parts.extend_from_slice(Digest::of("sordino submission, names v1", &names).as_bytes());
-    Digest::of("sordino submission, content v1", &parts)
+    if !marks.unusual().is_empty() {
+        let text = serde_json::to_vec(marks)
+            .map_err(|error| Error::bug("description of the images", error))?;
+        parts.extend_from_slice(Digest::of("sordino submission, marks v1", &text).as_bytes());
+    }
+    Ok(Digest::of("sordino submission, content v1", &parts))
 }
 
 /// Does long work on a thread of its own, so that connections are served meanwhile.

@@ -1,18 +1,31 @@
 //! What a submission takes and gives.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use etcetera::{BaseStrategy, choose_base_strategy};
 use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
 use sordino_ring::backend::{self, Backend};
 
-use crate::{PredictionFormat, Predictions};
+use crate::{Error, Passphrase, PredictionFormat, Predictions, UnusualPolicy};
 
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
 pub struct SubmitOptions {
     /// The folder of the keys, which are made if there are none. What is needed to resume a submission is kept there too.
-    pub keys: PathBuf,
+    ///
+    /// `None` makes keys for this submission in `OUT.submission`, and removes them when the predictions are written. Where the
+    /// evaluation key would be larger than the request, keys are kept in the state folder instead, and serve 64 replies.
+    pub keys: Option<PathBuf>,
+    /// The folder with what is kept between submissions: the plans that were seen, and keys; the user's own if `None`.
+    pub state: Option<PathBuf>,
+    /// What to do with images unlike those that the network is made for.
+    pub unusual: UnusualPolicy,
+    /// What the secret key is encrypted with.
+    pub passphrase: Option<Arc<Passphrase>>,
+    /// Whether another plan than the one that was first seen of the model is accepted from now on.
+    pub accept_plan: bool,
     /// Where to write the predictions.
     pub out: PathBuf,
     /// Their format.
@@ -30,11 +43,15 @@ pub struct SubmitOptions {
 }
 
 impl SubmitOptions {
-    /// Keys and predictions at these places, and everything else as usual; the back end that `SORDINO_BACKEND` names, else the best.
-    pub fn new(keys: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+    /// Predictions at this place, and everything else as usual; the back end that `SORDINO_BACKEND` names, else the best.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
         let out = out.into();
         Self {
-            keys: keys.into(),
+            keys: None,
+            state: None,
+            unusual: UnusualPolicy::default(),
+            passphrase: None,
+            accept_plan: false,
             format: PredictionFormat::of_path(&out),
             out,
             logits: false,
@@ -42,6 +59,17 @@ impl SubmitOptions {
             range: None,
             keep_job: false,
             backend: backend::select(None).unwrap_or(backend::portable()),
+        }
+    }
+
+    /// The state folder.
+    pub(super) fn state_folder(&self) -> Result<PathBuf, Error> {
+        match &self.state {
+            Some(folder) => Ok(folder.clone()),
+            None => match choose_base_strategy() {
+                Ok(folders) => Ok(folders.data_dir().join("sordino")),
+                Err(_) => Err(Error::NoHome),
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sordino_protocol::api::{Id, Job};
+use sordino_protocol::api::{Id, Job, JobState};
 
 use super::connect::RemoteServer;
 use super::event::Event;
@@ -13,7 +13,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 impl RemoteServer {
-    /// Waits until a job is over, by events where they come through and by asking where they do not.
+    /// Waits until a started job is over, or has to be started again because the server lost chunks of it or of its key; by events
+    /// where they come through and by asking where they do not.
     ///
     /// # Errors
     /// As [`models`](Self::models).
@@ -24,7 +25,7 @@ impl RemoteServer {
             if let Ok(mut events) = self.job_events(id).await {
                 while let Ok(Some(job)) = events.next().await {
                     self.report(&Event::Job(&job));
-                    if job.state.is_final() {
+                    if waits_for_client(&job) {
                         return Ok(job);
                     }
                     pause = FIRST_PAUSE;
@@ -32,11 +33,16 @@ impl RemoteServer {
             }
             let job = self.job(id).await?;
             self.report(&Event::Job(&job));
-            if job.state.is_final() {
+            if waits_for_client(&job) {
                 return Ok(job);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
     }
+}
+
+/// Whether nothing more happens to a job until its client does something.
+fn waits_for_client(job: &Job) -> bool {
+    job.state.is_final() || job.state == JobState::Uploading
 }

@@ -17,7 +17,17 @@ pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
 }
 
 /// Dense, quadratic, dense, on gray images.
-pub(crate) fn model((height, width): (usize, usize), seed: u32) -> Model {
+pub(crate) fn model(size: (usize, usize), seed: u32) -> Model {
+    let classes: [String; CLASSES] = ["no", "yes, a bit", "\"other\""].map(str::to_owned);
+    model_of_classes(size, seed, classes.to_vec())
+}
+
+/// As [`model`], with other classes.
+pub(crate) fn model_of_classes(
+    (height, width): (usize, usize),
+    seed: u32,
+    classes: Vec<String>,
+) -> Model {
     let features = height * width;
     let dense = |outputs: usize, inputs: usize, seed: u32| {
         let weights = numbers(outputs * inputs, seed)
@@ -42,7 +52,7 @@ pub(crate) fn model((height, width): (usize, usize), seed: u32) -> Model {
         c,
     };
     x = graph.push("activation", quadratic, &[x]);
-    graph.push("second", dense(CLASSES, 8, seed + 1), &[x]);
+    graph.push("second", dense(classes.len(), 8, seed + 1), &[x]);
     let mut model = Model {
         graph: graph.finish().unwrap(),
         preprocess: Preprocess {
@@ -55,9 +65,7 @@ pub(crate) fn model((height, width): (usize, usize), seed: u32) -> Model {
             std: vec![1.0],
             allowed: (0.0, 1.0),
         },
-        classes: ["no", "yes, a bit", "\"other\""]
-            .map(str::to_owned)
-            .to_vec(),
+        classes,
         output: OutputKind::Softmax,
         name: "small".into(),
         dataset: "random".into(),

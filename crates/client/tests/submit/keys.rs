@@ -31,7 +31,7 @@ fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn refusal(client: &Client, folder: &Path) -> String {
-    match client.open_key_folder(folder) {
+    match client.open_key_folder(folder, None) {
         Err(error @ Error::KeyFolder { .. }) => error.to_string(),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("{} was taken", folder.display()),
@@ -43,10 +43,10 @@ fn keys_are_made_once_and_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("new/keys");
     let client = client(PackingKind::ChannelWise);
-    let made = client.open_key_folder(&keys).unwrap();
+    let made = client.open_key_folder(&keys, None).unwrap();
     assert!(made.made);
     let before = content(&keys);
-    let again = client.open_key_folder(&keys).unwrap();
+    let again = client.open_key_folder(&keys, None).unwrap();
     assert!(!again.made);
     assert_eq!(again.secret.key_id(), made.secret.key_id());
     let file = again.evaluation.unwrap();
@@ -64,7 +64,7 @@ fn keys_of_other_parameters_are_refused_and_stay() {
         client(PackingKind::ChannelWise),
         client(PackingKind::ElementWise),
     );
-    one.open_key_folder(folder.path()).unwrap();
+    one.open_key_folder(folder.path(), None).unwrap();
     let before = content(folder.path());
     let text = refusal(&other, folder.path());
     assert!(
@@ -79,7 +79,7 @@ fn keys_of_other_parameters_are_refused_and_stay() {
 fn one_key_without_the_other_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let client = client(PackingKind::ChannelWise);
-    client.open_key_folder(folder.path()).unwrap();
+    client.open_key_folder(folder.path(), None).unwrap();
     let (secret, evaluation) = (
         folder.path().join(SECRET_KEY_FILE),
         folder.path().join(EVALUATION_KEY_FILE),
@@ -104,7 +104,7 @@ fn one_key_without_the_other_is_refused() {
 
     // An evaluation key of another secret key.
     let other = tempfile::tempdir().unwrap();
-    client.open_key_folder(other.path()).unwrap();
+    client.open_key_folder(other.path(), None).unwrap();
     fs::copy(other.path().join(SECRET_KEY_FILE), &secret).unwrap();
     let text = refusal(&client, folder.path());
     assert!(text.contains("belongs to another secret key"), "{text}");
@@ -114,18 +114,18 @@ fn one_key_without_the_other_is_refused() {
 fn what_a_killed_process_leaves_is_completed() {
     let folder = tempfile::tempdir().unwrap();
     let client = client(PackingKind::ChannelWise);
-    client.open_key_folder(folder.path()).unwrap();
+    client.open_key_folder(folder.path(), None).unwrap();
     let evaluation = folder.path().join(EVALUATION_KEY_FILE);
     let pending = folder.path().join("evaluation.key.new");
     // Killed between the secret key and the evaluation key's name.
     fs::rename(&evaluation, &pending).unwrap();
-    assert!(!client.open_key_folder(folder.path()).unwrap().made);
+    assert!(!client.open_key_folder(folder.path(), None).unwrap().made);
     assert!(evaluation.exists() && !pending.exists());
     // Killed before the secret key, and while another was written.
     fs::rename(&evaluation, &pending).unwrap();
     let half = folder.path().join(".secret.key.abc.tmp-sordino");
     fs::write(&half, "half").unwrap();
     fs::remove_file(folder.path().join(SECRET_KEY_FILE)).unwrap();
-    assert!(client.open_key_folder(folder.path()).unwrap().made);
+    assert!(client.open_key_folder(folder.path(), None).unwrap().made);
     assert!(evaluation.exists() && !pending.exists() && !half.exists());
 }

@@ -5,6 +5,7 @@ mod calls;
 mod common;
 mod http;
 mod keys;
+mod own_keys;
 mod plans;
 mod service;
 mod submissions;

@@ -23,11 +23,12 @@ async fn refusal(change: impl Fn(&mut Value, &mut Value)) -> Option<Error> {
     let bytes = plan.client.to_bytes().unwrap();
     let limits = Limits {
         metadata_bytes: METADATA_LIMIT,
-        payload_bytes: 0,
+        payload_bytes: bytes.len() as u64,
     };
     let mut contents = container::from_bytes::<Value>(&bytes, Kind::ClientPlan, limits).unwrap();
     change(&mut model, &mut contents.metadata);
-    let bytes = container::to_bytes(Kind::ClientPlan, &contents.metadata, &[]).unwrap();
+    let bytes =
+        container::to_bytes(Kind::ClientPlan, &contents.metadata, &contents.payload).unwrap();
     let server = Server::start(move |asked: Asked| {
         if asked.path.ends_with("client.plan") {
             return Given::new(200, bytes.clone());

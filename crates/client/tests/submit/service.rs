@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use sordino_ckks::{Context, EvaluationKey};
+use sordino_ckks::{Context, EvaluationKey, KeyId};
 use sordino_client::Client;
 use sordino_container::Digest;
-use sordino_plan::{CompileOptions, PackingKind, Plan, compile};
+use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::api::{
     Chunks, Job, JobState, Key, KeyState, Model, NewJob, NewKey, Problem, ProblemKind,
     content_digest,
 };
 use sordino_protocol::{ReceivedRequest, Reply};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 use sordino_runtime::{Options, evaluate};
 
 use crate::common::model;
@@ -50,10 +51,15 @@ pub(crate) struct State {
     pub(crate) sent_again: usize,
     /// Jobs that were ever made.
     pub(crate) made: Vec<String>,
-    pub(crate) evaluations: usize,
+    /// Keys of the requests that were evaluated.
+    pub(crate) requests: Vec<KeyId>,
 }
 
 impl State {
+    pub(crate) fn evaluations(&self) -> usize {
+        self.requests.len()
+    }
+
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.len()
     }
@@ -64,6 +70,18 @@ impl State {
 
     pub(crate) fn forget_jobs(&mut self) {
         self.jobs.clear();
+    }
+
+    /// As after a power cut: a chunk of every key and of every job is gone.
+    pub(crate) fn lose_chunks(&mut self) {
+        for key in self.keys.values_mut() {
+            key.chunks.pop_last();
+            key.ready = None;
+        }
+        for job in self.jobs.values_mut() {
+            job.chunks.pop_first();
+            job.state = JobState::Uploading;
+        }
     }
 
     pub(crate) fn calls(&self, start: &str) -> usize {
@@ -297,7 +315,12 @@ fn job_route(
     }
     if (method, rest) == ("DELETE", &[]) {
         return match state.jobs.remove(id) {
-            Some(_) => Given::new(204, ""),
+            Some(_) => {
+                let is_of_job =
+                    |key: &KeyEntry| key.new.job.as_ref().is_some_and(|job| job.as_str() == id);
+                state.keys.retain(|_, key| !is_of_job(key));
+                Given::new(204, "")
+            }
             None => refuse(ProblemKind::NotFound, "no such job"),
         };
     }
@@ -327,17 +350,21 @@ fn job_route(
             loop {
                 let job = serde_json::to_string(&show(id, entry)).unwrap();
                 body += &format!(": still here\n\nevent: job\ndata: {job}\n\n");
-                if entry.state.is_final() {
+                if entry.state.is_final() || entry.state == JobState::Uploading {
                     return Given::new(200, body).with("content-type", "text/event-stream");
                 }
-                state.evaluations += advance(entry, &state.keys, plan, failing);
+                state
+                    .requests
+                    .extend(advance(entry, &state.keys, plan, failing));
             }
         }
         ("GET", ["reply"]) if entry.state == JobState::Done => return reply(entry, asked),
         ("GET", ["reply"]) => return refuse(ProblemKind::Conflict, "no reply yet"),
         ("GET", []) => {
             let given = Given::json(200, &show(id, entry));
-            state.evaluations += advance(entry, &state.keys, plan, failing);
+            state
+                .requests
+                .extend(advance(entry, &state.keys, plan, failing));
             return given;
         }
         _ => {}
@@ -367,31 +394,34 @@ fn show(id: &str, entry: &JobEntry) -> Job {
     }
 }
 
-/// A job one state on; evaluated when it was running. Gives the number of evaluations.
+/// A job one state on; evaluated when it was running. Gives the key of the request that was evaluated.
 fn advance(
     entry: &mut JobEntry,
     keys: &HashMap<String, KeyEntry>,
     plan: &Plan,
     failing: Option<ProblemKind>,
-) -> usize {
+) -> Option<KeyId> {
     match entry.state {
         JobState::Queued => entry.state = JobState::Running,
         JobState::Running => {
             if let Some(kind) = failing {
                 entry.problem = Some(Problem::new(kind, "expected to fail"));
                 entry.state = JobState::Failed;
-                return 0;
+                return None;
             }
             let content = whole(&entry.chunks, entry.new.bytes).unwrap();
             let key = entry.new.key.as_ref().map(|id| &keys[id.as_str()]);
             let key = key.map(|key| Arc::clone(key.ready.as_ref().unwrap()));
             entry.reply = evaluated(plan, key.as_deref(), &content);
             entry.state = JobState::Done;
-            return 1;
+            let context = context(plan);
+            let shape = plan.client.request_shape(&context);
+            let received = ReceivedRequest::from_bytes(&content, &shape).unwrap();
+            return Some(received.header.key_id);
         }
         _ => {}
     }
-    0
+    None
 }
 
 /// The reply to a request, computed here.

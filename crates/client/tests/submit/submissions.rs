@@ -1,7 +1,7 @@
 //! Whole submissions, ended at any moment and gone on with.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use crate::service::{FEATURES, Fault, SIZE, Service, evaluated, plan};
 use crate::{Heard, connect};
 
 const SOON: Duration = Duration::from_secs(60);
-const COUNT: usize = 20;
+pub(crate) const COUNT: usize = 20;
 
-fn images(seed: u32) -> Images {
+pub(crate) fn images(seed: u32) -> Images {
     let names = (0..COUNT)
         .map(|image| format!("patient {image}.png"))
         .collect();
@@ -36,13 +36,13 @@ fn images(seed: u32) -> Images {
     .unwrap()
 }
 
-struct Setup {
-    service: Arc<Service>,
+pub(crate) struct Setup {
+    pub(crate) service: Arc<Service>,
     _server: Server,
-    remote: RemoteServer,
-    heard: Heard,
-    folder: tempfile::TempDir,
-    options: SubmitOptions,
+    pub(crate) remote: RemoteServer,
+    pub(crate) heard: Heard,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) options: SubmitOptions,
 }
 
 impl Setup {
@@ -50,7 +50,11 @@ impl Setup {
         let (service, server) = Service::start(plan(packing, 50)).await;
         let (remote, heard) = connect(&server.address, SOON);
         let folder = tempfile::tempdir().unwrap();
-        let options = SubmitOptions::new(folder.path().join("keys"), folder.path().join("out.csv"));
+        let options = SubmitOptions {
+            keys: Some(folder.path().join("keys")),
+            state: Some(folder.path().join("state")),
+            ..SubmitOptions::new(folder.path().join("out.csv"))
+        };
         Self {
             service,
             _server: server,
@@ -61,19 +65,35 @@ impl Setup {
         }
     }
 
-    async fn submit(&self) -> Result<Submitted, Error> {
+    pub(crate) async fn submit(&self) -> Result<Submitted, Error> {
         submit(&self.remote, "small", images(5), &self.options).await
     }
 
+    /// The same without a folder of keys.
+    pub(crate) async fn keyless(packing: PackingKind) -> Self {
+        let mut setup = Self::new(packing).await;
+        setup.options.keys = None;
+        setup
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
     fn submissions(&self) -> PathBuf {
-        self.options.keys.join("submissions")
+        self.keys().join("submissions")
+    }
+
+    /// Where everything of a submission is that has keys of its own.
+    pub(crate) fn own(&self) -> PathBuf {
+        self.folder.path().join("out.csv.submission")
     }
 
     /// What a client on its own computes of the same images with the same keys.
     fn expected(&self) -> String {
         let plan = Arc::clone(&self.service.plan.lock().unwrap());
         let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
-        let keys = client.open_key_folder(&self.options.keys).unwrap();
+        let keys = client.open_key_folder(&self.keys(), None).unwrap();
         let images = images(5);
         let request = client.encrypt_images(&keys.secret, &images, None).unwrap();
         let key = keys
@@ -89,7 +109,7 @@ impl Setup {
         String::from_utf8(csv).unwrap()
     }
 
-    fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         fs::read_to_string(&self.options.out).unwrap()
     }
 
@@ -153,11 +173,14 @@ async fn a_key_is_uploaded_once_for_all_jobs() {
         uploads + 1,
         "one question and no chunk"
     );
-    assert_eq!((state.jobs(), state.keys(), state.evaluations), (2, 1, 2));
+    assert_eq!((state.jobs(), state.keys(), state.evaluations()), (2, 1, 2));
 }
 
 /// Submits again and again, each time ended at a call that `ends` picks, until it gets to the end.
-async fn until_done(setup: &Setup, mut ends: impl FnMut(usize) -> usize) -> (Submitted, usize) {
+pub(crate) async fn until_done(
+    setup: &Setup,
+    mut ends: impl FnMut(usize) -> usize,
+) -> (Submitted, usize) {
     for run in 0.. {
         let end = ends(run);
         let reached = Arc::new(tokio::sync::Notify::new());
@@ -193,7 +216,7 @@ async fn a_submission_ended_at_every_call_goes_on() {
         setup.check_out();
         let state = setup.service.state.lock().unwrap();
         assert_eq!(state.made.len(), 1, "no second job");
-        assert_eq!((state.jobs(), state.evaluations), (0, 1));
+        assert_eq!((state.jobs(), state.evaluations()), (0, 1));
         // Those that were kept and not acknowledged may come again, at most as many as are on their way at once.
         assert!(
             state.sent_again <= 3 * runs,
@@ -221,7 +244,7 @@ async fn calls_that_are_lost_are_made_again() {
     setup.submit().await.unwrap();
     setup.check_out();
     let state = setup.service.state.lock().unwrap();
-    assert_eq!((state.made.len(), state.evaluations), (1, 1));
+    assert_eq!((state.made.len(), state.evaluations()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +258,7 @@ async fn without_events_it_asks() {
     });
     setup.submit().await.unwrap();
     setup.check_out();
-    assert_eq!(setup.service.state.lock().unwrap().evaluations, 1);
+    assert_eq!(setup.service.state.lock().unwrap().evaluations(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,31 +283,94 @@ async fn a_job_that_the_server_forgot_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ended_after_the_predictions_it_only_tidies_up() {
-    let setup = Setup::new(PackingKind::ElementWise).await;
-    // Ended when it removes the job: the predictions are written.
-    let reached = Arc::new(tokio::sync::Notify::new());
-    let ringing = Arc::clone(&reached);
-    *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
-        let removal = asked.method == "DELETE";
-        if removal {
-            ringing.notify_one();
-        }
-        removal.then_some(Fault::Lost)
-    });
-    tokio::select! {
-        _ = setup.submit() => panic!("it has to be ended"),
-        () = reached.notified() => {}
+async fn chunks_that_the_server_lost_are_sent_again() {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
+        let setup = Setup::new(packing).await;
+        let service = Arc::clone(&setup.service);
+        let mut lost = 0;
+        *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+            if asked.path.ends_with("/events") && lost < 2 {
+                lost += 1;
+                service.state.lock().unwrap().lose_chunks();
+            }
+            None
+        });
+        setup.submit().await.unwrap();
+        setup.check_out();
+        assert_eq!(setup.heard.count("ChunksLost"), 2);
+        assert_eq!(setup.heard.count("Encrypting"), 1);
+        let state = setup.service.state.lock().unwrap();
+        assert_eq!((state.made.len(), state.evaluations()), (1, 1));
+        assert_eq!(state.sent_again, 0, "only what was lost");
     }
-    let written = setup.out();
-    *setup.service.faults.lock().unwrap() = Box::new(|_| None);
-    assert!(setup.submissions().exists());
-    let submitted = setup.submit().await.unwrap();
-    assert!(submitted.resumed);
-    assert_eq!(setup.out(), written);
-    assert!(!setup.submissions().exists());
-    let state = setup.service.state.lock().unwrap();
-    assert_eq!((state.made.len(), state.jobs()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_loses_everything_is_not_asked_for_ever() {
+    let setup = Setup::new(PackingKind::ElementWise).await;
+    let service = Arc::clone(&setup.service);
+    *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+        if asked.path.ends_with("/events") {
+            service.state.lock().unwrap().lose_chunks();
+        }
+        None
+    });
+    let error = setup.submit().await.unwrap_err();
+    assert!(error.to_string().contains("lost chunks"), "{error}");
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        match path.is_dir() {
+            true => copy(&path, &to.join(name)),
+            false => drop(fs::copy(&path, to.join(name)).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ended_after_the_predictions_it_only_tidies_up() {
+    for own_keys in [true, false] {
+        let (setup, folder) = match own_keys {
+            true => {
+                let setup = Setup::keyless(PackingKind::ElementWise).await;
+                let folder = setup.own();
+                (setup, folder)
+            }
+            false => {
+                let setup = Setup::new(PackingKind::ElementWise).await;
+                let folder = setup.keys();
+                (setup, folder)
+            }
+        };
+        // As it is when the reply has come, and before the predictions are written.
+        let before = setup.folder.path().join("before");
+        let (from, to) = (folder.clone(), before.clone());
+        *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
+            if asked.method == "DELETE" {
+                copy(&from, &to);
+            }
+            None
+        });
+        setup.submit().await.unwrap();
+        let written = setup.out();
+        *setup.service.faults.lock().unwrap() = Box::new(|_| None);
+        assert_eq!(folder.exists(), !own_keys);
+        let _ = fs::remove_dir_all(&folder);
+        fs::rename(&before, &folder).unwrap();
+        let submitted = setup.submit().await.unwrap();
+        assert!(submitted.resumed);
+        assert_eq!(setup.out(), written);
+        assert!(!folder.join("submissions").exists());
+        assert_eq!(folder.exists(), !own_keys);
+        let state = setup.service.state.lock().unwrap();
+        assert_eq!((state.made.len(), state.jobs()), (1, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,7 +412,7 @@ async fn a_failed_job_says_why_and_the_next_run_makes_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_plan_is_noticed() {
-    let setup = Setup::new(PackingKind::ElementWise).await;
+    let mut setup = Setup::new(PackingKind::ElementWise).await;
     let reached = Arc::new(tokio::sync::Notify::new());
     let ringing = Arc::clone(&reached);
     *setup.service.faults.lock().unwrap() = Box::new(move |asked| {
@@ -348,6 +434,7 @@ async fn another_plan_is_noticed() {
     );
     assert_eq!(old.digest(), new.digest());
     *setup.service.plan.lock().unwrap() = after;
+    setup.options.accept_plan = true;
     setup.submit().await.unwrap();
     setup.check_out();
     assert_eq!(

@@ -2,12 +2,25 @@
 
 use std::path::Path;
 
+use super::Sink;
 use crate::images::CheckedShape;
+use crate::prepare_path::Bounds;
 use crate::source::{Source, open_file};
 use crate::{Error, Images, Pixels};
 
 const RECORD_BYTES: u64 = 1 + 3 * 32 * 32;
 const CLASSES: u8 = 10;
+
+/// Reads one file of records, of as many images as are taken.
+pub(crate) fn parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    let (_, length) = open_file(path)?;
+    bounds.check_count(length / RECORD_BYTES, &path.display().to_string())?;
+    let images = read_batch(path)?;
+    sink(Images {
+        labels: None,
+        ..images
+    })
+}
 
 /// Reads one file of records.
 pub(crate) fn read_batch(path: &Path) -> Result<Images, Error> {

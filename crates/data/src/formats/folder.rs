@@ -6,7 +6,9 @@ use std::path::Path;
 
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+use super::Sink;
 use crate::images::{CheckedShape, each};
+use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, open_file, reserve};
 use crate::{Error, Images, Pixels};
 
@@ -28,6 +30,13 @@ struct Picture {
 }
 
 impl Picture {
+    /// The picture as images of one.
+    fn alone(self, name: &str, origin: &str) -> Result<Images, Error> {
+        let shape = (self.channels, self.height, self.width);
+        let names = Some(vec![name.to_owned()]);
+        Images::new(shape, self.values, None, names, origin)
+    }
+
     /// Shape and depth in words; pictures that fit together have the same.
     fn describe(&self) -> String {
         let (channels, height, width) = (self.channels, self.height, self.width);
@@ -57,8 +66,8 @@ fn undecodable(path: &Path, error: ImageError) -> Error {
     Error::malformed(location, expected, error.to_string(), advice)
 }
 
-/// Decodes a file; its header is checked before memory is taken for its pixels.
-fn decode(path: &Path) -> Result<Picture, Error> {
+/// Decodes a file; its header is checked, against the bounds where there are any, before memory is taken for its pixels.
+fn decode(path: &Path, bounds: Option<&Bounds<'_>>) -> Result<Picture, Error> {
     let location = path.display().to_string();
     let wrong = |expected: &str, found: &str, advice: &str| {
         Err(Error::malformed(&*location, expected, found, advice))
@@ -97,7 +106,15 @@ fn decode(path: &Path) -> Result<Picture, Error> {
     let channels = u64::from(color.channel_count());
     let bytes_a_value = u64::from(color.bytes_per_pixel()) / channels;
     let dimensions = [1, channels, u64::from(height), u64::from(width)];
-    CheckedShape::new(dimensions, bytes_a_value, &location)?;
+    let shape = CheckedShape::new(dimensions, bytes_a_value, &location)?;
+    if let Some(bounds) = bounds {
+        let opaque = shape.channels - usize::from(color.has_alpha());
+        let shape = CheckedShape {
+            channels: opaque,
+            ..shape
+        };
+        bounds.check(&shape, bytes_a_value, &location)?;
+    }
     if !(1..=2).contains(&bytes_a_value) {
         let found = format!("{color:?}");
         let advice = "convert it to a gray or RGB PNG";
@@ -189,18 +206,55 @@ fn collect(
     }
     match collected {
         Some((_, shape, pixels)) => Images::new(shape.image(), pixels, None, Some(names), origin),
-        None => {
-            let (expected, advice) = ("PNG or JPEG files", "check the path");
-            Err(Error::malformed(origin, expected, "none", advice))
-        }
+        None => Err(no_pictures(origin)),
     }
 }
 
 /// Reads one picture.
 pub(crate) fn read_single(path: &Path) -> Result<Images, Error> {
     let name = path.file_name().unwrap_or_default();
-    let picture = decode(path).map(|picture| (name.to_string_lossy().into_owned(), picture));
+    let picture = decode(path, None).map(|picture| (name.to_string_lossy().into_owned(), picture));
     collect(std::iter::once(picture), 1, path.display().to_string())
+}
+
+/// Reads one picture that is within bounds.
+pub(crate) fn single_part(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let origin = path.parent().unwrap_or(Path::new("")).display().to_string();
+    decode(path, Some(bounds)).and_then(|picture| sink(picture.alone(&name, &origin)?))
+}
+
+/// Reads the pictures of a folder one by one.
+///
+/// They have the channels and the depth of the first, and a size that the bounds allow.
+pub(crate) fn parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    let origin = path.display().to_string();
+    let names = names(path)?;
+    bounds.check_count(names.len() as u64, &origin)?;
+    let mut first: Option<(usize, u64)> = None;
+    for name in &names {
+        let picture = decode(&path.join(name), Some(bounds))?;
+        let kind = (picture.channels, picture.bytes_a_value());
+        let expected = *first.get_or_insert(kind);
+        if kind != expected {
+            let location = format!("{origin}: {name}");
+            let describe = |(channels, bytes)| format!("{channels} channels of {} bit", 8 * bytes);
+            let advice =
+                "bring all images to one number of channels and depth, or move this one out";
+            let expected = format!("{} as {}", describe(expected), names[0]);
+            return Err(Error::malformed(location, expected, describe(kind), advice));
+        }
+        sink(picture.alone(name, &origin)?)?;
+    }
+    match first {
+        Some(_) => Ok(()),
+        None => Err(no_pictures(origin)),
+    }
+}
+
+fn no_pictures(origin: String) -> Error {
+    let (expected, advice) = ("PNG or JPEG files", "check the path");
+    Error::malformed(origin, expected, "none", advice)
 }
 
 /// Reads all pictures of a folder, in the byte order of their names.
@@ -208,6 +262,19 @@ pub(crate) fn read_single(path: &Path) -> Result<Images, Error> {
 /// Hidden files are passed over. Anything else that is no PNG or JPEG is an error: silently leaving out an image would
 /// shift all that follow.
 pub(crate) fn read_folder(path: &Path) -> Result<Images, Error> {
+    let names = names(path)?;
+    let count = names.len();
+    collect(
+        names
+            .into_iter()
+            .map(|name| decode(&path.join(&name), None).map(|picture| (name, picture))),
+        count,
+        path.display().to_string(),
+    )
+}
+
+/// The names of all pictures of a folder, in their byte order.
+fn names(path: &Path) -> Result<Vec<String>, Error> {
     let origin = path.display().to_string();
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| Error::io(path, "list", error))? {
@@ -231,12 +298,5 @@ pub(crate) fn read_folder(path: &Path) -> Result<Images, Error> {
         Error::check_limit(&origin, "number of files", names.len() as u64, ENTRY_LIMIT)?;
     }
     names.sort_unstable();
-    let count = names.len();
-    collect(
-        names
-            .into_iter()
-            .map(|name| decode(&path.join(&name)).map(|picture| (name, picture))),
-        count,
-        origin,
-    )
+    Ok(names)
 }

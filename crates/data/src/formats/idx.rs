@@ -1,6 +1,8 @@
 //! IDX, the format of MNIST: big-endian magic (two zeros, type, number of dimensions), dimensions, values.
 
+use super::Sink;
 use crate::images::{CheckedShape, image_dimensions};
+use crate::prepare_path::Bounds;
 use crate::source::Source;
 use crate::{Error, Images, Pixels};
 
@@ -24,18 +26,40 @@ fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
         .collect()
 }
 
-/// Reads images; a file of three dimensions has one channel.
-pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
-    let dimensions = dimensions(&mut source)?;
+/// The shape of a file of images; one of three dimensions has one channel.
+fn images_shape(source: &mut Source) -> Result<CheckedShape, Error> {
+    let dimensions = dimensions(source)?;
     let Some(shape) = image_dimensions(&dimensions) else {
         let found = format!("{} dimensions, as label files have", dimensions.len());
         let advice = "give the file of images (its name has images and idx3)";
         return Err(source.wrong("images of 3 or 4 dimensions", found, advice));
     };
-    let shape = CheckedShape::new(shape, 1, source.location())?;
+    CheckedShape::new(shape, 1, source.location())
+}
+
+/// Reads images.
+pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
+    let shape = images_shape(&mut source)?;
     let pixels = source.bytes(shape.values())?;
     let location = source.finish()?;
     Images::new(shape.image(), Pixels::U8(pixels), None, None, location)
+}
+
+/// Reads images part by part.
+pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    let shape = images_shape(&mut source)?;
+    bounds.check(&shape, 1, source.location())?;
+    for count in shape.parts(bounds.part(&shape, 1)) {
+        let pixels = Pixels::U8(source.bytes(count)?);
+        sink(Images::new(
+            shape.image(),
+            pixels,
+            None,
+            None,
+            source.location(),
+        )?)?;
+    }
+    source.finish().map(drop)
 }
 
 /// Reads labels.

@@ -8,6 +8,7 @@ pub(crate) mod npz;
 
 use std::path::{Path, PathBuf};
 
+use crate::prepare_path::Bounds;
 use crate::source::{Source, magic};
 use crate::{Error, Images};
 
@@ -33,40 +34,76 @@ pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
     if path.is_dir() {
         return folder::read_folder(path);
     }
-    if let Some((archive, array)) = archive_member(path) {
-        return npz::read_images(&archive, Some(&array));
-    }
-    let start = magic(path)?;
-    match &*start {
-        [0x93, b'N', b'U', b'M', ..] => {
+    match format_of(path)? {
+        Format::Npy => {
             let images = npy::images(Source::open(path)?)?;
             with_labels_beside(images, path, |path| npy::labels(Source::open(path)?))
         }
-        [b'P', b'K', 3..=8, ..] => npz::read_images(path, None),
-        [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => folder::read_single(path),
-        // Before IDX, since a batch whose first label is 0 may start like one.
-        _ if path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("bin")) =>
-        {
-            cifar::read_batch(path)
-        }
-        [0x1f, 0x8b, ..] | [0, 0, ..] => {
+        Format::Npz(archive, array) => npz::read_images(&archive, array.as_deref()),
+        Format::Picture => folder::read_single(path),
+        Format::Cifar => cifar::read_batch(path),
+        Format::Idx => {
             let images = idx::images(Source::open(path)?)?;
             with_labels_beside(images, path, |path| idx::labels(Source::open(path)?))
         }
+    }
+}
+
+/// Takes images part by part.
+pub(crate) type Sink<'a> = dyn FnMut(Images) -> Result<(), Error> + 'a;
+
+/// Reads images as [`open_images`] does, without labels and part by part.
+pub(crate) fn read_parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    if path.is_dir() {
+        return folder::parts(path, bounds, sink);
+    }
+    match format_of(path)? {
+        Format::Npy => npy::parts(Source::open(path)?, bounds, sink),
+        Format::Npz(archive, array) => npz::parts(&archive, array.as_deref(), bounds, sink),
+        Format::Picture => folder::single_part(path, bounds, sink),
+        Format::Cifar => cifar::parts(path, bounds, sink),
+        Format::Idx => idx::parts(Source::open(path)?, bounds, sink),
+    }
+}
+
+/// What a file is.
+enum Format {
+    Npy,
+    /// The archive, and the array in it that was named.
+    Npz(PathBuf, Option<String>),
+    Picture,
+    Cifar,
+    Idx,
+}
+
+/// Tells a format by the content.
+fn format_of(path: &Path) -> Result<Format, Error> {
+    if let Some((archive, array)) = archive_member(path) {
+        return Ok(Format::Npz(archive, Some(array)));
+    }
+    let is_bin = || {
+        path.extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("bin"))
+    };
+    Ok(match &*magic(path)? {
+        [0x93, b'N', b'U', b'M', ..] => Format::Npy,
+        [b'P', b'K', 3..=8, ..] => Format::Npz(path.to_owned(), None),
+        [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => Format::Picture,
+        // Before IDX, since a batch whose first label is 0 may start like one.
+        _ if is_bin() => Format::Cifar,
+        [0x1f, 0x8b, ..] | [0, 0, ..] => Format::Idx,
         _ => {
             let location = path.display().to_string();
             let advice =
                 "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz";
-            Err(Error::malformed(
+            return Err(Error::malformed(
                 location,
                 "images",
                 "another format",
                 advice,
-            ))
+            ));
         }
-    }
+    })
 }
 
 /// Splits `FILE.npz:NAME`, where there is no file of that whole name.

@@ -8,7 +8,9 @@
 
 use serde::Deserialize;
 
+use super::Sink;
 use crate::images::{CheckedShape, image_dimensions};
+use crate::prepare_path::Bounds;
 use crate::source::Source;
 use crate::{Error, Images, Pixels};
 
@@ -127,17 +129,22 @@ pub(crate) fn looks_like_images(mut source: Source) -> Result<bool, Error> {
     Ok(readable && matches!(header.shape.len(), 3 | 4))
 }
 
-/// Reads images, `[N, C, H, W]` or `[N, H, W]`.
-pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
-    let header = header(&mut source)?;
+/// The header of an array of images.
+fn images_header(source: &mut Source) -> Result<(Header, CheckedShape), Error> {
+    let header = header(source)?;
     let Some(dimensions) = image_dimensions(&header.shape) else {
         let found = format!("shape {:?}", header.shape);
         let advice = "reshape the array and save it again";
         return Err(source.wrong("[N, C, H, W] or [N, H, W]", found, advice));
     };
     let shape = CheckedShape::new(dimensions, header.width, source.location())?;
-    let (count, big) = (shape.values(), header.big_endian);
-    let pixels = match (header.kind, header.width) {
+    Ok((header, shape))
+}
+
+/// The next values.
+fn pixels(source: &mut Source, header: &Header, count: u64) -> Result<Pixels, Error> {
+    let big = header.big_endian;
+    Ok(match (header.kind, header.width) {
         ('u', 1) => Pixels::U8(source.bytes(count)?),
         ('u', 2) => Pixels::U16(source.elements(count, |b| u16::from_le_bytes(little(b, big)))?),
         ('f', 4) => Pixels::F32(source.elements(count, |b| f32::from_le_bytes(little(b, big)))?),
@@ -146,11 +153,35 @@ pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
         }
         _ => {
             let expected = "u1, u2, f4 or f8 (uint8, uint16, float32, float64)";
-            return Err(wrong_type(&source, &header, expected));
+            return Err(wrong_type(source, header, expected));
         }
-    };
+    })
+}
+
+/// Reads images, `[N, C, H, W]` or `[N, H, W]`.
+pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
+    let (header, shape) = images_header(&mut source)?;
+    let pixels = pixels(&mut source, &header, shape.values())?;
     let location = source.finish()?;
     Images::new(shape.image(), pixels, None, None, location)
+}
+
+/// Reads images part by part.
+pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+    let (header, shape) = images_header(&mut source)?;
+    bounds.check(&shape, header.width, source.location())?;
+    let part = bounds.part(&shape, header.width);
+    for count in shape.parts(part) {
+        let pixels = pixels(&mut source, &header, count)?;
+        sink(Images::new(
+            shape.image(),
+            pixels,
+            None,
+            None,
+            source.location(),
+        )?)?;
+    }
+    source.finish().map(drop)
 }
 
 /// The bytes of a value in little-endian order.

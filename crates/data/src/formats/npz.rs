@@ -7,7 +7,8 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{labels_name, npy};
+use super::{Sink, labels_name, npy};
+use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
 use crate::{Error, Images};
 
@@ -100,14 +101,34 @@ fn damaged(location: &str, error: &ZipError) -> Error {
     }
 }
 
+/// Reads the images of an array part by part; see [`read_images`].
+pub(crate) fn parts(
+    path: &Path,
+    name: Option<&str>,
+    bounds: &Bounds<'_>,
+    sink: &mut Sink,
+) -> Result<(), Error> {
+    let mut archive = Npz::open(path)?;
+    let name = array_of_images(&mut archive, name)?;
+    npy::parts(archive.array(&name)?, bounds, sink)
+}
+
+/// The name of the array of images.
+fn array_of_images(archive: &mut Npz, name: Option<&str>) -> Result<String, Error> {
+    match name {
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let names = archive.names();
+            images_array(archive, &names)
+        }
+    }
+}
+
 /// Reads the array `name`, or the only one of images, or the one called `images`.
 pub(crate) fn read_images(path: &Path, name: Option<&str>) -> Result<Images, Error> {
     let mut archive = Npz::open(path)?;
     let names = archive.names();
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => images_array(&mut archive, &names)?,
-    };
+    let name = array_of_images(&mut archive, name)?;
     let labels = archive.labels_of(&name, &names)?;
     let images = npy::images(archive.array(&name)?)?;
     images.with_labels(labels)

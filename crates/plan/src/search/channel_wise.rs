@@ -9,12 +9,13 @@ use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
 use crate::channel::noise::of_channel_wise;
+use crate::check_images::Reserved;
 use crate::estimate::relinearize_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
 use crate::precision::Demand;
 use crate::sketch::{Choice, Sketch, SketchKind, SketchOperation};
-use crate::{CompileOptions, CostTable, Error, primes};
+use crate::{CheckImageCount, CompileOptions, CostTable, Error, primes};
 
 /// Plaintext bits that are tried.
 const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
@@ -34,7 +35,7 @@ pub(crate) struct ChannelWinner {
     pub network: Network,
     pub geometry: Geometry,
     pub candidate: Candidate,
-    pub blocks: usize,
+    pub reserved: Reserved,
 }
 
 /// The best candidate so far that meets every constraint.
@@ -77,6 +78,18 @@ pub(crate) fn search(
     let mut geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.ilog2())
         .filter_map(|log| lay_out(graph, &folded, &mean_squares, 1 << log))
         .collect();
+    let places = |degree: usize| {
+        let slots = geometries.iter().map(|geometry| geometry.slots);
+        let slots = slots.filter(move |&slots| slots <= degree);
+        let places = slots.map(move |slots| degree / slots);
+        places.filter(|&places| options.block_images.is_none_or(|asked| asked == places))
+    };
+    let most_places = degrees.iter().flat_map(|&degree| places(degree)).max();
+    if let (CheckImageCount::Exactly(asked), Some(places)) = (options.check_images, most_places)
+        && asked >= places
+    {
+        return Err(Error::NoPlaceForCheckImages { asked, places });
+    }
     let mut search = Search {
         options,
         geometries: &geometries,
@@ -109,9 +122,10 @@ pub(crate) fn search(
         closest.into_error(constraints, (no_room, HINT), HINT)
     })?;
     let geometry = geometries.swap_remove(best.geometry);
-    let images = best.choice.ring_degree / geometry.slots;
+    let places = best.choice.ring_degree / geometry.slots;
+    let reserved = options.check_images.reserve(options.batch, places);
     Ok(ChannelWinner {
-        blocks: options.batch.div_ceil(images),
+        reserved: reserved.expect("candidates without a place for an image were left out"),
         geometry,
         candidate: best,
         folded,
@@ -179,8 +193,11 @@ impl Search<'_> {
         {
             return None;
         }
-        let blocks = self.options.batch.div_ceil(degree / geometry.slots);
-        let seconds = blocks as f64 * block_seconds(sized, geometry, &self.options.cost);
+        let reserved = self
+            .options
+            .check_images
+            .reserve(self.options.batch, degree / geometry.slots)?;
+        let seconds = reserved.blocks as f64 * block_seconds(sized, geometry, &self.options.cost);
         let slower = |best: &Candidate| seconds > best.seconds * SAME_COST;
         if self.best.as_ref().is_some_and(slower) {
             return None;
@@ -201,7 +218,7 @@ impl Search<'_> {
             return None;
         }
         let rotations = geometry.counts.iter().flatten().map(Counts::rotations);
-        let sizes = geometry.sizes(sized, blocks, rotations.sum());
+        let sizes = geometry.sizes(sized, reserved.blocks, rotations.sum());
         let fits = self
             .options
             .memory_bytes

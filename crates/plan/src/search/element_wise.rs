@@ -13,6 +13,7 @@ use sordino_ckks::{Gadget, noise as scheme_noise};
 use super::closest::Closest;
 use super::{CLEARLY_LESS, SAME_COST, weight_networks};
 use crate::alternatives::Alternative;
+use crate::check_images::Reserved;
 use crate::estimate::block_seconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::{Network, NodeKind};
@@ -37,7 +38,7 @@ pub(crate) struct Winner {
     pub network: Network,
     pub choice: Choice,
     pub gadget: Option<GadgetChoice>,
-    pub blocks: usize,
+    pub reserved: Reserved,
     /// Estimated evaluation of the batch.
     pub seconds: f64,
     pub alternatives: Vec<Alternative>,
@@ -178,7 +179,7 @@ impl Search<'_> {
             network: self.networks[candidate.kind.network].clone(),
             choice: Choice::clone(&candidate.choice),
             gadget: candidate.gadget,
-            blocks: self.blocks(&candidate.choice),
+            reserved: self.reserved(&candidate.choice),
             seconds: candidate.seconds,
             alternatives: self.runners_up(chosen),
         })
@@ -191,7 +192,15 @@ impl Search<'_> {
     }
 
     fn blocks(&self, choice: &Choice) -> usize {
-        self.options.batch.div_ceil(choice.ring_degree)
+        self.reserved(choice).blocks
+    }
+
+    fn reserved(&self, choice: &Choice) -> Reserved {
+        let Self { options, .. } = self;
+        let reserved = options
+            .check_images
+            .reserve(options.batch, choice.ring_degree);
+        reserved.expect("fewer check images than the smallest ring degree")
     }
 
     /// What rules a candidate out, if anything.

@@ -98,7 +98,7 @@ impl Search<'_> {
             log2_qp: f64::from(candidate.log2_qp),
             coefficient_bytes: candidate.bytes,
             evaluate_seconds: candidate.seconds,
-            precision_bits: self.demand.precision_bits(&candidate.noise),
+            precision_bits: self.demand.predicted_bits(&candidate.noise),
             reason,
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct JobRow {
 pub(crate) struct WaitingJob {
     pub file: i64,
     pub client: String,
+    /// How often the process ended while it was evaluated.
+    pub attempts: u32,
 }
 
 /// How an evaluation ended.
@@ -62,8 +64,8 @@ impl Owned for JobRow {
     const KIND: FileKind = FileKind::Job;
     const COLUMNS: &'static str =
         "files.file, name, bytes, model, plan, key_file, key_name, images, state,
-        created, touched, started, began, ended, reply_bytes, reply_digest, problem
-        FROM files JOIN jobs USING (file)";
+        created, touched, started, began, ended, reply_bytes, reply_digest, problem";
+    const TABLE: &'static str = "jobs";
 
     fn read(row: &Row<'_>) -> Result<Self> {
         let key: Option<i64> = row.get(5)?;
@@ -94,6 +96,10 @@ impl Owned for JobRow {
 
     fn file(&self) -> i64 {
         self.file
+    }
+
+    fn name(&self) -> &Id {
+        &self.name
     }
 }
 
@@ -135,7 +141,9 @@ impl Database {
 
     /// A job by the number of its file.
     pub(crate) fn job_of_file(&self, file: i64) -> Result<Option<JobRow>> {
-        let sql = format!("SELECT {} WHERE files.file = ?1", JobRow::COLUMNS);
+        let columns = JobRow::COLUMNS;
+        let sql =
+            format!("SELECT {columns} FROM files JOIN jobs USING (file) WHERE files.file = ?1");
         one(&self.connection(), &sql, [file], JobRow::read)
     }
 
@@ -143,13 +151,14 @@ impl Database {
     pub(crate) fn waiting_jobs(&self) -> Result<Vec<WaitingJob>> {
         all(
             &self.connection(),
-            "SELECT file, client FROM files JOIN jobs USING (file)
+            "SELECT file, client, attempts FROM files JOIN jobs USING (file)
              WHERE state IN ('queued', 'running') ORDER BY state = 'queued', started, file",
             [],
             |row| {
                 Ok(WaitingJob {
                     file: row.get(0)?,
                     client: row.get(1)?,
+                    attempts: row.get(2)?,
                 })
             },
         )
@@ -168,19 +177,15 @@ impl Database {
         })
     }
 
-    /// Marks a job as running. Returns the number of attempts, this one included; `None` if the job was cancelled or removed.
-    pub(crate) fn begin_job(&self, file: i64) -> Result<Option<u32>> {
+    /// Marks a job as running; false if it is not queued any more.
+    pub(crate) fn begin_job(&self, file: i64) -> Result<bool> {
         self.change(|change| {
             let begun = change.execute(
                 "UPDATE jobs SET state = 'running', began = coalesce(began, ?2), attempts = attempts + 1
                  WHERE file = ?1 AND state IN ('queued', 'running')",
                 params![file, precise_now()],
             )?;
-            if begun == 0 {
-                return Ok(None);
-            }
-            let sql = "SELECT attempts FROM jobs WHERE file = ?1";
-            one(change, sql, [file], |row| row.get(0))
+            Ok(begun > 0)
         })
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct KeyRow {
     pub bytes: u64,
     /// The parameters that it was made for.
     pub parameters: Digest,
+    /// The job that it is removed with.
+    pub job: Option<Id>,
     /// The public name of the secret key that it belongs to, once the key was read.
     pub key_id: Option<String>,
     /// When it was registered.
@@ -27,8 +29,9 @@ pub(crate) struct KeyRow {
 
 impl Owned for KeyRow {
     const KIND: FileKind = FileKind::Key;
-    const COLUMNS: &'static str = "files.file, name, bytes, parameters, key_id, created, touched
-        FROM files JOIN keys USING (file)";
+    const COLUMNS: &'static str =
+        "files.file, name, bytes, parameters, job, key_id, created, touched";
+    const TABLE: &'static str = "keys";
 
     fn read(row: &Row<'_>) -> Result<Self> {
         Ok(Self {
@@ -36,14 +39,22 @@ impl Owned for KeyRow {
             name: parsed(row, 1)?,
             bytes: row.get(2)?,
             parameters: parsed(row, 3)?,
-            key_id: row.get(4)?,
-            created: row.get(5)?,
-            touched: row.get(6)?,
+            job: row
+                .get::<_, Option<String>>(4)?
+                .map(|_| parsed(row, 4))
+                .transpose()?,
+            key_id: row.get(5)?,
+            created: row.get(6)?,
+            touched: row.get(7)?,
         })
     }
 
     fn file(&self) -> i64 {
         self.file
+    }
+
+    fn name(&self) -> &Id {
+        &self.name
     }
 }
 
@@ -60,10 +71,13 @@ impl Database {
             (client, id),
             (new.bytes, new.bytes),
             quota,
-            |found: &KeyRow| found.parameters == new.parameters && found.bytes == new.bytes,
+            |found: &KeyRow| {
+                (found.parameters, found.bytes, &found.job) == (new.parameters, new.bytes, &new.job)
+            },
             |change, file| {
-                let sql = "INSERT INTO keys (file, parameters) VALUES (?1, ?2)";
-                change.execute(sql, params![file, new.parameters.to_string()])?;
+                let sql = "INSERT INTO keys (file, parameters, job) VALUES (?1, ?2, ?3)";
+                let job = new.job.as_ref().map(Id::as_str);
+                change.execute(sql, params![file, new.parameters.to_string(), job])?;
                 Ok(())
             },
         )

@@ -1,11 +1,13 @@
 //! Bodies: bounded, and not too slow.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, CHUNK_BYTES, MESSAGE_BYTES, ProblemKind};
 use tokio::time::{Instant, timeout_at};
@@ -139,4 +141,34 @@ pub(super) async fn drain(mut body: Body, refusal: Refusal) -> Refusal {
         }
     }
     refusal
+}
+
+/// A body that holds something until it was sent or given up, such as a place among those that are answered.
+pub(super) fn holding<T: Send + Unpin + 'static>(body: Body, held: T) -> Body {
+    Body::new(Holding { body, _held: held })
+}
+
+struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T: Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

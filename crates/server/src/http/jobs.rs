@@ -8,16 +8,18 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use sordino_protocol::api::{Id, Job, JobState, Jobs, NewJob, ProblemKind};
 use sordino_protocol::{RequestReader, shorten};
 
-use super::extract::{Asking, Named};
-use super::uploads::{self, missing, stopping};
+use super::extract::{Asking, Named, Query};
+use super::uploads::{self, Page, missing, stopping};
 use super::{App, body, keys, models};
 use crate::database::{ChunkRow, Database, JobRow, WaitingJob};
 use crate::refusal::Refusal;
+use crate::retention::forget_lost;
 use crate::service::Client;
 
 /// Between two looks of a stream for news.
@@ -29,10 +31,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn all(
     Asking(client): Asking,
+    Query(page): Query<Page>,
     State(service): State<App>,
-) -> Result<Json<Jobs>, Refusal> {
-    let jobs = uploads::all::<JobRow>(&service, &client).await?;
-    Ok(Json(Jobs { jobs }))
+) -> Result<Response, Refusal> {
+    let make = |jobs, next| Jobs { jobs, next };
+    uploads::list::<JobRow, _>(&service, &client, page, make).await
 }
 
 /// A job with its chunks.
@@ -151,7 +154,11 @@ pub(super) async fn start(
                 images = row.images,
                 "job queued"
             );
-            service.queue.push(WaitingJob { file, client });
+            service.queue.push(WaitingJob {
+                file,
+                client,
+                attempts: 0,
+            });
             service.job_changed();
         }
     } else if matches!(row.state, JobState::Failed | JobState::Cancelled) {
@@ -221,6 +228,9 @@ async fn check_header(
             Refusal::new(ProblemKind::Invalid, detail)
         }
     };
+    if forget_lost(service, row.file).await? > 0 {
+        return Err(uploads::lost::<JobRow>(&row.name));
+    }
     if refusal.problem.kind == ProblemKind::Invalid {
         let (file, problem) = (row.file, refusal.problem.clone());
         service
@@ -263,10 +273,7 @@ pub(super) async fn remove(
     let (row, _) = find(&service, &client, &id).await?;
     let file = row.file;
     end(&service, file).await?;
-    service
-        .database(move |database| database.remove_file(file))
-        .await?;
-    service.blobs.remove(file, false).await?;
+    service.remove_file(file).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,22 +6,25 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use sordino_ckks::EvaluationKey;
 use sordino_protocol::api::{Id, Key, Keys, NewKey, ProblemKind};
 
-use super::extract::{Asking, Named};
-use super::uploads::{self, missing, stopping};
+use super::extract::{Asking, Named, Query};
+use super::uploads::{self, Page, missing, numbers, stopping};
 use super::{App, body};
 use crate::database::{Database, KeyRow};
 use crate::refusal::Refusal;
+use crate::retention::forget_lost;
 use crate::service::Client;
 
 pub(super) async fn all(
     Asking(client): Asking,
+    Query(page): Query<Page>,
     State(service): State<App>,
-) -> Result<Json<Keys>, Refusal> {
-    let keys = uploads::all::<KeyRow>(&service, &client).await?;
-    Ok(Json(Keys { keys }))
+) -> Result<Response, Refusal> {
+    let make = |keys, next| Keys { keys, next };
+    uploads::list::<KeyRow, _>(&service, &client, page, make).await
 }
 
 pub(super) async fn make(
@@ -65,7 +68,7 @@ pub(super) async fn complete(
 ) -> Result<Json<Key>, Refusal> {
     let (row, chunks) = uploads::find::<KeyRow>(&service, &client, &id).await?;
     if row.key_id.is_some() {
-        return Ok(Json(service.describe_key(&row, &chunks)));
+        return Ok(Json(service.describe_key(&row, numbers(&chunks))));
     }
     if let Some(refusal) = missing::<KeyRow>(&id, row.bytes, &chunks) {
         return Err(refusal);
@@ -101,6 +104,9 @@ pub(super) async fn complete(
             service
                 .database(move |database| database.complete_key(file, &key_id))
                 .await?;
+        }
+        Err(_) if forget_lost(&service, file).await? > 0 => {
+            return Err(uploads::lost::<KeyRow>(&id));
         }
         Err(refusal) if refusal.problem.kind == ProblemKind::Invalid => {
             service

@@ -1,20 +1,31 @@
 //! Keys and jobs: files that clients upload in chunks, under names that they choose.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use serde::Serialize;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sordino_evaluator::free_bytes;
 use sordino_protocol::api::{Chunks, DIGEST_HEADER, Id, Job, Key, ProblemKind, content_digest};
+use tokio::time::timeout;
 
 use super::extract::{Asking, Named};
 use super::{App, body};
 use crate::database::{ChunkRow, Database, JobRow, KeyRow, Made, OverQuota, Owned, Quota};
 use crate::refusal::Refusal;
-use crate::service::{Client, Service};
+use crate::service::{Arriving, Client, Service};
 
+/// Most keys or jobs of a page.
+const PAGE_ITEMS: u64 = 100;
+/// Memory of one of them, with up to some hundred ranges of chunks.
+const ITEM_BYTES: u64 = 8 << 10;
+/// How long a chunk waits until the server can receive it.
+const CHUNK_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that are left free on the disk.
 const ROOM_BYTES: u64 = 64 << 20;
 
@@ -23,14 +34,14 @@ pub(super) trait Upload: Owned + Send + 'static {
     /// It as clients see it.
     type Description: Serialize;
 
-    /// Describes it to clients.
-    fn describe(&self, service: &Service, chunks: &[ChunkRow]) -> Self::Description;
+    /// Describes it to clients; `chunks` are the numbers of those that are there.
+    fn describe(&self, service: &Service, chunks: Vec<u64>) -> Self::Description;
 }
 
 impl Upload for KeyRow {
     type Description = Key;
 
-    fn describe(&self, service: &Service, chunks: &[ChunkRow]) -> Key {
+    fn describe(&self, service: &Service, chunks: Vec<u64>) -> Key {
         service.describe_key(self, chunks)
     }
 }
@@ -38,7 +49,7 @@ impl Upload for KeyRow {
 impl Upload for JobRow {
     type Description = Job;
 
-    fn describe(&self, service: &Service, chunks: &[ChunkRow]) -> Job {
+    fn describe(&self, service: &Service, chunks: Vec<u64>) -> Job {
         service.describe_job(self, chunks)
     }
 }
@@ -75,24 +86,71 @@ pub(super) async fn describe<T: Upload>(
     id: &Id,
 ) -> Result<T::Description, Refusal> {
     let (row, chunks) = find::<T>(service, client, id).await?;
-    Ok(row.describe(service, &chunks))
+    Ok(row.describe(service, numbers(&chunks)))
 }
 
-/// All keys or jobs of a client as it sees them.
-pub(super) async fn all<T: Upload>(
+pub(super) fn numbers(chunks: &[ChunkRow]) -> Vec<u64> {
+    chunks.iter().map(|chunk| chunk.number).collect()
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// Behind this one.
+    after: Option<Id>,
+    /// So many at most.
+    limit: Option<u64>,
+}
+
+/// A page of a client's keys or jobs, the newest first, put into a message by `make`; it counts as memory until it was sent.
+pub(super) async fn list<T: Upload, M: Serialize>(
     service: &App,
     client: &Client,
-) -> Result<Vec<T::Description>, Refusal> {
-    let name = client.name.clone();
+    page: Page,
+    make: impl FnOnce(Vec<T::Description>, Option<Id>) -> M,
+) -> Result<Response, Refusal> {
+    let limit = page.limit.unwrap_or(PAGE_ITEMS);
+    if !(1..=PAGE_ITEMS).contains(&limit) {
+        return Err(Refusal::new(
+            ProblemKind::Invalid,
+            format!("expected a limit of 1 to {PAGE_ITEMS}, found {limit}"),
+        ));
+    }
+    // Before anything is read from the database: what there is no memory for is not begun.
+    let most = (limit * ITEM_BYTES).div_ceil(1 << 10) as u32;
+    let Ok(memory) = Arc::clone(&service.listed).try_acquire_many_owned(most) else {
+        return Err(Refusal::new(
+            ProblemKind::Unavailable,
+            "many lists are being sent: try again, or ask for a smaller page",
+        ));
+    };
+    let (name, after) = (client.name.clone(), page.after);
     let found = service.database(move |database| {
-        let rows = database.list::<T>(&name)?.into_iter();
-        rows.map(|row| database.with_chunks(row))
-            .collect::<Result<Vec<_>, _>>()
+        let before = match &after {
+            None => None,
+            Some(id) => match database.file(&name, T::KIND, id)? {
+                Some(file) => Some(file.file),
+                None => return Ok(Err(id.clone())),
+            },
+        };
+        // One more tells whether there are more.
+        database.list::<T>(&name, before, limit + 1).map(Ok)
     });
-    let rows = found.await?.into_iter();
-    Ok(rows
-        .map(|(row, chunks)| row.describe(service, &chunks))
-        .collect())
+    let mut rows = found.await?.map_err(|id| not_found::<T>(&id))?;
+    let more = rows.len() as u64 > limit;
+    rows.truncate(limit as usize);
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|(row, _)| row.name().clone());
+    let described = rows
+        .into_iter()
+        .map(|(row, chunks)| row.describe(service, chunks));
+    let message = make(described.collect(), next);
+    let body = serde_json::to_vec(&message).map_err(|error| Refusal::bug(&error))?;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((json, body::holding(Body::from(body), memory)).into_response())
 }
 
 pub(super) async fn one<T: Upload>(
@@ -183,12 +241,25 @@ pub(super) async fn chunk<T: Upload>(
     if service.is_stopping() {
         return Err(body::drain(sent, stopping()).await);
     }
+    let Some(arriving) = service.claim(file.file, number) else {
+        let refusal = busy("another upload of this chunk is in progress: wait for it");
+        return Err(body::drain(sent, refusal).await);
+    };
+    let Ok(_place) = client.chunks.try_acquire() else {
+        let refusal = busy("too many chunks of this client are being sent: send fewer at once");
+        return Err(body::drain(sent, refusal).await);
+    };
     // What waits here is not read from the network.
-    let permits = (
-        client.receiving.acquire().await,
-        service.receiving.acquire().await,
-    );
-    let (Ok(_one_of_client), Ok(_one_of_all)) = permits else {
+    let permits = async {
+        let of_client = client.receiving.acquire().await;
+        let of_all = service.receiving.acquire().await;
+        of_client.ok().zip(of_all.ok())
+    };
+    let Ok(permits) = timeout(CHUNK_PATIENCE, permits).await else {
+        let refusal = busy("the server is busy with other chunks: send this one again");
+        return Err(body::drain(sent, refusal).await);
+    };
+    let Some((_one_of_client, _one_of_all)) = permits else {
         return Err(Refusal::bug(&"the semaphores are never closed"));
     };
     let content = body::chunk(&headers, sent, range.end - range.start).await?;
@@ -216,14 +287,58 @@ pub(super) async fn chunk<T: Upload>(
         None if !file.open => return Err(closed::<T>(&id)),
         None => {}
     }
-    service.blobs.put_chunk(file.file, &chunk, content).await?;
-    let added = service.database(move |database| database.add_chunk(file.file, &chunk));
-    if !added.await? {
-        return Err(closed::<T>(&id));
+    // On a task of its own: a client that goes away now must not leave a blob that no row names.
+    let keeping = keep(Arc::clone(&service), file.file, chunk, content, arriving);
+    match tokio::spawn(keeping).await {
+        Ok(Ok(true)) => Ok(StatusCode::NO_CONTENT),
+        Ok(Ok(false)) => Err(closed::<T>(&id)),
+        Ok(Err(refusal)) => Err(refusal),
+        Err(panic) => Err(Refusal::bug(&panic)),
     }
-    service.metrics.received_chunk(range.end - range.start);
-    service.job_changed();
-    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps a chunk, blob before row; false, and nothing kept, where its file takes no chunk any more.
+async fn keep(
+    service: App,
+    file: i64,
+    chunk: ChunkRow,
+    content: Bytes,
+    _arriving: Arriving,
+) -> Result<bool, Refusal> {
+    let bytes = content.len() as u64;
+    service.blobs.put_chunk(file, &chunk, content).await?;
+    let row = chunk.clone();
+    let added = service.database(move |database| database.add_chunk(file, &row));
+    match added.await {
+        Ok(true) => {
+            service.metrics.received_chunk(bytes);
+            service.job_changed();
+            Ok(true)
+        }
+        // Removed or ended meanwhile, or the row could not be written.
+        outcome => {
+            let number = chunk.number;
+            let named = service.database(move |database| database.chunk(file, number));
+            if named.await? != Some(chunk.sha256) {
+                service.blobs.remove_chunk(file, &chunk).await?;
+            }
+            outcome
+        }
+    }
+}
+
+/// Refuses what may go better in a moment.
+fn busy(detail: &str) -> Refusal {
+    Refusal::new(ProblemKind::Quota, detail)
+}
+
+/// Chunks that were acknowledged are not there any more.
+pub(super) fn lost<T: Upload>(id: &Id) -> Refusal {
+    let what = T::KIND.name();
+    Refusal::new(
+        ProblemKind::Conflict,
+        format!("chunks of the {what} {id} were lost: send those that are missing again"),
+    )
 }
 
 fn differs(number: u64) -> Refusal {

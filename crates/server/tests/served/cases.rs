@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use sordino_client::{Client, Keys};
 use sordino_container::Overwrite;
 use sordino_graph::Model;
-use sordino_plan::{ClientPlan, CompileOptions, PackingKind, compile};
+use sordino_plan::{ClientPlan, CompileOptions, PackingKind};
 use sordino_ring::backend;
+use sordino_runtime::compile;
 
 use crate::files::{Case, folder, run};
 use crate::network::Layer::{self, Activation, Convolution, Dense};

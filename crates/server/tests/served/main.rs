@@ -12,6 +12,7 @@ mod mutation;
 #[path = "../network/mod.rs"]
 mod network;
 mod random;
+mod selfish;
 mod server;
 mod service;
 mod wire;

@@ -1,7 +1,8 @@
 //! Measurements, each made once.
 
 use sordino::Model;
-use sordino::plan::{CompileOptions, PackingKind, Plan, compile};
+use sordino::compile;
+use sordino::plan::{CompileOptions, PackingKind, Plan};
 use sordino::ring::backend::Backend;
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Output};

@@ -1,7 +1,8 @@
 //! The report of the comparison.
 
 use sordino::Model;
-use sordino::plan::{CompileOptions, PackingKind, compile};
+use sordino::compile;
+use sordino::plan::{CompileOptions, PackingKind};
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
 use sordino_report::{
     ConfusionMatrix, Figure, Provenance, Report, Sample, Unit, Verdict, choose_samples, count_text,

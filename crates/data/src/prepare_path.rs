@@ -1,0 +1,111 @@
+//! From a path to a network's input, with no more in memory than the network can take.
+
+use std::path::Path;
+
+use sordino_graph::Preprocess;
+
+use crate::formats::read_parts;
+use crate::images::CheckedShape;
+use crate::prepare::{Scale, check_shape, check_unit_range, is_in_unit, prepare_part};
+use crate::source::{PIXEL_BYTES, reserve};
+use crate::{Error, Images, Pixels};
+
+/// Most bytes of raw pixels that are in memory at once.
+const PART_BYTES: u64 = 32 << 20;
+/// Most bytes of raw pixels of one image, which is also kept as floats while it is resized.
+const IMAGE_BYTES: u64 = 96 << 20;
+
+/// Images as a network takes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// The network's input, `[images, C, H, W]`.
+    pub values: Vec<f32>,
+    /// Number of images.
+    pub images: usize,
+    /// File name of every image, if each has its own.
+    pub names: Option<Vec<String>>,
+}
+
+/// What is taken of a file: as many images as the network can take at once, of its shape or resized one after the other.
+pub(crate) struct Bounds<'a> {
+    preprocess: &'a Preprocess,
+    images: u64,
+}
+
+impl Bounds<'_> {
+    /// Refuses images that the network cannot take, before their pixels are read.
+    pub(crate) fn check(
+        &self,
+        shape: &CheckedShape,
+        bytes_a_value: u64,
+        location: &str,
+    ) -> Result<(), Error> {
+        self.check_count(shape.count, location)?;
+        let bytes = shape.values() / shape.count * bytes_a_value;
+        check_shape(shape.image(), self.preprocess, location)?;
+        Error::check_limit(location, "size of an image in bytes", bytes, IMAGE_BYTES)
+    }
+
+    pub(crate) fn check_count(&self, count: u64, location: &str) -> Result<(), Error> {
+        match count <= self.images {
+            true => Ok(()),
+            false => Err(Error::TooMany {
+                location: location.to_owned(),
+                found: count,
+                most: self.images,
+            }),
+        }
+    }
+
+    /// Images that are read at once.
+    pub(crate) fn part(&self, shape: &CheckedShape, bytes_a_value: u64) -> u64 {
+        let bytes = shape.values() / shape.count * bytes_a_value;
+        (PART_BYTES / bytes).max(1)
+    }
+}
+
+/// Reads images as [`open_images`](crate::open_images) does, without labels, and prepares them as [`prepare`](crate::prepare) does, part by
+/// part: what a file claims to hold is compared with what the network takes before memory is taken for it. The pictures of a folder may
+/// have different sizes where the network has them resized.
+///
+/// # Errors
+/// Those of [`open_images`](crate::open_images) and [`prepare`](crate::prepare); [`Error::TooMany`] for more than `most` images.
+pub fn prepare_path(
+    path: impl AsRef<Path>,
+    preprocess: &Preprocess,
+    range: Option<(f64, f64)>,
+    most: usize,
+) -> Result<Prepared, Error> {
+    preprocess.validate()?;
+    let scale = Scale::new(preprocess, range)?;
+    let (path, images) = (path.as_ref(), most as u64);
+    let location = path.display().to_string();
+    let bytes = images
+        .saturating_mul(preprocess.elements() as u64)
+        .saturating_mul(4);
+    let mut prepared = Prepared {
+        values: Vec::new(),
+        images: 0,
+        names: None,
+    };
+    let mut all_in_unit = true;
+    let mut sink = |part: Images| {
+        all_in_unit &= matches!(&part.pixels, Pixels::F32(values) if is_in_unit(values));
+        let more = (part.len() * preprocess.elements()) as u64;
+        let held = 4 * (prepared.values.len() as u64 + more);
+        let what = "size of the prepared images in bytes";
+        Error::check_limit(&location, what, held, bytes.min(PIXEL_BYTES))?;
+        reserve(&mut prepared.values, more, &location)?;
+        prepare_part(&part, preprocess, &scale, &mut prepared.values)?;
+        prepared.images += part.len();
+        if let Some(names) = part.names {
+            prepared.names.get_or_insert_default().extend(names);
+        }
+        Ok(())
+    };
+    read_parts(path, &Bounds { preprocess, images }, &mut sink)?;
+    if all_in_unit {
+        check_unit_range(&location, preprocess, range)?;
+    }
+    Ok(prepared)
+}
