@@ -52,6 +52,11 @@ impl Places {
         let blocks_of = groups
             .each_ref()
             .map(|group| group.len().div_ceil(plan.block_images()));
+        let blocks_of = match marks.claimed() {
+            // As many blocks as before.
+            Some(images) => [images.div_ceil(plan.block_images()), 0],
+            None => blocks_of,
+        };
         let blocks: usize = blocks_of.iter().sum();
         let count = plan.header.check_images;
         let check: Vec<Vec<usize>> = (0..blocks)

@@ -224,7 +224,8 @@ impl Client {
         let [first, second] = marks.groups().map(|group| group.len());
         let of_block = self.plan.block_images();
         let count = match second {
-            0 => first,
+            0 if first > 0 => marks.claimed().unwrap_or(first),
+            0 => 0,
             // Full blocks, so that it is known where the others begin.
             _ => first.div_ceil(of_block) * of_block + second,
         };
