@@ -41,11 +41,11 @@ pub(crate) fn model() -> Model {
     for layer in 0..3 {
         let gain = if layer == 0 { 8.0 } else { 1.0 };
         x = graph.push(
-            &format!("dense{layer}"),
+            format!("dense{layer}"),
             dense(8, width, gain, layer + 1),
             &[x],
         );
-        x = graph.push(&format!("act{layer}"), quadratic(), &[x]);
+        x = graph.push(format!("act{layer}"), quadratic(), &[x]);
         width = 8;
     }
     graph.push("last", dense(3, width, 1.0, 9), &[x]);
