@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// the others, encrypt them in blocks of their own, or encrypt them among the others
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
     unusual: Unusual,
+    /// Changes nothing here: only `submit` sends a batch once more
+    #[arg(long, hide = true)]
+    no_resubmit: bool,
     #[command(flatten)]
     passphrase: NewPassphrase,
 }
@@ -100,6 +103,8 @@ pub(crate) fn parse_range(text: &str) -> Result<(f64, f64), String> {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    // The flag is taken so that scripts can give both commands the same.
+    let _ = args.no_resubmit;
     // Refuses before the work a request that cannot be written.
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;

@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// the others, encrypt them in blocks of their own, or encrypt them among the others
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
     unusual: Unusual,
+    /// Do not send the batch once more, without the images that ruined it, where check images come back wrong
+    #[arg(long)]
+    no_resubmit: bool,
     #[command(flatten)]
     passphrase: NewPassphrase,
     /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
@@ -100,6 +103,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         keys: args.keys.clone(),
         state: args.state.clone(),
         unusual: args.unusual.into(),
+        resubmit: !args.no_resubmit,
         passphrase: passphrase.map(Arc::new),
         accept_plan: args.accept_plan,
         ..SubmitOptions::new(&args.out)
@@ -219,6 +223,11 @@ impl Display {
             Event::Unusual { marks } => {
                 self.line(describe_unusual(marks).unwrap_or_default());
             }
+            Event::SentAgain { without } => self.line(format!(
+                "check images came back wrong, and {} images (index {}) had values unlike all others in a layer of the network: they are left out, and the rest is sent once more with another key",
+                without.len(),
+                without.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            )),
             Event::Encrypting { images } => self.line(format!("encrypting {images} images")),
             Event::Resumed { job } => self.line(format!("resuming job {job}")),
             Event::PlanChanged { model, job } => self.line(format!(

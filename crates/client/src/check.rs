@@ -52,6 +52,11 @@ impl Places {
         let blocks_of = groups
             .each_ref()
             .map(|group| group.len().div_ceil(plan.block_images()));
+        let blocks_of = match marks.claimed() {
+            // As many blocks as before.
+            Some(images) => [images.div_ceil(plan.block_images()), 0],
+            None => blocks_of,
+        };
         let blocks: usize = blocks_of.iter().sum();
         let count = plan.header.check_images;
         let check: Vec<Vec<usize>> = (0..blocks)
@@ -101,7 +106,7 @@ pub(crate) struct Compared {
 /// Compares the logits of all check images with the right ones.
 ///
 /// # Shapes
-/// `logits` is `[places, classes]`.
+/// `values` is `[places, classes and values of layers]`.
 ///
 /// # Errors
 /// [`Error::CheckImages`] if one differs by more than the client accepts, but for those in blocks of unusual images alone while other
@@ -109,7 +114,8 @@ pub(crate) struct Compared {
 pub(crate) fn compare(
     plan: &ClientPlan,
     places: &Places,
-    logits: &[f64],
+    values: &[f64],
+    marks: &Marks,
 ) -> Result<Compared, Error> {
     let mut ruined = Vec::new();
     let (Some(images), Some(tolerance)) = (&plan.check_images, plan.check_tolerance()) else {
@@ -118,18 +124,26 @@ pub(crate) fn compare(
             ruined,
         });
     };
-    let classes = plan.header.output.logits;
+    let (classes, norms) = (plan.header.output.logits, plan.header.output.norms);
     let mut total = Difference::default();
+    let mut wrong = Vec::new();
     for (number, block) in places.check.iter().enumerate() {
         let mut of_block = Difference::default();
         for (&place, expected) in block.iter().zip(images.logits().chunks_exact(classes)) {
-            of_block.add(&logits[place * classes..][..classes], expected, tolerance);
+            of_block.add(
+                &values[place * (classes + norms)..][..classes],
+                expected,
+                tolerance,
+            );
         }
         if of_block.different > 0 && (1..=number).contains(&places.mixed) {
             ruined.push(number);
-        } else {
-            total.join(&of_block);
+            continue;
         }
+        if of_block.different > 0 {
+            wrong.push(number);
+        }
+        total.join(&of_block);
     }
     let Difference {
         images,
@@ -150,8 +164,53 @@ pub(crate) fn compare(
             images,
             worst,
             tolerance,
+            suspects: suspects(plan, places, values, marks, &wrong),
         }),
     }
+}
+
+/// Values of layers that are this many times those of all check images make an image a suspect.
+const UNLIKE: f64 = 16.0;
+
+/// Largest difference of a check image's value of a layer from the right one, as a share of the largest right one, with which the layer
+/// is taken to be in its range.
+const INTACT: f64 = 1.0 / 8.0;
+
+/// Images, by their places in the batch, that may have ruined blocks: in the last layer where the values of all check images of the block
+/// are still right, theirs are far larger.
+fn suspects(
+    plan: &ClientPlan,
+    places: &Places,
+    values: &[f64],
+    marks: &Marks,
+    blocks: &[usize],
+) -> Vec<usize> {
+    let (classes, norms) = (plan.header.output.logits, plan.header.output.norms);
+    let Some(checks) = plan.check_images.as_ref().filter(|_| norms > 0) else {
+        return Vec::new();
+    };
+    let value = |place: usize, layer: usize| values[place * (classes + norms) + classes + layer];
+    let mut suspects = Vec::new();
+    for &block in blocks {
+        let of_layer = (0..norms).rev().find_map(|layer| {
+            let right = || checks.norms().iter().skip(layer).step_by(norms);
+            let largest = right().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+            let intact = places.check[block]
+                .iter()
+                .zip(right())
+                .all(|(&place, right)| (value(place, layer) - right).abs() <= INTACT * largest);
+            intact.then_some((layer, UNLIKE * largest))
+        });
+        let Some((layer, limit)) = of_layer else {
+            continue;
+        };
+        let kept = marks.kept().zip(&places.images);
+        let in_block = kept.filter(|(_, place)| **place / plan.block_places() == block);
+        let unlike = in_block.filter(|(_, place)| value(**place, layer).abs() > limit);
+        suspects.extend(unlike.map(|(index, _)| index));
+    }
+    suspects.sort_unstable();
+    suspects
 }
 
 /// How far the logits of check images are from the right ones.

@@ -224,7 +224,8 @@ impl Client {
         let [first, second] = marks.groups().map(|group| group.len());
         let of_block = self.plan.block_images();
         let count = match second {
-            0 => first,
+            0 if first > 0 => marks.claimed().unwrap_or(first),
+            0 => 0,
             // Full blocks, so that it is known where the others begin.
             _ => first.div_ceil(of_block) * of_block + second,
         };
@@ -290,7 +291,8 @@ impl Client {
             reply.header().key_id,
         )?;
         let plan = &self.plan;
-        let classes = plan.header.output.logits;
+        let (classes, norms) = (plan.header.output.logits, plan.header.output.norms);
+        let width = classes + norms;
         // At most the batch, as the header was checked against the plan.
         let count = reply.header().images as usize;
         let header = reply.header();
@@ -307,12 +309,12 @@ impl Client {
             });
         }
         let places = Places::new(key, &slots, plan, marks);
-        let mut in_places = vec![0.0; places.len(plan) * classes];
-        let of_blocks = in_places.chunks_mut(plan.block_places() * classes);
+        let mut in_places = vec![0.0; places.len(plan) * width];
+        let of_blocks = in_places.chunks_mut(plan.block_places() * width);
         for (block, images) in reply.blocks().iter().zip(of_blocks) {
-            layout.read(&decrypt(&self.context, key, block)?, classes, images);
+            layout.read(&decrypt(&self.context, key, block)?, width, images);
         }
-        let Compared { check, ruined } = compare(plan, &places, &in_places)?;
+        let Compared { check, ruined } = compare(plan, &places, &in_places, marks)?;
         let (mut logits, mut without) = (
             Vec::with_capacity(places.images.len() * classes),
             Vec::new(),
@@ -320,7 +322,7 @@ impl Client {
         for (image, &place) in places.images.iter().enumerate() {
             match ruined.contains(&(place / plan.block_places())) {
                 true => without.push(image),
-                false => logits.extend_from_slice(&in_places[place * classes..][..classes]),
+                false => logits.extend_from_slice(&in_places[place * width..][..classes]),
             }
         }
         Ok(Opened {

@@ -67,7 +67,8 @@ pub enum Error {
     },
     /// The reply is wrong for images whose right logits are known.
     #[error(
-        "{different} of {images} check images came back with other logits than the plan gives for them, by up to {worst:.0e} where {tolerance:.0e} is accepted, so nothing of this reply is released. The server did not run the plan, or a value left its range (one unusual image in a block is enough), or hardware is damaged: look for unusual images and leave them out, encrypt again with a fresh key, and if that fails too, ask the server's owner to evaluate on another machine, or do not use this server"
+        "{different} of {images} check images came back with other logits than the plan gives for them, by up to {worst:.0e} where {tolerance:.0e} is accepted, so nothing of this reply is released. {}The server did not run the plan, or a value left its range (one unusual image in a block is enough), or hardware is damaged: look for unusual images and leave them out, encrypt again with a fresh key, and if that fails too, ask the server's owner to evaluate on another machine, or do not use this server",
+        named(suspects)
     )]
     CheckImages {
         /// Check images with a wrong logit.
@@ -78,6 +79,8 @@ pub enum Error {
         worst: f64,
         /// The largest difference that is accepted.
         tolerance: f64,
+        /// Images whose values in a layer on the way are unlike those of all others, by their places in the batch.
+        suspects: Vec<usize>,
     },
     /// No request is recorded for the key that the reply answers.
     #[error(
@@ -367,6 +370,23 @@ classify!(Error {
     GaveUp { last, .. } => last.fault(),
     RefusedPlan { reason, .. } => reason.fault(),
 });
+
+/// How many images a message names.
+const NAMED: usize = 5;
+
+/// A sentence about images that may have ruined a reply.
+fn named(suspects: &[usize]) -> String {
+    if suspects.is_empty() {
+        return String::new();
+    }
+    let first: Vec<String> = suspects.iter().take(NAMED).map(usize::to_string).collect();
+    let more = if suspects.len() > NAMED { ", …" } else { "" };
+    format!(
+        "In a layer on the way {} images had values unlike all others (index {}{more}): leave these out. ",
+        suspects.len(),
+        first.join(", ")
+    )
+}
 
 /// What the one who meets a server's refusal can do about it.
 fn of_status(status: u16) -> Fault {

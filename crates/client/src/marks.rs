@@ -25,6 +25,9 @@ pub struct Marks {
     /// Whether the unusual images that are encrypted have blocks of their own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     separate: bool,
+    /// Images that the request says it has, if more than are encrypted: as many as that of the same batch before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claimed: Option<usize>,
 }
 
 /// What to do with unusual images.
@@ -73,6 +76,7 @@ impl Marks {
             images,
             unusual,
             separate,
+            claimed: None,
         };
         marks.check().map(|()| marks)
     }
@@ -89,12 +93,13 @@ impl Marks {
     /// Checks marks that were read.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let in_order = self.unusual.is_sorted_by(|one, two| one.index < two.index);
-        match in_order
-            && self
-                .unusual
-                .last()
-                .is_none_or(|last| last.index < self.images)
-        {
+        let last = self.unusual.last();
+        let in_batch = last.is_none_or(|last| last.index < self.images);
+        if !(in_order && in_batch) {
+            return Err(Error::Marks);
+        }
+        let claims = |claimed: usize| claimed >= self.encrypted() && !self.separate;
+        match self.claimed.is_none_or(claims) {
             true => Ok(()),
             false => Err(Error::Marks),
         }
@@ -131,6 +136,36 @@ impl Marks {
     /// Places in the batch of the images that were encrypted, in order.
     pub fn kept(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.images).filter(|&index| !self.of(index).is_some_and(|image| image.left_out))
+    }
+
+    /// Images that the request says it has, if more than are encrypted.
+    pub(crate) fn claimed(&self) -> Option<usize> {
+        self.claimed
+    }
+
+    /// The same without images that are named by their places in the batch, in a request that says it has as many as before. `None` if one
+    /// was left out before, or if unusual images have blocks of their own.
+    #[cfg(feature = "http")]
+    pub(crate) fn leaving_out(&self, named: &[usize], request_images: usize) -> Option<Self> {
+        let mut marks = self.clone();
+        for &index in named {
+            let at = marks
+                .unusual
+                .binary_search_by_key(&index, |image| image.index);
+            let image = UnusualImage {
+                index,
+                why: "in a layer of the network its values were unlike those of all others"
+                    .to_owned(),
+                left_out: true,
+            };
+            match at {
+                Ok(at) if marks.unusual[at].left_out => return None,
+                Ok(at) => marks.unusual[at] = image,
+                Err(at) => marks.unusual.insert(at, image),
+            }
+        }
+        marks.claimed = Some(request_images);
+        (!marks.separate && marks.encrypted() > 0).then_some(marks)
     }
 
     /// The same where some of the encrypted images, by their numbers among them, have no prediction after all.

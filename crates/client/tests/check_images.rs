@@ -201,6 +201,7 @@ fn a_forged_reply_is_refused_with_check_images() {
         images,
         worst,
         tolerance,
+        ..
     } = error
     else {
         panic!("{error}");
@@ -237,7 +238,11 @@ fn a_reply_is_not_decrypted_with_other_check_images_than_the_request_was_made_wi
     let others = |plan: &mut ClientPlan| {
         let images = plan.check_images.take().unwrap();
         let logits = images.logits().iter().map(|logit| logit + 1.0).collect();
-        plan.check_images = Some(CheckImages::new(images.pixels().to_vec(), logits));
+        plan.check_images = Some(CheckImages::new(
+            images.pixels().to_vec(),
+            logits,
+            Vec::new(),
+        ));
     };
     for change in [&none as &dyn Fn(&mut ClientPlan), &less_precise, &others] {
         let error = decrypted(change).unwrap_err();
@@ -485,7 +490,11 @@ fn plans_with_bad_check_images_are_refused() {
     assert_eq!((pixels.len(), logits.len()), (16 * FEATURES, 16 * CLASSES));
     let refused = |pixels: &[u8], logits: &[f64], change: &dyn Fn(&mut ClientPlan)| {
         let mut bad = plan.clone();
-        bad.check_images = Some(CheckImages::new(pixels.to_vec(), logits.to_vec()));
+        bad.check_images = Some(CheckImages::new(
+            pixels.to_vec(),
+            logits.to_vec(),
+            Vec::new(),
+        ));
         change(&mut bad);
         let read = ClientPlan::from_bytes(&bad.to_bytes().unwrap());
         let error = read.expect_err("a bad plan").to_string();

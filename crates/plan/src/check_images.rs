@@ -83,17 +83,37 @@ impl CheckImageCount {
 /// The check images of one block, the same in all of them, with their logits.
 ///
 /// # Shapes
-/// `pixels` is `[images, C, H, W]`, `logits` `[images, classes]`.
+/// `pixels` is `[images, C, H, W]`, `logits` `[images, classes]`, `norms` `[images, values of layers]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckImages {
     pixels: Vec<u8>,
     logits: Vec<f64>,
+    norms: Vec<f64>,
+}
+
+/// Check images, and the numbers of each.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckSizes {
+    pub images: usize,
+    pub features: usize,
+    pub classes: usize,
+    pub norms: usize,
 }
 
 impl CheckImages {
-    /// Images in 8 bits of the allowed range of raw values, and the logits that the plan's integers give for exactly these.
-    pub fn new(pixels: Vec<u8>, logits: Vec<f64>) -> Self {
-        Self { pixels, logits }
+    /// Images in 8 bits of the allowed range of raw values, and the logits and values of layers that the plan's integers give for
+    /// exactly these, at the scale of the reply.
+    pub fn new(pixels: Vec<u8>, logits: Vec<f64>, norms: Vec<f64>) -> Self {
+        Self {
+            pixels,
+            logits,
+            norms,
+        }
+    }
+
+    /// The values of layers of every image.
+    pub fn norms(&self) -> &[f64] {
+        &self.norms
     }
 
     /// The logits of every image.
@@ -136,11 +156,7 @@ impl CheckImages {
     }
 
     /// Checks images and logits from outside.
-    pub(crate) fn check(
-        &self,
-        (images, features, classes): (usize, usize, usize),
-        estimate: &Estimate,
-    ) -> Result<(), Error> {
+    pub(crate) fn check(&self, sizes: CheckSizes, estimate: &Estimate) -> Result<(), Error> {
         let require = |good, what, expected: &dyn ToString, found: &dyn ToString| {
             Error::require(
                 good,
@@ -150,17 +166,24 @@ impl CheckImages {
                 found.to_string(),
             )
         };
+        let CheckSizes {
+            images,
+            features,
+            classes,
+            norms,
+        } = sizes;
         let (least, found) = (LEAST_CHECK_IMAGES, images);
         let expected = format!("none or at least {least}");
         require(found >= least, "check images", &expected, &found)?;
         for (what, each, found) in [
             ("values of check images", features, self.pixels.len()),
             ("logits of check images", classes, self.logits.len()),
+            ("values of layers of check images", norms, self.norms.len()),
         ] {
             let expected = images.saturating_mul(each);
             require(found == expected, what, &expected, &found)?;
         }
-        let bytes = self.pixels.len() as u64 + 8 * self.logits.len() as u64;
+        let bytes = self.pixels.len() as u64 + 8 * (self.logits.len() + self.norms.len()) as u64;
         let expected = format!("at most {PAYLOAD_BYTES}");
         require(
             bytes <= PAYLOAD_BYTES,
@@ -168,7 +191,11 @@ impl CheckImages {
             &expected,
             &bytes,
         )?;
-        let good = self.logits.iter().all(|logit| logit.is_finite());
+        let good = self
+            .logits
+            .iter()
+            .chain(&self.norms)
+            .all(|logit| logit.is_finite());
         require(good, "logits of check images", &"finite ones", &"others")?;
         let (spread, tolerance) = (self.spread(classes), Self::tolerance(estimate));
         let expected = format!("at least {LEAST_SPREAD} times the tolerance of {tolerance:.2e}");
@@ -183,16 +210,21 @@ impl CheckImages {
 
     pub(crate) fn write(&self, out: &mut Builder) {
         out.bytes(&self.pixels).vec_f64(&self.logits);
+        if !self.norms.is_empty() {
+            out.vec_f64(&self.norms);
+        }
     }
 
     /// Reads so many images; sizes were checked.
-    pub(crate) fn read(
-        reader: &mut Reader<'_>,
-        (images, features, classes): (usize, usize, usize),
-    ) -> Result<Self, Error> {
+    pub(crate) fn read(reader: &mut Reader<'_>, sizes: CheckSizes) -> Result<Self, Error> {
+        let of_all = |each: usize| sizes.images.saturating_mul(each);
         Ok(Self {
-            pixels: reader.bytes(images.saturating_mul(features))?.to_vec(),
-            logits: reader.vec_f64(images.saturating_mul(classes))?,
+            pixels: reader.bytes(of_all(sizes.features))?.to_vec(),
+            logits: reader.vec_f64(of_all(sizes.classes))?,
+            norms: match sizes.norms {
+                0 => Vec::new(),
+                norms => reader.vec_f64(of_all(norms))?,
+            },
         })
     }
 }

@@ -12,7 +12,7 @@ use sordino_container::{
 use sordino_graph::{InputStatistic, OutputKind, Preprocess, input_statistic_text};
 use sordino_protocol::MessageShape;
 
-use crate::check_images::PAYLOAD_BYTES;
+use crate::check_images::{CheckSizes, PAYLOAD_BYTES};
 use crate::header::check_name;
 use crate::{ChannelLayout, CheckImages, Error, Estimate, Packing, PlanHeader};
 
@@ -210,14 +210,15 @@ impl ClientPlan {
         self.header.key_set(rotations)
     }
 
-    /// Check images, values and logits of each.
-    fn check_sizes(&self) -> (usize, usize, usize) {
+    /// Check images, and the numbers of each.
+    fn check_sizes(&self) -> CheckSizes {
         let header = &self.header;
-        (
-            header.check_images,
-            header.input.features,
-            header.output.logits,
-        )
+        CheckSizes {
+            images: header.check_images,
+            features: header.input.features,
+            classes: header.output.logits,
+            norms: header.output.norms,
+        }
     }
 
     /// The plan with the check images of its blocks.

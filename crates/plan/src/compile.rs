@@ -10,6 +10,7 @@ use crate::containment::contained_images;
 use crate::estimate::Sizes;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
+use crate::norms::with_norms;
 use crate::options::MAX_BATCH;
 use crate::precision::{Demand, NodeNoise};
 use crate::primes::{self, Chain};
@@ -280,8 +281,20 @@ fn realize(
     let quantized = quantize(folded, &weights::formats(network))?;
     let mut steps = integers::steps(&sized, &realized.chain, folded, &quantized, 1.0)?;
     noise::set_rms_noise(&mut steps, &sized);
+    let contained = contained_images(
+        &realized.parameters,
+        &OutputLayout::of(&steps),
+        &steps,
+        &model.preprocess,
+        largest_logit(model),
+    );
+    if contained == 0 && reserved.check_images > 0 {
+        // What the check images find, these values may explain.
+        steps = with_norms(steps)?;
+    }
     let elements = |node: usize| network.nodes[node].elements;
-    let sizes = Sizes::of_files(&sized, blocks, 1, elements);
+    let mut sizes = Sizes::of_files(&sized, blocks, 1, elements);
+    sizes.add_norms(&OutputLayout::of(&steps));
     let mut estimate = estimate(network, options, winner.seconds, &noise, sizes);
     let other = schedule::other_bytes(&steps, &estimate, blocks);
     let budget = Budget {
@@ -298,6 +311,7 @@ fn realize(
             options,
             realized.parameters,
             reserved,
+            contained,
             estimate,
             steps,
         )?
@@ -343,23 +357,19 @@ fn realize_channel_wise(
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
     let sizes = geometry.sizes(&sized, blocks, rotations);
     let estimate = estimate(network, options, seconds, &noise, sizes);
-    let content = content(
-        model,
-        options,
-        realized.parameters,
-        reserved,
-        estimate,
-        steps,
-    )?;
-    let header = PlanHeader {
-        // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
-        contained_images: usize::from(content.header.parameters.ring_degree() == channel.slots),
-        ..content.header
-    };
+    // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
+    let contained = usize::from(realized.parameters.ring_degree() == channel.slots);
     Ok(Content {
-        header,
         packing: Packing::ChannelWise(channel),
-        ..content
+        ..content(
+            model,
+            options,
+            realized.parameters,
+            reserved,
+            contained,
+            estimate,
+            steps,
+        )?
     })
 }
 
@@ -385,7 +395,6 @@ fn estimate(
     }
 }
 
-/// The content of an element-wise plan without alternatives.
 /// Largest magnitude of a logit of the calibration images; infinite if it was not recorded.
 fn largest_logit(model: &Model) -> f64 {
     let calibration = model.calibration.as_ref();
@@ -393,27 +402,27 @@ fn largest_logit(model: &Model) -> f64 {
     logits.map_or(f64::INFINITY, |logits| logits.max_abs)
 }
 
+/// The content of an element-wise plan without alternatives.
 fn content(
     model: &Model,
     options: &CompileOptions,
     parameters: Parameters,
     reserved: Reserved,
+    contained_images: usize,
     estimate: Estimate,
     steps: Vec<Step>,
 ) -> Result<Content, Error> {
-    let mut header = PlanHeader {
+    let header = PlanHeader {
         network: model.name.clone(),
         dataset: model.dataset.clone(),
         parameters,
         batch: options.batch,
         blocks: reserved.blocks,
         check_images: reserved.check_images,
-        contained_images: 0,
+        contained_images,
         input: InputLayout::of(&steps[0]),
-        output: OutputLayout::of(&steps[steps.len() - 1]),
+        output: OutputLayout::of(&steps),
     };
-    header.contained_images =
-        contained_images(&header, &steps, &model.preprocess, largest_logit(model));
     let model = model.digest()?;
     Ok(Content {
         header,

@@ -9,10 +9,11 @@
 //! What a logit of any allowed image can be is bounded by intervals, with the plan's own integers. The derivation is in
 //! `docs/notes/unusual-images.md`.
 
+use sordino_ckks::Parameters;
 use sordino_graph::Preprocess;
 
 use crate::steps::last_readers;
-use crate::{Operation, PlanHeader, Step, Term};
+use crate::{Operation, OutputLayout, Step, Term};
 
 /// Share of the modulus that is left to noise and to the rounding of these bounds.
 const SLACK: f64 = 1.0 / 64.0;
@@ -22,23 +23,28 @@ type Interval = (f64, f64);
 
 /// Largest logit that one image of a block can have without harm to the others, if those have logits of at most
 /// `largest_logit`.
-pub(crate) fn contained_logit(header: &PlanHeader, largest_logit: f64) -> f64 {
-    let limit = coefficient_limit(header) / header.output.scale;
-    (limit - largest_logit) * header.parameters.ring_degree() as f64
+pub(crate) fn contained_logit(
+    parameters: &Parameters,
+    output: &OutputLayout,
+    largest_logit: f64,
+) -> f64 {
+    let limit = coefficient_limit(parameters, output) / output.scale;
+    (limit - largest_logit) * parameters.ring_degree() as f64
 }
 
 /// Images of a block that may be any allowed image, if all others have logits of at most `largest_logit`. At most the
 /// images of a block; 0 where intervals prove nothing.
 pub(crate) fn contained_images(
-    header: &PlanHeader,
+    parameters: &Parameters,
+    output: &OutputLayout,
     steps: &[Step],
     preprocess: &Preprocess,
     largest_logit: f64,
 ) -> usize {
     let bound = logit_bound(steps, preprocess);
     // A bound that is no number gives 0.
-    let images = (contained_logit(header, largest_logit) / bound).floor();
-    let degree = header.parameters.ring_degree();
+    let images = (contained_logit(parameters, output, largest_logit) / bound).floor();
+    let degree = parameters.ring_degree();
     match images >= 1.0 {
         true => (images as usize).min(degree),
         false => 0,
@@ -46,8 +52,8 @@ pub(crate) fn contained_images(
 }
 
 /// What a coefficient of the reply may be, in integers.
-fn coefficient_limit(header: &PlanHeader) -> f64 {
-    let primes = &header.parameters.primes()[..header.output.limbs];
+fn coefficient_limit(parameters: &Parameters, output: &OutputLayout) -> f64 {
+    let primes = &parameters.primes()[..output.limbs];
     let modulus: f64 = primes.iter().map(|&prime| prime as f64).product();
     modulus / 2.0 * (1.0 - SLACK)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sordino_ckks::Gadget;
 
+use crate::OutputLayout;
 use crate::cost::CostTable;
 use crate::modulus::{SizedSketch, digits_of};
 use crate::primes;
@@ -137,6 +138,12 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
+    /// Adds the values of layers to a reply that was estimated without.
+    pub(crate) fn add_norms(&mut self, output: &OutputLayout) {
+        let logits = (self.reply - HEADER_BYTES) / output.logits.max(1) as u64;
+        self.reply += logits * output.norms as u64;
+    }
+
     /// Files of `blocks` blocks and of `keys` switching keys; `ciphertexts` gives those of a node's value. The memory is 0.
     pub(crate) fn of_files(
         sized: &SizedSketch<'_>,

@@ -11,7 +11,7 @@ use crate::check_images::USUAL_CHECK_IMAGES;
 use crate::options::MAX_BATCH;
 use crate::packing::Ends;
 use crate::steps::MAX_ELEMENTS;
-use crate::{Error, Packing, Step};
+use crate::{Error, Packing, Step, unread};
 
 /// A fresh ciphertext of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ pub struct OutputLayout {
     pub limbs: usize,
     /// Scale of the slots.
     pub scale: f64,
+    /// Values of layers on the way that a reply has besides the logits, element-wise; older plans do not say so and have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub norms: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// What both halves of a plan say.
@@ -77,16 +84,21 @@ impl InputLayout {
 }
 
 impl OutputLayout {
-    /// The layout of a step's result.
-    pub(crate) fn of(step: &Step) -> Self {
+    /// The layout of what the steps give: the last value, and those that no step reads.
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let step = &steps[steps.len() - 1];
         Self {
             logits: step.elements,
             components: step.components,
             limbs: step.limbs,
             scale: step.scale,
+            norms: unread(steps).len(),
         }
     }
 }
+
+/// Most values of layers that a reply has.
+const MAX_NORMS: usize = 256;
 
 /// The sizes of a block.
 pub(crate) struct BlockSizes {
@@ -106,7 +118,10 @@ impl PlanHeader {
             .channel()
             .map(Ends::ends)
         {
-            None => (degree, self.input.features, self.output.logits),
+            None => {
+                let rows = self.output.logits + self.output.norms;
+                (degree, self.input.features, rows)
+            }
             Some((slots, input, output)) => (degree / slots, input.ciphertexts, output.ciphertexts),
         };
         BlockSizes {
@@ -211,6 +226,12 @@ impl PlanHeader {
         // A batch of 0 and too many check images are refused before blocks are looked at.
         let block = self.block(packing);
         let blocks = self.batch.div_ceil(block.images);
+        // One for each of a few dozen layers; a ciphertext of channel-wise packing has none.
+        let most_norms = if packing.channel().is_none() {
+            MAX_NORMS
+        } else {
+            0
+        };
         for (what, found, least, most) in [
             ("batch", self.batch, 1, MAX_BATCH),
             ("check images", self.check_images, 0, block.places - 1),
@@ -218,6 +239,7 @@ impl PlanHeader {
             ("contained images", self.contained_images, 0, block.places),
             ("features", input.features, 1, MAX_ELEMENTS),
             ("logits", output.logits, 1, MAX_ELEMENTS),
+            ("values of layers", output.norms, 0, most_norms),
             ("input limbs", input.limbs, 1, parameters.limbs()),
             ("output limbs", output.limbs, 1, parameters.limbs()),
             ("output components", output.components, 2, 3),

@@ -411,6 +411,11 @@ impl Unit {
     }
 }
 
+/// For every step, the place of its elements in the order in which they are best computed; elements of one place are one window.
+pub(crate) fn places_of(steps: &[Step]) -> Vec<Vec<u32>> {
+    Needs::new(steps).place
+}
+
 /// The steps that one unit may take together, from a step on: linear steps of products and squares, each the only reader
 /// of the one before it. Any other step is alone.
 fn run_from(steps: &[Step], last_reader: &[usize], start: usize) -> Range<usize> {

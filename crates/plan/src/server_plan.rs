@@ -13,6 +13,7 @@ use sordino_protocol::MessageShape;
 
 use crate::check::{check_counts, check_steps};
 use crate::containment::contained_logit;
+use crate::norms::check_norms;
 use crate::{
     Alternative, ChannelPlan, Error, Estimate, InputLayout, OutputLayout, Packing,
     PackingComparison, PlanHeader, Step, payload,
@@ -104,7 +105,8 @@ impl Content {
         let channel = self.packing.channel();
         let factor = channel.map_or(1.0, ChannelPlan::plaintext_factor);
         check_steps(&header.parameters, factor, steps)?;
-        let output = OutputLayout::of(&steps[steps.len() - 1]);
+        check_norms(steps, header.output.norms)?;
+        let output = OutputLayout::of(steps);
         let expected = format_args!("{:?}", header.output);
         let good = output == header.output;
         Error::require(
@@ -296,7 +298,8 @@ impl ServerPlan {
     /// Largest logit that one image can have without harm to the others of its block, if those have logits of at most
     /// `largest_logit`. For plans that are not channel-wise.
     pub fn contained_logit(&self, largest_logit: f64) -> f64 {
-        contained_logit(self.header(), largest_logit)
+        let header = self.header();
+        contained_logit(&header.parameters, &header.output, largest_logit)
     }
 
     /// Fresh ciphertexts.

@@ -154,6 +154,22 @@ impl Operation {
         }
     }
 
+    /// Gives the values that the operation reads other indices.
+    pub(crate) fn rename_sources(&mut self, index: impl Fn(usize) -> usize) {
+        match self {
+            Operation::Input => {}
+            Operation::Linear { terms, .. } => {
+                for term in terms {
+                    let (Term::Product { source, .. } | Term::Scaled { source, .. }) = term;
+                    *source = index(*source);
+                }
+            }
+            Operation::Square { source, .. }
+            | Operation::Relinearize { source }
+            | Operation::Rescale { source, .. } => *source = index(*source),
+        }
+    }
+
     /// The operation's name.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -189,6 +205,15 @@ impl Step {
     pub fn maps(&self) -> impl Iterator<Item = &LinearMap> {
         self.terms().iter().filter_map(Term::map)
     }
+}
+
+/// The steps but the last whose value no step reads: the reply has them besides the logits.
+pub fn unread(steps: &[Step]) -> Vec<usize> {
+    let last_reader = last_readers(steps);
+    let before_last = 0..steps.len().saturating_sub(1);
+    before_last
+        .filter(|&step| last_reader[step] == step)
+        .collect()
 }
 
 /// For every step, the last step that reads its value; the value is freed after it. The last step is read by the reply.

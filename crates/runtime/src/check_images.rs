@@ -9,7 +9,8 @@ use sordino_plan::{
     CheckImageCount, CheckImages, CompileOptions, Error as PlanError, Plan, ServerPlan,
 };
 
-use crate::{Error, evaluate_clear};
+use crate::Error;
+use crate::evaluate::evaluate_clear_with_norms;
 
 /// Contrasts that images are drawn with, one after the other while too few of them stay within the recorded ranges.
 const CONTRASTS: [f64; 10] = [1.0, 1.0, 1.0, 0.7, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06];
@@ -89,8 +90,8 @@ fn make(model: &Model, plan: &ServerPlan) -> Result<Option<CheckImages>, Error> 
         return Ok(None);
     }
     let prepared = CheckImages::prepared(&levels, &model.preprocess);
-    let logits = evaluate_clear(plan, &prepared, wanted)?;
-    Ok(Some(CheckImages::new(levels, logits)))
+    let (logits, norms) = evaluate_clear_with_norms(plan, &prepared, wanted)?;
+    Ok(Some(CheckImages::new(levels, logits, norms)))
 }
 
 /// Which images keep every node of the folded network within `limit` times the largest magnitude that was recorded for it.

@@ -3,7 +3,7 @@
 use sordino_ckks::{
     Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Scale, SeededCiphertexts,
 };
-use sordino_plan::{Budget, Operation, Schedule, ServerPlan, Step, Term, Unit};
+use sordino_plan::{Budget, Operation, Schedule, ServerPlan, Step, Term, Unit, unread};
 use sordino_ring::linear::{LinearMap, PreparedLinearMap};
 
 use crate::engine::{EncryptedEngine, live};
@@ -135,10 +135,20 @@ impl EncryptedEngine for ElementEngine<'_> {
         let last = self.steps.len() - 1;
         let step = &self.steps[last];
         let all: Vec<u32> = (0..step.elements as u32).collect();
-        let (unit, _) = self.weights.places[last][0];
-        let freed = [unit as usize];
-        self.take(pieces, last, &all, step.limbs, &freed)
-            .map_err(at(step))
+        let norms = unread(self.steps);
+        if norms.is_empty() {
+            let (unit, _) = self.weights.places[last][0];
+            let freed = [unit as usize];
+            let logits = self.take(pieces, last, &all, step.limbs, &freed);
+            return logits.map_err(at(step));
+        }
+        let logits = self.rows(pieces, last, &all);
+        let norms = norms.iter().flat_map(|&norm| self.rows(pieces, norm, &[0]));
+        let rows: Vec<_> = logits
+            .chain(norms)
+            .map(|(map, row)| (map, row as usize))
+            .collect();
+        Ciphertexts::gather(&rows, step.limbs).map_err(at(step))
     }
 }
 

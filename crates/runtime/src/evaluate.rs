@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
-use sordino_plan::{Budget, Packing, ServerPlan, Step};
+use sordino_plan::{Budget, Packing, ServerPlan, Step, unread};
 
 use crate::clear_product::LANES;
 use crate::element::check_parameters;
@@ -315,22 +315,42 @@ fn check_input(
 /// # Errors
 /// [`Error::Input`] when the images are not `count` times the plan's features.
 pub fn evaluate_clear(plan: &ServerPlan, images: &[f32], count: usize) -> Result<Vec<f64>, Error> {
+    Ok(evaluate_clear_with_norms(plan, images, count)?.0)
+}
+
+/// As [`evaluate_clear`], with the values of layers that a reply has besides the logits, at the scale of the reply whatever theirs is.
+pub(crate) fn evaluate_clear_with_norms(
+    plan: &ServerPlan,
+    images: &[f32],
+    count: usize,
+) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let input = plan.input();
     if images.len() != count * input.features {
         let (expected, found) = (count * input.features, images.len());
         return Err(Error::input("number of values", expected, found));
     }
     let schedule = plan.whole_steps();
+    let norms = unread(plan.steps());
     let chunks = images.par_chunks(LANES * input.features.max(1));
-    let logits: Vec<Vec<f64>> = chunks
+    let values: Vec<(Vec<f64>, Vec<f64>)> = chunks
         .map(|chunk| {
             let size = chunk.len() / input.features;
             let engine = ClearEngine::new(plan, size);
             let encoded = engine.encode(chunk, input.features, input.scale);
-            let value = walk(&engine, &schedule, encoded, |_, _| ())?;
-            let scores = (0..size).flat_map(|image| value[image..].iter().step_by(size));
-            Ok(scores.map(|&v| v as f64 / plan.output().scale).collect())
+            let mut of_layers = Vec::new();
+            let value = walk(&engine, &schedule, encoded, |step, value| {
+                if norms.contains(&step) {
+                    of_layers.extend_from_slice(value);
+                }
+            })?;
+            let by_image = |value: &[i128]| -> Vec<f64> {
+                let of_image = |image: usize| value.get(image..).unwrap_or_default().iter();
+                let values = (0..size).flat_map(|image| of_image(image).step_by(size));
+                values.map(|&v| v as f64 / plan.output().scale).collect()
+            };
+            Ok((by_image(&value), by_image(&of_layers)))
         })
         .collect::<Result<_, Error>>()?;
-    Ok(logits.concat())
+    let (logits, norms): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+    Ok((logits.concat(), norms.concat()))
 }

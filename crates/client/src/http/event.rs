@@ -51,6 +51,11 @@ pub enum Event<'a> {
         /// Which, and which of them are left out.
         marks: &'a Marks,
     },
+    /// Check images came back wrong, and the batch is sent once more without the images that a layer of the network names.
+    SentAgain {
+        /// The images, by their places in the batch.
+        without: &'a [usize],
+    },
     /// Images are being encrypted.
     Encrypting {
         /// How many.

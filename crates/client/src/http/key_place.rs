@@ -8,8 +8,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sordino_ckks::{EvaluationKey, KeyId};
-use sordino_container::{Digest, Error as FileError, private_folder};
+use sordino_container::{Digest, Error as FileError, TEMPORARY_SUFFIX, private_folder};
 
+use super::again;
 use super::event::Event;
 use super::submission::{Identity, JobRecord, Submission};
 use super::submitted::SubmitOptions;
@@ -62,7 +63,7 @@ impl Unkeyed {
 }
 
 /// Where keys of one submission and all that is kept of it are: `OUT.submission`.
-fn folder_of(out: &Path) -> PathBuf {
+pub(super) fn folder_of(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_os_string();
     name.push(".submission");
     out.with_file_name(name)
@@ -137,10 +138,11 @@ impl KeyPlace {
         }
     }
 
-    /// Removes keys that were for one submission, which is over.
-    pub(super) fn finish(&self) {
-        if self.lasting == Lasting::Once {
-            remove_folder(&self.folder);
+    /// Removes keys that were for one submission, which is over, and what else was kept of it.
+    pub(super) fn finish(&self, options: &SubmitOptions) {
+        let own = folder_of(&options.out);
+        if self.lasting == Lasting::Once || own.join(again::FILE).is_file() {
+            remove_folder(&own);
         }
     }
 }
@@ -224,8 +226,10 @@ fn give_up(folder: &Path, what: &Unkeyed) -> Result<Vec<JobRecord>, Error> {
     {
         return Ok(Vec::new());
     }
-    let mut records = Vec::new();
+    refuse_others(folder)?;
+    let (mut records, mut any) = (Vec::new(), false);
     for found in Submission::all(folder) {
+        any = true;
         let Some(record) = found.locked()? else {
             continue;
         };
@@ -239,7 +243,36 @@ fn give_up(folder: &Path, what: &Unkeyed) -> Result<Vec<JobRecord>, Error> {
         }
         records.push(record);
     }
-    // No submission at all, or with a plan that is no longer served: the next one has its own key.
-    remove_folder(folder);
+    // With a plan that is no longer served, or before the server heard of it: the next one has its own key.
+    if any {
+        remove_folder(folder);
+    }
     Ok(records)
+}
+
+/// What is in a folder of one submission.
+const OURS: [&str; 6] = [
+    SECRET_KEY_FILE,
+    crate::EVALUATION_KEY_FILE,
+    "evaluation.key.new",
+    "keys.lock",
+    "submissions",
+    again::FILE,
+];
+
+/// Refuses a folder that has anything else in it, since it will be removed.
+fn refuse_others(folder: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(folder).map_err(|error| FileError::io(folder, "list", error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !(OURS.contains(&&*name) || name.ends_with(TEMPORARY_SUFFIX)) {
+            return Err(Error::KeyFolder {
+                folder: folder.to_path_buf(),
+                found: format!("it holds {name:?}, which no submission wrote"),
+                advice: "move that away, or write the predictions to another file",
+            });
+        }
+    }
+    Ok(())
 }

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+mod again;
 mod call;
 mod cause;
 mod connect;

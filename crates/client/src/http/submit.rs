@@ -9,6 +9,7 @@ use sordino_data::Prepared;
 use sordino_protocol::Reply;
 use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 
+use super::again::Again;
 use super::connect::RemoteServer;
 use super::event::Event;
 use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
@@ -70,97 +71,161 @@ pub async fn submit(
         move || {
             let Prepared { values, names, .. } = images.prepare(&client, range)?;
             let marks = client.screen(&values, unusual)?;
-            let digest = digest_of(&values, names.as_deref(), &marks)?;
+            let digest = digest_of(&values, names.as_deref());
             Ok((values, digest, marks, names))
         }
     };
     let (prepared, digest, marks, names) = blocking("preparation", preparing).await?;
-    let count = client.request_images(&marks)?;
     if !marks.unusual().is_empty() {
         server.report(&Event::Unusual { marks: &marks });
     }
-    let started = Instant::now();
-    let what = Unkeyed {
-        server: server.address().to_owned(),
-        model: model.name.clone(),
-        plan: model.plan,
-        images: digest,
-    };
-    let (place, given_up) = KeyPlace::choose(options, &client, count, &what)?;
-    let (opening, folder) = (Arc::clone(&client), place.folder.clone());
-    let passphrase = options.passphrase.clone();
-    let opening = move || opening.open_key_folder(&folder, passphrase.as_deref());
-    let keys = blocking("key generation", opening).await?;
-    if keys.made && place.lasting != Lasting::Once {
-        let folder = place.folder.as_path();
-        server.report(&Event::KeysMade { folder });
-    }
-    let evaluation_bytes = keys.evaluation.as_ref().map_or(0, |key| key.bytes);
-    if let Some(event) = place.event(evaluation_bytes) {
-        server.report(&event);
-    }
-    let identity = what.with(keys.secret.key_id());
-    let mut submitter = Submitter {
+    let batch = Batch {
         server,
         options,
         model,
         client,
-        keys: Arc::new(keys),
-        place,
-        marks,
-        images: count,
-        times: SubmitTimes::default(),
+        prepared: Arc::new(prepared),
+        names,
+        images: digest,
     };
-    submitter.times.keys = started.elapsed().as_secs_f64();
-    for record in given_up {
-        submitter.drop_outdated_job(&record.job).await;
-    }
-    let folder = submitter.place.folder.clone();
-    let opening = move || Submission::open(&folder, identity);
-    let submission = Arc::new(blocking("opening of the submission", opening).await?);
-    let resumed = submission.record().is_some();
-    submitter.drop_outdated(&submission).await;
-    if written.is_some() && !submission.has_reply() {
-        if submission.is_empty() {
-            submitter.finish(&submission);
-        }
-        let path = options.out.clone();
-        return Err(FileError::Exists { path }.into());
-    }
-    let record = match submission.record().filter(|_| submission.has_reply()) {
-        Some(record) => record,
-        None => submitter.fetch_reply(&submission, prepared).await?,
-    };
-    let reply = submitter.open_reply(&submission, &record).await?;
-    let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
-    // The server hears nothing more once the key is used: not even when that was done, which could depend on what was decrypted.
-    if !options.keep_job {
-        submitter.drop_job(&record.job).await;
-    }
-    server.hang_up();
-    submitter.place.note_use()?;
-    let predictions = match submitter.decrypt(reply).await {
-        Err(error @ Error::CheckImages { .. }) => {
-            // The same command again should not decrypt the same reply again.
-            submitter.finish(&submission);
-            return Err(error);
+    let again = Again::read(options, digest)?;
+    let first = again.is_none();
+    let marks = again.map_or(marks, Again::marks);
+    let mut submitted = match batch.submit(&marks, written.clone()).await {
+        Err(error) if first => {
+            let Error::CheckImages { suspects, .. } = &error else {
+                return Err(error);
+            };
+            let images = batch.client.request_images(&marks)?;
+            let Some(again) = Again::new(options, digest, &marks, images, suspects) else {
+                return Err(error);
+            };
+            again.write(options)?;
+            server.report(&Event::SentAgain { without: suspects });
+            batch.submit(&again.marks(), written).await?
         }
         other => other?,
     };
-    submitter.write(&predictions, names.as_deref(), written)?;
-    submitter.finish(&submission);
-    submitter.times.total = began.elapsed().as_secs_f64();
-    Ok(Submitted {
-        logit_range: submitter.client.plan().logit_range,
-        model: submitter.model,
-        job: record.job,
-        predictions,
-        request_bytes: record.request_bytes,
-        reply_bytes,
-        made_keys: submitter.keys.made,
-        resumed,
-        times: submitter.times,
-    })
+    submitted.times.total = began.elapsed().as_secs_f64();
+    Ok(submitted)
+}
+
+/// A batch on its way.
+struct Batch<'a> {
+    server: &'a RemoteServer,
+    options: &'a SubmitOptions,
+    model: Model,
+    client: Arc<Client>,
+    prepared: Arc<Vec<f32>>,
+    names: Option<Vec<String>>,
+    /// Digest of all images and their names.
+    images: Digest,
+}
+
+impl Batch<'_> {
+    /// Sends the images that the marks leave in the batch, and writes the predictions.
+    async fn submit(&self, marks: &Marks, written: Option<Vec<u8>>) -> Result<Submitted, Error> {
+        let started = Instant::now();
+        let Self {
+            server,
+            options,
+            model,
+            client,
+            ..
+        } = self;
+        let count = client.request_images(marks)?;
+        let what = Unkeyed {
+            server: server.address().to_owned(),
+            model: model.name.clone(),
+            plan: model.plan,
+            images: self.digest_with(marks)?,
+        };
+        let (place, given_up) = KeyPlace::choose(options, client, count, &what)?;
+        let (opening, folder) = (Arc::clone(client), place.folder.clone());
+        let passphrase = options.passphrase.clone();
+        let opening = move || opening.open_key_folder(&folder, passphrase.as_deref());
+        let keys = blocking("key generation", opening).await?;
+        if keys.made && place.lasting != Lasting::Once {
+            let folder = place.folder.as_path();
+            server.report(&Event::KeysMade { folder });
+        }
+        let evaluation_bytes = keys.evaluation.as_ref().map_or(0, |key| key.bytes);
+        if let Some(event) = place.event(evaluation_bytes) {
+            server.report(&event);
+        }
+        let identity = what.with(keys.secret.key_id());
+        let mut submitter = Submitter {
+            server,
+            options,
+            model: model.clone(),
+            client: Arc::clone(client),
+            keys: Arc::new(keys),
+            place,
+            marks: marks.clone(),
+            images: count,
+            times: SubmitTimes::default(),
+        };
+        submitter.times.keys = started.elapsed().as_secs_f64();
+        for record in given_up {
+            submitter.drop_outdated_job(&record.job).await;
+        }
+        let folder = submitter.place.folder.clone();
+        let opening = move || Submission::open(&folder, identity);
+        let submission = Arc::new(blocking("opening of the submission", opening).await?);
+        let resumed = submission.record().is_some();
+        submitter.drop_outdated(&submission).await;
+        if written.is_some() && !submission.has_reply() {
+            if submission.is_empty() {
+                submitter.finish(&submission);
+            }
+            let path = options.out.clone();
+            return Err(FileError::Exists { path }.into());
+        }
+        let record = match submission.record().filter(|_| submission.has_reply()) {
+            Some(record) => record,
+            None => submitter.fetch_reply(&submission, &self.prepared).await?,
+        };
+        let reply = submitter.open_reply(&submission, &record).await?;
+        let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
+        // The server hears nothing more once the key is used: not even when that was done, which could depend on what was decrypted.
+        if !options.keep_job {
+            submitter.drop_job(&record.job).await;
+        }
+        server.hang_up();
+        submitter.place.note_use()?;
+        let predictions = match submitter.decrypt(reply).await {
+            Err(error @ Error::CheckImages { .. }) => {
+                // The same command again should not decrypt the same reply again.
+                submitter.finish(&submission);
+                return Err(error);
+            }
+            other => other?,
+        };
+        submitter.write(&predictions, self.names.as_deref(), written)?;
+        submitter.finish(&submission);
+        Ok(Submitted {
+            logit_range: submitter.client.plan().logit_range,
+            model: submitter.model,
+            job: record.job,
+            predictions,
+            request_bytes: record.request_bytes,
+            reply_bytes,
+            made_keys: submitter.keys.made,
+            resumed,
+            times: submitter.times,
+        })
+    }
+
+    /// A digest of the images, their names and what is done with them.
+    fn digest_with(&self, marks: &Marks) -> Result<Digest, Error> {
+        let text = serde_json::to_vec(marks)
+            .map_err(|error| Error::bug("description of the images", error))?;
+        let parts = [self.images.as_bytes().as_slice(), &text].concat();
+        Ok(Digest::of(
+            "sordino submission, content and marks v1",
+            &parts,
+        ))
+    }
 }
 
 /// The model and its plan, if that is the one that was seen before.
@@ -201,14 +266,14 @@ impl Submitter<'_> {
     /// Removes what was kept of the submission, with keys that were for it alone.
     fn finish(&self, submission: &Submission) {
         submission.finish();
-        self.place.finish();
+        self.place.finish(self.options);
     }
 
     /// Everything up to the reply in the submission's folder.
     async fn fetch_reply(
         &mut self,
         submission: &Arc<Submission>,
-        prepared: Vec<f32>,
+        prepared: &Arc<Vec<f32>>,
     ) -> Result<JobRecord, Error> {
         let request = self.request(submission, prepared).await?;
         let known = submission.record().is_some();
@@ -233,7 +298,7 @@ impl Submitter<'_> {
     async fn request(
         &mut self,
         submission: &Arc<Submission>,
-        prepared: Vec<f32>,
+        prepared: &Arc<Vec<f32>>,
     ) -> Result<RequestFile, Error> {
         let images = self.images;
         if let Some(request) = submission.request(&self.client, &self.keys.secret, images)? {
@@ -246,7 +311,7 @@ impl Submitter<'_> {
         let (client, keys) = (Arc::clone(&self.client), Arc::clone(&self.keys));
         // It keeps the folder locked even if the caller stopped waiting.
         let submission = Arc::clone(submission);
-        let marks = self.marks.clone();
+        let (marks, prepared) = (self.marks.clone(), Arc::clone(prepared));
         let encrypting = move || submission.encrypt(&client, &keys.secret, &prepared, &marks);
         let request = blocking("encryption", encrypting).await?;
         self.times.encrypt = started.elapsed().as_secs_f64();
@@ -491,8 +556,8 @@ fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// A digest of prepared images, their names and what is done with them.
-fn digest_of(prepared: &[f32], names: Option<&[String]>, marks: &Marks) -> Result<Digest, Error> {
+/// A digest of prepared images and their names.
+fn digest_of(prepared: &[f32], names: Option<&[String]>) -> Digest {
     let mut parts = Vec::new();
     let mut bytes = Vec::with_capacity(4 * DIGESTED.min(prepared.len()));
     for values in prepared.chunks(DIGESTED) {
@@ -508,12 +573,7 @@ fn digest_of(prepared: &[f32], names: Option<&[String]>, marks: &Marks) -> Resul
     };
     let names: Vec<u8> = names.unwrap_or_default().iter().flat_map(name).collect();
     parts.extend_from_slice(Digest::of("sordino submission, names v1", &names).as_bytes());
-    if !marks.unusual().is_empty() {
-        let text = serde_json::to_vec(marks)
-            .map_err(|error| Error::bug("description of the images", error))?;
-        parts.extend_from_slice(Digest::of("sordino submission, marks v1", &text).as_bytes());
-    }
-    Ok(Digest::of("sordino submission, content v1", &parts))
+    Digest::of("sordino submission, content v1", &parts)
 }
 
 /// Does long work on a thread of its own, so that connections are served meanwhile.

@@ -22,6 +22,8 @@ pub struct SubmitOptions {
     pub state: Option<PathBuf>,
     /// What to do with images unlike those that the network is made for.
     pub unusual: UnusualPolicy,
+    /// Whether a batch whose check images came back wrong is sent once more, without the few images that the reply names.
+    pub resubmit: bool,
     /// What the secret key is encrypted with.
     pub passphrase: Option<Arc<Passphrase>>,
     /// Whether another plan than the one that was first seen of the model is accepted from now on.
@@ -50,6 +52,7 @@ impl SubmitOptions {
             keys: None,
             state: None,
             unusual: UnusualPolicy::default(),
+            resubmit: true,
             passphrase: None,
             accept_plan: false,
             format: PredictionFormat::of_path(&out),

@@ -1,8 +1,11 @@
 //! The HTTP client against a server that misbehaves as told: calls, transfers and whole submissions.
 
+mod again;
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/deep.rs"]
+mod deep;
 mod http;
 mod keys;
 mod own_keys;

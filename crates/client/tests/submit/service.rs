@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) sent_again: usize,
     /// Jobs that were ever made.
     pub(crate) made: Vec<String>,
+    /// Images that jobs said their requests had.
+    pub(crate) images: Vec<u64>,
     /// Keys of the requests that were evaluated.
     pub(crate) requests: Vec<KeyId>,
 }
@@ -301,6 +303,7 @@ fn job_route(
         }
         if !state.jobs.contains_key(id) {
             state.made.push(id.to_owned());
+            state.images.push(new.images);
         }
         let entry = state.jobs.entry(id.to_owned()).or_insert_with(|| JobEntry {
             new: new.clone(),

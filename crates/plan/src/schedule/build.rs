@@ -55,7 +55,8 @@ impl<'a> Builder<'a> {
             if needs.begins_layer(run) {
                 present = *layers.next().expect("one for every layer");
             }
-            if present || index == 0 || index + 1 == needs.runs.len() {
+            let is_last = index + 1 == needs.runs.len();
+            if present || index == 0 || is_last || needs.is_for_reply(run) {
                 let all = (0..self.steps[run.end - 1].elements as u32).collect();
                 self.make(index, all);
             }
@@ -168,7 +169,7 @@ impl<'a> Builder<'a> {
         cut
     }
 
-    /// Sets which units made what a unit reads, and which pieces it frees: those that it reads last. The logits stay.
+    /// Sets which units made what a unit reads, and which pieces it frees: those that it reads last. What the reply reads stays.
     fn set_frees(&mut self) {
         let mut last_reader = vec![None; self.units.len()];
         for index in 0..self.units.len() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use sordino_ring::linear::LinearMap;
 
 use super::run_from;
-use crate::{Operation, Step, Term, last_readers};
+use crate::{Operation, Step, Term, last_readers, unread};
 
 /// What the steps of a plan read, element by element.
 pub(super) struct Needs<'a> {
@@ -16,6 +16,8 @@ pub(super) struct Needs<'a> {
     pub run_of: Vec<usize>,
     /// For every step and product term, the tile that makes an element.
     tile_of: Vec<Vec<Vec<Option<u32>>>>,
+    /// Steps whose value no step reads.
+    unread: Vec<usize>,
     /// For every step, the place of an element in the order in which the step is best computed; elements of one place belong
     /// to one window and are not separated.
     pub place: Vec<Vec<u32>>,
@@ -49,6 +51,7 @@ impl<'a> Needs<'a> {
             steps,
             runs,
             run_of,
+            unread: unread(steps),
             tile_of: steps.iter().map(tiles_of).collect(),
             place,
         }
@@ -63,7 +66,13 @@ impl<'a> Needs<'a> {
     }
 
     pub(super) fn begins_layer(&self, run: &Range<usize>) -> bool {
-        matches!(self.steps[run.start].operation, Operation::Linear { .. })
+        let weights = matches!(self.steps[run.start].operation, Operation::Linear { .. });
+        weights && !self.is_for_reply(run)
+    }
+
+    /// Whether a run makes a value that the reply alone reads.
+    pub(super) fn is_for_reply(&self, run: &Range<usize>) -> bool {
+        self.unread.contains(&(run.end - 1))
     }
 
     /// What `elements` of the last step of a run need.

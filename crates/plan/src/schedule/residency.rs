@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Sizes, Unit};
-use crate::Step;
+use crate::{Step, unread};
 
 /// What moves between memory and scratch before a unit is computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,16 +33,30 @@ impl Residency {
     }
 }
 
+/// The steps whose values the reply reads.
+fn for_reply(steps: &[Step]) -> Vec<bool> {
+    let mut for_reply = vec![false; steps.len()];
+    unread(steps)
+        .into_iter()
+        .for_each(|step| for_reply[step] = true);
+    for_reply
+        .last_mut()
+        .into_iter()
+        .for_each(|last| *last = true);
+    for_reply
+}
+
 /// Least bytes in memory while units are computed: the input while it is read, the logits, what a unit reads and what it makes.
 ///
 /// `bytes` are those of the pieces, `makes` those that each unit takes in addition to what it reads.
 fn least_bytes(units: &[Unit], steps: &[Step], bytes: &[u64], makes: &[u64]) -> u64 {
+    let for_reply = for_reply(steps);
     let (mut pinned, mut least) = (0, 0);
     for (index, unit) in units.iter().enumerate() {
         let read = unit.from.iter().filter(|&&from| from != 0);
         let read: u64 = read.map(|&from| bytes[from]).sum();
         least = least.max(pinned + read + makes[index]);
-        if index == 0 || unit.last_step() + 1 == steps.len() {
+        if index == 0 || for_reply[unit.last_step()] {
             pinned += bytes[index];
         }
         if unit.frees.contains(&0) {
@@ -82,7 +96,8 @@ pub(super) fn residency(
     for (index, unit) in units.iter().enumerate().rev() {
         unit.from.iter().for_each(|&from| readers[from].push(index));
     }
-    let movable = |unit: usize| unit != 0 && units[unit].last_step() + 1 < steps.len();
+    let for_reply = for_reply(steps);
+    let movable = |unit: usize| unit != 0 && !for_reply[units[unit].last_step()];
     // What could leave: by its next reader.
     let mut resident: BTreeSet<(usize, usize)> = BTreeSet::new();
     let mut in_memory = vec![false; units.len()];
