@@ -166,7 +166,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     });
     if fresh.is_some() {
         output.note(format!(
-            "{} decrypts the reply and nothing else: keep it secret, and until then",
+            "{} decrypts the reply and nothing else: give it to nobody, and keep it until the reply is decrypted",
             secret_path.display()
         ));
     }

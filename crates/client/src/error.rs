@@ -371,6 +371,14 @@ classify!(Error {
     RefusedPlan { reason, .. } => reason.fault(),
 });
 
+/// A number of images in words.
+fn images(count: usize) -> String {
+    match count {
+        1 => "1 image".to_owned(),
+        _ => format!("{count} images"),
+    }
+}
+
 /// How many images a message names.
 const NAMED: usize = 5;
 
@@ -382,8 +390,8 @@ fn named(suspects: &[usize]) -> String {
     let first: Vec<String> = suspects.iter().take(NAMED).map(usize::to_string).collect();
     let more = if suspects.len() > NAMED { ", …" } else { "" };
     format!(
-        "In a layer on the way {} images had values unlike all others (index {}{more}): leave these out. ",
-        suspects.len(),
+        "In a layer on the way {} had values unlike all others (index {}{more}): leave out what is named. ",
+        images(suspects.len()),
         first.join(", ")
     )
 }

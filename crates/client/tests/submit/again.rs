@@ -128,7 +128,10 @@ async fn a_ruined_batch_is_not_sent_again_where_that_is_off_or_many_are_named() 
             panic!("{error}");
         };
         assert_eq!(suspects, bright);
-        assert!(error.to_string().contains("leave these out"), "{error}");
+        assert!(
+            error.to_string().contains("leave out what is named"),
+            "{error}"
+        );
         assert_eq!(setup.made(), before + 1);
         setup.check_folder(&["state"]);
         setup.options.resubmit = false;
