@@ -2,11 +2,12 @@
 //! large the values of those become that it lets pass, and how large an adversary can make them within the guard.
 //!
 //! ```text
-//! cargo run --release -p sordino-train --example unusual_images -- MODEL DATA [--seconds S] [OTHER DATA]…
+//! cargo run --release -p sordino-train --example unusual_images -- MODEL DATA [--seconds S] [--worst FILE] [OTHER DATA]…
 //! ```
 //!
-//! Growth is in bits above the largest value of the calibration images. Prints one JSON object. The model needs the
-//! statistic of its inputs (`sordino ranges`).
+//! Growth is in bits above the largest value of the calibration images. Prints one JSON object, and writes the worst
+//! images that the search found to an `.npy` file if asked. The model needs the statistic of its inputs
+//! (`sordino ranges`).
 
 mod kinds;
 mod search;
@@ -33,11 +34,12 @@ struct Arguments {
     model: PathBuf,
     data: PathBuf,
     seconds: u64,
+    worst: Option<PathBuf>,
     others: Vec<PathBuf>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let (mut paths, mut seconds) = (Vec::new(), 0);
+    let (mut paths, mut seconds, mut worst) = (Vec::new(), 0, None);
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
@@ -45,6 +47,11 @@ fn arguments() -> Result<Arguments, String> {
                 let number = given.next().and_then(|text| text.parse().ok());
                 seconds =
                     number.ok_or("--seconds: expected a whole number of seconds behind it")?;
+            }
+            "--worst" => {
+                worst = Some(PathBuf::from(
+                    given.next().ok_or("--worst: expected a file behind it")?,
+                ));
             }
             _ => paths.push(PathBuf::from(argument)),
         }
@@ -55,10 +62,11 @@ fn arguments() -> Result<Arguments, String> {
             model,
             data,
             seconds,
+            worst,
             others: paths.collect(),
         }),
         _ => Err(
-            "expected MODEL DATA [--seconds S] [OTHER DATA]…: give a model and its data set".into(),
+            "expected MODEL DATA [--seconds S] [--worst FILE] [OTHER DATA]…: give a model and its data set".into(),
         ),
     }
 }
@@ -141,6 +149,25 @@ fn test_images(path: &Path) -> Result<(String, Images), Box<dyn Error>> {
         Ok(set) => Ok((set.name, set.test)),
         Err(_) => Ok((path.display().to_string(), open_images(path)?)),
     }
+}
+
+/// Writes images in raw values, as an array of 32-bit numbers.
+fn write_npy(path: &Path, preprocess: &Preprocess, images: &[Vec<f32>]) -> std::io::Result<()> {
+    let (channels, height, width) = (preprocess.channels, preprocess.height, preprocess.width);
+    let header = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {channels}, {height}, {width})}}\n",
+        images.len()
+    );
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    for image in images {
+        for (place, &value) in image.iter().enumerate() {
+            let raw = preprocess.raw(place / (height * width), f64::from(value));
+            bytes.extend((raw as f32).to_le_bytes());
+        }
+    }
+    std::fs::write(path, bytes)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -242,6 +269,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let searched =
         (arguments.seconds > 0).then(|| search.run(Duration::from_secs(arguments.seconds), &start));
+    if let (Some(path), Some((_, worst))) = (&arguments.worst, &searched) {
+        write_npy(path, preprocess, worst)?;
+    }
     let scores = guard.scores(&prepared[..preprocess.elements()]);
     let result = json!({
         "network": model.name,
@@ -254,7 +284,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "contained_logit_bits": contained,
         "contained_images": plan.contained_images(),
         "kinds": rows,
-        "search": searched,
+        "search": searched.map(|(report, _)| report),
     });
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())

@@ -15,6 +15,9 @@ const SHORTEST_STEP: f64 = 1e-3;
 /// Bits that a step must gain; a shorter one is tried otherwise.
 const LEAST_GAIN: f64 = 0.01;
 
+/// The worst images that are kept, in all.
+const KEPT: usize = 16;
+
 /// The network, what its logits usually are, and the guard to stay within.
 pub(crate) struct Search<'a> {
     pub(crate) folded: &'a Folded,
@@ -32,11 +35,22 @@ struct Climber {
 }
 
 impl Search<'_> {
-    /// Searches for this long from images that `start` gives, and reports the growth of the logits in bits.
-    pub(crate) fn run(&self, limit: Duration, start: &dyn Fn(u64) -> Vec<f32>) -> Value {
+    /// Searches for this long from images that `start` gives. Reports the growth of the logits in bits, and the worst images, worst
+    /// first.
+    pub(crate) fn run(
+        &self,
+        limit: Duration,
+        start: &dyn Fn(u64) -> Vec<f32>,
+    ) -> (Value, Vec<Vec<f32>>) {
         let begin = Instant::now();
         let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let mut ends = Vec::new();
+        let (mut ends, mut worst) = (Vec::new(), Vec::new());
+        let mut keep = |bits: f64, image: Vec<f32>| {
+            ends.push(bits);
+            worst.push((bits, image));
+            worst.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+            worst.truncate(KEPT);
+        };
         let mut evaluations = 0;
         let mut begin_at = || self.guard.nearest_usual(&start(rng.next_u64()));
         let mut climbers = self.climbers((0..TOGETHER).map(|_| begin_at()).collect());
@@ -50,8 +64,8 @@ impl Search<'_> {
             let next = self.climbers(next.collect());
             for (climber, next) in climbers.iter_mut().zip(next) {
                 if climber.step <= SHORTEST_STEP {
-                    ends.push(climber.bits);
-                    *climber = next;
+                    let end = std::mem::replace(climber, next);
+                    keep(end.bits, end.image);
                 } else if next.bits > climber.bits + LEAST_GAIN {
                     let step = 1.3 * climber.step;
                     *climber = Climber { step, ..next };
@@ -61,15 +75,18 @@ impl Search<'_> {
             }
             evaluations += TOGETHER;
         }
-        ends.extend(climbers.iter().map(|climber| climber.bits));
+        for climber in climbers {
+            keep(climber.bits, climber.image);
+        }
         ends.sort_by(f64::total_cmp);
-        json!({
+        let report = json!({
             "seconds": begin.elapsed().as_secs(),
             "starts": ends.len(),
             "evaluations": evaluations,
             "logit_bits": ends.last(),
             "median_logit_bits": ends.get(ends.len() / 2),
-        })
+        });
+        (report, worst.into_iter().map(|(_, image)| image).collect())
     }
 
     /// Evaluates images.
