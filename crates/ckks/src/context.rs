@@ -23,7 +23,7 @@ struct Inner {
     parameters: Parameters,
     digest: Digest,
     backend: &'static Backend,
-    /// One table per modulus: the chain, then the special modulus.
+    /// One table per modulus: the chain, then the special primes.
     tables: Vec<NttTable>,
     moduli: Vec<Modulus>,
     digits: Vec<Digit>,
@@ -100,7 +100,7 @@ impl Context {
         &self.inner.rotation_order
     }
 
-    /// A modulus of the chain, or the special one after it.
+    /// A modulus of the chain, or a special one after it.
     ///
     /// # Panics
     /// If `limb` is not below [`all_limbs`](Self::all_limbs).
@@ -108,7 +108,7 @@ impl Context {
         &self.inner.moduli[limb]
     }
 
-    /// The transform modulo a prime of the chain, or the special one after it.
+    /// The transform modulo a prime of the chain, or a special one after it.
     ///
     /// # Panics
     /// If `limb` is not below [`all_limbs`](Self::all_limbs).
@@ -121,19 +121,26 @@ impl Context {
         self.inner.parameters.limbs()
     }
 
-    /// The number of moduli, the special one included.
+    /// The number of moduli, special ones included.
     pub fn all_limbs(&self) -> usize {
         self.inner.moduli.len()
     }
 
-    /// The digits of the gadget, limb by limb; empty without a gadget.
+    /// The digits of the gadget, from the first limb on; empty without a gadget.
     pub fn digits(&self) -> &[Digit] {
         &self.inner.digits
     }
 
-    /// The special modulus, if there is one.
-    pub fn special_modulus(&self) -> Option<&Modulus> {
-        self.inner.moduli.get(self.limbs())
+    /// The product P of the special primes modulo a limb; 1 without any.
+    ///
+    /// # Panics
+    /// If `limb` is not below [`all_limbs`](Self::all_limbs).
+    pub fn special_product(&self, limb: usize) -> u64 {
+        let modulus = self.modulus(limb);
+        let special = self.parameters().special_primes();
+        special.iter().fold(1, |product, &prime| {
+            modulus.mul(product, modulus.reduce_u64(prime))
+        })
     }
 
     /// Zeros for one limb of `rows` polynomials.

@@ -32,9 +32,9 @@ pub struct EvaluationKeyMetadata {
 
 /// Switching keys: for relinearization, if it is wanted, and for a set of rotations.
 ///
-/// Every digit d of the gadget has the pair (b, a) modulo the whole chain and the special prime, with a expanded
+/// Every digit d of the gadget has the pair (b, a) modulo the whole chain and the special primes, with a expanded
 /// from a public seed and b an encryption with the digit's factor (P or 2^shift), added modulo the digit's own
-/// limb only. That makes a key usable at every level.
+/// limbs only. That makes a key usable at every level.
 ///
 /// - Relinearization: b = −a·s + e + factor · s².
 /// - Rotation by t steps, with σ the automorphism X → X^(5^t): b = −a·σ⁻¹(s) + e + factor · s. The sum of digit ·
@@ -68,7 +68,7 @@ impl EvaluationKey {
     /// Takes the bodies of keys from outside, checks every residue and expands the uniform halves.
     ///
     /// # Shapes
-    /// `bodies`: one matrix per modulus, the special one last, of keys · digits × N residues.
+    /// `bodies`: one matrix per modulus, special ones last, of keys · digits × N residues.
     ///
     /// # Errors
     /// [`Error::NoGadget`] if the parameters have none, [`Error::Rotations`] for rotations by N steps or more,

@@ -1,8 +1,10 @@
 //! The decomposition behind relinearization.
 //!
 //! Relinearization writes the third component as Σ digit · factor with small digits, and replaces every
-//! factor by an encryption of factor · s². A factor is non-zero modulo one limb only, so a key made for
-//! the whole chain serves every level: a ciphertext with fewer limbs uses fewer digits.
+//! factor by an encryption of factor · s². A factor is non-zero modulo the digit's own limbs only, so a key made for
+//! the whole chain serves every level: a ciphertext with fewer limbs uses fewer digits, and the last of them is narrower.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,15 @@ use serde::{Deserialize, Serialize};
 pub enum Gadget {
     /// One digit per limb; the result is divided by the special prime P, so its noise depends on limb / P.
     SpecialPrime,
+    /// One digit per `limbs` limbs, from the first limb on; the result is divided by the product P of the special primes,
+    /// so its noise depends on the product of a digit's limbs / P.
+    ///
+    /// # Reference
+    /// Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020 (hybrid key switching).
+    WideDigits {
+        /// Limbs of a digit; the last digit of a chain may have fewer.
+        limbs: u32,
+    },
     /// Digits of few bits of each limb's centred residue, and no special prime.
     SmallDigits {
         /// The widest digit: a limb of b bits is cut evenly into ⌈b / digit_bits⌉ digits.
@@ -25,16 +36,18 @@ pub const SMALLEST_DIGIT_BITS: u32 = 4;
 /// The widest digits that are accepted: a whole limb.
 pub const LARGEST_DIGIT_BITS: u32 = 50;
 
-/// One digit of a gadget: which limb it is taken from and which bits of that limb's centred residue.
+/// One digit of a gadget: which limbs it is taken from and which bits of their centred residue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digit {
-    /// The limb whose centred residue is cut.
-    pub limb: usize,
+    /// The first of the limbs whose centred residue is cut.
+    pub first: usize,
+    /// How many limbs; the digit of more than one is their whole residue.
+    pub limbs: usize,
     /// The digit's weight is 2^`shift`.
     pub shift: u32,
-    /// Bits of the digit; the last digit of a limb takes all that is left.
+    /// Bits of the digit, of each of its limbs; the last digit of a limb takes all that is left.
     pub bits: u32,
-    /// Whether this is the last digit of its limb.
+    /// Whether this is the last digit of its limbs.
     pub last: bool,
 }
 
@@ -42,17 +55,22 @@ impl Digit {
     /// The digits of a chain of limbs, limb by limb from the first, low digits first.
     pub(crate) fn of_chain(gadget: Gadget, primes: &[u64]) -> Vec<Digit> {
         let mut digits = Vec::new();
-        for (limb, &prime) in primes.iter().enumerate() {
-            let limb_bits = u64::BITS - prime.leading_zeros();
+        let width = match gadget {
+            Gadget::WideDigits { limbs } => limbs as usize,
+            Gadget::SpecialPrime | Gadget::SmallDigits { .. } => 1,
+        };
+        for (group, primes) in primes.chunks(width).enumerate() {
+            let limb_bits = u64::BITS - primes[0].leading_zeros();
             let (count, bits) = match gadget {
-                Gadget::SpecialPrime => (1, limb_bits),
+                Gadget::SpecialPrime | Gadget::WideDigits { .. } => (1, limb_bits),
                 Gadget::SmallDigits { digit_bits } => {
                     let count = limb_bits.div_ceil(digit_bits);
                     (count, limb_bits.div_ceil(count))
                 }
             };
             digits.extend((0..count).map(|position| Digit {
-                limb,
+                first: group * width,
+                limbs: primes.len(),
                 shift: position * bits,
                 bits,
                 last: position + 1 == count,
@@ -61,10 +79,24 @@ impl Digit {
         digits
     }
 
-    /// The number of integers that this digit of a residue modulo `prime` ranges over.
-    pub fn width(&self, prime: u64) -> f64 {
+    /// The limbs that it is taken from.
+    pub const fn limbs(&self) -> Range<usize> {
+        self.first..self.first + self.limbs
+    }
+
+    /// Whether it is the whole residue modulo its limbs.
+    pub const fn is_whole(&self) -> bool {
+        self.shift == 0 && self.last
+    }
+
+    /// The number of integers that this digit of a residue modulo the primes of its chain ranges over.
+    pub fn width(&self, primes: &[u64]) -> f64 {
         if self.last {
-            prime as f64 / f64::from(self.shift).exp2()
+            let product: f64 = primes[self.limbs()]
+                .iter()
+                .map(|&prime| prime as f64)
+                .product();
+            product / f64::from(self.shift).exp2()
         } else {
             f64::from(self.bits).exp2()
         }
@@ -116,7 +148,7 @@ mod tests {
             for digit in &digits {
                 digit.cut_into(&values, &mut digit_values);
                 for (sum, &value) in sums.iter_mut().zip(&digit_values) {
-                    assert!(value.abs() as f64 <= digit.width(prime) / 2.0 + 1.0);
+                    assert!(value.abs() as f64 <= digit.width(&[prime]) / 2.0 + 1.0);
                     *sum += value << digit.shift;
                 }
             }
@@ -131,5 +163,25 @@ mod tests {
             digits.iter().map(|digit| digit.bits).collect::<Vec<_>>(),
             [16, 16]
         );
+    }
+
+    #[test]
+    fn wide_digits_take_limbs_in_order_and_the_last_one_takes_what_is_left() {
+        let primes = [97, 101, 103, 107, 109];
+        for (limbs, expected) in [
+            (1, vec![0..1, 1..2, 2..3, 3..4, 4..5]),
+            (2, vec![0..2, 2..4, 4..5]),
+            (4, vec![0..4, 4..5]),
+            (9, vec![0..5]),
+        ] {
+            let digits = Digit::of_chain(Gadget::WideDigits { limbs }, &primes);
+            assert_eq!(
+                digits.iter().map(Digit::limbs).collect::<Vec<_>>(),
+                expected
+            );
+            assert!(digits.iter().all(Digit::is_whole));
+            let product: f64 = digits.iter().map(|digit| digit.width(&primes)).product();
+            assert_eq!(product, primes.iter().map(|&p| p as f64).product::<f64>());
+        }
     }
 }

@@ -54,39 +54,36 @@ impl MixedRadix {
         self.primes.iter().map(|p| p.value() as f64).product()
     }
 
-    /// The centred digits of integers given by their residues.
+    /// The centred digits of integers given by their residues, which are used up.
     ///
     /// # Shapes
-    /// `residues`, `digits`: primes × columns, one prime after the other.
+    /// `residues`, `digits`: primes × columns, one prime after the other. `spare`: columns.
     ///
     /// # Panics
-    /// If a length is not a multiple of the number of primes, or the lengths differ.
-    pub fn digits_into(&self, residues: &[u64], digits: &mut [i64]) {
-        assert_eq!(residues.len(), digits.len());
-        assert_eq!(residues.len() % self.len(), 0);
-        let columns = residues.len() / self.len();
-        for (k, prime) in self.primes.iter().enumerate() {
+    /// If the lengths do not fit.
+    pub fn digits_into(
+        &self,
+        backend: &Backend,
+        residues: &mut [u64],
+        digits: &mut [i64],
+        spare: &mut [u64],
+    ) {
+        let columns = spare.len();
+        assert_eq!(residues.len(), self.len() * columns);
+        assert_eq!(digits.len(), residues.len());
+        let of_primes = self.primes.iter().zip(&self.inverses);
+        for (k, (residues, (prime, inverses))) in residues
+            .chunks_exact_mut(columns)
+            .zip(of_primes)
+            .enumerate()
+        {
             let (known, rest) = digits.split_at_mut(k * columns);
-            let digit = &mut rest[..columns];
-            let residue = &residues[k * columns..][..columns];
-            if k == 0 {
-                for (digit, &residue) in digit.iter_mut().zip(residue) {
-                    *digit = prime.center(residue);
-                }
-                continue;
+            for (lower, &inverse) in known.chunks_exact(columns).zip(inverses) {
+                backend.reduce_i64_into(prime, lower, spare);
+                backend.sub_multiply_scalar_assign(prime, residues, spare, inverse);
             }
-            // The residue is carried through the same memory, as its bits.
-            for (digit, &residue) in digit.iter_mut().zip(residue) {
-                *digit = residue.cast_signed();
-            }
-            for (lower, &inverse) in known.chunks_exact(columns).zip(&self.inverses[k]) {
-                for (value, &lower) in digit.iter_mut().zip(lower) {
-                    let difference = prime.sub(value.cast_unsigned(), prime.from_i64(lower));
-                    *value = prime.mul(difference, inverse).cast_signed();
-                }
-            }
-            for value in digit {
-                *value = prime.center(value.cast_unsigned());
+            for (digit, &residue) in rest.iter_mut().zip(&*residues) {
+                *digit = prime.center(residue);
             }
         }
     }
@@ -94,7 +91,7 @@ impl MixedRadix {
     /// The integers of mixed-radix digits modulo another prime.
     ///
     /// # Shapes
-    /// `digits`: primes × columns. `residues`: columns.
+    /// `digits`: primes × columns. `residues`, `spare`: columns.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -104,16 +101,17 @@ impl MixedRadix {
         digits: &[i64],
         modulus: &Modulus,
         residues: &mut [u64],
+        spare: &mut [u64],
     ) {
         let columns = residues.len();
         assert_eq!(digits.len(), self.len() * columns);
-        let (lower, top) = digits.split_at((self.len() - 1) * columns);
-        backend.reduce_i64_into(modulus, top, residues);
-        for (digits, prime) in lower.chunks_exact(columns).zip(&self.primes).rev() {
-            backend.multiply_scalar_assign(modulus, residues, modulus.reduce_u64(prime.value()));
-            for (residue, &digit) in residues.iter_mut().zip(digits) {
-                *residue = modulus.add(*residue, modulus.from_i64(digit));
-            }
+        let (lowest, higher) = digits.split_at(columns);
+        backend.reduce_i64_into(modulus, lowest, residues);
+        let mut radix = 1;
+        for (digits, prime) in higher.chunks_exact(columns).zip(&self.primes) {
+            radix = modulus.mul(radix, modulus.reduce_u64(prime.value()));
+            backend.reduce_i64_into(modulus, digits, spare);
+            backend.multiply_scalar_add_assign(modulus, residues, spare, radix);
         }
     }
 
@@ -160,25 +158,21 @@ mod tests {
             state = state.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645) + 1;
             values.push((state >> 1) as i128 % half);
         }
-        let residues: Vec<u64> = group
+        let backend = sordino_ring::backend::portable();
+        let mut residues: Vec<u64> = group
             .primes
             .iter()
             .flat_map(|p| values.iter().map(|&v| p.from_i128(v)))
             .collect();
-        let mut digits = vec![0; residues.len()];
-        group.digits_into(&residues, &mut digits);
+        let (mut digits, mut spare) = (vec![0; residues.len()], vec![0; values.len()]);
+        group.digits_into(backend, &mut residues, &mut digits, &mut spare);
         for (k, prime) in group.primes.iter().enumerate() {
             let digits = &digits[k * values.len()..][..values.len()];
             assert!(digits.iter().all(|d| d.unsigned_abs() <= prime.value() / 2));
         }
         let other = Modulus::new((1 << 31) - 1).unwrap();
         let mut reduced = vec![0; values.len()];
-        group.reduce_into(
-            sordino_ring::backend::portable(),
-            &digits,
-            &other,
-            &mut reduced,
-        );
+        group.reduce_into(backend, &digits, &other, &mut reduced, &mut spare);
         let mut floats = vec![0.0; values.len()];
         group.floats_into(&digits, &mut floats);
         for (k, &value) in values.iter().enumerate() {
@@ -190,9 +184,10 @@ mod tests {
     #[test]
     fn small_integers_are_exact_floats() {
         let group = group();
-        let residues: Vec<u64> = group.primes.iter().map(|p| p.from_i64(-77)).collect();
+        let backend = sordino_ring::backend::portable();
+        let mut residues: Vec<u64> = group.primes.iter().map(|p| p.from_i64(-77)).collect();
         let mut digits = vec![0; residues.len()];
-        group.digits_into(&residues, &mut digits);
+        group.digits_into(backend, &mut residues, &mut digits, &mut [0]);
         assert_eq!(digits, [-77, 0, 0, 0, 0]);
         let mut float = [0.0];
         group.floats_into(&digits, &mut float);

@@ -10,9 +10,9 @@
 //! # Reference
 //! `docs/concepts/scheme.md` and `docs/notes/precision.md`; measured in `crates/secret/tests/noise.rs`.
 
+use crate::Parameters;
 use crate::gadget::Digit;
 use crate::security::ERROR_DEVIATION;
-use crate::{Gadget, Parameters};
 
 /// Variance of rounding to the nearest integer.
 const ROUNDING_VARIANCE: f64 = 1.0 / 12.0;
@@ -67,9 +67,7 @@ fn switched_digits(parameters: &Parameters, level: usize) -> f64 {
         .iter()
         .map(|&p| p as f64)
         .product();
-    let widths = digits
-        .iter()
-        .map(|digit| digit.width(primes[digit.limb]) / special);
+    let widths = digits.iter().map(|digit| digit.width(primes) / special);
     digit_noise(parameters.ring_degree(), widths)
 }
 
@@ -82,7 +80,7 @@ pub fn rotation(parameters: &Parameters, level: usize) -> f64 {
 /// A sum of rotated ciphertexts at a level, times plaintexts: `squared_weights` is the sum of the mean squares of their
 /// slots, at their scale, over the terms that are rotated by a step or more (1 per term without plaintext).
 ///
-/// √(Σ weight² · digits²), and the rounding of one division by P. The inputs' own errors come on top, rotated and
+/// √(Σ weight² · digits²), and the rounding of one division by P, the product of the special primes. The inputs' own errors come on top, rotated and
 /// multiplied, and the rounding of the plaintexts: [`rounding`] times the slots of the input at its scale, per term.
 pub fn rotated_sum(parameters: &Parameters, level: usize, squared_weights: f64) -> f64 {
     let digits = switched_digits(parameters, level) * squared_weights.sqrt();
@@ -94,11 +92,11 @@ pub fn relinearization(parameters: &Parameters, level: usize) -> f64 {
     switched_digits(parameters, level).hypot(division(parameters))
 }
 
-/// The rounding of a division by the special prime; 0 without one.
+/// The rounding of a division by the product of the special primes; 0 without any.
 fn division(parameters: &Parameters) -> f64 {
-    match parameters.gadget() {
-        Some(Gadget::SpecialPrime) => rescale_two(parameters.ring_degree()),
-        _ => 0.0,
+    match parameters.special_primes() {
+        [] => 0.0,
+        _ => rescale_two(parameters.ring_degree()),
     }
 }
 

@@ -37,7 +37,7 @@ pub struct ParametersRecord {
     pub ring_degree: usize,
     /// The modulus chain, first prime first.
     pub primes: Vec<u64>,
-    /// The special modulus of relinearization: none or one prime.
+    /// The special primes of key switching.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub special_primes: Vec<u64>,
     /// How products are relinearized, if they are.
@@ -54,7 +54,7 @@ impl Parameters {
     /// # Errors
     /// [`Error::RingDegree`] outside 2^12 … 2^15, [`Error::ChainLength`], [`Error::Modulus`] for moduli that
     /// are not distinct primes below 2^50 and 1 modulo 4N, [`Error::GadgetShape`] (a special-prime gadget
-    /// takes one special prime, the others none), [`Error::Insecure`] above the bound of the security table.
+    /// takes one special prime, wide digits one or more, small digits none), [`Error::Insecure`] above the bound of the security table.
     pub fn new(
         ring_degree: usize,
         primes: Vec<u64>,
@@ -106,7 +106,7 @@ impl Parameters {
         &self.record.primes
     }
 
-    /// The special modulus: none or one prime.
+    /// The special primes: as many as the gadget has.
     pub fn special_primes(&self) -> &[u64] {
         &self.record.special_primes
     }
@@ -146,7 +146,7 @@ impl Parameters {
         log2_product(&self.primes()[..=level])
     }
 
-    /// The size of the largest modulus, special prime included, in bits: what security depends on.
+    /// The size of the largest modulus, special primes included, in bits: what security depends on.
     pub fn log2_qp(&self) -> f64 {
         self.log2_q() + log2_product(self.special_primes())
     }
@@ -177,13 +177,14 @@ impl Parameters {
                 .iter()
                 .for_each(|prime| bytes.extend_from_slice(&prime.to_le_bytes()));
         }
-        let (tag, digit_bits) = match record.gadget {
+        let (tag, width) = match record.gadget {
             None => (0u32, 0),
             Some(Gadget::SpecialPrime) => (1, 0),
             Some(Gadget::SmallDigits { digit_bits }) => (2, digit_bits),
+            Some(Gadget::WideDigits { limbs }) => (3, limbs),
         };
         bytes.extend_from_slice(&tag.to_le_bytes());
-        bytes.extend_from_slice(&digit_bits.to_le_bytes());
+        bytes.extend_from_slice(&width.to_le_bytes());
         bytes.push(u8::from(record.insecure_for_tests));
         Digest::of("sordino parameters v1", &bytes)
     }
@@ -243,12 +244,31 @@ impl ParametersRecord {
 
     fn check_gadget(&self) -> Result<(), Error> {
         let (gadget, expected, special_primes) = match self.gadget {
-            None => ("none".to_owned(), "no special prime without a gadget", 0),
+            None => (
+                "none".to_owned(),
+                "no special prime without a gadget",
+                0..=0,
+            ),
             Some(Gadget::SpecialPrime) => (
                 "special prime".to_owned(),
                 "exactly one special prime: add one, or use small digits",
-                1,
+                1..=1,
             ),
+            Some(Gadget::WideDigits { limbs }) => {
+                let gadget = format!("digits of {limbs} limbs");
+                if !(1..=MAX_LIMBS as u32).contains(&limbs) {
+                    return Err(Error::GadgetShape {
+                        gadget,
+                        special_primes: self.special_primes.len(),
+                        expected: "digits of 1 to 64 limbs",
+                    });
+                }
+                (
+                    gadget,
+                    "at least one special prime: add some, or use small digits",
+                    1..=MAX_LIMBS,
+                )
+            }
             Some(Gadget::SmallDigits { digit_bits }) => {
                 let gadget = format!("small digits of {digit_bits} bits");
                 if !(SMALLEST_DIGIT_BITS..=LARGEST_DIGIT_BITS).contains(&digit_bits) {
@@ -261,11 +281,11 @@ impl ParametersRecord {
                 (
                     gadget,
                     "no special prime: leave it out, or use the special-prime gadget",
-                    0,
+                    0..=0,
                 )
             }
         };
-        if self.special_primes.len() == special_primes {
+        if special_primes.contains(&self.special_primes.len()) {
             Ok(())
         } else {
             Err(Error::GadgetShape {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{toy, uniform};
+use common::{toy, uniform, wide};
 use sordino_ckks::{
     Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Gadget, KeyId, KeySet,
     Parameters, RotatedTerm, Scale, SeededCiphertexts,
@@ -217,6 +217,8 @@ fn parameter_sets() -> Vec<Parameters> {
             Some(24),
             Some(Gadget::SpecialPrime),
         ),
+        wide(512, &[48, 32, 32, 40, 20], &[49, 36], 2),
+        wide(256, &[50, 32, 20], &[24], 5),
         toy(
             256,
             &[50, 32, 20],

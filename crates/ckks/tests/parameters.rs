@@ -108,7 +108,21 @@ fn degrees_primes_and_gadgets_are_checked() {
     for digit_bits in [0, 3, 51, u32::MAX] {
         assert!(shape(gadget(&[], Some(Gadget::SmallDigits { digit_bits }))));
     }
+    let wide = |limbs| Some(Gadget::WideDigits { limbs });
+    for limbs in [0, 65, u32::MAX] {
+        assert!(shape(gadget(&good[2..], wide(limbs))));
+    }
+    assert!(shape(gadget(&[], wide(2))));
+    let two = gadget(&good[2..], wide(2)).unwrap();
+    assert_eq!(two.digits().len(), 1);
+    // Special primes count for security.
+    let more = primes(4096, 30, 4);
+    assert!(matches!(
+        with(4096, &more[..2], &more[2..], wide(2)),
+        Err(Error::Insecure { .. })
+    ));
     let sound = gadget(&good[2..], Some(Gadget::SpecialPrime)).unwrap();
+    assert_ne!(sound.digest(), two.digest());
     assert_eq!(
         (sound.limbs(), sound.max_level(), sound.slots()),
         (2, 1, 4096)

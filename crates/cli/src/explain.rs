@@ -109,6 +109,11 @@ fn reasons(explanation: &Explanation, parameters: &Parameters) -> Vec<String> {
             "products are relinearized with a special prime of {:.1} bits: cheaper than small digits where the security bound has room for it",
             qp - explanation.log2_q
         ),
+        Some(Gadget::WideDigits { limbs }) => format!(
+            "products are relinearized with digits of {limbs} primes and {} special primes of {:.1} bits together: cheaper than narrower digits where the security bound has room for them",
+            parameters.special_primes().len(),
+            qp - explanation.log2_q
+        ),
         Some(Gadget::SmallDigits { digit_bits }) => format!(
             "products are relinearized with digits of {digit_bits} bits: the security bound has no room for a special prime, or it would cost more"
         ),

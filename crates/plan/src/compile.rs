@@ -1,6 +1,6 @@
 //! From a model to a plan.
 
-use sordino_ckks::{Gadget, Parameters};
+use sordino_ckks::Parameters;
 use sordino_graph::{Calibration, Folded, Model, fold, quantize};
 
 use crate::alternatives::PackingComparison;
@@ -241,12 +241,8 @@ impl Realized {
         let group_bits: Vec<f64> = ideal.divisors.iter().map(|d| d.log2()).collect();
         let chain = primes::chain(ideal.base_bits, &group_bits, degree).ok_or_else(no_primes)?;
         let sketch = Sketch::draw(network, choice, Some(&chain.divisors));
-        let special = match gadget {
-            Some(g) if g.gadget == Gadget::SpecialPrime => {
-                vec![primes::special(g.special_bits, degree, &chain.primes).ok_or_else(no_primes)?]
-            }
-            _ => vec![],
-        };
+        let sizes = gadget.into_iter().flat_map(GadgetChoice::special_sizes);
+        let special = primes::special(sizes, degree, &chain.primes).ok_or_else(no_primes)?;
         let gadget = gadget.map(|g| g.gadget);
         Ok(Self {
             limbs: Limbs::of(&chain),

@@ -46,30 +46,64 @@ impl Estimate {
     }
 }
 
-/// Seconds of an operation that relinearizes one ciphertext; 0 without a gadget.
-pub(crate) fn relinearize_seconds(
-    sized: &SizedSketch<'_>,
-    operation: &SketchOperation,
-    cost: &CostTable,
-) -> f64 {
-    let (bits, ring_degree) = (sized.bits(operation), sized.ring_degree());
-    let limbs = bits.len() as f64;
-    let (transforms, products) = match sized.gadget.map(|choice| choice.gadget) {
-        None => (0.0, 0.0),
-        Some(Gadget::SpecialPrime) => (
-            limbs * limbs + 3.0 * limbs + 2.0,
-            2.0 * limbs * (limbs + 1.0),
-        ),
-        Some(Gadget::SmallDigits { digit_bits }) => {
-            let digits: f64 = bits
-                .iter()
-                .map(|&b| f64::from(digits_of(b, digit_bits)))
-                .sum();
-            (limbs + digits * limbs, 2.0 * digits * limbs)
+/// Seconds of the parts of key switching for one polynomial; all 0 without a gadget.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SwitchSeconds {
+    /// Cutting it into digits modulo every modulus.
+    pub digits: f64,
+    /// Products of the digits with a key, added up.
+    pub products: f64,
+    /// Dividing two sums by the special primes.
+    pub division: f64,
+}
+
+impl SwitchSeconds {
+    /// At the level of an operation's result.
+    pub(crate) fn new(
+        sized: &SizedSketch<'_>,
+        operation: &SketchOperation,
+        cost: &CostTable,
+    ) -> Self {
+        let Some(choice) = sized.gadget else {
+            return Self::default();
+        };
+        let (bits, ring_degree) = (sized.bits(operation), sized.ring_degree());
+        let ntt = cost.ntt_seconds(ring_degree);
+        let pointwise = ring_degree as f64 * cost.pointwise_ns * 1e-9;
+        let (limbs, special) = (bits.len() as f64, f64::from(choice.special_primes));
+        let all = limbs + special;
+        let (digits, transforms, conversions) = match choice.gadget {
+            Gadget::SmallDigits { digit_bits } => {
+                let digits = bits.iter().map(|&b| f64::from(digits_of(b, digit_bits)));
+                let digits: f64 = digits.sum();
+                (digits, limbs + digits * limbs, 0.0)
+            }
+            Gadget::SpecialPrime | Gadget::WideDigits { .. } => {
+                let groups = bits.chunks(choice.digit_limbs() as usize);
+                let widths = groups.map(|group| group.len() as f64);
+                // Each limb of a digit is reduced, multiplied and added, modulo each other modulus.
+                let wide = widths.clone().filter(|&width| width > 1.0);
+                let conversions = wide.map(|width| width * (all - width) + width * width / 2.0);
+                let digits = widths.count() as f64;
+                (digits, digits * all, 2.0 * conversions.sum::<f64>())
+            }
+        };
+        let remainders = match choice.special_primes {
+            0 | 1 => 0.0,
+            _ => 2.0 * 2.0 * special * (limbs + special / 2.0),
+        };
+        let divided = if special > 0.0 { all } else { 0.0 };
+        Self {
+            digits: transforms * ntt + conversions * pointwise,
+            products: 2.0 * digits * all * pointwise,
+            division: 2.0 * divided * ntt + remainders * pointwise,
         }
-    };
-    transforms * cost.ntt_seconds(ring_degree)
-        + products * ring_degree as f64 * cost.pointwise_ns * 1e-9
+    }
+
+    /// Of a relinearization.
+    pub(crate) fn sum(self) -> f64 {
+        self.digits + self.products + self.division
+    }
 }
 
 /// Seconds for one block of an element-wise sketch.
@@ -91,7 +125,7 @@ pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
                 let residues = 5.0 * elements * n * limbs.left[op.dropped] as f64;
                 residues * cost.pointwise_ns * 1e-9
             }
-            SketchKind::Relinearize => elements * relinearize_seconds(sized, op, cost),
+            SketchKind::Relinearize => elements * SwitchSeconds::new(sized, op, cost).sum(),
             SketchKind::Rescale => {
                 let before = limbs.left[op.dropped - 1] as f64;
                 elements * components * (before * ntt + before * n * cost.pointwise_ns * 2e-9)
@@ -104,21 +138,20 @@ pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
 /// Bytes of a switching key; 0 without a gadget.
 fn key_bytes(sized: &SizedSketch<'_>) -> u64 {
     let bits = &sized.limbs.bits;
-    let chain: u64 = bits.iter().map(|&b| primes::bytes_of(b) as u64).sum();
-    let (digits, row) = match sized
-        .gadget
-        .map(|choice| (choice.gadget, choice.special_bits))
-    {
-        None => (0, 0),
-        Some((Gadget::SpecialPrime, special_bits)) => (
-            bits.len() as u64,
-            chain + u64::from(special_bits).div_ceil(8),
-        ),
-        Some((Gadget::SmallDigits { digit_bits }, _)) => {
+    let Some(choice) = sized.gadget else {
+        return 0;
+    };
+    let digits: u64 = match choice.gadget {
+        Gadget::SmallDigits { digit_bits } => {
             let digits = bits.iter().map(|&b| u64::from(digits_of(b, digit_bits)));
-            (digits.sum(), chain)
+            digits.sum()
+        }
+        Gadget::SpecialPrime | Gadget::WideDigits { .. } => {
+            bits.len().div_ceil(choice.digit_limbs() as usize) as u64
         }
     };
+    let moduli = bits.iter().copied().chain(choice.special_sizes());
+    let row: u64 = moduli.map(|b| primes::bytes_of(b) as u64).sum();
     digits * row * sized.ring_degree() as u64
 }
 

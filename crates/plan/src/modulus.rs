@@ -6,6 +6,9 @@ use crate::network::Network;
 use crate::primes::{self, Chain};
 use crate::sketch::{Sketch, SketchOperation};
 
+/// Limbs of the widest digits that are tried.
+const MOST_DIGIT_LIMBS: u32 = 6;
+
 /// Sizes of the limbs of a candidate's chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Limbs {
@@ -58,11 +61,72 @@ impl Limbs {
     }
 }
 
-/// The gadget of a candidate: which, and log2 of the special modulus.
+/// The gadget of a candidate: which, how many special primes, and the bits of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct GadgetChoice {
     pub gadget: Gadget,
+    pub special_primes: u32,
     pub special_bits: u32,
+}
+
+impl GadgetChoice {
+    /// Gadgets with digits of whole limbs and special primes of at most `spare` bits together: by limbs of a digit, and for each the
+    /// fewest special primes first, which cost less time and leave more noise.
+    ///
+    /// Of as many primes a larger product costs no time, and more than `beyond` bits beyond those of a digit are of no use.
+    pub(crate) fn with_special_primes(
+        limbs: &Limbs,
+        spare: u32,
+        beyond: u32,
+        ring_degree: usize,
+    ) -> Vec<Vec<Self>> {
+        let bits = &limbs.bits;
+        let of_width = |width: u32| {
+            let digits = bits.chunks(width as usize).map(|group| group.iter().sum());
+            let digit: u32 = digits.max().unwrap_or(0);
+            let most = digit.saturating_add(beyond).min(spare);
+            let mut before = 0;
+            let with_primes = |special_primes: u32| {
+                let found = primes::special_bits(special_primes, most, bits, ring_degree);
+                let special_bits = found.filter(|&found| found > before)?;
+                before = special_bits;
+                let gadget = match (width, special_primes) {
+                    (1, 1) => Gadget::SpecialPrime,
+                    _ => Gadget::WideDigits { limbs: width },
+                };
+                Some(Self {
+                    gadget,
+                    special_primes,
+                    special_bits,
+                })
+            };
+            (1..=width).map_while(with_primes).collect()
+        };
+        let widest = MOST_DIGIT_LIMBS.min(bits.len() as u32);
+        (1..=widest).map(of_width).collect()
+    }
+
+    pub(crate) const fn small_digits(digit_bits: u32) -> Self {
+        Self {
+            gadget: Gadget::SmallDigits { digit_bits },
+            special_primes: 0,
+            special_bits: 0,
+        }
+    }
+
+    /// Limbs of a digit; 0 for parts of a limb.
+    pub(crate) const fn digit_limbs(self) -> u32 {
+        match self.gadget {
+            Gadget::SpecialPrime => 1,
+            Gadget::WideDigits { limbs } => limbs,
+            Gadget::SmallDigits { .. } => 0,
+        }
+    }
+
+    /// Bits of each special prime.
+    pub(crate) fn special_sizes(self) -> impl Iterator<Item = u32> {
+        primes::even_sizes(self.special_primes, self.special_bits)
+    }
 }
 
 /// Balanced digits of `digit_bits` bits in a residue modulo a prime of `bits` bits.

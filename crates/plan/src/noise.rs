@@ -95,31 +95,30 @@ fn of_relinearization(
 ) -> f64 {
     let n = sized.ring_degree();
     let mut variance = switching_variance(n, gadget, sized.bits(operation));
-    if gadget.gadget == Gadget::SpecialPrime {
+    if gadget.special_primes > 0 {
         variance += square(noise::rescale_two(n));
     }
     variance / square(operation.scale)
 }
 
-/// Variance in a slot of what switching a key adds to a polynomial of limbs of these bits, rounding after a special prime
+/// Variance in a slot of what switching a key adds to a polynomial of limbs of these bits, rounding after special primes
 /// not counted.
 pub(crate) fn switching_variance(ring_degree: usize, gadget: GadgetChoice, bits: &[u32]) -> f64 {
-    let digits = |bits: u32| match gadget.gadget {
-        Gadget::SpecialPrime => noise::relinearize_small(
-            ring_degree,
-            1,
-            f64::from(bits) - f64::from(gadget.special_bits),
-        ),
-        Gadget::SmallDigits { digit_bits } => {
-            let digits = digits_of(bits, digit_bits);
-            noise::relinearize_small(
-                ring_degree,
-                digits as usize,
-                f64::from(bits) / f64::from(digits),
-            )
-        }
+    let digits = |bits: &[u32]| {
+        let bits: u32 = bits.iter().sum();
+        let (count, of_digit) = match gadget.gadget {
+            Gadget::SpecialPrime | Gadget::WideDigits { .. } => {
+                (1, f64::from(bits) - f64::from(gadget.special_bits))
+            }
+            Gadget::SmallDigits { digit_bits } => {
+                let digits = digits_of(bits, digit_bits);
+                (digits as usize, f64::from(bits) / f64::from(digits))
+            }
+        };
+        noise::relinearize_small(ring_degree, count, of_digit)
     };
-    bits.iter().map(|&bits| square(digits(bits))).sum()
+    let groups = bits.chunks(gadget.digit_limbs().max(1) as usize);
+    groups.map(|group| square(digits(group))).sum()
 }
 
 fn square(x: f64) -> f64 {

@@ -75,14 +75,24 @@ pub(crate) fn suffice(bits: &[u32], ring_degree: usize) -> bool {
         .all(|(&available, size)| bits.iter().filter(|&&b| b == size).count() <= available)
 }
 
-/// The largest size up to `most` of a special prime for a chain of these sizes.
-pub(crate) fn special_bits(most: u32, chain: &[u32], ring_degree: usize) -> Option<u32> {
-    let mut all = chain.to_vec();
-    all.push(0);
-    (min_prime_bits(ring_degree)..=most.min(MAX_PRIME_BITS))
+/// Sizes of `count` primes of `bits` bits together.
+pub(crate) fn even_sizes(count: u32, bits: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(move |i| bits / count + u32::from(i < bits % count))
+}
+
+/// The most bits, up to `most`, of `count` special primes together for a chain of these sizes.
+pub(crate) fn special_bits(
+    count: u32,
+    most: u32,
+    chain: &[u32],
+    ring_degree: usize,
+) -> Option<u32> {
+    let least = count * min_prime_bits(ring_degree);
+    (least..=most.min(count * MAX_PRIME_BITS))
         .rev()
         .find(|&bits| {
-            *all.last_mut().expect("one was pushed") = bits;
+            let sizes = even_sizes(count, bits);
+            let all: Vec<u32> = chain.iter().copied().chain(sizes).collect();
             suffice(&all, ring_degree)
         })
 }
@@ -146,9 +156,17 @@ fn below(bits: u32, ring_degree: usize, taken: &[u64]) -> Option<u64> {
         .filter(|prime| prime.ilog2() + 1 == bits)
 }
 
-/// One prime of `bits` bits outside `taken`.
-pub(crate) fn special(bits: u32, ring_degree: usize, taken: &[u64]) -> Option<u64> {
-    below(bits.max(min_prime_bits(ring_degree)), ring_degree, taken)
+/// Primes of these bits outside a chain.
+pub(crate) fn special(
+    sizes: impl Iterator<Item = u32>,
+    ring_degree: usize,
+    chain: &[u64],
+) -> Option<Vec<u64>> {
+    let mut taken = chain.to_vec();
+    for bits in sizes {
+        taken.push(below(bits, ring_degree, &taken)?);
+    }
+    Some(taken.split_off(chain.len()))
 }
 
 #[cfg(test)]
@@ -188,9 +206,12 @@ mod tests {
         // 65,537 and 114,689 are the primes of 17 bits that are 1 modulo 16,384.
         assert!(suffice(&[17, 17, 30], 4096));
         assert!(!suffice(&[17, 17, 17], 4096));
-        assert_eq!(special_bits(19, &[17, 30], 4096), Some(18));
-        assert_eq!(special_bits(17, &[17, 17], 4096), None);
-        assert_eq!(special_bits(60, &[49], 4096), Some(49));
+        assert_eq!(special_bits(1, 19, &[17, 30], 4096), Some(18));
+        assert_eq!(special_bits(1, 17, &[17, 17], 4096), None);
+        assert_eq!(special_bits(1, 60, &[49], 4096), Some(49));
+        assert_eq!(special_bits(2, 60, &[49], 4096), Some(60));
+        assert_eq!(special_bits(2, 200, &[49], 4096), Some(98));
+        assert_eq!(special_bits(3, 50, &[49], 4096), None);
         // What suffices can be found.
         for bits in [17, 18, 19, 20, 21, 22, 30] {
             let fits = |count: &usize| suffice(&vec![bits; *count], 4096);

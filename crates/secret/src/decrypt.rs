@@ -63,7 +63,12 @@ pub fn decrypt(
                 }
                 context.table(limb).inverse(phase);
             }
-            group.digits_into(&scratch.residues, &mut scratch.digits);
+            group.digits_into(
+                context.backend(),
+                &mut scratch.residues,
+                &mut scratch.digits,
+                &mut scratch.component,
+            );
             let mut slots = vec![0.0; n];
             group.floats_into(&scratch.digits, &mut slots);
             encoder.decode_in_place(&mut slots, &mut scratch.transform, ciphertexts.scale())?;

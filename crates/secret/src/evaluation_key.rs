@@ -110,10 +110,9 @@ pub fn evaluation_key_for(
                 }
                 backend.multiply_assign(modulus, product, moved);
                 backend.sub_assign(modulus, residues, product);
-                if limb == digit.limb {
-                    let special = context.special_modulus().map_or(1, |p| p.value());
+                if digit.limbs().contains(&limb) {
                     let shift = modulus.pow(2, u64::from(digit.shift));
-                    let factor = modulus.mul(modulus.reduce_u64(special), shift);
+                    let factor = modulus.mul(context.special_product(limb), shift);
                     match automorphism {
                         None => backend.multiply_into(modulus, secret, secret, product),
                         Some(_) => product.copy_from_slice(secret),
@@ -191,10 +190,9 @@ mod tests {
                 for (place, (value, &a)) in values.iter_mut().zip(&uniform).enumerate() {
                     let s = secret[place];
                     *value = modulus.add(*value, modulus.mul(a, under[place]));
-                    if limb == digit.limb {
-                        let special = special.first().copied().unwrap_or(1);
-                        let factor =
-                            (u128::from(special) << digit.shift) % u128::from(modulus.value());
+                    if digit.limbs().contains(&limb) {
+                        let special: u128 = special.iter().map(|&p| u128::from(p)).product();
+                        let factor = (special << digit.shift) % u128::from(modulus.value());
                         let message = if rotation.is_some() {
                             s
                         } else {
@@ -220,6 +218,10 @@ mod tests {
     fn every_digit_hides_its_factor_behind_an_error_of_its_own() {
         let special: Vec<_> = primes_below(1 << 24, 64).take(1).collect();
         check(&special, Gadget::SpecialPrime);
+        check(&special, Gadget::WideDigits { limbs: 2 });
+        let special: Vec<_> = primes_below(1 << 30, 64).take(2).collect();
+        check(&special, Gadget::WideDigits { limbs: 2 });
+        check(&special, Gadget::WideDigits { limbs: 3 });
         check(&[], Gadget::SmallDigits { digit_bits: 11 });
     }
 }

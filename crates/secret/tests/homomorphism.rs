@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Party, context, errors, scale, secure, slotwise, toy, values, worst};
+use common::{Party, context, errors, scale, secure, slotwise, toy, toy_wide, values, worst};
 use sordino_ckks::{Ciphertexts, Error, Gadget, noise};
 use sordino_ring::linear::{LinearMap, Tile, WeightWidth};
 use sordino_secret::evaluation_key;
@@ -249,6 +249,21 @@ fn relinearization_with_a_special_prime() {
     // The special prime smaller and larger than the limbs.
     relinearize_at_every_level(&context(toy(1024, &[50, 32, 32, 32, 24], special)), 28.0);
     relinearize_at_every_level(&context(toy(256, &[45, 25, 25, 50], special)), 24.0);
+}
+
+#[test]
+fn relinearization_with_wide_digits() {
+    let wide = |limbs| Some(Gadget::WideDigits { limbs });
+    relinearize_at_every_level(&context(secure(8192, &[45, 30, 30, 37, 38], wide(2))), 26.0);
+    relinearize_at_every_level(
+        &context(toy_wide(1024, &[50, 32, 32, 32], &[45, 45], 2)),
+        28.0,
+    );
+    relinearize_at_every_level(
+        &context(toy_wide(256, &[45, 25, 25], &[40, 40, 40], 3)),
+        24.0,
+    );
+    relinearize_at_every_level(&context(toy_wide(64, &[45, 25, 25], &[30, 30], 1)), 24.0);
 }
 
 #[test]

@@ -317,6 +317,7 @@ fn relinearization_adds_the_noise_of_its_gadget() {
     let n = 1024;
     let gadgets = [
         (vec![40, 40, 40, 36], Gadget::SpecialPrime),
+        (vec![40, 40, 40, 36, 30], Gadget::WideDigits { limbs: 2 }),
         (vec![40, 40, 40], Gadget::SmallDigits { digit_bits: 14 }),
     ];
     for (bits, gadget) in gadgets {
@@ -357,9 +358,15 @@ fn relinearization_adds_the_noise_of_its_gadget() {
             (variance * slot * SIGMA * SIGMA * slot).sqrt()
         };
         let formula = match gadget {
-            Gadget::SpecialPrime => {
-                let special = context.parameters().special_primes()[0] as f64;
-                let widths: Vec<f64> = ring.primes.iter().map(|&q| q as f64 / special).collect();
+            Gadget::SpecialPrime | Gadget::WideDigits { .. } => {
+                let product = |primes: &[u64]| primes.iter().map(|&q| q as f64).product::<f64>();
+                let special = product(context.parameters().special_primes());
+                let limbs = match gadget {
+                    Gadget::WideDigits { limbs } => limbs as usize,
+                    _ => 1,
+                };
+                let digits_of = ring.primes.chunks(limbs);
+                let widths: Vec<f64> = digits_of.map(|group| product(group) / special).collect();
                 // The division by P rounds both components; the second one meets the secret.
                 let rounding = slot / 12.0 * (1.0 + slot * 2.0 / 3.0);
                 digits(&widths).hypot(rounding.sqrt())

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Party, context, errors, scale, secure, toy, values, worst};
+use common::{Party, context, errors, scale, secure, toy, toy_wide, values, worst};
 use sordino_ckks::{Ciphertexts, Context, Gadget, KeySet, Plaintexts, RotatedTerm, noise};
 use sordino_ring::ResidueMatrix;
 use sordino_secret::{evaluation_key, evaluation_key_for};
@@ -214,6 +214,27 @@ fn relinearization_with_a_special_prime() {
 }
 
 #[test]
+fn relinearization_with_wide_digits() {
+    let wide = |limbs| Some(Gadget::WideDigits { limbs });
+    // P as large as a digit: the rounding of the division dominates; P smaller: the digits do.
+    relinearization(
+        &context(secure(8192, &[36, 30, 30, 33, 33], wide(2))),
+        48,
+        "two limbs, P 66 of 66 bits",
+    );
+    relinearization(
+        &context(toy_wide(1024, &[40, 32, 32, 32, 32], &[36, 35], 3)),
+        48,
+        "three limbs, P 71 of 104 bits",
+    );
+    relinearization(
+        &context(toy_wide(1024, &[40, 32, 32], &[40], 5)),
+        48,
+        "all limbs, P 40 of 104 bits",
+    );
+}
+
+#[test]
 fn relinearization_with_small_digits() {
     let digits = |digit_bits| Some(Gadget::SmallDigits { digit_bits });
     relinearization(
@@ -292,7 +313,7 @@ fn rotated_sums(context: &Context, what: &str) {
 }
 
 #[test]
-fn rotations_with_both_gadgets() {
+fn rotations_with_every_gadget() {
     let special = Some(Gadget::SpecialPrime);
     rotated_sums(
         &context(secure(4096, &[36, 35, 33], special)),
@@ -301,6 +322,14 @@ fn rotations_with_both_gadgets() {
     rotated_sums(
         &context(toy(1024, &[50, 40, 40], special)),
         "P 40 of 50 bits",
+    );
+    rotated_sums(
+        &context(toy_wide(1024, &[40, 32, 32], &[36, 35], 2)),
+        "two limbs, P 71 of 72 bits",
+    );
+    rotated_sums(
+        &context(toy_wide(1024, &[40, 32, 32], &[30, 30], 3)),
+        "three limbs, P 60 of 104 bits",
     );
     let digits = Some(Gadget::SmallDigits { digit_bits: 14 });
     rotated_sums(&context(toy(1024, &[50, 40], digits)), "14 bits");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Party, context, errors, scale, secure, toy, values, worst};
+use common::{Party, context, errors, scale, secure, toy, toy_wide, values, worst};
 use sordino_ckks::{Ciphertexts, Context, Error, Gadget, KeySet, RotatedTerm, noise};
 use sordino_secret::evaluation_key_for;
 
@@ -43,6 +43,11 @@ fn contexts() -> Vec<(Context, f64)> {
         (context(toy(1024, &[36, 32, 32, 31], special())), 27.0),
         (context(toy(64, &[40, 30, 20, 50], special())), 24.0),
         (context(toy(16, &[45, 25, 40], special())), 24.0),
+        (
+            context(toy_wide(1024, &[36, 32, 32, 30], &[36, 35], 2)),
+            27.0,
+        ),
+        (context(toy_wide(64, &[40, 30, 20], &[31, 32, 33], 3)), 24.0),
         (context(toy(1024, &[45, 32, 32], digits(11))), 33.0),
         (context(toy(32, &[50, 25, 17], digits(5))), 24.0),
     ]

@@ -6,6 +6,7 @@
 
 mod additive;
 mod columns;
+mod digits;
 mod product;
 mod relinearize;
 mod rescale;

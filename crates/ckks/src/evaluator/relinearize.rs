@@ -1,9 +1,9 @@
 //! Three components back to two.
 
 use rayon::prelude::*;
-use sordino_ring::Modulus;
 
 use super::check_components;
+use super::digits::{Cut, Digits};
 use super::rescale::Division;
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error, EvaluationKey};
@@ -19,19 +19,22 @@ struct KeySwitch<'a> {
     /// The first row of the digits of the key for relinearization.
     first_row: usize,
     limbs: usize,
-    /// Division by the special prime, with that gadget.
+    digits: Digits<'a>,
+    /// Division by the special primes, with a gadget that has any.
     division: Option<Division>,
 }
 
 /// Memory of one worker for a block of ciphertexts.
 struct Scratch {
-    /// Centred residues of component 2: limb, ciphertext, coefficient.
+    /// Coefficients of component 2 of one ciphertext, then of one sum modulo the special primes: limb, coefficient.
+    residues: Vec<u64>,
+    /// Component 2, centred modulo the limbs of each digit: ciphertext, limb, coefficient.
     centred: Vec<i64>,
-    /// Sums of digit · b and digit · a: ciphertext, half, coefficient.
+    /// Sums of digit · b and digit · a: special primes, then one of a limb; ciphertext, half, position.
     sums: Vec<u64>,
-    /// Centred coefficients of the sums modulo the special prime: ciphertext, half, coefficient.
+    /// The sums centred modulo the special primes, in mixed radix: ciphertext, half, prime, coefficient.
     remainders: Vec<i64>,
-    digits: Vec<i64>,
+    cut: Cut,
     values: Vec<u64>,
     body: Vec<u64>,
     uniform: Vec<u64>,
@@ -49,7 +52,8 @@ impl Context {
     /// for the ciphertexts or the key.
     ///
     /// # Cost
-    /// With ℓ limbs: ℓ² + 3ℓ + 2 transforms per ciphertext with a special prime, ℓ + Dℓ with D small digits.
+    /// Transforms per ciphertext, with ℓ limbs: ℓ + D(ℓ + k) − ℓ + 2(ℓ + k) with k special primes and D digits of whole limbs (ℓ² + 3ℓ + 2
+    /// with one special prime and one digit per limb), ℓ + Dℓ with D small digits.
     pub fn relinearize(
         &self,
         mut a: Ciphertexts,
@@ -65,6 +69,7 @@ impl Context {
             key,
             first_row: key.relinearization_row()?,
             limbs,
+            digits: Digits::new(self, limbs),
             division: (!special.is_empty()).then(|| Division::new(self, special, limbs)),
         };
         let block = rows
@@ -73,7 +78,7 @@ impl Context {
         rows_of(a.parts.iter_mut().flatten())
             .par_chunks_mut(block * 3 * limbs)
             .for_each_init(
-                || Scratch::new(self.ring_degree(), limbs, block),
+                || switch.scratch(block),
                 |scratch, rows| switch.run(rows, scratch),
             );
         a.parts.truncate(2);
@@ -81,98 +86,107 @@ impl Context {
     }
 }
 
-impl Scratch {
-    fn new(n: usize, limbs: usize, block: usize) -> Self {
-        Self {
-            centred: vec![0; limbs * block * n],
-            sums: vec![0; 2 * block * n],
-            remainders: vec![0; 2 * block * n],
-            digits: vec![0; n],
+impl KeySwitch<'_> {
+    fn scratch(&self, block: usize) -> Scratch {
+        let (limbs, n) = (self.limbs, self.context.ring_degree());
+        let special = self.context.all_limbs() - self.context.limbs();
+        Scratch {
+            residues: vec![0; limbs.max(special) * n],
+            centred: vec![0; block * limbs * n],
+            sums: vec![0; special.max(1) * 2 * block * n],
+            remainders: vec![0; 2 * block * special * n],
+            cut: Cut::new(n),
             values: vec![0; n],
             body: vec![0; n],
             uniform: vec![0; n],
         }
     }
-}
 
-impl KeySwitch<'_> {
     /// Switches a block of ciphertexts; `rows` holds the limbs of components 0, 1 and 2 of each ciphertext.
     fn run(&self, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let block = rows.len() / (3 * limbs);
-        for (limb, centred) in scratch
-            .centred
-            .chunks_exact_mut(block * n)
-            .take(limbs)
-            .enumerate()
+        for (row, centred) in rows
+            .chunks_exact(3 * limbs)
+            .zip(scratch.centred.chunks_exact_mut(limbs * n))
         {
-            let modulus = context.modulus(limb);
-            for (row, centred) in rows
-                .chunks_exact(3 * limbs)
-                .zip(centred.chunks_exact_mut(n))
-            {
-                context.unpack(limb, row[2 * limbs + limb], &mut scratch.values);
-                context.table(limb).inverse(&mut scratch.values);
-                center_into(modulus, &scratch.values, centred);
+            let residues = &mut scratch.residues[..limbs * n];
+            for (limb, values) in residues.chunks_exact_mut(n).enumerate() {
+                context.unpack(limb, row[2 * limbs + limb], values);
+                context.table(limb).inverse(values);
             }
+            self.digits.center(residues, centred, &mut scratch.cut);
         }
-        if self.division.is_some() {
-            let special = context.limbs();
-            let modulus = context.modulus(special);
-            self.sum_digits(special, rows, scratch);
-            for (sums, remainders) in scratch
-                .sums
-                .chunks_exact_mut(n)
-                .zip(scratch.remainders.chunks_exact_mut(n))
+        if let Some(division) = &self.division {
+            let special = context.limbs()..context.all_limbs();
+            for (place, limb) in special.clone().enumerate() {
+                self.sum_digits(limb, place, rows, scratch);
+            }
+            let Scratch {
+                residues,
+                sums,
+                remainders,
+                values: spare,
+                ..
+            } = scratch;
+            let residues = &mut residues[..special.len() * n];
+            for (sum, remainder) in remainders
+                .chunks_exact_mut(special.len() * n)
                 .take(2 * block)
+                .enumerate()
             {
-                context.table(special).inverse(sums);
-                center_into(modulus, sums, remainders);
+                for ((place, limb), values) in special
+                    .clone()
+                    .enumerate()
+                    .zip(residues.chunks_exact_mut(n))
+                {
+                    values.copy_from_slice(&sums[(place * 2 * block + sum) * n..][..n]);
+                    context.table(limb).inverse(values);
+                }
+                let backend = context.backend();
+                division
+                    .group
+                    .digits_into(backend, residues, remainder, spare);
             }
         }
         for limb in 0..limbs {
-            self.sum_digits(limb, rows, scratch);
+            self.sum_digits(limb, 0, rows, scratch);
             self.add_sums(limb, rows, scratch);
         }
     }
 
-    /// Σ digit · (b, a) modulo one modulus, for every ciphertext of the block.
-    fn sum_digits(&self, target: usize, rows: &[&mut [u8]], scratch: &mut Scratch) {
+    /// Σ digit · (b, a) modulo one modulus, for every ciphertext of the block, at a place of the sums.
+    fn sum_digits(&self, target: usize, place: usize, rows: &[&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let (modulus, backend) = (context.modulus(target), context.backend());
         let block = rows.len() / (3 * limbs);
-        scratch.sums[..2 * block * n].fill(0);
-        // Digits are listed limb by limb, so those of the limbs that are left come first.
-        for (index, digit) in context.digits().iter().enumerate() {
-            if digit.limb >= limbs {
-                break;
-            }
+        let sums = &mut scratch.sums[place * 2 * block * n..][..2 * block * n];
+        sums.fill(0);
+        for index in 0..self.digits.len() {
             let row = self.first_row + index;
             backend.unpack_row(&self.key.bodies[target], row, &mut scratch.body);
             backend.unpack_row(&self.key.uniform[target], row, &mut scratch.uniform);
-            let centred = &scratch.centred[digit.limb * block * n..][..block * n];
             for ((row, centred), sums) in rows
                 .chunks_exact(3 * limbs)
-                .zip(centred.chunks_exact(n))
-                .zip(scratch.sums.chunks_exact_mut(2 * n))
+                .zip(scratch.centred.chunks_exact(limbs * n))
+                .zip(sums.chunks_exact_mut(2 * n))
             {
-                if digit.limb == target && digit.shift == 0 && digit.last {
-                    // The digit is the limb's own residue, which is there in evaluation form.
-                    context.unpack(target, row[2 * limbs + target], &mut scratch.values);
+                let values = &mut scratch.values;
+                if self.digits.is_residue(index, target) {
+                    // It is there in evaluation form.
+                    context.unpack(target, row[2 * limbs + target], values);
                 } else {
-                    digit.cut_into(centred, &mut scratch.digits);
-                    backend.reduce_i64_into(modulus, &scratch.digits, &mut scratch.values);
-                    context.table(target).forward(&mut scratch.values);
+                    self.digits
+                        .transform(index, target, centred, values, &mut scratch.cut);
                 }
                 let (with_body, with_uniform) = sums.split_at_mut(n);
-                let values = &scratch.values;
                 backend.multiply_add_assign(modulus, with_body, values, &scratch.body);
                 backend.multiply_add_assign(modulus, with_uniform, values, &scratch.uniform);
             }
         }
     }
 
-    /// Adds the sums, divided by the special prime if there is one, to components 0 and 1.
+    /// Adds the sums, divided by the special primes if there are any, to components 0 and 1.
     fn add_sums(&self, limb: usize, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let modulus = context.modulus(limb);
@@ -180,25 +194,22 @@ impl KeySwitch<'_> {
             sums,
             remainders,
             values: spare,
+            body: scratch,
             ..
         } = scratch;
-        let halves = sums.chunks_exact_mut(n).zip(remainders.chunks_exact(n));
+        let special = context.all_limbs() - context.limbs();
+        let remainders = (0..).map(|sum| &remainders[sum * special * n..][..special * n]);
+        let halves = sums.chunks_exact_mut(n).zip(remainders);
         let components = rows
             .chunks_exact_mut(3 * limbs)
             .flat_map(|row| row.chunks_exact_mut(limbs).take(2));
         for (component, (sums, remainder)) in components.zip(halves) {
             if let Some(division) = &self.division {
-                division.divide(context, limb, remainder, sums, spare);
+                division.divide(context, limb, remainder, sums, [spare, scratch]);
             }
             context.unpack(limb, component[limb], spare);
             context.backend().add_assign(modulus, spare, sums);
             context.pack(limb, spare, component[limb]);
         }
-    }
-}
-
-pub(super) fn center_into(modulus: &Modulus, residues: &[u64], centred: &mut [i64]) {
-    for (centred, &residue) in centred.iter_mut().zip(residues) {
-        *centred = modulus.center(residue);
     }
 }

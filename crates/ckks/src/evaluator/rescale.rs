@@ -37,18 +37,19 @@ impl Division {
     /// values = (values − remainder) / P modulo one limb that stays, in evaluation form.
     ///
     /// # Shapes
-    /// `remainder`: mixed-radix digits, group × N. `values`, `scratch`: N.
+    /// `remainder`: mixed-radix digits, group × N. `values`, each of the `scratch`: N.
     pub(super) fn divide(
         &self,
         context: &Context,
         limb: usize,
         remainder: &[i64],
         values: &mut [u64],
-        scratch: &mut [u64],
+        [scratch, spare]: [&mut [u64]; 2],
     ) {
         let (modulus, inverse) = (context.modulus(limb), self.inverses[limb]);
         let backend = context.backend();
-        self.group.reduce_into(backend, remainder, modulus, scratch);
+        self.group
+            .reduce_into(backend, remainder, modulus, scratch, spare);
         context.table(limb).forward(scratch);
         backend.sub_multiply_scalar_assign(modulus, values, scratch, inverse);
     }
@@ -79,15 +80,20 @@ impl Context {
             rows_of(component.iter_mut())
                 .par_chunks_exact_mut(limbs)
                 .for_each_init(
-                    || (vec![0; (count + 1) * n], vec![0; count * n]),
-                    |(scratch, remainder), row| {
+                    || {
+                        let spare = [(); 2].map(|()| vec![0; n]);
+                        (vec![0; count * n], vec![0; count * n], spare)
+                    },
+                    |(residues, remainder, [scratch, spare]), row| {
                         let (row, dropped) = row.split_at_mut(kept);
-                        self.remainder(kept, dropped, &mut scratch[..count * n]);
-                        division.group.digits_into(&scratch[..count * n], remainder);
-                        let (values, scratch) = scratch.split_at_mut(n);
+                        self.remainder(kept, dropped, residues);
+                        division
+                            .group
+                            .digits_into(self.backend(), residues, remainder, spare);
+                        let values = &mut residues[..n];
                         for (limb, bytes) in row.iter_mut().enumerate() {
                             self.unpack(limb, bytes, values);
-                            division.divide(self, limb, remainder, values, &mut scratch[..n]);
+                            division.divide(self, limb, remainder, values, [scratch, spare]);
                             self.pack(limb, values, bytes);
                         }
                     },

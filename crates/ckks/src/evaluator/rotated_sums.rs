@@ -1,6 +1,6 @@
 //! The work behind sums of rotated ciphertexts, modulus by modulus.
 //!
-//! With σ the automorphism of a rotation, P the special prime (or 1) and d_k the digits of c_1, a rotated ciphertext
+//! With σ the automorphism of a rotation, P the product of the special primes (or 1) and d_k the digits of c_1, a rotated ciphertext
 //! modulo QP is σ(P·c_0 + Σ d_k·b_k), σ(Σ d_k·a_k): the digits do not depend on the rotation. These are multiplied
 //! by plaintexts and added up, and only the sum is divided by P.
 //!
@@ -13,9 +13,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 use sordino_ring::{Automorphism, ResidueMatrix, StripMut};
 
-use super::relinearize::center_into;
+use super::digits::{Cut, Digits};
 use super::rescale::Division;
-use crate::gadget::Digit;
 use crate::{Ciphertexts, Context, EvaluationKey, Plaintexts};
 
 /// Positions that a thread works on at a time.
@@ -68,8 +67,8 @@ pub(super) struct RotatedSums<'a> {
     /// Inputs whose digits are needed, in rising order.
     switched: Vec<usize>,
     /// The digits of the limbs of `a`.
-    digits: &'a [Digit],
-    /// Division by the special prime, where something is switched with that gadget.
+    digits: Digits<'a>,
+    /// Division by the special primes, where something is switched with a gadget that has any.
     division: Option<Division>,
 }
 
@@ -101,7 +100,6 @@ impl<'a> RotatedSums<'a> {
         switched.dedup();
         let special = context.limbs()..context.all_limbs();
         let divides = !switched.is_empty() && !special.is_empty();
-        let digits = context.digits();
         Self {
             context,
             a,
@@ -109,7 +107,7 @@ impl<'a> RotatedSums<'a> {
             key,
             groups: rotations.chunks(GROUP).map(Group::new).collect(),
             switched,
-            digits: &digits[..digits.partition_point(|digit| digit.limb < a.limbs())],
+            digits: Digits::new(context, a.limbs()),
             division: divides.then(|| Division::new(context, special, a.limbs())),
         }
     }
@@ -122,20 +120,33 @@ impl<'a> RotatedSums<'a> {
         let digit_count = self.switched.len() * self.digits.len();
         let mut digits = vec![0; digit_count * n];
         let mut remainders = Vec::new();
-        if self.division.is_some() {
-            let special = context.limbs();
-            let mut halves = [(); 2].map(|()| context.zeros(outputs, special));
-            let [first, second] = &mut halves;
-            self.sum(special, &centred, &mut digits, [first, second]);
-            remainders = vec![0; 2 * outputs * n];
+        let special = context.limbs()..context.all_limbs();
+        if let Some(division) = &self.division {
+            let sums: Vec<_> = special
+                .clone()
+                .map(|limb| {
+                    let mut halves = [(); 2].map(|()| context.zeros(outputs, limb));
+                    let [first, second] = &mut halves;
+                    self.sum(limb, &centred, &mut digits, [first, second]);
+                    halves
+                })
+                .collect();
+            remainders = vec![0; 2 * outputs * special.len() * n];
             remainders
-                .par_chunks_exact_mut(n)
+                .par_chunks_exact_mut(special.len() * n)
                 .enumerate()
                 .for_each_init(
-                    || vec![0; n],
-                    |values, (place, remainders)| {
-                        let (half, row) = (&halves[place / outputs], place % outputs);
-                        self.center_row(special, half, row, values, remainders);
+                    || (vec![0; special.len() * n], vec![0; n]),
+                    |(residues, spare), (place, remainders)| {
+                        let (half, row) = (place / outputs, place % outputs);
+                        let limbs = special.clone().zip(&sums);
+                        for ((limb, halves), values) in limbs.zip(residues.chunks_exact_mut(n)) {
+                            self.coefficients(limb, &halves[half], row, values);
+                        }
+                        let backend = context.backend();
+                        division
+                            .group
+                            .digits_into(backend, residues, remainders, spare);
                     },
                 );
         }
@@ -155,12 +166,14 @@ impl<'a> RotatedSums<'a> {
                     let size = half.row_bytes();
                     half.as_mut_bytes().chunks_exact_mut(size)
                 });
-                let rows: Vec<_> = rows.zip(remainders.chunks_exact(n)).collect();
+                let rows: Vec<_> = rows
+                    .zip(remainders.chunks_exact(special.len() * n))
+                    .collect();
                 rows.into_par_iter().for_each_init(
-                    || (vec![0; n], vec![0; n]),
-                    |(values, spare), (row, remainder)| {
+                    || [(); 3].map(|()| vec![0; n]),
+                    |[values, scratch, spare], (row, remainder)| {
                         context.unpack(limb, row, values);
-                        division.divide(context, limb, remainder, values, spare);
+                        division.divide(context, limb, remainder, values, [scratch, spare]);
                         context.pack(limb, values, row);
                     },
                 );
@@ -168,34 +181,32 @@ impl<'a> RotatedSums<'a> {
         }
     }
 
-    /// The centred coefficients of component 1 of every switched input: limb, input, coefficient.
+    /// Component 1 of every switched input, centred modulo the limbs of each digit: input, limb, coefficient.
     fn centred(&self) -> Vec<i64> {
-        let (inputs, n) = (self.switched.len(), self.context.ring_degree());
-        let mut centred = vec![0; self.a.limbs() * inputs * n];
-        if inputs > 0 {
-            centred.par_chunks_exact_mut(n).enumerate().for_each_init(
-                || vec![0; n],
-                |values, (place, centred)| {
-                    let (limb, input) = (place / inputs, self.switched[place % inputs]);
-                    self.center_row(limb, &self.a.parts[1][limb], input, values, centred);
-                },
+        let (limbs, n) = (self.a.limbs(), self.context.ring_degree());
+        let mut residues = vec![0; self.switched.len() * limbs * n];
+        residues
+            .par_chunks_exact_mut(n)
+            .enumerate()
+            .for_each(|(place, values)| {
+                let (input, limb) = (self.switched[place / limbs], place % limbs);
+                self.coefficients(limb, &self.a.parts[1][limb], input, values);
+            });
+        let mut centred = vec![0; residues.len()];
+        centred
+            .par_chunks_exact_mut(limbs * n)
+            .zip(residues.par_chunks_exact_mut(limbs * n))
+            .for_each_init(
+                || Cut::new(n),
+                |cut, (centred, residues)| self.digits.center(residues, centred, cut),
             );
-        }
         centred
     }
 
-    /// The centred coefficients of a row of a matrix; `values` is N residues of scratch.
-    fn center_row(
-        &self,
-        limb: usize,
-        matrix: &ResidueMatrix,
-        row: usize,
-        values: &mut [u64],
-        centred: &mut [i64],
-    ) {
+    /// The coefficients of a row of a matrix.
+    fn coefficients(&self, limb: usize, matrix: &ResidueMatrix, row: usize, values: &mut [u64]) {
         self.context.backend().unpack_row(matrix, row, values);
         self.context.table(limb).inverse(values);
-        center_into(self.context.modulus(limb), values, centred);
     }
 
     /// All outputs modulo one modulus, times the special prime if there is a division to come.
@@ -226,25 +237,18 @@ impl<'a> RotatedSums<'a> {
 
     /// The digits of every switched input modulo one modulus, in evaluation form: input, digit, position.
     fn transform_digits(&self, target: usize, centred: &[i64], digits: &mut [u64]) {
-        let (context, n) = (self.context, self.context.ring_degree());
-        let (modulus, backend) = (context.modulus(target), context.backend());
-        let inputs = self.switched.len();
+        let (limbs, n) = (self.a.limbs(), self.context.ring_degree());
         digits.par_chunks_exact_mut(n).enumerate().for_each_init(
-            || vec![0; n],
+            || Cut::new(n),
             |cut, (place, values)| {
-                let (input, digit) = (
-                    place / self.digits.len(),
-                    self.digits[place % self.digits.len()],
-                );
-                if digit.limb == target && digit.shift == 0 && digit.last {
-                    // The digit is the limb's own residue, which is there in evaluation form.
-                    let part = &self.a.parts[1][target];
+                let (input, digit) = (place / self.digits.len(), place % self.digits.len());
+                if self.digits.is_residue(digit, target) {
+                    // It is there in evaluation form.
+                    let (backend, part) = (self.context.backend(), &self.a.parts[1][target]);
                     backend.unpack_row(part, self.switched[input], values);
                 } else {
-                    let centred = &centred[(digit.limb * inputs + input) * n..][..n];
-                    digit.cut_into(centred, cut);
-                    backend.reduce_i64_into(modulus, cut, values);
-                    context.table(target).forward(values);
+                    let centred = &centred[input * limbs * n..][..limbs * n];
+                    self.digits.transform(digit, target, centred, values, cut);
                 }
             },
         );
@@ -369,7 +373,7 @@ impl<'a> RotatedSums<'a> {
         unpacked: &mut [u64],
         sum: &mut [u64],
     ) {
-        if target == self.context.limbs() {
+        if target >= self.context.limbs() {
             return;
         }
         let (modulus, backend) = (self.context.modulus(target), self.context.backend());
@@ -377,9 +381,9 @@ impl<'a> RotatedSums<'a> {
         let row = self.a.parts[component][target].row(input);
         let packed = &row[strip.start * width..strip.end * width];
         backend.unpack(width, packed, unpacked);
-        match self.division.as_ref().and(self.context.special_modulus()) {
-            Some(special) => {
-                let special = modulus.reduce_u64(special.value());
+        match &self.division {
+            Some(_) => {
+                let special = self.context.special_product(target);
                 backend.multiply_scalar_add_assign(modulus, sum, unpacked, special);
             }
             None => backend.add_assign(modulus, sum, unpacked),

@@ -27,6 +27,16 @@ pub(crate) fn toy(
     Parameters::insecure_for_tests(n, primes, special, gadget).expect("toy parameters are sound")
 }
 
+/// Toy parameters with digits of some limbs and any number of special primes.
+pub(crate) fn wide(n: usize, bits: &[u32], special_bits: &[u32], limbs: u32) -> Parameters {
+    let sizes = [bits, special_bits].concat();
+    let chain = toy(n, &sizes, None, None);
+    let (primes, special) = chain.primes().split_at(bits.len());
+    let gadget = Some(Gadget::WideDigits { limbs });
+    Parameters::insecure_for_tests(n, primes.to_vec(), special.to_vec(), gadget)
+        .expect("toy parameters are sound")
+}
+
 /// A context on the portable backend.
 pub(crate) fn portable(parameters: Parameters) -> Context {
     Context::new(parameters, backend::portable()).expect("sound parameters have tables")

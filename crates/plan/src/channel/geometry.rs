@@ -14,7 +14,8 @@ use super::diagonals::distances;
 use super::layout::SlotLayout;
 use super::{MIN_SLOTS, RotationSchedule};
 use crate::estimate::{BASE_BYTES, Sizes};
-use crate::modulus::SizedSketch;
+use crate::modulus::{GadgetChoice, SizedSketch};
+use crate::primes;
 use crate::sketch::SketchKind;
 
 /// Layouts and schedules of a folded network for one number of slots.
@@ -34,9 +35,9 @@ impl Geometry {
     pub(crate) fn sizes(&self, sized: &SizedSketch<'_>, blocks: usize, rotations: usize) -> Sizes {
         let ciphertexts = |node: usize| self.layouts[node].ciphertexts;
         let files = Sizes::of_files(sized, blocks, rotations + 1, ciphertexts);
-        let special = sized
-            .gadget
-            .map_or(0, |gadget| gadget.special_bits.div_ceil(8) as usize);
+        let gadget = sized.gadget.into_iter();
+        let special = gadget.flat_map(GadgetChoice::special_sizes);
+        let special: usize = special.map(primes::bytes_of).sum();
         let operations = || sized.sketch.operations.iter();
         let linear = operations().filter(|op| op.kind == SketchKind::Linear);
         let plaintexts = linear.filter_map(|op| {

@@ -1,7 +1,7 @@
 //! Searching slots, ring degree, scales and plaintext bits for the cheapest channel-wise candidate that meets the constraints.
 
+use sordino_ckks::noise as scheme_noise;
 use sordino_ckks::security::largest_log2_qp;
-use sordino_ckks::{Gadget, noise as scheme_noise};
 use sordino_graph::{Calibration, Folded, FoldedStatistics, Graph, without_pooling};
 
 use super::closest::Closest;
@@ -10,12 +10,12 @@ use crate::channel::counts::Counts;
 use crate::channel::geometry::{Geometry, lay_out, least_slots};
 use crate::channel::noise::of_channel_wise;
 use crate::check_images::Reserved;
-use crate::estimate::relinearize_seconds;
+use crate::estimate::SwitchSeconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
 use crate::precision::Demand;
 use crate::sketch::{Choice, Sketch, SketchKind, SketchOperation};
-use crate::{CheckImageCount, CompileOptions, CostTable, Error, primes};
+use crate::{CheckImageCount, CompileOptions, CostTable, Error};
 
 /// Plaintext bits that are tried.
 const PLAINTEXT_BITS: std::ops::RangeInclusive<u32> = 5..=16;
@@ -152,30 +152,28 @@ impl Search<'_> {
             return;
         };
         let left = largest_log2_qp(degree).and_then(|bound| bound.checked_sub(limbs.log2_q()));
-        let special_bits = left.and_then(|left| primes::special_bits(left, &limbs.bits, degree));
-        let Some(special_bits) = special_bits else {
+        let Some(left) = left else {
             return;
         };
-        let gadget = GadgetChoice {
-            gadget: Gadget::SpecialPrime,
-            special_bits,
-        };
-        let sized = SizedSketch {
-            network,
-            sketch: &sketch,
-            limbs: &limbs,
-            gadget: Some(gadget),
-        };
-        for geometry in 0..self.geometries.len() {
-            if let Some((seconds, rms_noise)) = self.consider(&sized, gadget, geometry) {
-                self.best = Some(Candidate {
-                    seconds,
-                    rms_noise,
-                    geometry,
-                    choice: choice.clone(),
-                    plaintext_bits,
-                    gadget,
-                });
+        let gadgets = GadgetChoice::with_special_primes(&limbs, left, u32::MAX, degree);
+        for gadget in gadgets.into_iter().flatten() {
+            let sized = SizedSketch {
+                network,
+                sketch: &sketch,
+                limbs: &limbs,
+                gadget: Some(gadget),
+            };
+            for geometry in 0..self.geometries.len() {
+                if let Some((seconds, rms_noise)) = self.consider(&sized, gadget, geometry) {
+                    self.best = Some(Candidate {
+                        seconds,
+                        rms_noise,
+                        geometry,
+                        choice: choice.clone(),
+                        plaintext_bits,
+                        gadget,
+                    });
+                }
             }
         }
     }
@@ -266,25 +264,26 @@ fn block_seconds(sized: &SizedSketch<'_>, geometry: &Geometry, cost: &CostTable)
     let of = |op: &SketchOperation| {
         let ciphertexts = geometry.layouts[op.node].ciphertexts as f64;
         let left = limbs.left[op.dropped] as f64;
-        // With the special prime.
-        let all = left + 1.0;
+        let special = sized.gadget.map_or(0, |gadget| gadget.special_primes);
+        let all = left + f64::from(special);
+        let switch = SwitchSeconds::new(sized, op, cost);
         match op.kind {
             SketchKind::Input => ciphertexts * n * limbs.bytes(0) as f64 * cost.expand_ns * 1e-9,
             SketchKind::Linear => {
                 let Some(counts) = geometry.counts[op.node] else {
                     return 0.0;
                 };
-                let digits = (left + left * left) * ntt;
-                let switch = 3.0 * left * all * pointwise;
-                let divide = 2.0 * (1.0 + left) * ntt + 4.0 * left * pointwise;
-                counts.inputs as f64 * digits
-                    + counts.hoisted as f64 * switch
+                // Strips are rotated too.
+                let products = 1.5 * switch.products;
+                let divide = switch.division + 4.0 * left * pointwise;
+                counts.inputs as f64 * switch.digits
+                    + counts.hoisted as f64 * products
                     + counts.products as f64 * 2.0 * all * pointwise
                     + counts.sums as f64 * divide
-                    + (counts.outer + counts.folds) as f64 * (digits + switch + divide)
+                    + (counts.outer + counts.folds) as f64 * (switch.digits + products + divide)
             }
             SketchKind::Square => 5.0 * ciphertexts * left * pointwise,
-            SketchKind::Relinearize => ciphertexts * relinearize_seconds(sized, op, cost),
+            SketchKind::Relinearize => ciphertexts * switch.sum(),
             SketchKind::Rescale => {
                 let before = limbs.left[op.dropped - 1] as f64;
                 ciphertexts * op.components as f64 * before * (ntt + 2.0 * pointwise)

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use sordino_ckks::noise as scheme_noise;
 use sordino_ckks::security::largest_log2_qp;
-use sordino_ckks::{Gadget, noise as scheme_noise};
 
 use super::closest::Closest;
 use super::{CLEARLY_LESS, SAME_COST, weight_networks};
@@ -20,7 +20,7 @@ use crate::network::{Network, NodeKind};
 use crate::noise::of_sketch;
 use crate::precision::{Demand, NodeNoise};
 use crate::sketch::{Choice, Sketch};
-use crate::{CompileOptions, Error, primes, weights};
+use crate::{CompileOptions, Error, weights};
 
 /// Step of the grid of the input's scale, in bits.
 const INPUT_GRID: f64 = 0.5;
@@ -140,7 +140,8 @@ pub(super) struct Kind {
     pub(super) rescale_first: bool,
     /// Squares that are relinearized before the next layer.
     pub(super) early: usize,
-    pub(super) special_prime: Option<bool>,
+    /// Limbs of a digit of the gadget, 0 for parts of a limb.
+    pub(super) digit_limbs: Option<u32>,
     /// Which of the networks.
     pub(super) network: usize,
 }
@@ -151,7 +152,7 @@ impl Kind {
             ring_degree: choice.ring_degree,
             rescale_first: choice.rescale_first,
             early: choice.early_squares(),
-            special_prime: gadget.map(|g| g.gadget == Gadget::SpecialPrime),
+            digit_limbs: gadget.map(GadgetChoice::digit_limbs),
             network,
         }
     }
@@ -310,10 +311,7 @@ impl Search<'_> {
         let mut affordable = false;
         // Larger digits are cheaper and noisier: the first that are precise enough are the best.
         for digit_bits in [40, 32, 28, 24, 20, 18, 16, 14, 12, 10] {
-            let gadget = GadgetChoice {
-                gadget: Gadget::SmallDigits { digit_bits },
-                special_bits: 0,
-            };
+            let gadget = GadgetChoice::small_digits(digit_bits);
             match self.consider(index, &choice, sized.with(gadget)) {
                 Considered::TooExpensive => break,
                 Considered::TooNoisy => affordable = true,
@@ -323,16 +321,17 @@ impl Search<'_> {
                 }
             }
         }
-        // Only the ratio of a limb to the special prime matters, and a larger one costs no time.
-        let largest = limbs.bits.iter().copied().max().unwrap_or(0);
-        let most = largest.min(spare as u32);
-        if let Some(special_bits) = primes::special_bits(most, &limbs.bits, degree) {
-            let gadget = GadgetChoice {
-                gadget: Gadget::SpecialPrime,
-                special_bits,
-            };
-            let considered = self.consider(index, &choice, sized.with(gadget));
-            affordable |= !matches!(considered, Considered::TooExpensive);
+        for gadgets in GadgetChoice::with_special_primes(&limbs, spare as u32, 0, degree) {
+            for gadget in gadgets {
+                match self.consider(index, &choice, sized.with(gadget)) {
+                    Considered::TooExpensive => break,
+                    Considered::TooNoisy => affordable = true,
+                    Considered::Kept => {
+                        affordable = true;
+                        break;
+                    }
+                }
+            }
         }
         if affordable { drawn } else { Drawn::TooMuch }
     }

@@ -31,7 +31,7 @@ impl Search<'_> {
                 kind.ring_degree != winner.ring_degree,
                 kind.rescale_first != winner.rescale_first,
                 kind.early != winner.early,
-                kind.special_prime != winner.special_prime,
+                kind.digit_limbs != winner.digit_limbs,
                 kind.network != winner.network,
             ];
             if differs.into_iter().filter(|&d| d).count() > 1 {
@@ -108,11 +108,14 @@ impl Search<'_> {
         let relinearization = match candidate.gadget {
             None => "no relinearization".to_owned(),
             Some(gadget) => {
-                let gadget = match (gadget.gadget, gadget.special_bits) {
-                    (Gadget::SpecialPrime, bits) => format!("special prime of {bits} bits"),
-                    (Gadget::SmallDigits { digit_bits }, _) => {
-                        format!("digits of {digit_bits} bits")
-                    }
+                let bits = gadget.special_bits;
+                let gadget = match gadget.gadget {
+                    Gadget::SpecialPrime => format!("special prime of {bits} bits"),
+                    Gadget::WideDigits { limbs } => format!(
+                        "digits of {limbs} limbs and {} special primes of {bits} bits",
+                        gadget.special_primes
+                    ),
+                    Gadget::SmallDigits { digit_bits } => format!("digits of {digit_bits} bits"),
                 };
                 match early {
                     0 => format!("relinearized after the layer, {gadget}"),

@@ -18,7 +18,8 @@ pub(crate) fn primes(n: usize, bits: &[u32]) -> Vec<u64> {
     taken
 }
 
-/// Parameters of 128 bits with primes just below the given powers of two; the special prime is the last entry.
+/// Parameters of 128 bits with primes just below the given powers of two; the special prime is the last entry, and wide digits have as
+/// many as limbs.
 pub(crate) fn secure(n: usize, bits: &[u32], gadget: Option<Gadget>) -> Parameters {
     let (chain, special) = split(n, bits, gadget);
     Parameters::new(n, chain, special, gadget).expect("within the bound")
@@ -30,12 +31,22 @@ pub(crate) fn toy(n: usize, bits: &[u32], gadget: Option<Gadget>) -> Parameters 
     Parameters::insecure_for_tests(n, chain, special, gadget).expect("sound numbers")
 }
 
+/// Toy parameters with digits of some limbs and any number of special primes.
+pub(crate) fn toy_wide(n: usize, bits: &[u32], special: &[u32], limbs: u32) -> Parameters {
+    let mut chain = primes(n, &[bits, special].concat());
+    let special = chain.split_off(bits.len());
+    let gadget = Some(Gadget::WideDigits { limbs });
+    Parameters::insecure_for_tests(n, chain, special, gadget).expect("sound numbers")
+}
+
 fn split(n: usize, bits: &[u32], gadget: Option<Gadget>) -> (Vec<u64>, Vec<u64>) {
     let mut chain = primes(n, bits);
     let special = match gadget {
-        Some(Gadget::SpecialPrime) => vec![chain.pop().expect("a special prime")],
-        _ => vec![],
+        Some(Gadget::SpecialPrime) => 1,
+        Some(Gadget::WideDigits { limbs }) => limbs as usize,
+        _ => 0,
     };
+    let special = chain.split_off(chain.len() - special);
     (chain, special)
 }
 
