@@ -7,6 +7,9 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use sordino_ring::Modulus;
+
+use crate::mixed_radix::balanced;
 
 /// How the third component of a product is decomposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,8 +105,9 @@ impl Digit {
         }
     }
 
-    /// Cuts this digit out of centred residues, as a balanced integer in −2^(bits−1) … 2^(bits−1).
-    pub(crate) fn cut_into(&self, centred: &[i64], digits: &mut [i64]) {
+    /// Cuts this digit of one limb out of centred residues, stored as [`MixedRadix`](crate::MixedRadix) does, as a balanced integer in
+    /// −2^(bits−1) … 2^(bits−1).
+    pub(crate) fn cut_into(&self, prime: &Modulus, centred: &[u64], digits: &mut [i64]) {
         // Adding half of the range of every lower digit turns the floor of the shift into the carry of
         // a balanced decomposition, so each digit is computed on its own.
         let lower = self.shift / self.bits;
@@ -112,12 +116,12 @@ impl Digit {
         let shift = self.shift;
         if self.last {
             for (digit, &value) in digits.iter_mut().zip(centred) {
-                *digit = (value + carry) >> shift;
+                *digit = (balanced(prime, value) + carry) >> shift;
             }
         } else {
             let mask = (1i64 << self.bits) - 1;
             for (digit, &value) in digits.iter_mut().zip(centred) {
-                *digit = ((((value + carry) >> shift) + half) & mask) - half;
+                *digit = ((((balanced(prime, value) + carry) >> shift) + half) & mask) - half;
             }
         }
     }
@@ -143,10 +147,12 @@ mod tests {
             values.extend((0..60).map(|k| 1i64 << k).filter(|v| *v <= half));
             let digits = Digit::of_chain(Gadget::SmallDigits { digit_bits }, &[prime]);
             assert!(digits.iter().all(|digit| digit.bits <= digit_bits.max(1)));
+            let modulus = Modulus::new(prime).unwrap();
+            let stored: Vec<u64> = values.iter().map(|value| (value + half) as u64).collect();
             let mut sums = vec![0i64; values.len()];
             let mut digit_values = vec![0i64; values.len()];
             for digit in &digits {
-                digit.cut_into(&values, &mut digit_values);
+                digit.cut_into(&modulus, &stored, &mut digit_values);
                 for (sum, &value) in sums.iter_mut().zip(&digit_values) {
                     assert!(value.abs() as f64 <= digit.width(&[prime]) / 2.0 + 1.0);
                     *sum += value << digit.shift;

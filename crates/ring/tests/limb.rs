@@ -79,6 +79,16 @@ proptest! {
                 run(&|a| backend.sub_multiply_scalar_assign(q, a, b, w)),
                 expect(&case, |a, b, _, w, q| (a + q - b) * w)
             );
+            // Numbers of other moduli, up to the largest that there are, and more terms than are added at once.
+            let largest = vec![(1 << Modulus::MAX_BITS) - 1; case.a.len()];
+            let terms: Vec<(&[u64], u64)> = [(&largest[..], q.value() - 1), (&case.b[..], w), (&case.c[..], 1)].repeat(4);
+            prop_assert_eq!(
+                run(&|a| backend.combine_assign(q, a, &terms)),
+                expect(&case, |a, b, c, w, q| {
+                    let largest = ((1 << Modulus::MAX_BITS) - 1) % q * (q - 1) % q;
+                    a + 4 * (largest + b * w % q + c)
+                })
+            );
             let (mut c0, mut c1, mut c2) = (case.a.clone(), case.b.clone(), case.c.clone());
             backend.square_shifted_assign(q, &mut c0, &mut c1, w, &mut c2);
             prop_assert_eq!(c0, expect(&case, |a, _, _, w, q| a * ((a + w) % q)));

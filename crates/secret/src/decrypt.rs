@@ -11,7 +11,7 @@ use crate::{Error, SecretKey};
 struct Scratch {
     /// limb, coefficient
     residues: Vec<u64>,
-    digits: Vec<i64>,
+    digits: Vec<u64>,
     component: Vec<u64>,
     transform: Vec<f64>,
 }
@@ -63,12 +63,7 @@ pub fn decrypt(
                 }
                 context.table(limb).inverse(phase);
             }
-            group.digits_into(
-                context.backend(),
-                &mut scratch.residues,
-                &mut scratch.digits,
-                &mut scratch.component,
-            );
+            group.digits_into(context.backend(), &scratch.residues, &mut scratch.digits);
             let mut slots = vec![0.0; n];
             group.floats_into(&scratch.digits, &mut slots);
             encoder.decode_in_place(&mut slots, &mut scratch.transform, ciphertexts.scale())?;

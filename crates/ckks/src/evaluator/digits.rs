@@ -11,21 +11,6 @@ pub(super) struct Digits<'a> {
     digits: Vec<(Digit, MixedRadix)>,
 }
 
-/// Memory for one digit.
-pub(super) struct Cut {
-    digit: Vec<i64>,
-    spare: Vec<u64>,
-}
-
-impl Cut {
-    pub(super) fn new(n: usize) -> Self {
-        Self {
-            digit: vec![0; n],
-            spare: vec![0; n],
-        }
-    }
-}
-
 impl<'a> Digits<'a> {
     pub(super) fn new(context: &'a Context, limbs: usize) -> Self {
         let parameters = context.parameters();
@@ -53,40 +38,39 @@ impl<'a> Digits<'a> {
         digit.is_whole() && digit.limbs().contains(&limb)
     }
 
-    /// The centred integers that a polynomial is modulo the limbs of each digit, in mixed radix; its residues are used up.
+    /// The centred integers that a polynomial is modulo the limbs of each digit, in mixed radix.
     ///
     /// # Shapes
     /// `residues`, `centred`: limbs × N, coefficients.
-    pub(super) fn center(&self, residues: &mut [u64], centred: &mut [i64], cut: &mut Cut) {
+    pub(super) fn center(&self, residues: &[u64], centred: &mut [u64]) {
         let (backend, n) = (self.context.backend(), self.context.ring_degree());
         for (digit, group) in self.digits.iter().filter(|(digit, _)| digit.shift == 0) {
             let place = digit.first * n..(digit.first + digit.limbs) * n;
-            let residues = &mut residues[place.clone()];
-            group.digits_into(backend, residues, &mut centred[place], &mut cut.spare);
+            group.digits_into(backend, &residues[place.clone()], &mut centred[place]);
         }
     }
 
     /// A digit modulo any modulus, in evaluation form.
     ///
     /// # Shapes
-    /// `centred`: of [`center`](Self::center). `values`: N.
+    /// `centred`: of [`center`](Self::center). `values`, `cut`: N.
     pub(super) fn transform(
         &self,
         index: usize,
         target: usize,
-        centred: &[i64],
+        centred: &[u64],
         values: &mut [u64],
-        cut: &mut Cut,
+        cut: &mut [i64],
     ) {
         let (context, n) = (self.context, self.context.ring_degree());
         let (modulus, backend) = (context.modulus(target), context.backend());
         let (digit, group) = &self.digits[index];
         let centred = &centred[digit.first * n..][..digit.limbs * n];
         if digit.is_whole() {
-            group.reduce_into(backend, centred, modulus, values, &mut cut.spare);
+            group.reduce_into(backend, centred, modulus, values);
         } else {
-            digit.cut_into(centred, &mut cut.digit);
-            backend.reduce_i64_into(modulus, &cut.digit, values);
+            digit.cut_into(context.modulus(digit.first), centred, cut);
+            backend.reduce_i64_into(modulus, cut, values);
         }
         context.table(target).forward(values);
     }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::check_components;
-use super::digits::{Cut, Digits};
+use super::digits::Digits;
 use super::rescale::Division;
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error, EvaluationKey};
@@ -29,12 +29,12 @@ struct Scratch {
     /// Coefficients of component 2 of one ciphertext, then of one sum modulo the special primes: limb, coefficient.
     residues: Vec<u64>,
     /// Component 2, centred modulo the limbs of each digit: ciphertext, limb, coefficient.
-    centred: Vec<i64>,
+    centred: Vec<u64>,
     /// Sums of digit · b and digit · a: special primes, then one of a limb; ciphertext, half, position.
     sums: Vec<u64>,
     /// The sums centred modulo the special primes, in mixed radix: ciphertext, half, prime, coefficient.
-    remainders: Vec<i64>,
-    cut: Cut,
+    remainders: Vec<u64>,
+    cut: Vec<i64>,
     values: Vec<u64>,
     body: Vec<u64>,
     uniform: Vec<u64>,
@@ -95,7 +95,7 @@ impl KeySwitch<'_> {
             centred: vec![0; block * limbs * n],
             sums: vec![0; special.max(1) * 2 * block * n],
             remainders: vec![0; 2 * block * special * n],
-            cut: Cut::new(n),
+            cut: vec![0; n],
             values: vec![0; n],
             body: vec![0; n],
             uniform: vec![0; n],
@@ -115,7 +115,7 @@ impl KeySwitch<'_> {
                 context.unpack(limb, row[2 * limbs + limb], values);
                 context.table(limb).inverse(values);
             }
-            self.digits.center(residues, centred, &mut scratch.cut);
+            self.digits.center(residues, centred);
         }
         if let Some(division) = &self.division {
             let special = context.limbs()..context.all_limbs();
@@ -126,7 +126,6 @@ impl KeySwitch<'_> {
                 residues,
                 sums,
                 remainders,
-                values: spare,
                 ..
             } = scratch;
             let residues = &mut residues[..special.len() * n];
@@ -144,9 +143,7 @@ impl KeySwitch<'_> {
                     context.table(limb).inverse(values);
                 }
                 let backend = context.backend();
-                division
-                    .group
-                    .digits_into(backend, residues, remainder, spare);
+                division.group.digits_into(backend, residues, remainder);
             }
         }
         for limb in 0..limbs {
@@ -194,7 +191,6 @@ impl KeySwitch<'_> {
             sums,
             remainders,
             values: spare,
-            body: scratch,
             ..
         } = scratch;
         let special = context.all_limbs() - context.limbs();
@@ -205,7 +201,7 @@ impl KeySwitch<'_> {
             .flat_map(|row| row.chunks_exact_mut(limbs).take(2));
         for (component, (sums, remainder)) in components.zip(halves) {
             if let Some(division) = &self.division {
-                division.divide(context, limb, remainder, sums, [spare, scratch]);
+                division.divide(context, limb, remainder, sums, spare);
             }
             context.unpack(limb, component[limb], spare);
             context.backend().add_assign(modulus, spare, sums);

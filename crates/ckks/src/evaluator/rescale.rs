@@ -25,7 +25,7 @@ impl Division {
         let inverses = (0..kept)
             .map(|limb| {
                 let modulus = context.modulus(limb);
-                let product = group.primes().iter().fold(1, |product, prime| {
+                let product = group.primes().fold(1, |product, prime| {
                     modulus.mul(product, modulus.reduce_u64(prime.value()))
                 });
                 modulus.inv(product)
@@ -37,19 +37,18 @@ impl Division {
     /// values = (values − remainder) / P modulo one limb that stays, in evaluation form.
     ///
     /// # Shapes
-    /// `remainder`: mixed-radix digits, group × N. `values`, each of the `scratch`: N.
+    /// `remainder`: mixed-radix digits, group × N. `values`, `scratch`: N.
     pub(super) fn divide(
         &self,
         context: &Context,
         limb: usize,
-        remainder: &[i64],
+        remainder: &[u64],
         values: &mut [u64],
-        [scratch, spare]: [&mut [u64]; 2],
+        scratch: &mut [u64],
     ) {
         let (modulus, inverse) = (context.modulus(limb), self.inverses[limb]);
         let backend = context.backend();
-        self.group
-            .reduce_into(backend, remainder, modulus, scratch, spare);
+        self.group.reduce_into(backend, remainder, modulus, scratch);
         context.table(limb).forward(scratch);
         backend.sub_multiply_scalar_assign(modulus, values, scratch, inverse);
     }
@@ -80,20 +79,17 @@ impl Context {
             rows_of(component.iter_mut())
                 .par_chunks_exact_mut(limbs)
                 .for_each_init(
-                    || {
-                        let spare = [(); 2].map(|()| vec![0; n]);
-                        (vec![0; count * n], vec![0; count * n], spare)
-                    },
-                    |(residues, remainder, [scratch, spare]), row| {
+                    || (vec![0; count * n], vec![0; count * n], vec![0; n]),
+                    |(residues, remainder, scratch), row| {
                         let (row, dropped) = row.split_at_mut(kept);
                         self.remainder(kept, dropped, residues);
                         division
                             .group
-                            .digits_into(self.backend(), residues, remainder, spare);
+                            .digits_into(self.backend(), residues, remainder);
                         let values = &mut residues[..n];
                         for (limb, bytes) in row.iter_mut().enumerate() {
                             self.unpack(limb, bytes, values);
-                            division.divide(self, limb, remainder, values, [scratch, spare]);
+                            division.divide(self, limb, remainder, values, scratch);
                             self.pack(limb, values, bytes);
                         }
                     },

@@ -13,7 +13,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use sordino_ring::{Automorphism, ResidueMatrix, StripMut};
 
-use super::digits::{Cut, Digits};
+use super::digits::Digits;
 use super::rescale::Division;
 use crate::{Ciphertexts, Context, EvaluationKey, Plaintexts};
 
@@ -136,17 +136,15 @@ impl<'a> RotatedSums<'a> {
                 .par_chunks_exact_mut(special.len() * n)
                 .enumerate()
                 .for_each_init(
-                    || (vec![0; special.len() * n], vec![0; n]),
-                    |(residues, spare), (place, remainders)| {
+                    || vec![0; special.len() * n],
+                    |residues, (place, remainders)| {
                         let (half, row) = (place / outputs, place % outputs);
                         let limbs = special.clone().zip(&sums);
                         for ((limb, halves), values) in limbs.zip(residues.chunks_exact_mut(n)) {
                             self.coefficients(limb, &halves[half], row, values);
                         }
                         let backend = context.backend();
-                        division
-                            .group
-                            .digits_into(backend, residues, remainders, spare);
+                        division.group.digits_into(backend, residues, remainders);
                     },
                 );
         }
@@ -170,10 +168,10 @@ impl<'a> RotatedSums<'a> {
                     .zip(remainders.chunks_exact(special.len() * n))
                     .collect();
                 rows.into_par_iter().for_each_init(
-                    || [(); 3].map(|()| vec![0; n]),
-                    |[values, scratch, spare], (row, remainder)| {
+                    || [(); 2].map(|()| vec![0; n]),
+                    |[values, scratch], (row, remainder)| {
                         context.unpack(limb, row, values);
-                        division.divide(context, limb, remainder, values, [scratch, spare]);
+                        division.divide(context, limb, remainder, values, scratch);
                         context.pack(limb, values, row);
                     },
                 );
@@ -182,7 +180,7 @@ impl<'a> RotatedSums<'a> {
     }
 
     /// Component 1 of every switched input, centred modulo the limbs of each digit: input, limb, coefficient.
-    fn centred(&self) -> Vec<i64> {
+    fn centred(&self) -> Vec<u64> {
         let (limbs, n) = (self.a.limbs(), self.context.ring_degree());
         let mut residues = vec![0; self.switched.len() * limbs * n];
         residues
@@ -195,11 +193,8 @@ impl<'a> RotatedSums<'a> {
         let mut centred = vec![0; residues.len()];
         centred
             .par_chunks_exact_mut(limbs * n)
-            .zip(residues.par_chunks_exact_mut(limbs * n))
-            .for_each_init(
-                || Cut::new(n),
-                |cut, (centred, residues)| self.digits.center(residues, centred, cut),
-            );
+            .zip(residues.par_chunks_exact(limbs * n))
+            .for_each(|(centred, residues)| self.digits.center(residues, centred));
         centred
     }
 
@@ -213,7 +208,7 @@ impl<'a> RotatedSums<'a> {
     fn sum(
         &self,
         target: usize,
-        centred: &[i64],
+        centred: &[u64],
         digits: &mut [u64],
         halves: [&mut ResidueMatrix; 2],
     ) {
@@ -236,10 +231,10 @@ impl<'a> RotatedSums<'a> {
     }
 
     /// The digits of every switched input modulo one modulus, in evaluation form: input, digit, position.
-    fn transform_digits(&self, target: usize, centred: &[i64], digits: &mut [u64]) {
+    fn transform_digits(&self, target: usize, centred: &[u64], digits: &mut [u64]) {
         let (limbs, n) = (self.a.limbs(), self.context.ring_degree());
         digits.par_chunks_exact_mut(n).enumerate().for_each_init(
-            || Cut::new(n),
+            || vec![0; n],
             |cut, (place, values)| {
                 let (input, digit) = (place / self.digits.len(), place % self.digits.len());
                 if self.digits.is_residue(digit, target) {

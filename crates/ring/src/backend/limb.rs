@@ -3,6 +3,9 @@
 use super::{bytes, twist::Twist};
 use crate::{Modulus, constant::Constant};
 
+/// Terms of a combination that are added before they are reduced: the sum of their upper halves stays below 2^51.
+pub(crate) const MOST_COMBINED: usize = 8;
+
 /// Residues that move together in an automorphism.
 pub(crate) const BLOCK: usize = 8;
 
@@ -94,6 +97,16 @@ pub(crate) trait LimbOperations: Sync {
             *c2 = modulus.mul(*c1, *c1);
             *c1 = modulus.mul(*c1, doubled);
             *c0 = modulus.mul(*c0, shifted);
+        }
+    }
+
+    /// At most [`MOST_COMBINED`] terms; their numbers are below 2^50.
+    fn combine_assign(&self, modulus: &Modulus, sum: &mut [u64], terms: &[(&[u64], u64)]) {
+        for (index, sum) in sum.iter_mut().enumerate() {
+            let products = terms
+                .iter()
+                .map(|(a, w)| u128::from(a[index]) * u128::from(*w));
+            *sum = modulus.reduce_u128(u128::from(*sum) + products.sum::<u128>());
         }
     }
 

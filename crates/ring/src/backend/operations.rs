@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{bytes, table::Backend};
+use super::{bytes, limb::MOST_COMBINED, table::Backend};
 use crate::{Error, Modulus, ResidueMatrix, error::check_shape};
 
 /// Panics unless the operands are equally long.
@@ -142,6 +142,18 @@ impl Backend {
         let components = components.map(ResidueMatrix::as_mut_bytes);
         self.limb
             .square_rows(modulus, row_bytes, constants, components);
+    }
+
+    /// sum += Σ w · a, for any numbers a below 2^50 and residues w.
+    pub fn combine_assign(&self, modulus: &Modulus, sum: &mut [u64], terms: &[(&[u64], u64)]) {
+        for (a, w) in terms {
+            same_length(a.len(), sum.len());
+            assert!(*w < modulus.value(), "the constants must be reduced");
+            debug_assert!(a.iter().all(|&a| a < 1 << Modulus::MAX_BITS));
+        }
+        for terms in terms.chunks(MOST_COMBINED) {
+            self.limb.combine_assign(modulus, sum, terms);
+        }
     }
 
     /// out = a mod q, for any signed 64-bit numbers.

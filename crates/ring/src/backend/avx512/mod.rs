@@ -155,6 +155,39 @@ impl LimbOperations for Avx512Ifma {
         }
     }
 
+    fn combine_assign(&self, modulus: &Modulus, sum: &mut [u64], terms: &[(&[u64], u64)]) {
+        #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+        fn groups(
+            modulus: &Modulus,
+            sum: &mut [[u64; LANES]],
+            terms: &[(&[[u64; LANES]], __m512i)],
+        ) {
+            let lanes = Lanes::new(modulus);
+            let radix = Factor::new(modulus, modulus.reduce_u64(1 << SHIFT));
+            let reciprocal = splat(modulus.shoup_quotient(1, SHIFT));
+            for (group, sum) in sum.iter_mut().enumerate() {
+                let (mut low, mut high) = (load(sum), _mm512_setzero_si512());
+                for &(a, w) in terms {
+                    let a = load(&a[group]);
+                    low = _mm512_madd52lo_epu64(low, a, w);
+                    high = _mm512_madd52hi_epu64(high, a, w);
+                }
+                store(sum, lanes.reduce_sum(radix, reciprocal, low, high));
+            }
+        }
+        let (groups_of_sum, tail) = sum.as_chunks_mut();
+        // SAFETY: this is used only where `backend::available` found these instructions.
+        unsafe {
+            let whole = terms.iter().map(|(a, w)| (a.as_chunks().0, splat(*w)));
+            groups(modulus, groups_of_sum, &whole.collect::<Vec<_>>());
+        }
+        let rest: Vec<_> = terms
+            .iter()
+            .map(|(a, w)| (a.as_chunks::<LANES>().1, *w))
+            .collect();
+        Portable.combine_assign(modulus, tail, &rest);
+    }
+
     fn reduce_i64_into(&self, modulus: &Modulus, a: &[i64], out: &mut [u64]) {
         #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
         fn groups(modulus: &Modulus, a: &[[i64; LANES]], out: &mut [[u64; LANES]]) {
