@@ -58,6 +58,31 @@ fn fifty_networks_are_listed_with_their_numbers() {
 }
 
 #[test]
+fn usual_blocks_are_listed_with_their_numbers() {
+    let blocks = networks(&tests().join("zoo/blocks"));
+    for block in &blocks {
+        assert!(block.path.exists(), "{}", block.name);
+        assert_eq!(block.layout, "NCHW", "{}", block.name);
+        assert_eq!(
+            (block.images, block.outputs.len()),
+            (4, 1),
+            "{}",
+            block.name
+        );
+        assert!(
+            block.tolerance.is_none_or(|tolerance| tolerance < 0.2),
+            "{}",
+            block.name
+        );
+    }
+    let refused = blocks
+        .iter()
+        .filter(|block| block.refused.is_some())
+        .count();
+    assert_eq!((blocks.len(), refused), (66, 20));
+}
+
+#[test]
 fn operator_cases_are_complete() {
     let cases = cases();
     assert!(cases.len() > 2000, "{}", cases.len());

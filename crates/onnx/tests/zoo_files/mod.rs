@@ -27,6 +27,8 @@ pub(crate) struct Network {
     pub(crate) tags: Vec<String>,
     /// Why the network cannot be imported, where that is expected.
     pub(crate) refused: Option<String>,
+    /// How far from these outputs a network in floats may be, of the largest, where the file rounds values.
+    pub(crate) tolerance: Option<f64>,
 }
 
 /// One output of a network for all images.
@@ -124,6 +126,7 @@ fn network(folder: &Path, entry: &Value) -> Network {
         polynomial: entry["polynomial"].as_bool().unwrap(),
         tags: list(&entry["tags"]).map(text).collect(),
         refused: entry["refused"].as_str().map(str::to_string),
+        tolerance: entry["tolerance"].as_f64(),
         name,
     }
 }
