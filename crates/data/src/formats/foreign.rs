@@ -100,13 +100,11 @@ pub(crate) fn refusal(path: &Path, start: &[u8]) -> Error {
             "a file named as DICOM without the mark of one",
             "save its pixels as a PNG of 8 or 16 bit, or as .npy",
         )
-    } else if let Some(known) = known(start) {
-        known
     } else {
-        (
+        known(start).unwrap_or((
             "another format",
             "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz",
-        )
+        ))
     };
     Error::malformed(path.display().to_string(), "images", found, advice)
 }
