@@ -10,6 +10,7 @@ use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::onnx::{Description, MAX_FILE_BYTES, import};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::classes::class_names;
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;
 
@@ -48,30 +49,7 @@ pub(crate) struct ImagesArgs {
     input_range: (f64, f64),
 }
 
-/// Longest file of class names.
-const CLASSES_BYTES: u64 = 1 << 20;
-
 impl ImagesArgs {
-    fn classes(&self) -> anyhow::Result<Vec<String>> {
-        let Some(text) = &self.classes else {
-            return Ok(Vec::new());
-        };
-        let path = Path::new(text);
-        if !path.is_file() {
-            return Ok(text.split(',').map(str::to_string).collect());
-        }
-        let read = |error| FileError::io(path, "read", error);
-        let size = fs::metadata(path).map_err(read)?.len();
-        ensure!(
-            size <= CLASSES_BYTES,
-            Mismatch(format!(
-                "{text}: expected class names, one per line, found {size} bytes: check the path"
-            ))
-        );
-        let names = fs::read_to_string(path).map_err(read)?;
-        Ok(names.lines().map(str::to_string).collect())
-    }
-
     /// Reads an ONNX file as a model, and says where it differs from the file.
     pub(crate) fn load(&self, path: &Path, output: &Output) -> anyhow::Result<Model> {
         let read = |error| FileError::io(path, "read", error);
@@ -92,7 +70,10 @@ impl ImagesArgs {
             name: name.unwrap_or("network").to_string(),
             mean: self.mean.clone(),
             std: self.std.clone(),
-            classes: self.classes()?,
+            classes: match &self.classes {
+                Some(text) => class_names(text)?,
+                None => Vec::new(),
+            },
             input_range: self.input_range,
         })?)
     }

@@ -1,6 +1,9 @@
 //! The `sordino` command line: arguments and output. One file per verb; the work is in the libraries.
 
+#[cfg(test)]
+mod advice;
 mod arguments;
+mod classes;
 mod compile;
 mod data;
 mod decrypt;
@@ -30,12 +33,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_command::{Outcome, Output, terminal};
+use sordino_command::{Allocator, Outcome, Output, terminal};
 use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new("sordino");
+
 fn main() -> ExitCode {
+    ALLOCATOR.keep_reserve();
     terminal::report_panics("sordino");
     if let Err(reason) = terminal::handle_interrupts() {
         terminal::say(format_args!("sordino: Ctrl-C cannot be handled: {reason}"));

@@ -7,7 +7,7 @@ use serde_json::json;
 use sordino::Model;
 use sordino::client::PredictionTable;
 use sordino::container::{Access, Error as FileError};
-use sordino::data::{open_images, prepare};
+use sordino::data::{open_images_for, prepare_noted};
 use sordino::plan::ServerPlan;
 use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, is_enough, worst_difference};
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -54,12 +54,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let path = &args.predictions;
     let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
     let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
-    let mut images = open_images(&args.images)?;
+    let mut images = open_images_for(&args.images, &model.preprocess)?;
     if images.len() == table.images && table.indices.len() < table.images {
         // Images that were left out have nothing to compare.
         images = images.subset(&table.indices);
     }
-    let prepared = prepare(&images, &model.preprocess, args.range)?;
+    let (prepared, notes) = prepare_noted(&images, &model.preprocess, args.range)?;
+    for note in &notes {
+        output.warn(note);
+    }
     let reference = Reference::compute(&model, &plan, &prepared)?;
     let comparison = reference.compare(&table.classes, images.labels.as_deref())?;
 

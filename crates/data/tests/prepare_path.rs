@@ -167,7 +167,7 @@ fn all_values_in_0_to_1_are_asked_about_and_labels_are_not() {
         "a.npy",
         &npy("<f4", "(1, 2, 2)", &bytes([0.0, 0.5, 1.0, 0.25])),
     );
-    assert!(matches!(refused(&unit, &small, 1), Error::Range { .. }));
+    assert!(matches!(refused(&unit, &small, 1), Error::Scale { .. }));
     prepare_path(&unit, &small, Some((0.0, 1.0)), 1).unwrap();
     let wide = write(
         folder.path(),

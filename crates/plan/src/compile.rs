@@ -186,8 +186,13 @@ fn find(
     let of_element = |winner| realize(model, folded, options, winner);
     let of_channel = |winner| realize_channel_wise(model, options, winner);
     match options.packing {
-        Some(PackingKind::ElementWise) => of_element(element_wise()?),
-        Some(PackingKind::ChannelWise) => of_channel(channel_wise()?),
+        Some(PackingKind::ElementWise) => element_wise()
+            .and_then(of_element)
+            .map_err(|error| with_hint(error, "channel-wise", channel_wise().map(drop))),
+        Some(PackingKind::ChannelWise) => channel_wise().and_then(of_channel).map_err(|error| {
+            let other = || element_wise().and_then(of_element).map(drop);
+            with_hint(error, "element-wise", other())
+        }),
         None => match (element_wise(), channel_wise()) {
             (Ok(element), Ok(channel)) => {
                 let candidate = &channel.candidate;
@@ -202,7 +207,10 @@ fn find(
                 );
                 let content = match candidate.seconds < element.seconds {
                     true => of_channel(channel)?,
-                    false => of_element(element)?,
+                    false => match of_element(element) {
+                        Err(Error::Memory { .. }) => of_channel(channel)?,
+                        content => content?,
+                    },
                 };
                 Ok(Content {
                     comparison: Some(comparison),
@@ -210,10 +218,29 @@ fn find(
                 })
             }
             (Ok(element), Err(Error::Impossible { .. })) => of_element(element),
+            (Ok(element), Err(error @ Error::Memory { .. })) => {
+                of_element(element).map_err(|least| with_hint(least, "channel-wise", Err(error)))
+            }
             (Err(Error::Impossible { .. }), Ok(channel)) => of_channel(channel),
+            (Err(Error::Impossible { .. }), Err(error @ Error::Memory { .. })) => Err(error),
             (Err(error), _) | (_, Err(error)) => Err(error),
         },
     }
+}
+
+/// An error about memory with what the other packing comes to.
+fn with_hint(mut error: Error, packing: &str, other: Result<(), Error>) -> Error {
+    if let Error::Memory { hint, .. } = &mut error {
+        *hint = match other {
+            Ok(()) => format!(", or compile with --packing {packing}"),
+            Err(Error::Memory { needed, .. }) => {
+                let needed = needed.div_ceil(1 << 20);
+                format!(" (with --packing {packing} it needs {needed} MiB)")
+            }
+            Err(_) => format!(" (with --packing {packing} there is no plan)"),
+        };
+    }
+    error
 }
 
 /// A sketch with real primes.

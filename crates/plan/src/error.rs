@@ -110,18 +110,20 @@ pub enum Error {
     },
     /// The plan cannot be evaluated in so little memory.
     #[error(
-        "evaluating needs {} MiB of memory even in the smallest pieces and may use {} MiB: give more with --memory, or compile for a smaller --batch",
-        needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
+        "evaluating needs {} MiB of memory even in the smallest pieces and may use {} MiB, whatever the batch: give at least as much with --memory{hint}",
+        needed.div_ceil(1 << 20), limit / (1 << 20)
     )]
     Memory {
         /// Bytes allowed.
         limit: u64,
         /// Bytes that the schedule with the smallest peak needs.
         needed: u64,
+        /// What the other packing needs, where it was tried.
+        hint: String,
     },
     /// The pieces that have to leave memory do not fit the scratch.
     #[error(
-        "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory, or compile with a smaller --batch",
+        "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory",
         memory.div_ceil(1 << 20), needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
     )]
     Scratch {

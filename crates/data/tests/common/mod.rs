@@ -48,3 +48,41 @@ pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     fs::write(&path, bytes).unwrap();
     path
 }
+
+/// A `.npy` file of bytes whose first index changes fastest; `values` are in the order in which the last one does.
+pub(crate) fn fortran(shape: &[usize], values: &[u8]) -> Vec<u8> {
+    let mut stored = vec![0; values.len()];
+    for (at, &value) in values.iter().enumerate() {
+        let (mut rest, mut stride, mut place) = (at, values.len(), 0);
+        for (axis, &size) in shape.iter().enumerate() {
+            stride /= size;
+            place += rest / stride * shape[..axis].iter().product::<usize>();
+            rest %= stride;
+        }
+        stored[place] = value;
+    }
+    let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut array = npy("|u1", &format!("({shape})"), &stored);
+    let place = array
+        .windows(5)
+        .position(|bytes| bytes == b"False")
+        .unwrap();
+    // "True" is one letter shorter, and the header may have blanks anywhere.
+    array[place..place + 5].copy_from_slice(b" True");
+    array
+}
+
+/// An archive of arrays.
+pub(crate) fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, bytes) in arrays {
+        archive
+            .start_file(
+                format!("{name}.npy"),
+                zip::write::SimpleFileOptions::default(),
+            )
+            .unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}
