@@ -1,154 +1,100 @@
 //! The network read so far: ONNX's named values and the nodes of a graph that hold them.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use sordino_graph::{Graph, Node, NodeId, Op, OutputKind, Shape};
+use sordino_graph::{Graph, Node, NodeId, Op, Shape};
 
 use crate::Error;
-use crate::array::Array;
 use crate::attributes::Attributes;
-use crate::polynomial::Polynomial;
-
-/// What a name stands for.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
-    Constant(Array),
-    /// A polynomial of a node's value. It becomes a node of its own when something else than a polynomial reads it.
-    Polynomial(Polynomial),
-}
-
-impl Value {
-    /// The value of a node itself.
-    pub(crate) fn of(node: NodeId) -> Self {
-        Self::Polynomial(Polynomial::of(node))
-    }
-}
+use crate::array::Array;
+use crate::computed::{Called, Computed, Expression, Value};
+use crate::evaluate::Evaluator;
+use crate::layout::Layout;
+use crate::polynomial::{Coefficient, Polynomial};
+use crate::view::View;
 
 /// The network read so far.
-#[derive(Default)]
-pub(crate) struct Reader {
+pub(crate) struct Reader<'a> {
     nodes: Vec<Node>,
     shapes: Vec<Shape>,
     names: HashSet<String>,
     pub(crate) values: HashMap<String, Value>,
-    pub(crate) output: OutputKind,
     pub(crate) warnings: Vec<String>,
+    pub(crate) evaluator: Evaluator<'a>,
+    /// Images that the dimensions of values count: those of the file, or two where it takes any number.
+    pub(crate) batch: usize,
 }
 
-/// A node of the file, and the network that it is read into.
-pub(crate) struct Operator<'a> {
-    pub(crate) reader: &'a mut Reader,
-    pub(crate) at: Attributes<'a>,
-}
+/// Most nodes of the graph while it is read.
+const MAX_NODES: usize = 1 << 14;
 
-impl Operator<'_> {
-    pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
-        self.at.wrong(what)
-    }
-
-    pub(crate) fn unsupported(&self, advice: &str) -> Error {
-        self.at.unsupported(advice)
-    }
-
-    /// The value of an input.
-    pub(crate) fn value(&self, index: usize) -> Result<&Value, Error> {
-        let name = self.at.node.input.get(index).map_or("", |name| name);
-        self.reader.values.get(name).ok_or_else(|| {
-            let input = format!("input {index} ({name:?})");
-            self.at
-                .wrong(format!("{input} is missing or computed later"))
-        })
-    }
-
-    /// An optional constant.
-    pub(crate) fn optional(&self, index: usize) -> Result<Option<&Array>, Error> {
-        match self.at.node.input.get(index) {
-            Some(name) if !name.is_empty() => self.constant(index).map(Some),
-            _ => Ok(None),
+impl<'a> Reader<'a> {
+    pub(crate) fn new(evaluator: Evaluator<'a>, batch: usize) -> Self {
+        Self {
+            nodes: Vec::new(),
+            shapes: Vec::new(),
+            names: HashSet::new(),
+            values: HashMap::new(),
+            warnings: Vec::new(),
+            evaluator,
+            batch,
         }
-    }
-
-    pub(crate) fn constant(&self, index: usize) -> Result<&Array, Error> {
-        match self.value(index)? {
-            Value::Constant(array) => Ok(array),
-            Value::Polynomial(_) => Err(self.wrong(format!(
-                "input {index} is computed, expected a constant: weights must not depend on the image"
-            ))),
-        }
-    }
-
-    pub(crate) fn polynomial(&self, index: usize) -> Result<&Polynomial, Error> {
-        match self.value(index)? {
-            Value::Polynomial(polynomial) => Ok(polynomial),
-            Value::Constant(_) => Err(self.wrong(format!(
-                "input {index} is a constant, expected what is computed from the image"
-            ))),
-        }
-    }
-
-    /// The node that holds the value of an input.
-    pub(crate) fn node(&mut self, index: usize) -> Result<NodeId, Error> {
-        let polynomial = self.polynomial(index)?.clone();
-        self.reader.materialize(&polynomial, self.at.name())
-    }
-
-    /// Appends an operation under the name of this one, and gives its value.
-    pub(crate) fn append(&mut self, op: Op, inputs: &[NodeId]) -> Result<Value, Error> {
-        let node = self.reader.append(self.at.name(), op, inputs)?;
-        Ok(Value::of(node))
-    }
-}
-
-impl Reader {
-    /// The node that holds the value of a polynomial, made if there is none.
-    pub(crate) fn materialize(
-        &mut self,
-        polynomial: &Polynomial,
-        name: &str,
-    ) -> Result<NodeId, Error> {
-        if polynomial.is_value() {
-            return Ok(polynomial.node);
-        }
-        let shape = self.shape(polynomial.node);
-        let op = polynomial.operation(&shape).ok_or_else(|| Error::Node {
-            node: name.to_string(),
-            operator: "Mul/Add".to_string(),
-            what: "a product with factors that differ within a channel, or a constant, is no operation of its own: use a square, or one factor per channel"
-                .to_string(),
-        })?;
-        let name = format!("{name}_{}", op.kind());
-        let node = self.append(&name, op, &[polynomial.node])?;
-        // Others who read the same polynomial find the node.
-        for value in self.values.values_mut() {
-            if matches!(value, Value::Polynomial(other) if other == polynomial) {
-                *value = Value::Polynomial(Polynomial::of(node));
-            }
-        }
-        Ok(node)
     }
 
     pub(crate) fn shape(&self, node: NodeId) -> Shape {
         self.shapes[node.0]
     }
 
-    /// The value of the images, which must come first.
-    pub(crate) fn input(&mut self, shape: Shape) -> Value {
-        Value::of(self.append_shaped("input", Op::Input, &[], shape))
+    pub(crate) fn op(&self, node: NodeId) -> &Op {
+        &self.nodes[node.0].op
     }
 
-    pub(crate) fn append(
-        &mut self,
-        name: &str,
-        op: Op,
-        inputs: &[NodeId],
-    ) -> Result<NodeId, Error> {
+    /// The largest factor of the operations that read the image, if all of them are lines.
+    pub(crate) fn first_factors(&self) -> Option<f64> {
+        let mut largest = None;
+        for node in self.nodes.iter().filter(|node| node.inputs.contains(&NodeId(0))) {
+            let Op::Affine { factor, .. } = &node.op else {
+                return None;
+            };
+            let found = factor.iter().map(|factor| f64::from(factor.abs()));
+            largest = found.chain(largest).reduce(f64::max);
+        }
+        largest
+    }
+
+    /// The first node that a node reads.
+    pub(crate) fn reads(&self, node: NodeId) -> NodeId {
+        self.nodes[node.0].inputs[0]
+    }
+
+    /// The node of the images, which must come first.
+    pub(crate) fn input(&mut self, shape: Shape) -> NodeId {
+        self.append_shaped("input", Op::Input, &[], shape)
+    }
+
+    pub(crate) fn warn(&mut self, at: Attributes, what: &str) {
+        // A network may have thousands of nodes of a kind.
+        if self.warnings.len() < 64 {
+            self.warnings.push(format!("{}: {what}", at.name()));
+        }
+    }
+
+    pub(crate) fn append(&mut self, at: Attributes, op: Op, inputs: &[NodeId]) -> Result<NodeId, Error> {
         let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
-        let shape = op.output_shape(name, &shapes)?;
-        Ok(self.append_shaped(name, op, inputs, shape))
+        let shape = op.output_shape(at.name(), &shapes)?;
+        if shape.elements() > sordino_graph::MAX_ELEMENTS || self.nodes.len() >= MAX_NODES {
+            return Err(at.wrong(format!(
+                "the network has more than {MAX_NODES} operations, or a value of more than {} elements: use a smaller one",
+                sordino_graph::MAX_ELEMENTS
+            )));
+        }
+        self.evaluator.charge(at, shape.elements() as u64)?;
+        Ok(self.append_shaped(at.name(), op, inputs, shape))
     }
 
     fn append_shaped(&mut self, name: &str, op: Op, inputs: &[NodeId], shape: Shape) -> NodeId {
-        let name = self.unique(name);
+        let name = self.unique(name, op.kind());
         self.nodes.push(Node {
             name,
             op,
@@ -159,29 +105,203 @@ impl Reader {
     }
 
     /// A name that the graph accepts and that no node has yet.
-    fn unique(&mut self, name: &str) -> String {
+    fn unique(&mut self, name: &str, kind: &str) -> String {
         let refused = |c: char| !c.is_ascii_alphanumeric() && !"_-./".contains(c);
-        let name: String = name.chars().take(100).collect();
+        let name: String = name.chars().take(80).collect();
         let name = name.replace(refused, "_");
         let name = match name.trim_matches('/') {
-            "" => "node",
+            "" => kind,
             name => name,
         };
         let mut candidate = name.to_string();
-        let mut count = 1;
+        if self.names.contains(&candidate) {
+            candidate = format!("{name}_{kind}");
+        }
+        if self.names.contains(&candidate) {
+            candidate = format!("{name}_{}", self.nodes.len());
+        }
         while !self.names.insert(candidate.clone()) {
-            count += 1;
-            candidate = format!("{name}_{count}");
+            candidate.push('_');
         }
         candidate
     }
 
+    /// A node whose value is this one, but for the order of its elements.
+    pub(crate) fn settle(&mut self, at: Attributes, value: &Computed) -> Result<Computed, Error> {
+        let node = match &value.expression {
+            Expression::Polynomial(polynomial) if polynomial.is_value() => return Ok(value.clone()),
+            _ if value.raw => return Err(at.wrong(RAW)),
+            Expression::Polynomial(polynomial) => self.polynomial_node(at, polynomial)?,
+            Expression::Call(call) => {
+                let Called::Own(function) = call.function.clone() else {
+                    return Err(at.unsupported(
+                        "erf and tanh are known as part of GELU and Mish only: train the network with an activation of the list",
+                    ));
+                };
+                let inner = line(call.node, call.scale, call.shift);
+                let inner = self.polynomial_node(at, &inner)?;
+                let active = self.append(at, Op::Activation(function), &[inner])?;
+                let outer = line(active, call.factor, call.offset);
+                self.polynomial_node(at, &outer)?
+            }
+        };
+        Ok(Computed::of(node, value.view.clone()))
+    }
+
+    fn polynomial_node(&mut self, at: Attributes, polynomial: &Polynomial) -> Result<NodeId, Error> {
+        if polynomial.is_value() {
+            return Ok(polynomial.node);
+        }
+        let shape = self.shape(polynomial.node);
+        let op = polynomial.operation(&shape).ok_or_else(|| {
+            at.wrong("it reads a polynomial of degree above 2, or a constant: use a quadratic activation in each place")
+        })?;
+        self.append(at, op, &[polynomial.node])
+    }
+
+    /// The value with a node's elements in the file's order: `[channels, height, width]` of a map where the file has
+    /// three dimensions, a vector otherwise.
+    pub(crate) fn ordered(&mut self, at: Attributes, value: &Computed) -> Result<Computed, Error> {
+        let shape = natural_shape(&value.view);
+        let node = self.node_of_shape(at, value, shape)?;
+        let view = View {
+            indices: None,
+            ..value.view.clone()
+        };
+        Ok(Computed::of(node, view))
+    }
+
+    /// The node that holds a value in the file's order, as a map or vector of this shape.
+    pub(crate) fn node_of_shape(&mut self, at: Attributes, value: &Computed, shape: Shape) -> Result<NodeId, Error> {
+        let settled = self.settle(at, value)?;
+        let (node, view) = (settled.node(), &settled.view);
+        let found = self.shape(node);
+        if view.elements() != shape.elements() || shape.elements() == 0 {
+            return Err(at.wrong(format!("it reads {} elements, expected {shape}", view.elements())));
+        }
+        match (&view.indices, shape) {
+            (None, _) if found == shape => Ok(node),
+            (None, Shape::Flat(_)) => self.append(at, Op::Flatten, &[node]),
+            _ => {
+                if shape.elements() > sordino_graph::MAX_ELEMENTS {
+                    return Err(at.wrong(format!("it makes a value of {} elements: use smaller images", shape.elements())));
+                }
+                let indices = view.written().to_vec();
+                self.append(at, Op::Select { shape, indices }, &[node])
+            }
+        }
+    }
+
+    /// A value after its elements were moved.
+    pub(crate) fn moved(&mut self, at: Attributes, value: &Computed, layout: &Layout) -> Result<Computed, Error> {
+        if layout.dims.contains(&0) {
+            return Err(at.wrong(format!("nothing is left of a value of dimensions {:?}", value.view.dims)));
+        }
+        let cost = layout.positions.as_ref().map_or(1, Vec::len);
+        self.evaluator.charge(at, cost as u64)?;
+        let fills = layout.positions.as_ref().is_some_and(|positions| positions.contains(&-1));
+        let mut view = value.view.moved(layout).ok_or_else(|| {
+            at.wrong("it mixes the images of a batch, or moves parts of images differently: each image must be computed by itself")
+        })?;
+        let elements = self.shape(value.node()).elements();
+        let in_order = |indices: &Rc<Vec<i32>>| {
+            indices.len() == elements && indices.iter().enumerate().all(|(at, &index)| index == at as i32)
+        };
+        if view.indices.as_ref().is_some_and(in_order) {
+            view.indices = None;
+        }
+        let moved = Computed { view, ..value.clone() };
+        if fills && layout.filling != 0.0 {
+            let filled = layout.positions.iter().flatten();
+            let filled = filled.map(|&position| if position < 0 { layout.filling as f32 } else { 0.0 });
+            let filled = Array::floats_of(layout.dims.clone(), filled.collect());
+            return self.plus_constant(at, &moved, &filled);
+        }
+        Ok(moved)
+    }
+
+    /// A value and a constant, broadcast to each other; the constant by the elements of the value's node.
+    pub(crate) fn beside(&mut self, at: Attributes, value: &Computed, constant: &Array) -> Result<(Computed, Coefficient), Error> {
+        if value.raw {
+            return Err(at.wrong(RAW));
+        }
+        let dims = crate::array::broadcast(&value.view.dims, &constant.dims).ok_or_else(|| {
+            at.wrong(format!(
+                "a constant of dimensions {:?} next to a value of dimensions {:?}: they cannot be broadcast",
+                constant.dims, value.view.dims
+            ))
+        })?;
+        let value = self.expanded(at, value, &dims)?;
+        let numbers = constant.floats();
+        self.evaluator.charge(at, numbers.len() as u64)?;
+        if numbers.iter().all(|number| *number == numbers[0]) && !numbers.is_empty() && !value.view.has_zeros() {
+            return Ok((value, Coefficient::scalar(f64::from(numbers[0]))));
+        }
+        let value = match value.view.is_permutation(self.shape(value.node()).elements()) {
+            true => value,
+            false => self.ordered(at, &value)?,
+        };
+        let shape = self.shape(value.node());
+        self.evaluator.charge(at, (shape.elements() * self.batch) as u64)?;
+        // One image's part of the constant: all images must have the same.
+        let view = &value.view;
+        let places = crate::array::broadcast_positions(&constant.dims, &view.dims);
+        let (images, inner) = match view.batch {
+            Some(axis) => (view.dims[axis], view.dims[axis + 1..].iter().product::<usize>()),
+            None => (1, 1),
+        };
+        let mut coefficients = vec![0.0; shape.elements()];
+        for element in 0..view.elements() {
+            let number = |image: usize| numbers[places[(element / inner * images + image) * inner + element % inner] as usize];
+            let first = number(0);
+            if (1..images).any(|image| number(image).to_bits() != first.to_bits()) {
+                return Err(at.wrong("a constant differs from image to image of a batch: export for a batch of one"));
+            }
+            let node_element = view.indices.as_ref().map_or(element, |indices| indices[element] as usize);
+            coefficients[node_element] = f64::from(first);
+        }
+        Ok((value, Coefficient::shared(coefficients, &shape)))
+    }
+
+    /// The sum of a value and a constant.
+    pub(crate) fn plus_constant(&mut self, at: Attributes, value: &Computed, constant: &Array) -> Result<Computed, Error> {
+        let (value, offset) = self.beside(at, value, constant)?;
+        let value = self.as_polynomial(at, &value)?;
+        let Expression::Polynomial(polynomial) = &value.expression else {
+            unreachable!("it was made a polynomial")
+        };
+        let shape = self.shape(value.node());
+        let sum = polynomial.add(&Polynomial::constant(polynomial.node, offset), 1.0, &shape);
+        Ok(value.with(Expression::Polynomial(sum)))
+    }
+
+    /// The value as a polynomial of a node: calls get a node of their own.
+    pub(crate) fn as_polynomial(&mut self, at: Attributes, value: &Computed) -> Result<Computed, Error> {
+        match value.expression {
+            Expression::Polynomial(_) => Ok(value.clone()),
+            Expression::Call(_) => self.settle(at, value),
+        }
+    }
+
+    /// A value broadcast to dimensions that it fits.
+    pub(crate) fn expanded(&mut self, at: Attributes, value: &Computed, dims: &[usize]) -> Result<Computed, Error> {
+        if value.view.dims == dims {
+            return Ok(value.clone());
+        }
+        let count = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        if count.is_none_or(|count| count > crate::array::MAX_MADE) {
+            return Err(at.wrong(format!("it makes a value of dimensions {dims:?}, which is too large")));
+        }
+        let same_size = count == Some(value.view.dims.iter().product());
+        let layout = match same_size {
+            true => Layout::reshaped(dims.to_vec()),
+            false => Layout::expanded(&value.view.dims, dims.to_vec()),
+        };
+        self.moved(at, value, &layout)
+    }
+
     /// The graph of the nodes that the last one needs.
-    pub(crate) fn finish(
-        self,
-        last: NodeId,
-        input: Shape,
-    ) -> Result<(Graph, OutputKind, Vec<String>), Error> {
+    pub(crate) fn finish(self, last: NodeId, input: Shape) -> Result<(Graph, Vec<String>), Error> {
         let mut needed = vec![false; self.nodes.len()];
         needed[last.0] = true;
         needed[0] = true;
@@ -204,6 +324,21 @@ impl Reader {
             places[index] = NodeId(kept.len());
             kept.push(node);
         }
-        Ok((Graph::new(input, kept)?, self.output, self.warnings))
+        Ok((Graph::new(input, kept)?, self.warnings))
     }
+}
+
+/// What is said of arithmetic on raw bytes.
+pub(crate) const RAW: &str = "it computes with whole numbers, the raw bytes of the images: cast them to float first";
+
+/// A map where a value has three dimensions besides the batch, a vector otherwise.
+pub(crate) fn natural_shape(view: &View) -> Shape {
+    match (view.batch_first(), &view.image_dims()[..]) {
+        (true, &[channels, height, width]) => Shape::map(channels, height, width),
+        _ => Shape::Flat(view.elements()),
+    }
+}
+
+fn line(node: NodeId, factor: f64, offset: f64) -> Polynomial {
+    Polynomial::line(node, Coefficient::scalar(factor), Coefficient::scalar(offset))
 }
