@@ -27,7 +27,11 @@ impl Operator<'_, '_> {
             }),
             "Celu" => {
                 let alpha = at.float("alpha", 1.0)?;
-                Some((Called::Own(Function::Elu { alpha: 1.0 }), 1.0 / alpha, alpha))
+                Some((
+                    Called::Own(Function::Elu { alpha: 1.0 }),
+                    1.0 / alpha,
+                    alpha,
+                ))
             }
             "Selu" => own(Function::Selu {
                 alpha: at.float("alpha", SELU_ALPHA)? as f32,
@@ -36,7 +40,11 @@ impl Operator<'_, '_> {
             "Gelu" => match at.text("approximate", "none")? {
                 "none" => own(Function::Gelu { tanh: false }),
                 "tanh" => own(Function::Gelu { tanh: true }),
-                other => return Err(self.wrong(format!("approximate is {other:?}, expected none or tanh"))),
+                other => {
+                    return Err(
+                        self.wrong(format!("approximate is {other:?}, expected none or tanh"))
+                    );
+                }
             },
             "HardSwish" => own(Function::HardSwish),
             "HardSigmoid" => own(Function::HardSigmoid {
@@ -61,7 +69,8 @@ impl Operator<'_, '_> {
         if !scale.is_finite() || !factor.is_finite() || scale == 0.0 {
             return Err(self.wrong("its alpha is 0 or not finite"));
         }
-        self.call(called, scale, factor).map(|value| Some(Value::Computed(value)))
+        self.call(called, scale, factor)
+            .map(|value| Some(Value::Computed(value)))
     }
 
     /// `factor * function(scale * input)`.
@@ -76,7 +85,10 @@ impl Operator<'_, '_> {
                 && (inner.factor, inner.offset) == (1.0, 0.0)
             {
                 let function = Called::TanhSoftplus;
-                return Ok(input.with(Expression::Call(Call { function, ..inner.clone() })));
+                return Ok(input.with(Expression::Call(Call {
+                    function,
+                    ..inner.clone()
+                })));
             }
         }
         let line = match &input.expression {
@@ -102,7 +114,13 @@ impl Operator<'_, '_> {
         Ok(self.called(&input, function, (scale * slope, scale * shift), factor))
     }
 
-    fn called(&self, input: &Computed, function: Called, (scale, shift): (f64, f64), factor: f64) -> Computed {
+    fn called(
+        &self,
+        input: &Computed,
+        function: Called,
+        (scale, shift): (f64, f64),
+        factor: f64,
+    ) -> Computed {
         input.with(Expression::Call(Call {
             function,
             node: input.node(),
@@ -111,6 +129,7 @@ impl Operator<'_, '_> {
             factor,
             offset: 0.0,
             argument: self.at.node.input.first().cloned().unwrap_or_default(),
+            made_by: self.at.name().to_string(),
         }))
     }
 
@@ -123,7 +142,8 @@ impl Operator<'_, '_> {
         let root = (2.0 / std::f64::consts::PI).sqrt();
         let scale = linear / root;
         let expected = 0.044_715 * root * scale.powi(3);
-        near(cubic / expected, 1.0, 1e-4).then(|| self.called(input, Called::CubicTanh, (snapped(scale), 0.0), 1.0))
+        near(cubic / expected, 1.0, 1e-4)
+            .then(|| self.called(input, Called::CubicTanh, (snapped(scale), 0.0), 1.0))
     }
 
     /// `Clip`, and `Max` and `Min` with a constant.
@@ -147,7 +167,8 @@ impl Operator<'_, '_> {
             _ => return self.maximum_of_lines(),
         };
         let bound = constant.single().filter(|_| self.at.node.input.len() == 2);
-        let bound = bound.ok_or_else(|| self.wrong("it compares with more than one number: use ReLU"))?;
+        let bound =
+            bound.ok_or_else(|| self.wrong("it compares with more than one number: use ReLU"))?;
         match operator {
             "Max" => self.clipped(index, bound, f64::INFINITY),
             _ => self.clipped(index, f64::NEG_INFINITY, bound),
@@ -157,9 +178,11 @@ impl Operator<'_, '_> {
 
     /// `max(x, slope * x)`, a leaky ReLU.
     fn maximum_of_lines(&mut self) -> Result<Value, Error> {
-        let unsupported = self.unsupported("the maximum of two values is no activation: use ReLU or LeakyReLU");
+        let unsupported =
+            self.unsupported("the maximum of two values is no activation: use ReLU or LeakyReLU");
         let [x, y] = [self.numbers(0)?, self.numbers(1)?];
-        let (Expression::Polynomial(p), Expression::Polynomial(q)) = (&x.expression, &y.expression) else {
+        let (Expression::Polynomial(p), Expression::Polynomial(q)) = (&x.expression, &y.expression)
+        else {
             return Err(unsupported);
         };
         let lines = p.single_line().zip(q.single_line());
@@ -168,9 +191,18 @@ impl Operator<'_, '_> {
             Some(((1.0, 0.0), (slope, 0.0)) | ((slope, 0.0), (1.0, 0.0)))
                 if same && self.at.operator() == "Max" && (0.0..1.0).contains(&slope) =>
             {
-                let function = Function::LeakyRelu { slope: slope as f32 };
-                let input = x.with(Expression::Polynomial(crate::polynomial::Polynomial::of(p.node)));
-                Ok(Value::Computed(self.called(&input, Called::Own(function), (1.0, 0.0), 1.0)))
+                let function = Function::LeakyRelu {
+                    slope: slope as f32,
+                };
+                let input = x.with(Expression::Polynomial(crate::polynomial::Polynomial::of(
+                    p.node,
+                )));
+                Ok(Value::Computed(self.called(
+                    &input,
+                    Called::Own(function),
+                    (1.0, 0.0),
+                    1.0,
+                )))
             }
             _ => Err(unsupported),
         }
@@ -179,11 +211,17 @@ impl Operator<'_, '_> {
     /// The input between two bounds, which may be infinite.
     fn clipped(&mut self, index: usize, low: f64, high: f64) -> Result<Computed, Error> {
         if low.is_nan() || high.is_nan() || low >= high {
-            return Err(self.wrong(format!("bounds {low} and {high}, expected the second to be larger")));
+            return Err(self.wrong(format!(
+                "bounds {low} and {high}, expected the second to be larger"
+            )));
         }
         let input = self.numbers(index)?;
         let (low, high) = (
-            if low < -NO_BOUND { f64::NEG_INFINITY } else { low },
+            if low < -NO_BOUND {
+                f64::NEG_INFINITY
+            } else {
+                low
+            },
             if high > NO_BOUND { f64::INFINITY } else { high },
         );
         if let Expression::Call(call) = &input.expression
@@ -197,20 +235,29 @@ impl Operator<'_, '_> {
                 min: 0.0,
                 max: high as f32,
             });
-            return Ok(input.with(Expression::Call(Call { function, ..call.clone() })));
+            return Ok(input.with(Expression::Call(Call {
+                function,
+                ..call.clone()
+            })));
         }
         if low.is_infinite() && high.is_infinite() {
             return Ok(input);
         }
         let settled = match &input.expression {
-            Expression::Polynomial(polynomial) if polynomial.single_line().is_some_and(|line| line.0 != 0.0) => input.clone(),
+            Expression::Polynomial(polynomial)
+                if polynomial.single_line().is_some_and(|line| line.0 != 0.0) =>
+            {
+                input.clone()
+            }
             _ => self.settled(index)?,
         };
         let settled = match settled.view.has_zeros() {
             true => self.reader.ordered(self.at, &settled)?,
             false => settled,
         };
-        let (slope, shift) = Self::polynomial(&settled).single_line().unwrap_or((1.0, 0.0));
+        let (slope, shift) = Self::polynomial(&settled)
+            .single_line()
+            .unwrap_or((1.0, 0.0));
         let call = |function, scale: f64, shift: f64, factor: f64, offset: f64| Call {
             function: Called::Own(function),
             node: settled.node(),
@@ -219,6 +266,7 @@ impl Operator<'_, '_> {
             factor,
             offset,
             argument: String::new(),
+            made_by: self.at.name().to_string(),
         };
         let call = if high.is_infinite() {
             // max(x, c) = relu(x - c) + c
@@ -242,17 +290,31 @@ impl Operator<'_, '_> {
         let dims = value.view.dims.clone();
         let (value, slope) = self.reader.beside(self.at, &value, &constant)?;
         if value.view.dims != dims {
-            return Err(self.wrong(format!("slopes of dimensions {:?} for a value of {dims:?}", constant.dims)));
+            return Err(self.wrong(format!(
+                "slopes of dimensions {:?} for a value of {dims:?}",
+                constant.dims
+            )));
         }
         let shape = self.reader.shape(value.node());
         if let Some(slope) = slope.single() {
-            let function = Function::LeakyRelu { slope: slope as f32 };
-            return Ok(Value::Computed(self.called(&value, Called::Own(function), (1.0, 0.0), 1.0)));
+            let function = Function::LeakyRelu {
+                slope: slope as f32,
+            };
+            return Ok(Value::Computed(self.called(
+                &value,
+                Called::Own(function),
+                (1.0, 0.0),
+                1.0,
+            )));
         }
         if slope.granularity() != Granularity::Channel && shape.channel_elements() != 1 {
             return Err(self.wrong("its slopes differ within a channel: use one per channel"));
         }
-        let slope = slope.at(Granularity::Channel, &shape).iter().map(|&slope| slope as f32).collect();
+        let slope = slope
+            .at(Granularity::Channel, &shape)
+            .iter()
+            .map(|&slope| slope as f32)
+            .collect();
         let op = Op::Activation(Function::PRelu { slope });
         let node = self.reader.append(self.at, op, &[value.node()])?;
         Ok(Value::Computed(Computed::of(node, value.view)))
@@ -267,16 +329,25 @@ impl Operator<'_, '_> {
             }
             // Raw bytes become numbers here.
             let scale = self.constant(1)?;
-            let zero = self.optional(2)?.and_then(|zero| zero.single()).unwrap_or(0.0);
-            let scale = scale.single().ok_or_else(|| self.wrong("images with a scale per channel: quantize with one scale"))?;
-            let value = Computed { raw: false, ..value };
+            let zero = self
+                .optional(2)?
+                .and_then(|zero| zero.single())
+                .unwrap_or(0.0);
+            let scale = scale.single().ok_or_else(|| {
+                self.wrong("images with a scale per channel: quantize with one scale")
+            })?;
+            let value = Computed {
+                raw: false,
+                ..value
+            };
             let scaled = self.scaled(&value, Coefficient::scalar(scale))?;
             let offset = crate::array::Array::floats_of(vec![], vec![(-zero * scale) as f32]);
-            return self.reader.plus_constant(self.at, &scaled, &offset).map(Value::Computed);
+            return self
+                .reader
+                .plus_constant(self.at, &scaled, &offset)
+                .map(Value::Computed);
         }
-        if self.reader.warnings.iter().all(|warning| !warning.contains(QUANTIZED)) {
-            self.reader.warn(self.at, QUANTIZED);
-        }
+        self.reader.warn_once(self.at, QUANTIZED);
         let zero = self.optional(2)?;
         let (element, zeros) = match &zero {
             Some(zero) => (zero.element, zero.floats().into_owned()),
@@ -290,14 +361,19 @@ impl Operator<'_, '_> {
                 true => Ok(Value::Computed(value)),
                 false => self.clipped(0, 0.0, f64::INFINITY).map(Value::Computed),
             },
-            _ => Err(self.wrong("some channels are cut off at zero and some are not: quantize with one zero point")),
+            _ => Err(self.wrong(
+                "some channels are cut off at zero and some are not: quantize with one zero point",
+            )),
         }
     }
 
     /// Whether a value is known not to be below zero.
     fn is_positive(&self, value: &Computed) -> bool {
         let positive = |function: &Function| match function {
-            Function::Relu | Function::Sigmoid | Function::HardSigmoid { .. } | Function::Softplus => true,
+            Function::Relu
+            | Function::Sigmoid
+            | Function::HardSigmoid { .. }
+            | Function::Softplus => true,
             Function::Clip { min, .. } => *min >= 0.0,
             _ => false,
         };
@@ -317,7 +393,10 @@ impl Operator<'_, '_> {
                 loop {
                     match self.reader.op(node) {
                         Op::Activation(function) => return positive(function),
-                        Op::MaxPool { .. } | Op::AveragePool { .. } | Op::Flatten | Op::Select { .. } => {
+                        Op::MaxPool { .. }
+                        | Op::AveragePool { .. }
+                        | Op::Flatten
+                        | Op::Select { .. } => {
                             node = self.reader.reads(node);
                         }
                         _ => return false,
@@ -351,25 +430,33 @@ impl Call {
         };
         let close = |x: f32, y: f64| near(f64::from(x), y, 1e-6);
         match &self.function {
-            Called::Own(Function::Sigmoid) if plain && through(0.0) => call(Function::Silu, 1.0, 0.0, 1.0),
+            Called::Own(Function::Sigmoid) if plain && through(0.0) => {
+                call(Function::Silu, 1.0, 0.0, 1.0)
+            }
             Called::Own(Function::HardSigmoid { alpha, beta })
                 if plain && through(0.0) && close(*alpha, 1.0 / 6.0) && close(*beta, 0.5) =>
             {
                 call(Function::HardSwish, 1.0, 0.0, 1.0)
             }
             // x * min(max(x + 3, 0), 6), a sixth of which is HardSwish.
-            Called::Own(Function::Clip { min, max }) if plain && through(3.0) && (*min, *max) == (0.0, 6.0) => {
+            Called::Own(Function::Clip { min, max })
+                if plain && through(3.0) && (*min, *max) == (0.0, 6.0) =>
+            {
                 call(Function::HardSwish, 1.0, 3.0, 6.0)
             }
             // x * min(max(x / 6 + 1 / 2, 0), 1)
-            Called::Own(Function::Clip { min, max }) if plain && through(0.5) && (*min, *max) == (0.0, 1.0) => {
+            Called::Own(Function::Clip { min, max })
+                if plain && through(0.5) && (*min, *max) == (0.0, 1.0) =>
+            {
                 call(Function::HardSwish, 6.0, 0.5, 1.0 / 6.0)
             }
             Called::Erf if plus_one && through(0.0) => {
                 let root = std::f64::consts::SQRT_2;
                 call(Function::Gelu { tanh: false }, root, 0.0, 2.0 / root)
             }
-            Called::CubicTanh if plus_one && through(0.0) => call(Function::Gelu { tanh: true }, 1.0, 0.0, 2.0),
+            Called::CubicTanh if plus_one && through(0.0) => {
+                call(Function::Gelu { tanh: true }, 1.0, 0.0, 2.0)
+            }
             Called::TanhSoftplus if plain && through(0.0) => call(Function::Mish, 1.0, 0.0, 1.0),
             _ => None,
         }

@@ -16,7 +16,11 @@ impl Operator<'_, '_> {
         let count = self.at.node.input.len();
         let mut total: Option<Value> = None;
         for index in 0..count {
-            let sign = if operator == "Sub" && index > 0 { -1.0 } else { 1.0 };
+            let sign = if operator == "Sub" && index > 0 {
+                -1.0
+            } else {
+                1.0
+            };
             let next = self.operand(index)?;
             total = Some(match total {
                 None => next,
@@ -25,9 +29,9 @@ impl Operator<'_, '_> {
         }
         let total = total.ok_or_else(|| self.wrong("it reads nothing"))?;
         match (operator, total) {
-            ("Mean", Value::Computed(total)) => {
-                self.scaled(&total, Coefficient::scalar(1.0 / count as f64)).map(Value::Computed)
-            }
+            ("Mean", Value::Computed(total)) => self
+                .scaled(&total, Coefficient::scalar(1.0 / count as f64))
+                .map(Value::Computed),
             (_, total) => Ok(total),
         }
     }
@@ -43,25 +47,51 @@ impl Operator<'_, '_> {
     fn plus(&mut self, x: &Value, y: &Value, sign: f64) -> Result<Value, Error> {
         match (x, y) {
             (Value::Computed(x), Value::Computed(y)) => self.sum(x, y, sign).map(Value::Computed),
-            (Value::Computed(x), Value::Constant(y)) => self.plus_constant(x, y, 1.0, sign).map(Value::Computed),
-            (Value::Constant(x), Value::Computed(y)) => self.plus_constant(y, x, sign, 1.0).map(Value::Computed),
+            (Value::Computed(x), Value::Constant(y)) => {
+                self.plus_constant(x, y, 1.0, sign).map(Value::Computed)
+            }
+            (Value::Constant(x), Value::Computed(y)) => {
+                self.plus_constant(y, x, sign, 1.0).map(Value::Computed)
+            }
             (Value::Constant(x), Value::Constant(y)) => {
                 let dims = broadcast(&x.dims, &y.dims);
                 let same = dims.filter(|_| x.dims == y.dims);
-                let dims = same.ok_or_else(|| self.wrong("its constants have different dimensions: add them in the network first"))?;
-                let pairs = x.floats().into_owned().into_iter().zip(y.floats().into_owned());
+                let dims = same.ok_or_else(|| {
+                    self.wrong(
+                        "its constants have different dimensions: add them in the network first",
+                    )
+                })?;
+                let pairs = x
+                    .floats()
+                    .into_owned()
+                    .into_iter()
+                    .zip(y.floats().into_owned());
                 let sums = pairs.map(|(x, y)| x + sign as f32 * y).collect();
-                Ok(Value::Constant(std::rc::Rc::new(Array::floats_of(dims, sums))))
+                Ok(Value::Constant(std::rc::Rc::new(Array::floats_of(
+                    dims, sums,
+                ))))
             }
             _ => Err(self.wrong("it adds what is no number")),
         }
     }
 
     /// `factor * value + sign * constant`.
-    fn plus_constant(&mut self, value: &Computed, constant: &Array, factor: f64, sign: f64) -> Result<Computed, Error> {
+    fn plus_constant(
+        &mut self,
+        value: &Computed,
+        constant: &Array,
+        factor: f64,
+        sign: f64,
+    ) -> Result<Computed, Error> {
         let (value, mut offset) = self.reader.beside(self.at, value, constant)?;
         let shape = self.reader.shape(value.node());
         offset = offset.combine(&Coefficient::scalar(sign), &shape, |x, y| x * y);
+        if self
+            .reader
+            .absorb(&value, &Coefficient::scalar(factor), &offset)
+        {
+            return Ok(value);
+        }
         if let (Expression::Call(call), Some(offset)) = (&value.expression, offset.single()) {
             let call = Call {
                 factor: factor * call.factor,
@@ -73,7 +103,9 @@ impl Operator<'_, '_> {
         let value = self.reader.as_polynomial(self.at, &value)?;
         let polynomial = Self::polynomial(&value);
         let factor = Polynomial::constant(polynomial.node, Coefficient::scalar(factor));
-        let scaled = polynomial.multiply(&factor, &shape).unwrap_or_else(|| polynomial.clone());
+        let scaled = polynomial
+            .multiply(&factor, &shape)
+            .unwrap_or_else(|| polynomial.clone());
         let sum = scaled.add(&Polynomial::constant(scaled.node, offset), 1.0, &shape);
         Ok(value.with(Expression::Polynomial(sum)))
     }
@@ -81,7 +113,8 @@ impl Operator<'_, '_> {
     /// `x + sign * y` of two values that are computed.
     pub(crate) fn sum(&mut self, x: &Computed, y: &Computed, sign: f64) -> Result<Computed, Error> {
         let [x, y] = self.fitted(x, y)?;
-        if let (Expression::Polynomial(p), Expression::Polynomial(q)) = (&x.expression, &y.expression)
+        if let (Expression::Polynomial(p), Expression::Polynomial(q)) =
+            (&x.expression, &y.expression)
             && p.node == q.node
             && x.view.same_order(&y.view)
         {
@@ -90,7 +123,8 @@ impl Operator<'_, '_> {
         }
         let (x, first) = self.term(&x)?;
         let (y, second) = self.term(&y)?;
-        let same = x.view.same_order(&y.view) && self.reader.shape(x.node()) == self.reader.shape(y.node());
+        let same = x.view.same_order(&y.view)
+            && self.reader.shape(x.node()) == self.reader.shape(y.node());
         let (x, y) = match same {
             true => (x, y),
             false => {
@@ -101,7 +135,10 @@ impl Operator<'_, '_> {
                     indices: None,
                     ..x.view.clone()
                 };
-                (Computed::of(ordered, view.clone()), Computed::of(node, view))
+                (
+                    Computed::of(ordered, view.clone()),
+                    Computed::of(node, view),
+                )
             }
         };
         let factors = [first, sign * second].map(|factor| factor as f32);
@@ -140,12 +177,17 @@ impl Operator<'_, '_> {
         ];
         match fitted[0].view.batch == fitted[1].view.batch {
             true => Ok(fitted),
-            false => Err(self.wrong("it combines the images of a batch: each image must be computed by itself")),
+            false => Err(self
+                .wrong("it combines the images of a batch: each image must be computed by itself")),
         }
     }
 
     /// The value times a number of the layer, each channel or each element of its node.
-    pub(crate) fn scaled(&mut self, value: &Computed, factor: Coefficient) -> Result<Computed, Error> {
+    pub(crate) fn scaled(
+        &mut self,
+        value: &Computed,
+        factor: Coefficient,
+    ) -> Result<Computed, Error> {
         if let (Expression::Call(call), Some(factor)) = (&value.expression, factor.single()) {
             let call = Call {
                 factor: factor * call.factor,
@@ -153,6 +195,12 @@ impl Operator<'_, '_> {
                 ..call.clone()
             };
             return Ok(value.with(Expression::Call(call)));
+        }
+        if self
+            .reader
+            .absorb(value, &factor, &Coefficient::scalar(0.0))
+        {
+            return Ok(value.clone());
         }
         let value = self.reader.as_polynomial(self.at, value)?;
         let shape = self.reader.shape(value.node());
@@ -163,7 +211,11 @@ impl Operator<'_, '_> {
         Ok(value.with(Expression::Polynomial(product)))
     }
 
-    pub(crate) fn times_constant(&mut self, value: &Computed, constant: &Array) -> Result<Computed, Error> {
+    pub(crate) fn times_constant(
+        &mut self,
+        value: &Computed,
+        constant: &Array,
+    ) -> Result<Computed, Error> {
         let (value, factor) = self.reader.beside(self.at, value, constant)?;
         self.scaled(&value, factor)
     }
@@ -230,7 +282,8 @@ impl Operator<'_, '_> {
                     let product = p.multiply(q, &shape).ok_or_else(|| self.wrong(DEGREE))?;
                     return Ok(x.with(Expression::Polynomial(product)));
                 }
-                (Expression::Polynomial(p), Expression::Call(call)) | (Expression::Call(call), Expression::Polynomial(p)) => {
+                (Expression::Polynomial(p), Expression::Call(call))
+                | (Expression::Call(call), Expression::Polynomial(p)) => {
                     if let Some(gate) = p.single_line().and_then(|line| call.times(line)) {
                         return Ok(x.with(Expression::Call(gate)));
                     }
@@ -245,5 +298,5 @@ impl Operator<'_, '_> {
     }
 }
 
-const DEGREE: &str = "it makes a polynomial of degree above 2: use a quadratic activation in each place";
-
+const DEGREE: &str =
+    "it makes a polynomial of degree above 2: use a quadratic activation in each place";

@@ -125,7 +125,11 @@ impl<'a> Attributes<'a> {
 
     /// An axis counted from the front or, if negative, from behind.
     pub(crate) fn axis(self, axis: i64, rank: usize) -> Result<usize, Error> {
-        let counted = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+        let counted = if axis < 0 {
+            axis.saturating_add(rank as i64)
+        } else {
+            axis
+        };
         match usize::try_from(counted) {
             Ok(found) if found < rank => Ok(found),
             _ => Err(self.wrong(format!(

@@ -37,7 +37,9 @@ impl Operator<'_, '_> {
         let axis = self.at.axis(self.at.int("axis", 1)?, rank)?;
         let batch = first.view.batch;
         if batch == Some(axis) {
-            return Err(self.wrong("it joins along the batch: each image must be computed by itself"));
+            return Err(
+                self.wrong("it joins along the batch: each image must be computed by itself")
+            );
         }
         // Nodes whose maps have one size are joined by channels, others as vectors.
         let values = || computed.iter().flatten();
@@ -79,18 +81,27 @@ impl Operator<'_, '_> {
             };
             let fits = own.len() == rank && (0..rank).all(|at| at == axis || own[at] == dims[at]);
             if !fits {
-                return Err(self.wrong(format!("values of dimensions {own:?} and {:?} along axis {axis}", first.view.dims)));
+                return Err(self.wrong(format!(
+                    "values of dimensions {own:?} and {:?} along axis {axis}",
+                    first.view.dims
+                )));
             }
             dims[axis] += own[axis];
-            self.reader.evaluator.charge(self.at, indices.len() as u64)?;
+            self.reader
+                .evaluator
+                .charge(self.at, indices.len() as u64)?;
             parts.push(Part {
                 dims: own,
                 indices,
                 start: begin,
             });
         }
-        if start > sordino_graph::MAX_ELEMENTS || dims.iter().product::<usize>() > crate::array::MAX_MADE {
-            return Err(self.wrong(format!("it makes a value of dimensions {dims:?}, which is too large")));
+        if start > sordino_graph::MAX_ELEMENTS
+            || dims.iter().product::<usize>() > crate::array::MAX_MADE
+        {
+            return Err(self.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            )));
         }
         let node = match nodes[..] {
             [node] => node,
@@ -98,7 +109,11 @@ impl Operator<'_, '_> {
         };
         let indices = join(&parts, batch, axis);
         let elements = self.reader.shape(node).elements();
-        let ordered = indices.len() == elements && indices.iter().enumerate().all(|(at, &index)| index == at as i32);
+        let ordered = indices.len() == elements
+            && indices
+                .iter()
+                .enumerate()
+                .all(|(at, &index)| index == at as i32);
         let view = View {
             dims: dims.clone(),
             batch,
@@ -113,9 +128,20 @@ impl Operator<'_, '_> {
             let before: usize = parts[..index].iter().map(|part| part.dims[axis]).sum();
             let taken = |at: usize, dim: usize| match at == axis {
                 false => (0..dim as i64).collect::<Vec<i64>>(),
-                true => (0..dim).map(|place| place.checked_sub(before).filter(|&p| p < array.dims[axis]).map_or(-1, |p| p as i64)).collect(),
+                true => (0..dim)
+                    .map(|place| {
+                        place
+                            .checked_sub(before)
+                            .filter(|&p| p < array.dims[axis])
+                            .map_or(-1, |p| p as i64)
+                    })
+                    .collect(),
             };
-            let axes: Vec<Vec<i64>> = dims.iter().enumerate().map(|(at, &dim)| taken(at, dim)).collect();
+            let axes: Vec<Vec<i64>> = dims
+                .iter()
+                .enumerate()
+                .map(|(at, &dim)| taken(at, dim))
+                .collect();
             let spread = crate::layout::Layout::per_axis(&array.dims, &axes).apply(&array);
             joined = self.reader.plus_constant(self.at, &joined, &spread)?;
         }
@@ -127,14 +153,18 @@ impl Operator<'_, '_> {
         if self.at.node.input.len() != 2 {
             return Ok(None);
         }
-        let (Value::Computed(other), Value::Computed(one)) = (self.value(0)?, self.value(1)?) else {
+        let (Value::Computed(other), Value::Computed(one)) = (self.value(0)?, self.value(1)?)
+        else {
             return Ok(None);
         };
-        let (Expression::Call(negative), Expression::Call(positive)) = (&other.expression, &one.expression) else {
+        let (Expression::Call(negative), Expression::Call(positive)) =
+            (&other.expression, &one.expression)
+        else {
             return Ok(None);
         };
         let sigmoid = |call: &Call, factor: f64, offset: f64| {
-            call.function == Called::Own(Function::Sigmoid) && (call.factor, call.offset) == (factor, offset)
+            call.function == Called::Own(Function::Sigmoid)
+                && (call.factor, call.offset) == (factor, offset)
         };
         let same = negative.node == positive.node
             && (negative.scale, negative.shift) == (positive.scale, positive.shift)
@@ -142,22 +172,28 @@ impl Operator<'_, '_> {
             && one.view.elements() == 1;
         let last = one.view.dims.len() as i64 - 1;
         let axis = self.at.int("axis", 1)?;
-        if !same || !sigmoid(negative, -1.0, 1.0) || !sigmoid(positive, 1.0, 0.0) || axis != last && axis != -1 {
+        if !same
+            || !sigmoid(negative, -1.0, 1.0)
+            || !sigmoid(positive, 1.0, 0.0)
+            || axis != last && axis != -1
+        {
             return Ok(None);
         }
-        let (one, argument) = (one.clone(), positive.argument.clone());
-        let call = positive.clone();
+        let (one, call) = (one.clone(), positive.clone());
         let logits = self.two_logits(&one, &call)?;
         let mut dims = one.view.dims.clone();
         dims[last as usize] = 2;
         let logits = Computed {
-            view: View { dims, ..logits.view },
+            view: View {
+                dims,
+                ..logits.view
+            },
             ..logits
         };
         Ok(Some(Value::Softmax {
             logits,
             log: false,
-            name: argument,
+            name: String::new(),
         }))
     }
 }
@@ -165,7 +201,11 @@ impl Operator<'_, '_> {
 /// The indices of all parts along an axis of the file's dimensions, for one image.
 fn join(parts: &[Part], batch: Option<usize>, axis: usize) -> Vec<i32> {
     let image_dims = |part: &Part| {
-        let dims = part.dims.iter().enumerate().filter(|(at, _)| Some(*at) != batch);
+        let dims = part
+            .dims
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| Some(*at) != batch);
         dims.map(|(_, &dim)| dim).collect::<Vec<usize>>()
     };
     let axis = axis - usize::from(batch.is_some_and(|batch| batch < axis));
@@ -175,9 +215,14 @@ fn join(parts: &[Part], batch: Option<usize>, axis: usize) -> Vec<i32> {
         for part in parts {
             let width = part.indices.len() / outer;
             let indices = &part.indices[row * width..][..width];
-            joined.extend(indices.iter().map(|&index| if index < 0 { -1 } else { index + part.start as i32 }));
+            joined.extend(indices.iter().map(|&index| {
+                if index < 0 {
+                    -1
+                } else {
+                    index + part.start as i32
+                }
+            }));
         }
     }
     joined
 }
-

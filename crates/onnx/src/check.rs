@@ -57,7 +57,12 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Malformed`] for another number of values, and errors of computing the file.
-    pub fn logits(&self, imported: &Imported, images: &[f32], count: usize) -> Result<Vec<f32>, Error> {
+    pub fn logits(
+        &self,
+        imported: &Imported,
+        images: &[f32],
+        count: usize,
+    ) -> Result<Vec<f32>, Error> {
         let elements = imported.graph.input_shape().elements();
         if images.len() != elements * count {
             return Err(Error::Malformed {
@@ -81,14 +86,31 @@ impl Network {
         let images = input.batch.unwrap_or(1);
         input.dims[0] = images;
         let [channels, height, width] = input.image;
-        let repeated: Vec<f32> = image.iter().copied().cycle().take(image.len() * images).collect();
+        let repeated: Vec<f32> = image
+            .iter()
+            .copied()
+            .cycle()
+            .take(image.len() * images)
+            .collect();
         let mut array = Array::floats_of(vec![images, channels, height, width], repeated);
         array.element = input.element;
         if input.element == Element::Uint8 {
-            array.data = Data::Int(image.iter().cycle().take(image.len() * images).map(|&v| v.round() as i64).collect());
+            array.data = Data::Int(
+                image
+                    .iter()
+                    .cycle()
+                    .take(image.len() * images)
+                    .map(|&v| v.round() as i64)
+                    .collect(),
+            );
         }
         let array = input.layout().apply(&array);
-        let initializers: HashMap<&str, &TensorProto> = self.graph.initializer.iter().map(|t| (&t.name[..], t)).collect();
+        let initializers: HashMap<&str, &TensorProto> = self
+            .graph
+            .initializer
+            .iter()
+            .map(|t| (&t.name[..], t))
+            .collect();
         let mut values: HashMap<&str, Rc<Array>> = HashMap::new();
         values.insert(&input.name, Rc::new(array));
         // Only what follows from the image is computed without rounding.
@@ -157,7 +179,8 @@ impl Network {
 
 impl Imported {
     /// What the file gives for these logits.
-    fn file_output(&self, logits: &[f32]) -> Vec<f32> {
+    /// What the file gives where the network gives these logits.
+    pub fn file_output(&self, logits: &[f32]) -> Vec<f32> {
         let sigmoid = |x: f32| (1.0 / (1.0 + f64::from(-x).exp())) as f32;
         match self.form {
             Form::Logits => logits.to_vec(),
@@ -165,7 +188,9 @@ impl Imported {
             Form::Difference => vec![logits[1] - logits[0]],
             Form::DifferenceSigmoid => vec![sigmoid(logits[1] - logits[0])],
             Form::Softmax | Form::LogSoftmax => {
-                let largest = logits.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
+                let largest = logits
+                    .iter()
+                    .fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
                 let total: f64 = logits.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
                 let log = logits.iter().map(|&x| f64::from(x) - largest - total.ln());
                 match self.form {
@@ -189,7 +214,11 @@ impl Imported {
             (None, Form::Difference) => halves(file.output[0]),
             (None, Form::DifferenceSigmoid) => halves(logit(file.output[0])),
             (None, Form::Sigmoid) => file.output.iter().map(|&p| logit(p)).collect(),
-            (None, Form::Softmax) => file.output.iter().map(|&p| f64::from(p).max(1e-30).ln() as f32).collect(),
+            (None, Form::Softmax) => file
+                .output
+                .iter()
+                .map(|&p| f64::from(p).max(1e-30).ln() as f32)
+                .collect(),
             (None, Form::Logits | Form::LogSoftmax) => file.output.clone(),
         }
     }
@@ -198,10 +227,16 @@ impl Imported {
 fn compare(input: usize, found: &[f32], expected: &[f32]) -> Result<(), Error> {
     if found.len() != expected.len() {
         return Err(Error::Malformed {
-            what: format!("the file gives {} numbers, the imported network {}", expected.len(), found.len()),
+            what: format!(
+                "the file gives {} numbers, the imported network {}",
+                expected.len(),
+                found.len()
+            ),
         });
     }
-    let largest = expected.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
+    let largest = expected
+        .iter()
+        .fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
     let differs = |(x, y): (&f32, &f32)| {
         let distance = (f64::from(*x) - f64::from(*y)).abs();
         // Not a number is not close to anything.

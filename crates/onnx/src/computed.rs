@@ -21,8 +21,8 @@ pub(crate) enum Value {
         /// The name of the logits in the file; empty if they have none.
         name: String,
     },
-    /// The number of the likeliest class, which scikit-learn's files give beside the scores.
-    Label,
+    /// An output of this operator that is not read: class numbers, places of maxima, masks.
+    Unread(String),
     /// Computed by a node that was refused.
     Refused,
 }
@@ -54,6 +54,8 @@ pub(crate) struct Call {
     pub(crate) offset: f64,
     /// The name of the value that the function is of.
     pub(crate) argument: String,
+    /// The name of the node that it was made by.
+    pub(crate) made_by: String,
 }
 
 /// Functions that exporters build activations of.

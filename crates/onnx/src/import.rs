@@ -61,7 +61,12 @@ pub(crate) fn read(network: &Network, options: &ImportOptions) -> Result<Found, 
             description.dims[0] = 1;
             let single = read_nodes(network, options, &live, &description, output, chosen);
             match single {
-                Ok(found) if fixed_shapes(network, &live) => Ok(found),
+                Ok(mut found) if result.as_ref().is_err_and(only_shapes) => {
+                    found.warnings.push(
+                        "the file says that it takes any number of images, but has shapes for one: it is read for one".to_string(),
+                    );
+                    Ok(found)
+                }
                 _ => result,
             }
         }
@@ -69,22 +74,24 @@ pub(crate) fn read(network: &Network, options: &ImportOptions) -> Result<Found, 
     }
 }
 
-/// Whether a node reshapes to a batch of one whatever the input's is.
-fn fixed_shapes(network: &Network, live: &[&NodeProto]) -> bool {
-    let initializers: HashMap<&str, &TensorProto> = network.graph.initializer.iter().map(|t| (&t.name[..], t)).collect();
-    live.iter().filter(|node| node.op_type == "Reshape").any(|node| {
-        let target = node.input.get(1).and_then(|name| initializers.get(&name[..]));
-        let constant = || {
-            let producer = live.iter().find(|other| other.output.first() == node.input.get(1));
-            producer.filter(|other| other.op_type == "Constant").and_then(|other| other.attribute.first()?.t.as_ref())
-        };
-        let array = target.copied().or_else(constant).and_then(|tensor| Array::read(tensor, &network.beside).ok());
-        array.is_some_and(|array| array.as_ints().is_some_and(|target| target.first() == Some(&1)))
-    })
+/// Whether all that is wrong is that shapes do not fit a larger batch.
+fn only_shapes(error: &Error) -> bool {
+    match error {
+        Error::Node { operator, what, .. } => {
+            operator == "Reshape" && what.contains(crate::layout::MISFIT)
+        }
+        Error::Several { list, .. } => list
+            .lines()
+            .all(|line| line.contains(" x Reshape (") && line.contains(crate::layout::MISFIT)),
+        _ => false,
+    }
 }
 
 /// The nodes that the output needs, in the order of the file.
-pub(crate) fn live_nodes<'a>(nodes: &'a [NodeProto], output: &str) -> Result<Vec<&'a NodeProto>, Error> {
+pub(crate) fn live_nodes<'a>(
+    nodes: &'a [NodeProto],
+    output: &str,
+) -> Result<Vec<&'a NodeProto>, Error> {
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -97,10 +104,20 @@ pub(crate) fn live_nodes<'a>(nodes: &'a [NodeProto], output: &str) -> Result<Vec
     let mut open: Vec<usize> = makers.get(output).copied().into_iter().collect();
     while let Some(index) = open.pop() {
         if !std::mem::replace(&mut needed[index], true) {
-            open.extend(nodes[index].input.iter().filter_map(|name| makers.get(&name[..])));
+            open.extend(
+                nodes[index]
+                    .input
+                    .iter()
+                    .filter_map(|name| makers.get(&name[..])),
+            );
         }
     }
-    let live: Vec<&NodeProto> = nodes.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node).collect();
+    let live: Vec<&NodeProto> = nodes
+        .iter()
+        .zip(&needed)
+        .filter(|(_, needed)| **needed)
+        .map(|(node, _)| node)
+        .collect();
     match live.is_empty() {
         true => Err(malformed(format!("nothing computes the output {output:?}"))),
         false => Ok(live),
@@ -108,9 +125,15 @@ pub(crate) fn live_nodes<'a>(nodes: &'a [NodeProto], output: &str) -> Result<Vec
 }
 
 /// The input's dimensions, type and meaning.
-pub(crate) fn describe(input: &ValueInfoProto, options: &ImportOptions) -> Result<InputDescription, Error> {
+pub(crate) fn describe(
+    input: &ValueInfoProto,
+    options: &ImportOptions,
+) -> Result<InputDescription, Error> {
     let name = &input.name;
-    let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+    let tensor = input
+        .r#type
+        .as_ref()
+        .and_then(|kind| kind.tensor_type.as_ref());
     let code = tensor.map_or(0, |tensor| tensor.elem_type);
     let element = match Element::of(if code == 0 { 1 } else { code }) {
         Some(element) if element.is_float() || element == Element::Uint8 => element,
@@ -122,7 +145,9 @@ pub(crate) fn describe(input: &ValueInfoProto, options: &ImportOptions) -> Resul
         }
     };
     let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
-    let dims: Vec<i64> = shape.map_or_else(Vec::new, |shape| shape.dim.iter().map(|dim| dim.dim_value.max(0)).collect());
+    let dims: Vec<i64> = shape.map_or_else(Vec::new, |shape| {
+        shape.dim.iter().map(|dim| dim.dim_value.max(0)).collect()
+    });
     let batch = match dims.first() {
         Some(&batch @ 1..=4096) => Some(batch as usize),
         _ => None,
@@ -130,7 +155,9 @@ pub(crate) fn describe(input: &ValueInfoProto, options: &ImportOptions) -> Resul
     let known = |side: i64| usize::try_from(side).ok().filter(|&side| side > 0);
     let agree = |side: i64, given: usize| known(side).is_none_or(|side| side == given);
     let wrong = |what: &str| {
-        malformed(format!("input {name:?} has the dimensions {dims:?} (0: open), {what}"))
+        malformed(format!(
+            "input {name:?} has the dimensions {dims:?} (0: open), {what}"
+        ))
     };
     let mut guessed = false;
     let (image, layout) = match (&dims[..], options.input_shape) {
@@ -140,32 +167,51 @@ pub(crate) fn describe(input: &ValueInfoProto, options: &ImportOptions) -> Resul
             let layout = match (options.layout, first, last) {
                 (Some(InputLayout::Nhwc), _, true) | (None, false, true) => InputLayout::Nhwc,
                 (Some(InputLayout::Nchw) | None, true, _) => InputLayout::Nchw,
-                _ => return Err(wrong(&format!("which --input-shape {channels},{height},{width} does not fit"))),
+                _ => {
+                    return Err(wrong(&format!(
+                        "which --input-shape {channels},{height},{width} does not fit"
+                    )));
+                }
             };
             ([channels, height, width], layout)
         }
         (&[_, a, b, c], None) => {
             let sides = [known(a), known(b), known(c)];
             let [Some(a), Some(b), Some(c)] = sides else {
-                return Err(wrong("expected numbers for channels, height and width: give them with --input-shape C,H,W"));
+                return Err(wrong(
+                    "expected numbers for channels, height and width: give them with --input-shape C,H,W",
+                ));
             };
             let layout = options.layout.unwrap_or_else(|| {
                 guessed = matches!(c, 1 | 3 | 4) && a > 4;
-                if guessed { InputLayout::Nhwc } else { InputLayout::Nchw }
+                if guessed {
+                    InputLayout::Nhwc
+                } else {
+                    InputLayout::Nchw
+                }
             });
             match layout {
                 InputLayout::Nchw => ([a, b, c], layout),
                 InputLayout::Nhwc => ([c, a, b], layout),
             }
         }
-        (&[_, a, b], Some([1, height, width])) if agree(a, height) && agree(b, width) => ([1, height, width], InputLayout::Nchw),
+        (&[_, a, b], Some([1, height, width])) if agree(a, height) && agree(b, width) => {
+            ([1, height, width], InputLayout::Nchw)
+        }
         (&[_, a, b], None) if a > 0 && b > 0 => ([1, a as usize, b as usize], InputLayout::Nchw),
         (&[_, features], Some([channels, height, width])) => {
-            let product = channels.checked_mul(height).and_then(|area| area.checked_mul(width));
+            let product = channels
+                .checked_mul(height)
+                .and_then(|area| area.checked_mul(width));
             if product.is_none_or(|product| !agree(features, product)) {
-                return Err(wrong(&format!("which --input-shape {channels},{height},{width} does not fit")));
+                return Err(wrong(&format!(
+                    "which --input-shape {channels},{height},{width} does not fit"
+                )));
             }
-            ([channels, height, width], options.layout.unwrap_or(InputLayout::Nchw))
+            (
+                [channels, height, width],
+                options.layout.unwrap_or(InputLayout::Nchw),
+            )
         }
         (&[_, features], None) => return Err(wrong(&flat_advice(features))),
         _ => {
@@ -176,10 +222,16 @@ pub(crate) fn describe(input: &ValueInfoProto, options: &ImportOptions) -> Resul
         }
     };
     let [channels, height, width] = image;
-    let elements = channels.checked_mul(height).and_then(|area| area.checked_mul(width));
+    let elements = channels
+        .checked_mul(height)
+        .and_then(|area| area.checked_mul(width));
     let images = batch.unwrap_or(2);
-    if elements.is_none_or(|count| count == 0 || count.saturating_mul(images) > crate::array::MAX_MADE) {
-        return Err(wrong("expected images of one to sixteen million values, a few at a time"));
+    if elements
+        .is_none_or(|count| count == 0 || count.saturating_mul(images) > crate::array::MAX_MADE)
+    {
+        return Err(wrong(
+            "expected images of one to sixteen million values, a few at a time",
+        ));
     }
     let mut full = vec![images];
     match (dims.len(), layout) {
@@ -227,18 +279,22 @@ impl InputDescription {
 }
 
 /// Reads the nodes one after the other, and collects what cannot be read.
-fn read_nodes(
-    network: &Network,
+fn read_nodes<'f>(
+    network: &'f Network,
     options: &ImportOptions,
-    live: &[&NodeProto],
+    live: &[&'f NodeProto],
     input: &InputDescription,
-    output: &str,
+    output: &'f str,
     chosen: bool,
 ) -> Result<Found, Error> {
     let images = input.dims[0];
     let [channels, height, width] = input.image;
     let shape = Shape::map(channels, height, width);
-    let mut reader = Reader::new(Evaluator::folding(&network.beside), images);
+    let mut consumers: HashMap<&str, usize> = HashMap::from([(output, 1)]);
+    for name in live.iter().flat_map(|node| &node.input) {
+        *consumers.entry(name).or_default() += 1;
+    }
+    let mut reader = Reader::new(Evaluator::folding(&network.beside), images, consumers);
     let node = reader.input(shape);
     let image = Computed {
         raw: input.element == Element::Uint8,
@@ -249,10 +305,12 @@ fn read_nodes(
         opset: network.opset,
     };
     let image = reader.moved(at(live[0]), &image, &input.layout())?;
-    reader.values.insert(input.name.clone(), Value::Computed(image));
+    reader
+        .values
+        .insert(input.name.clone(), Value::Computed(image));
     if input.guessed {
         reader.warnings.push(format!(
-            "input {:?} is read as [batch, {height}, {width}, {channels}], channels last: --layout nchw says otherwise",
+            "input {:?} is read as [batch, {height}, {width}, {channels}], channels last: --input-layout nchw says otherwise",
             input.name
         ));
     }
@@ -261,16 +319,17 @@ fn read_nodes(
             "the output {output:?} is imported, the others are left out: --output NAME chooses"
         ));
     }
-    let initializers: HashMap<&str, &TensorProto> = network.graph.initializer.iter().map(|t| (&t.name[..], t)).collect();
+    let initializers: HashMap<&str, &TensorProto> = network
+        .graph
+        .initializer
+        .iter()
+        .map(|t| (&t.name[..], t))
+        .collect();
     let mut faults = Faults::default();
     for &node in live {
         let at = at(node);
         match step(&mut reader, at, &initializers, network) {
-            Ok(values) => {
-                for (name, value) in node.output.iter().zip(values) {
-                    reader.values.insert(name.clone(), value);
-                }
-            }
+            Ok(values) => reader.keep(&node.op_type, &node.output, values),
             Err(error) => {
                 faults.add(at, error)?;
                 for name in &node.output {
@@ -282,7 +341,11 @@ fn read_nodes(
     faults.finish()?;
     let value = reader.values.get(output).cloned();
     let last = at(live[live.len() - 1]);
-    let value = value.ok_or_else(|| last.wrong(format!("its output {output:?} is not supported: choose another with --output")))?;
+    let value = value.ok_or_else(|| {
+        last.wrong(format!(
+            "its output {output:?} is not supported: choose another with --output"
+        ))
+    })?;
     let ending = ending(&mut reader, last, &value, output)?;
     let takes_raw = input.element == Element::Uint8 || scales_itself(&reader);
     if takes_raw {
@@ -308,7 +371,9 @@ fn read_nodes(
 
 /// Whether the network begins by making small numbers of what must be raw bytes.
 fn scales_itself(reader: &Reader) -> bool {
-    reader.first_factors().is_some_and(|largest| largest > 0.0 && largest < 1.0 / 48.0)
+    reader
+        .first_factors()
+        .is_some_and(|largest| largest > 0.0 && largest < 1.0 / 48.0)
 }
 
 /// One node.
@@ -326,11 +391,18 @@ fn step<'f>(
                 at.wrong(format!("its input {name:?} is missing: the file has its nodes in a wrong order, or is damaged"))
             })?;
             let array = Array::read(tensor, &network.beside)?;
-            reader.values.insert(name.clone(), Value::Constant(Rc::new(array)));
+            reader
+                .values
+                .insert(name.clone(), Value::Constant(Rc::new(array)));
         }
         match reader.values.get(name) {
             Some(Value::Refused) => return Ok(vec![Value::Refused; at.node.output.len()]),
             Some(Value::Constant(_)) => {}
+            Some(Value::Unread(operator)) => {
+                return Err(at.wrong(format!(
+                    "its input {name:?} is an output of {operator} that is not read: only values are, no class numbers, places or masks"
+                )));
+            }
             _ => constant = false,
         }
     }
@@ -348,7 +420,10 @@ fn step<'f>(
         .collect();
     let arrays: Vec<Option<&Array>> = arrays.iter().map(Option::as_deref).collect();
     let made = reader.evaluator.evaluate(at, &arrays)?;
-    Ok(made.into_iter().map(|array| Value::Constant(Rc::new(array))).collect())
+    Ok(made
+        .into_iter()
+        .map(|array| Value::Constant(Rc::new(array)))
+        .collect())
 }
 
 /// Nodes that cannot be read, by what is said of them.

@@ -112,7 +112,10 @@ impl<'a> Settings<'a> {
         if let Some(array) = self.constant(index) {
             let numbers = array.as_ints().filter(|_| array.dims.len() <= 1);
             return numbers.map(Some).ok_or_else(|| {
-                self.wrong(format!("{name} is {:?} {:?}, expected whole numbers", array.element, array.dims))
+                self.wrong(format!(
+                    "{name} is {:?} {:?}, expected whole numbers",
+                    array.element, array.dims
+                ))
             });
         }
         self.at.ints(name)
@@ -147,7 +150,9 @@ impl<'a> Settings<'a> {
     fn checked(&self, dims: &[usize]) -> Result<Vec<usize>, Error> {
         match elements(dims) {
             Some(count) if count <= MAX_MADE => Ok(dims.to_vec()),
-            _ => Err(self.wrong(format!("it makes a value of dimensions {dims:?}, which is too large"))),
+            _ => Err(self.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            ))),
         }
     }
 
@@ -180,7 +185,7 @@ impl<'a> Settings<'a> {
         match elements(&dims) {
             Some(found) if found == count => Ok(dims),
             _ => Err(self.wrong(format!(
-                "a value of dimensions {from:?} cannot become {target:?}: export with a batch of any size, or of one"
+                "a value of dimensions {from:?} {MISFIT} {target:?}: export with a batch of any size, or of one"
             ))),
         }
     }
@@ -191,7 +196,10 @@ impl<'a> Settings<'a> {
             true => from.len(),
             false => self.at.axis(axis, from.len())?,
         };
-        Ok(vec![from[..axis].iter().product(), from[axis..].iter().product()])
+        Ok(vec![
+            from[..axis].iter().product(),
+            from[axis..].iter().product(),
+        ])
     }
 
     fn squeeze(&self, from: &[usize]) -> Result<Vec<usize>, Error> {
@@ -200,9 +208,15 @@ impl<'a> Settings<'a> {
             None => (0..from.len()).filter(|&axis| from[axis] == 1).collect(),
         };
         if let Some(&axis) = axes.iter().find(|&&axis| from[axis] != 1) {
-            return Err(self.wrong(format!("axis {axis} has {} elements, expected 1", from[axis])));
+            return Err(self.wrong(format!(
+                "axis {axis} has {} elements, expected 1",
+                from[axis]
+            )));
         }
-        let kept = from.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
+        let kept = from
+            .iter()
+            .enumerate()
+            .filter(|(axis, _)| !axes.contains(axis));
         Ok(kept.map(|(_, &dim)| dim).collect())
     }
 
@@ -238,7 +252,8 @@ impl<'a> Settings<'a> {
         let target = self.numbers("shape", 1)?.unwrap_or_default();
         let target: Option<Vec<usize>> = target.iter().map(|&dim| dim.try_into().ok()).collect();
         let dims = target.and_then(|target| crate::array::broadcast(from, &target));
-        let dims = dims.ok_or_else(|| self.wrong(format!("dimensions {from:?} do not fit the shape")))?;
+        let dims =
+            dims.ok_or_else(|| self.wrong(format!("dimensions {from:?} do not fit the shape")))?;
         let dims = self.checked(&dims)?;
         if dims == from {
             return Ok(Layout::reshaped(dims));
@@ -261,13 +276,21 @@ impl<'a> Settings<'a> {
             None => vec![1; axes.len()],
         };
         if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] || steps.contains(&0) {
-            return Err(self.wrong(format!("starts {starts:?}, ends {ends:?}, steps {steps:?} do not fit each other")));
+            return Err(self.wrong(format!(
+                "starts {starts:?}, ends {ends:?}, steps {steps:?} do not fit each other"
+            )));
         }
         let mut taken: Vec<Vec<i64>> = from.iter().map(|&dim| (0..dim as i64).collect()).collect();
         for (place, &axis) in axes.iter().enumerate() {
             let dim = from[axis] as i64;
             let (step, last) = (steps[place], dim - 1);
-            let counted = |index: i64| if index < 0 { index.saturating_add(dim) } else { index };
+            let counted = |index: i64| {
+                if index < 0 {
+                    index.saturating_add(dim)
+                } else {
+                    index
+                }
+            };
             let (start, end) = (counted(starts[place]), counted(ends[place]));
             taken[axis] = if step > 0 {
                 let range = start.clamp(0, dim)..end.clamp(0, dim);
@@ -276,7 +299,9 @@ impl<'a> Settings<'a> {
                 let (start, end) = (start.clamp(-1, last), end.clamp(-1, last));
                 let count = (start - end).max(0) as u64;
                 let step = step.unsigned_abs();
-                (0..count.div_ceil(step)).map(|i| start - (i * step) as i64).collect()
+                (0..count.div_ceil(step))
+                    .map(|i| start - (i * step) as i64)
+                    .collect()
             };
         }
         Ok(Layout::per_axis(from, &taken))
@@ -286,9 +311,13 @@ impl<'a> Settings<'a> {
         let axis = self.at.axis(self.at.int("axis", 0)?, from.len())?;
         let array = self.constant(1);
         let indices = array.and_then(|array| array.as_ints().map(|indices| (array, indices)));
-        let (array, indices) = indices.ok_or_else(|| self.wrong("its indices are no constant whole numbers"))?;
+        let (array, indices) =
+            indices.ok_or_else(|| self.wrong("its indices are no constant whole numbers"))?;
         let dim = from[axis] as i64;
-        let counted: Vec<i64> = indices.iter().map(|&i| if i < 0 { i.saturating_add(dim) } else { i }).collect();
+        let counted: Vec<i64> = indices
+            .iter()
+            .map(|&i| if i < 0 { i.saturating_add(dim) } else { i })
+            .collect();
         if let Some(place) = counted.iter().position(|index| !(0..dim).contains(index)) {
             return Err(self.wrong(format!("index {} of {dim}", indices[place])));
         }
@@ -308,8 +337,13 @@ impl<'a> Settings<'a> {
         let repeats = self.numbers("repeats", 1)?.unwrap_or_default();
         let repeats: Option<Vec<usize>> = repeats.iter().map(|&r| r.try_into().ok()).collect();
         let repeats = repeats.filter(|repeats| repeats.len() == from.len());
-        let repeats = repeats.ok_or_else(|| self.wrong(format!("its repeats do not fit the dimensions {from:?}")))?;
-        let dims: Vec<usize> = from.iter().zip(&repeats).map(|(&dim, &r)| dim.saturating_mul(r)).collect();
+        let repeats = repeats
+            .ok_or_else(|| self.wrong(format!("its repeats do not fit the dimensions {from:?}")))?;
+        let dims: Vec<usize> = from
+            .iter()
+            .zip(&repeats)
+            .map(|(&dim, &r)| dim.saturating_mul(r))
+            .collect();
         self.checked(&dims)?;
         let axis = |(&dim, &r): (&usize, &usize)| (0..r).flat_map(|_| 0..dim as i64).collect();
         let taken: Vec<Vec<i64>> = from.iter().zip(&repeats).map(axis).collect();
@@ -317,16 +351,22 @@ impl<'a> Settings<'a> {
     }
 
     fn pad(&self, from: &[usize]) -> Result<Layout, Error> {
-        let pads = self.numbers("pads", 1)?.ok_or_else(|| self.wrong("it has no pads"))?;
+        let pads = self
+            .numbers("pads", 1)?
+            .ok_or_else(|| self.wrong("it has no pads"))?;
         let axes = match self.constant(3) {
-            Some(_) => self.at.axes(self.numbers("axes", 3)?.unwrap_or_default(), from.len())?,
+            Some(_) => self
+                .at
+                .axes(self.numbers("axes", 3)?.unwrap_or_default(), from.len())?,
             None => (0..from.len()).collect(),
         };
         if pads.len() != 2 * axes.len() {
             return Err(self.wrong(format!("{} pads for {} axes", pads.len(), axes.len())));
         }
         let filling = match self.constant(2) {
-            Some(array) => array.single().ok_or_else(|| self.wrong("its filling is no single number"))?,
+            Some(array) => array
+                .single()
+                .ok_or_else(|| self.wrong("its filling is no single number"))?,
             None => self.at.float("value", 0.0)?,
         };
         let mode = self.at.text("mode", "constant")?;
@@ -335,7 +375,8 @@ impl<'a> Settings<'a> {
             let (before, after) = (pads[place], pads[place + axes.len()]);
             let limit = MAX_MADE as i64;
             let size = before.clamp(-limit, limit) + from[axis] as i64 + after.clamp(-limit, limit);
-            dims[axis] = usize::try_from(size).map_err(|_| self.wrong(format!("pads {pads:?} leave nothing")))?;
+            dims[axis] = usize::try_from(size)
+                .map_err(|_| self.wrong(format!("pads {pads:?} leave nothing")))?;
         }
         self.checked(&dims)?;
         let mut taken: Vec<Vec<i64>> = from.iter().map(|&dim| (0..dim as i64).collect()).collect();
@@ -370,7 +411,11 @@ impl<'a> Settings<'a> {
         };
         let whole = |dim: usize, by: usize| by > 0 && dim.is_multiple_of(by);
         let area = size.saturating_mul(size);
-        let bad = || self.wrong(format!("blocksize {size} does not divide a value of dimensions {from:?}"));
+        let bad = || {
+            self.wrong(format!(
+                "blocksize {size} does not divide a value of dimensions {from:?}"
+            ))
+        };
         if self.at.operator() == "SpaceToDepth" {
             if !whole(height, size) || !whole(width, size) {
                 return Err(bad());
@@ -389,8 +434,14 @@ impl<'a> Settings<'a> {
         let depth = channels / area;
         let dims = vec![batch, depth, height * size, width * size];
         let moved = match self.at.text("mode", "DCR")? {
-            "DCR" => Layout::transposed(&[batch, size, size, depth, height, width], &[0, 3, 4, 1, 5, 2]),
-            "CRD" => Layout::transposed(&[batch, depth, size, size, height, width], &[0, 1, 4, 2, 5, 3]),
+            "DCR" => Layout::transposed(
+                &[batch, size, size, depth, height, width],
+                &[0, 3, 4, 1, 5, 2],
+            ),
+            "CRD" => Layout::transposed(
+                &[batch, depth, size, size, height, width],
+                &[0, 1, 4, 2, 5, 3],
+            ),
             other => return Err(self.wrong(format!("mode is {other:?}, expected DCR or CRD"))),
         };
         Ok(Layout { dims, ..moved })
@@ -407,21 +458,28 @@ impl<'a> Settings<'a> {
             None => {
                 let asked = self.at.int("num_outputs", parts as i64)?;
                 if asked != parts as i64 || parts == 0 {
-                    return Err(self.wrong(format!("num_outputs is {asked}, but it has {parts} outputs")));
+                    return Err(self.wrong(format!(
+                        "num_outputs is {asked}, but it has {parts} outputs"
+                    )));
                 }
                 let size = from[axis].div_ceil(parts);
                 let part = |index: usize| size.min(from[axis].saturating_sub(index * size));
                 (0..parts).map(part).collect()
             }
         };
-        let sum = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+        let sum = sizes
+            .iter()
+            .try_fold(0usize, |sum, &size| sum.checked_add(size));
         if sizes.len() != parts || sum != Some(from[axis]) {
-            return Err(self.wrong(format!("parts {sizes:?} of axis {axis} of dimensions {from:?} for {parts} outputs")));
+            return Err(self.wrong(format!(
+                "parts {sizes:?} of axis {axis} of dimensions {from:?} for {parts} outputs"
+            )));
         }
         let mut start = 0;
         let mut layouts = Vec::with_capacity(parts);
         for size in sizes {
-            let mut taken: Vec<Vec<i64>> = from.iter().map(|&dim| (0..dim as i64).collect()).collect();
+            let mut taken: Vec<Vec<i64>> =
+                from.iter().map(|&dim| (0..dim as i64).collect()).collect();
             taken[axis] = (start as i64..(start + size) as i64).collect();
             layouts.push(Layout::per_axis(from, &taken));
             start += size;
@@ -430,11 +488,27 @@ impl<'a> Settings<'a> {
     }
 }
 
+/// What is said where a shape does not fit.
+pub(crate) const MISFIT: &str = "cannot become";
+
 /// Whether an operator moves elements and computes nothing.
 pub(crate) fn moves(operator: &str) -> bool {
     matches!(
         operator,
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Expand" | "Slice" | "Gather" | "Tile" | "Pad"
-            | "Resize" | "Upsample" | "DepthToSpace" | "SpaceToDepth" | "Split"
+        "Reshape"
+            | "Flatten"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Transpose"
+            | "Expand"
+            | "Slice"
+            | "Gather"
+            | "Tile"
+            | "Pad"
+            | "Resize"
+            | "Upsample"
+            | "DepthToSpace"
+            | "SpaceToDepth"
+            | "Split"
     )
 }

@@ -37,11 +37,12 @@ mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
+
 mod view;
 mod window;
 
 pub use check::CHECK_TOLERANCE;
 pub use error::Error;
 pub use model::Description;
-pub use table::reference;
 pub use network::{ImportOptions, Imported, InputLayout, MAX_FILE_BYTES, Network, import};
+pub use table::reference;

@@ -77,7 +77,10 @@ impl Operator<'_, '_> {
                 }
                 value.node()
             }
-            None => self.reader.node_of_shape(self.at, &value, Shape::map(channels, height, width))?,
+            None => {
+                self.reader
+                    .node_of_shape(self.at, &value, Shape::map(channels, height, width))?
+            }
         };
         let op = Op::Conv2d {
             weight: Tensor::new(&weight.dims, weight.floats().into_owned())?,
@@ -88,7 +91,8 @@ impl Operator<'_, '_> {
             groups: self.groups()?,
         };
         let [rows, columns] = window.output;
-        self.push(op, &[input], &[outputs, rows, columns]).map(Value::Computed)
+        self.push(op, &[input], &[outputs, rows, columns])
+            .map(Value::Computed)
     }
 
     fn groups(&self) -> Result<usize, Error> {
@@ -115,7 +119,10 @@ impl Operator<'_, '_> {
         };
         match array.dims[..] {
             [found] if found == outputs => Ok(array.floats().into_owned()),
-            _ => Err(self.wrong(format!("a bias of dimensions {:?}, expected {outputs} numbers", array.dims))),
+            _ => Err(self.wrong(format!(
+                "a bias of dimensions {:?}, expected {outputs} numbers",
+                array.dims
+            ))),
         }
     }
 
@@ -124,7 +131,10 @@ impl Operator<'_, '_> {
         let value = self.settled(0)?;
         let weight = self.constant(1)?;
         let &[inputs, taken, rows, columns] = &weight.dims[..] else {
-            return Err(self.wrong(format!("weights of dimensions {:?}, expected four", weight.dims)));
+            return Err(self.wrong(format!(
+                "weights of dimensions {:?}, expected four",
+                weight.dims
+            )));
         };
         let kernel = [rows, columns];
         self.same_kernel(kernel)?;
@@ -138,7 +148,10 @@ impl Operator<'_, '_> {
         }
         let transposed = Transposed::read(self.at, [height, width], kernel)?;
         let (mut before, mut after) = ([0; 2], [0; 2]);
-        let mut axes = vec![(0..self.reader.batch as i64).collect::<Vec<i64>>(), (0..channels as i64).collect()];
+        let mut axes = vec![
+            (0..self.reader.batch as i64).collect::<Vec<i64>>(),
+            (0..channels as i64).collect(),
+        ];
         for axis in 0..2 {
             let (stride, size) = (transposed.stride[axis], [height, width][axis]);
             let span = (transposed.dilation[axis] * (kernel[axis] - 1)) as isize;
@@ -154,7 +167,10 @@ impl Operator<'_, '_> {
             };
             let indices: Vec<i64> = kept.map(index).collect();
             if indices.len() > crate::attributes::LARGEST_SIDE {
-                return Err(self.wrong(format!("it makes a map of {} rows or columns: use smaller strides", indices.len())));
+                return Err(self.wrong(format!(
+                    "it makes a map of {} rows or columns: use smaller strides",
+                    indices.len()
+                )));
             }
             axes.push(indices);
         }
@@ -162,7 +178,9 @@ impl Operator<'_, '_> {
         let stuffed = Layout::per_axis(&value.view.dims, &axes);
         let value = self.moved(&value, &stuffed)?;
         let [_, height, width] = self.map_dims(&value.view)?;
-        let input = self.reader.node_of_shape(self.at, &value, Shape::map(channels, height, width))?;
+        let input =
+            self.reader
+                .node_of_shape(self.at, &value, Shape::map(channels, height, width))?;
         let (outputs, per_group) = (taken * groups, channels / groups);
         let numbers = weight.floats();
         let area = rows * columns;
@@ -183,7 +201,8 @@ impl Operator<'_, '_> {
             groups,
         };
         let [rows, columns] = transposed.output;
-        self.push(op, &[input], &[outputs, rows, columns]).map(Value::Computed)
+        self.push(op, &[input], &[outputs, rows, columns])
+            .map(Value::Computed)
     }
 
     /// Refuses a value that is too large before memory is taken for it.
@@ -191,16 +210,26 @@ impl Operator<'_, '_> {
         let dims: Vec<usize> = axes.iter().map(Vec::len).collect();
         match crate::array::elements(&dims) {
             Some(count) if count <= crate::array::MAX_MADE => Ok(()),
-            _ => Err(self.wrong(format!("it makes a value of dimensions {dims:?}, which is too large"))),
+            _ => Err(self.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            ))),
         }
     }
 
     pub(crate) fn gemm(&mut self) -> Result<Value, Error> {
         let weight = self.constant(1)?;
         let &[rows, columns] = &weight.dims[..] else {
-            return Err(self.wrong(format!("weights of dimensions {:?}, expected a matrix", weight.dims)));
+            return Err(self.wrong(format!(
+                "weights of dimensions {:?}, expected a matrix",
+                weight.dims
+            )));
         };
-        let mut matrix = Matrix::read(rows, columns, &weight.floats(), !self.at.flag("transB", false)?);
+        let mut matrix = Matrix::read(
+            rows,
+            columns,
+            &weight.floats(),
+            !self.at.flag("transB", false)?,
+        );
         let alpha = self.at.float("alpha", 1.0)? as f32;
         matrix.values.iter_mut().for_each(|value| *value *= alpha);
         let mut value = self.settled(0)?;
@@ -219,9 +248,17 @@ impl Operator<'_, '_> {
             return self.sum(&product, &other, 1.0).map(Value::Computed);
         }
         let bias = self.constant(2)?;
-        let scaled: Vec<f32> = bias.floats().iter().map(|value| value * beta as f32).collect();
+        let scaled: Vec<f32> = bias
+            .floats()
+            .iter()
+            .map(|value| value * beta as f32)
+            .collect();
         let dims = product.view.dims.clone();
-        let sum = self.reader.plus_constant(self.at, &product, &Array::floats_of(bias.dims.clone(), scaled))?;
+        let sum = self.reader.plus_constant(
+            self.at,
+            &product,
+            &Array::floats_of(bias.dims.clone(), scaled),
+        )?;
         match sum.view.dims == dims {
             true => Ok(Value::Computed(sum)),
             false => Err(self.wrong(format!("a bias of dimensions {:?} for {dims:?}", bias.dims))),
@@ -244,11 +281,15 @@ impl Operator<'_, '_> {
             // A x = (x' A')'
             let left = std::rc::Rc::clone(left);
             let &[rows, columns] = &left.dims[..] else {
-                return Err(self.wrong(format!("weights of dimensions {:?}, expected a matrix", left.dims)));
+                return Err(self.wrong(format!(
+                    "weights of dimensions {:?}, expected a matrix",
+                    left.dims
+                )));
             };
             let value = self.settled(1)?;
             let turned = self.turned(&value)?;
-            let product = self.product_by_rows(&turned, Matrix::read(rows, columns, &left.floats(), false))?;
+            let product =
+                self.product_by_rows(&turned, Matrix::read(rows, columns, &left.floats(), false))?;
             return self.turned(&product).map(Value::Computed);
         }
         let weight = self.constant(1)?;
@@ -263,9 +304,13 @@ impl Operator<'_, '_> {
                 let product = self.product_by_rows(&value, matrix)?;
                 let mut dims = product.view.dims.clone();
                 dims.pop();
-                self.moved(&product, &Layout::reshaped(dims)).map(Value::Computed)
+                self.moved(&product, &Layout::reshaped(dims))
+                    .map(Value::Computed)
             }
-            _ => Err(self.wrong(format!("weights of dimensions {:?}, expected a matrix", weight.dims))),
+            _ => Err(self.wrong(format!(
+                "weights of dimensions {:?}, expected a matrix",
+                weight.dims
+            ))),
         }
     }
 
@@ -319,16 +364,29 @@ impl Operator<'_, '_> {
         let settled = self.reader.settle(self.at, value)?;
         let elements = self.reader.shape(settled.node()).elements();
         let (mut input, indices) = match &settled.view.indices {
-            Some(indices) if settled.view.is_permutation(elements) => (settled.node(), Some(indices)),
-            _ => (self.reader.node_of_shape(self.at, &settled, Shape::Flat(matrix.inputs))?, None),
+            Some(indices) if settled.view.is_permutation(elements) => {
+                (settled.node(), Some(indices))
+            }
+            _ => (
+                self.reader
+                    .node_of_shape(self.at, &settled, Shape::Flat(matrix.inputs))?,
+                None,
+            ),
         };
         if let Shape::Map { .. } = self.reader.shape(input) {
             input = self.reader.append(self.at, Op::Flatten, &[input])?;
         }
         if let Some(indices) = indices {
             let mut moved = vec![0.0; matrix.values.len()];
-            for (from, to) in matrix.values.chunks_exact(elements).zip(moved.chunks_exact_mut(elements)) {
-                indices.iter().zip(from).for_each(|(&index, &weight)| to[index as usize] = weight);
+            for (from, to) in matrix
+                .values
+                .chunks_exact(elements)
+                .zip(moved.chunks_exact_mut(elements))
+            {
+                indices
+                    .iter()
+                    .zip(from)
+                    .for_each(|(&index, &weight)| to[index as usize] = weight);
             }
             matrix.values = moved;
         }
@@ -341,7 +399,9 @@ impl Operator<'_, '_> {
 
     pub(crate) fn batch_norm(&mut self) -> Result<Value, Error> {
         if self.at.flag("training_mode", false)? || self.at.int("spatial", 1)? != 1 {
-            return Err(self.wrong("it is in training mode: export in evaluation mode (model.eval())"));
+            return Err(
+                self.wrong("it is in training mode: export in evaluation mode (model.eval())")
+            );
         }
         let value = self.numbers(0)?;
         let channels = value.view.dims.get(1).copied().unwrap_or(0);
@@ -356,7 +416,8 @@ impl Operator<'_, '_> {
                 ))),
             }
         };
-        let (gamma, beta, mean, variance) = (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
+        let (gamma, beta, mean, variance) =
+            (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
         let epsilon = self.at.float("epsilon", 1e-5)?;
         let ordered = value.view.indices.is_none() && value.view.batch_first();
         if ordered && self.reader.shape(value.node()).channels() == channels {
@@ -373,12 +434,15 @@ impl Operator<'_, '_> {
         }
         let scale = |c: usize| f64::from(gamma[c]) / (f64::from(variance[c]) + epsilon).sqrt();
         let factors = (0..channels).map(|c| scale(c) as f32).collect();
-        let offsets = (0..channels).map(|c| (f64::from(beta[c]) - f64::from(mean[c]) * scale(c)) as f32);
+        let offsets =
+            (0..channels).map(|c| (f64::from(beta[c]) - f64::from(mean[c]) * scale(c)) as f32);
         let mut dims = vec![1; value.view.dims.len()];
         dims[1] = channels;
         let offsets = Array::floats_of(dims.clone(), offsets.collect());
         let scaled = self.times_constant(&value, &Array::floats_of(dims, factors))?;
-        self.reader.plus_constant(self.at, &scaled, &offsets).map(Value::Computed)
+        self.reader
+            .plus_constant(self.at, &scaled, &offsets)
+            .map(Value::Computed)
     }
 }
 
@@ -399,13 +463,20 @@ fn border(view: &View, inner: Shape, [channels, height, width]: [usize; 3]) -> O
         return None;
     }
     let expected = |place: usize| {
-        let (channel, y, x) = (place / (height * width), place / width % height, place % width);
+        let (channel, y, x) = (
+            place / (height * width),
+            place / width % height,
+            place % width,
+        );
         let inside = (top..top + rows).contains(&y) && (left..left + columns).contains(&x);
         match inside {
             true => ((channel * rows + y - top) * columns + x - left) as i32,
             false => -1,
         }
     };
-    let found = indices.iter().enumerate().all(|(place, &index)| index == expected(place));
+    let found = indices
+        .iter()
+        .enumerate()
+        .all(|(place, &index)| index == expected(place));
     found.then_some([top, left])
 }

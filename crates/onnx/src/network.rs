@@ -91,14 +91,25 @@ impl Network {
     /// [`Error::Malformed`] for bytes that are no ONNX model.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_FILE_BYTES {
-            return Err(malformed(format!("{} bytes, expected at most {MAX_FILE_BYTES}", bytes.len())));
+            return Err(malformed(format!(
+                "{} bytes, expected at most {MAX_FILE_BYTES}",
+                bytes.len()
+            )));
         }
-        let model = ModelProto::decode(bytes)
-            .map_err(|error| malformed(format!("expected an ONNX file, found other bytes ({error})")))?;
+        let model = ModelProto::decode(bytes).map_err(|error| {
+            malformed(format!(
+                "expected an ONNX file, found other bytes ({error})"
+            ))
+        })?;
         let producer = format!("{} {}", model.producer_name, model.producer_version);
-        let standard = model.opset_import.iter().filter(|set| matches!(&set.domain[..], "" | "ai.onnx"));
+        let standard = model
+            .opset_import
+            .iter()
+            .filter(|set| matches!(&set.domain[..], "" | "ai.onnx"));
         let opset = standard.map(|set| set.version).max().unwrap_or(0);
-        let graph = model.graph.ok_or_else(|| malformed("expected a graph, found none"))?;
+        let graph = model
+            .graph
+            .ok_or_else(|| malformed("expected a graph, found none"))?;
         if !OPSETS.contains(&opset) {
             return Err(malformed(format!(
                 "its operators are of version (opset) {opset}, expected {} to {}: export with opset_version={}",
@@ -108,7 +119,10 @@ impl Network {
             )));
         }
         if graph.node.len() > MAX_NODES {
-            return Err(malformed(format!("{} nodes, expected at most {MAX_NODES}", graph.node.len())));
+            return Err(malformed(format!(
+                "{} nodes, expected at most {MAX_NODES}",
+                graph.node.len()
+            )));
         }
         Ok(Self {
             graph,
@@ -130,7 +144,9 @@ impl Network {
         };
         let file = File::open(path).map_err(failed)?;
         let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(MAX_FILE_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
             _ => ".".into(),
@@ -166,8 +182,17 @@ impl Network {
 
     /// The input that is no constant and that the nodes read: the images.
     pub(crate) fn input(&self, live: &[&NodeProto]) -> Result<&ValueInfoProto, Error> {
-        let constants: HashSet<&str> = self.graph.initializer.iter().map(|tensor| &tensor.name[..]).collect();
-        let read: HashSet<&str> = live.iter().flat_map(|node| &node.input).map(|name| &name[..]).collect();
+        let constants: HashSet<&str> = self
+            .graph
+            .initializer
+            .iter()
+            .map(|tensor| &tensor.name[..])
+            .collect();
+        let read: HashSet<&str> = live
+            .iter()
+            .flat_map(|node| &node.input)
+            .map(|name| &name[..])
+            .collect();
         let inputs = self.graph.input.iter();
         let inputs: Vec<&ValueInfoProto> = inputs
             .filter(|input| !constants.contains(&input.name[..]) && read.contains(&input.name[..]))
@@ -186,20 +211,43 @@ impl Network {
 
     /// The output to import: the one asked for, the only one, or the only one that is no label.
     pub(crate) fn output(&self, wanted: Option<&str>) -> Result<(&str, bool), Error> {
-        let names: Vec<&str> = self.graph.output.iter().map(|output| &output.name[..]).collect();
-        let listed = || names.iter().take(16).copied().collect::<Vec<_>>().join(", ");
+        let names: Vec<&str> = self
+            .graph
+            .output
+            .iter()
+            .map(|output| &output.name[..])
+            .collect();
+        let listed = || {
+            names
+                .iter()
+                .take(16)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         if let Some(wanted) = wanted {
             return match names.iter().find(|name| **name == wanted) {
                 Some(name) => Ok((name, false)),
-                None => Err(malformed(format!("it has no output {wanted:?}; its outputs are {}", listed()))),
+                None => Err(malformed(format!(
+                    "it has no output {wanted:?}; its outputs are {}",
+                    listed()
+                ))),
             };
         }
         // Class numbers are whole numbers; scores are not.
         let whole = |output: &&ValueInfoProto| {
-            let element = output.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+            let element = output
+                .r#type
+                .as_ref()
+                .and_then(|kind| kind.tensor_type.as_ref());
             element.is_some_and(|kind| matches!(kind.elem_type, 2..=9 | 12 | 13))
         };
-        let scores: Vec<&ValueInfoProto> = self.graph.output.iter().filter(|output| !whole(output)).collect();
+        let scores: Vec<&ValueInfoProto> = self
+            .graph
+            .output
+            .iter()
+            .filter(|output| !whole(output))
+            .collect();
         match (&names[..], &scores[..]) {
             (&[only], _) => Ok((only, false)),
             (_, [only]) => Ok((&only.name, true)),

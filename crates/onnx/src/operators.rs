@@ -24,6 +24,8 @@ pub(crate) struct Operator<'r, 'f> {
 const AFTER_SOFTMAX: &str = "it reads a softmax, which the client applies after decryption: choose the logits or the \
                              probabilities as output with --output, or export the network without this node";
 
+const HALF: &str = "half precision is computed in single precision: results differ by its rounding";
+
 impl Operator<'_, '_> {
     /// The outputs of a node, as many as are known.
     pub(crate) fn apply(&mut self) -> Result<Vec<Value>, Error> {
@@ -39,7 +41,9 @@ impl Operator<'_, '_> {
             "Dropout" => {
                 let training = self.optional(2)?.and_then(|array| array.single());
                 if training.is_some_and(|training| training != 0.0) {
-                    return Err(self.wrong("it is in training mode: export in evaluation mode (model.eval())"));
+                    return Err(self.wrong(
+                        "it is in training mode: export in evaluation mode (model.eval())",
+                    ));
                 }
                 self.value(0)?.clone()
             }
@@ -51,7 +55,9 @@ impl Operator<'_, '_> {
             "MatMul" => self.matmul()?,
             "BatchNormalization" => self.batch_norm()?,
             "AveragePool" | "MaxPool" => self.pool()?,
-            "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" | "ReduceSum" | "ReduceMax" => self.reduce()?,
+            "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" | "ReduceSum" | "ReduceMax" => {
+                self.reduce()?
+            }
             "Concat" => self.concat()?,
             "Add" | "Sub" | "Sum" | "Mean" => self.sums()?,
             "Mul" | "Div" | "Pow" | "Neg" => self.products()?,
@@ -85,7 +91,9 @@ impl Operator<'_, '_> {
         let name = self.name_of(index);
         self.reader.values.get(name).ok_or_else(|| {
             let input = format!("input {index} ({name:?})");
-            self.wrong(format!("{input} is missing, or no output that is supported"))
+            self.wrong(format!(
+                "{input} is missing, or no output that is supported"
+            ))
         })
     }
 
@@ -110,7 +118,7 @@ impl Operator<'_, '_> {
         match self.value(index)? {
             Value::Computed(computed) => Ok(computed.clone()),
             Value::Softmax { .. } => Err(self.unsupported(AFTER_SOFTMAX)),
-            Value::Constant(_) | Value::Label | Value::Refused => Err(self.wrong(format!(
+            Value::Constant(_) | Value::Unread(_) | Value::Refused => Err(self.wrong(format!(
                 "input {index} is a constant, expected what is computed from the image"
             ))),
         }
@@ -130,14 +138,24 @@ impl Operator<'_, '_> {
         let computed = self.numbers(index)?;
         let settled = self.reader.settle(self.at, &computed)?;
         let name = self.name_of(index).to_string();
-        self.reader.values.insert(name, Value::Computed(settled.clone()));
+        self.reader
+            .values
+            .insert(name, Value::Computed(settled.clone()));
         Ok(settled)
     }
 
     /// A node that reads others, and its value in its own order with these dimensions of one image.
-    pub(crate) fn push(&mut self, op: sordino_graph::Op, inputs: &[NodeId], dims: &[usize]) -> Result<Computed, Error> {
+    pub(crate) fn push(
+        &mut self,
+        op: sordino_graph::Op,
+        inputs: &[NodeId],
+        dims: &[usize],
+    ) -> Result<Computed, Error> {
         let node = self.reader.append(self.at, op, inputs)?;
-        Ok(Computed::of(node, crate::view::View::ordered(self.reader.batch, dims)))
+        Ok(Computed::of(
+            node,
+            crate::view::View::ordered(self.reader.batch, dims),
+        ))
     }
 
     pub(crate) fn moved(&mut self, value: &Computed, layout: &Layout) -> Result<Computed, Error> {
@@ -162,7 +180,11 @@ impl Operator<'_, '_> {
             constants: &constants,
         };
         let layouts = settings.layouts(&value.view.dims)?;
-        let moved = layouts.iter().map(|layout| self.reader.moved(self.at, &value, layout).map(Value::Computed));
+        let moved = layouts.iter().map(|layout| {
+            self.reader
+                .moved(self.at, &value, layout)
+                .map(Value::Computed)
+        });
         moved.collect()
     }
 
@@ -174,12 +196,18 @@ impl Operator<'_, '_> {
             },
             _ => {
                 let code = i32::try_from(self.at.int("to", 0)?).unwrap_or_default();
-                Element::of(code).ok_or_else(|| self.wrong(format!("it casts to {}", Element::name(code))))
+                Element::of(code)
+                    .ok_or_else(|| self.wrong(format!("it casts to {}", Element::name(code))))
             }
         }?;
         let value = self.computed(0)?;
         match (code.is_float(), value.raw) {
-            (true, _) => Ok(Value::Computed(Computed { raw: false, ..value })),
+            (true, _) => {
+                if matches!(code, Element::Float16 | Element::BFloat16) {
+                    self.reader.warn_once(self.at, HALF);
+                }
+                Ok(Value::Computed(Computed { raw: false, ..value }))
+            }
             // Wider types of whole numbers hold the same bytes.
             (false, true) if code.bounds().1 >= 255 => Ok(Value::Computed(value)),
             _ => Err(self.wrong(format!(
@@ -226,7 +254,8 @@ impl Operator<'_, '_> {
             }
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Expand" => {
                 let constants = self.constants()?;
-                let constants: Vec<Option<&Array>> = constants.iter().map(Option::as_deref).collect();
+                let constants: Vec<Option<&Array>> =
+                    constants.iter().map(Option::as_deref).collect();
                 let settings = Settings {
                     at: self.at,
                     constants: &constants,

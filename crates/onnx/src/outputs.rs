@@ -45,7 +45,10 @@ impl Operator<'_, '_> {
         let dims = &logits.view.dims;
         let (axis, end) = softmax_axes(self.at, dims.len())?;
         let over: usize = dims[axis..end].iter().product();
-        let batch_outside = logits.view.batch.is_none_or(|batch| !(axis..end).contains(&batch));
+        let batch_outside = logits
+            .view
+            .batch
+            .is_none_or(|batch| !(axis..end).contains(&batch));
         if !batch_outside || over != logits.view.elements() || over < 2 {
             return Err(self.wrong(format!(
                 "a softmax over {over} of the {} elements of an image (dimensions {dims:?}), expected over all classes: \
@@ -94,11 +97,16 @@ impl Operator<'_, '_> {
         let coefficients = at.floats("coefficients")?.unwrap_or_default();
         let intercepts = at.floats("intercepts")?.unwrap_or_default();
         let classes = at.ints("classlabels_ints")?.map(<[i64]>::len);
-        let classes = classes.or(at.texts("classlabels_strings")?.map(<[_]>::len)).unwrap_or(0);
+        let classes = classes
+            .or(at.texts("classlabels_strings")?.map(<[_]>::len))
+            .unwrap_or(0);
         let value = self.settled(0)?;
         let features = value.view.elements();
         let rows = coefficients.len() / features.max(1);
-        if rows * features != coefficients.len() || rows != classes || !(intercepts.is_empty() || intercepts.len() == rows) {
+        if rows * features != coefficients.len()
+            || rows != classes
+            || !(intercepts.is_empty() || intercepts.len() == rows)
+        {
             return Err(self.wrong(format!(
                 "{} coefficients and {} intercepts for {classes} classes and {features} features",
                 coefficients.len(),
@@ -121,7 +129,9 @@ impl Operator<'_, '_> {
                 )));
             }
         };
-        let input = self.reader.node_of_shape(at, &value, Shape::Flat(features))?;
+        let input = self
+            .reader
+            .node_of_shape(at, &value, Shape::Flat(features))?;
         let bias = match intercepts {
             [] => vec![0.0; rows],
             _ => intercepts.iter().map(|value| factor * value).collect(),
@@ -140,7 +150,7 @@ impl Operator<'_, '_> {
             },
             false => Value::Computed(logits),
         };
-        Ok(vec![Value::Label, scores])
+        Ok(vec![Value::Unread(at.operator().to_string()), scores])
     }
 }
 
@@ -155,10 +165,19 @@ fn two_logits(reader: &mut Reader, at: Attributes, value: &Computed) -> Result<N
 }
 
 /// The logits of a network whose output is this value.
-pub(crate) fn ending(reader: &mut Reader, at: Attributes, value: &Value, name: &str) -> Result<Ending, Error> {
+pub(crate) fn ending(
+    reader: &mut Reader,
+    at: Attributes,
+    value: &Value,
+    name: &str,
+) -> Result<Ending, Error> {
     let (computed, output, mut form, logits) = match value {
         Value::Softmax { logits, log, name } => {
-            let form = if *log { Form::LogSoftmax } else { Form::Softmax };
+            let form = if *log {
+                Form::LogSoftmax
+            } else {
+                Form::Softmax
+            };
             (logits.clone(), OutputKind::Softmax, form, name.clone())
         }
         Value::Computed(value) => match &value.expression {
@@ -169,12 +188,24 @@ pub(crate) fn ending(reader: &mut Reader, at: Attributes, value: &Value, name: &
                     crate::polynomial::Coefficient::scalar(call.shift),
                 );
                 let logits = value.with(Expression::Polynomial(line));
-                (logits, OutputKind::Sigmoid, Form::Sigmoid, call.argument.clone())
+                (
+                    logits,
+                    OutputKind::Sigmoid,
+                    Form::Sigmoid,
+                    call.argument.clone(),
+                )
             }
-            _ => (value.clone(), OutputKind::Raw, Form::Logits, name.to_string()),
+            _ => (
+                value.clone(),
+                OutputKind::Raw,
+                Form::Logits,
+                name.to_string(),
+            ),
         },
-        Value::Label => {
-            return Err(at.wrong("the output is the number of a class: choose the probabilities or scores with --output"));
+        Value::Unread(operator) => {
+            return Err(at.wrong(format!(
+                "the output is one of {operator} that is not read (class numbers, places, masks): choose the scores with --output"
+            )));
         }
         Value::Constant(_) | Value::Refused => {
             return Err(at.wrong("the output does not depend on the image"));
@@ -204,7 +235,11 @@ pub(crate) fn ending(reader: &mut Reader, at: Attributes, value: &Value, name: &
         });
     }
     // What lies between several sigmoids and the output may have moved them.
-    let logits = if form == Form::Sigmoid { String::new() } else { logits };
+    let logits = if form == Form::Sigmoid {
+        String::new()
+    } else {
+        logits
+    };
     let node = reader.node_of_shape(at, &computed, Shape::Flat(classes))?;
     Ok(Ending {
         node,

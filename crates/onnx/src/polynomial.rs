@@ -61,7 +61,12 @@ impl Coefficient {
             .collect()
     }
 
-    pub(crate) fn combine(&self, other: &Self, shape: &Shape, op: impl Fn(f64, f64) -> f64) -> Self {
+    pub(crate) fn combine(
+        &self,
+        other: &Self,
+        shape: &Shape,
+        op: impl Fn(f64, f64) -> f64,
+    ) -> Self {
         let granularity = finer(self.granularity, other.granularity);
         let pairs = self
             .at(granularity, shape)
@@ -75,7 +80,9 @@ impl Coefficient {
 
     /// Whether all values are this one, as far as weights are stored.
     fn is(&self, value: f64) -> bool {
-        self.values.iter().all(|found| *found as f32 == value as f32)
+        self.values
+            .iter()
+            .all(|found| *found as f32 == value as f32)
     }
 
     /// The number, if there is one for the layer.
@@ -156,9 +163,20 @@ impl Polynomial {
 
     /// Product of two polynomials of the same node; `None` for a degree above three.
     pub(crate) fn multiply(&self, other: &Self, shape: &Shape) -> Option<Self> {
-        let mut product: [Coefficient; 2 * POWERS - 1] = std::array::from_fn(|_| Coefficient::scalar(0.0));
-        for (i, x) in self.coefficients.iter().enumerate().filter(|(_, x)| !x.is(0.0)) {
-            for (j, y) in other.coefficients.iter().enumerate().filter(|(_, y)| !y.is(0.0)) {
+        let mut product: [Coefficient; 2 * POWERS - 1] =
+            std::array::from_fn(|_| Coefficient::scalar(0.0));
+        for (i, x) in self
+            .coefficients
+            .iter()
+            .enumerate()
+            .filter(|(_, x)| !x.is(0.0))
+        {
+            for (j, y) in other
+                .coefficients
+                .iter()
+                .enumerate()
+                .filter(|(_, y)| !y.is(0.0))
+            {
                 let term = x.combine(y, shape, |x, y| x * y);
                 product[i + j] = product[i + j].combine(&term, shape, |x, y| x + y);
             }

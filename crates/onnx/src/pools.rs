@@ -27,7 +27,9 @@ impl Operator<'_, '_> {
         let [rows, columns] = window.output;
         if self.at.operator() == "MaxPool" {
             self.reader.warn(self.at, MAXIMUM);
-            let input = self.reader.node_of_shape(self.at, &value, Shape::map(channels, height, width))?;
+            let input =
+                self.reader
+                    .node_of_shape(self.at, &value, Shape::map(channels, height, width))?;
             let op = Op::MaxPool {
                 kernel,
                 stride,
@@ -37,28 +39,52 @@ impl Operator<'_, '_> {
                 },
                 dilation,
             };
-            return self.push(op, &[input], &[channels, rows, columns]).map(Value::Computed);
+            return self
+                .push(op, &[input], &[channels, rows, columns])
+                .map(Value::Computed);
         }
         if dilation != [1, 1] {
-            return Err(self.wrong(format!("dilations {dilation:?} of an average: use a convolution")));
+            return Err(self.wrong(format!(
+                "dilations {dilation:?} of an average: use a convolution"
+            )));
         }
         let counted = self.at.flag("count_include_pad", false)?;
         let images = value.view.dims[0] as i64;
-        let mut axes = vec![(0..images).collect::<Vec<i64>>(), (0..channels as i64).collect()];
+        let mut axes = vec![
+            (0..images).collect::<Vec<i64>>(),
+            (0..channels as i64).collect(),
+        ];
         for axis in 0..2 {
             let size = window.input[axis] as i64;
             let places = -(window.before[axis] as i64)..size + reached[axis] as i64;
-            axes.push(places.map(|place| if (0..size).contains(&place) { place } else { -1 }).collect());
+            axes.push(
+                places
+                    .map(|place| {
+                        if (0..size).contains(&place) {
+                            place
+                        } else {
+                            -1
+                        }
+                    })
+                    .collect(),
+            );
         }
         self.room(&axes)?;
         let padded = self.moved(&value, &Layout::per_axis(&value.view.dims, &axes))?;
         let [_, height, width] = self.map_dims(&padded.view)?;
-        let input = self.reader.node_of_shape(self.at, &padded, Shape::map(channels, height, width))?;
-        let pooled = self.push(Op::AveragePool { kernel, stride }, &[input], &[channels, rows, columns])?;
+        let input =
+            self.reader
+                .node_of_shape(self.at, &padded, Shape::map(channels, height, width))?;
+        let pooled = self.push(
+            Op::AveragePool { kernel, stride },
+            &[input],
+            &[channels, rows, columns],
+        )?;
         // The operation divides by all taps; windows at the edge may count fewer.
         let taps = |axis: usize| move |position: usize| window.taps_inside(axis, position, counted);
         let all = kernel[0] * kernel[1];
-        let factors = (0..rows).flat_map(|row| (0..columns).map(move |column| taps(0)(row) * taps(1)(column)));
+        let factors = (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| taps(0)(row) * taps(1)(column)));
         let factors: Vec<usize> = factors.collect();
         if factors.contains(&0) {
             return Err(self.wrong("a window holds padding only: use less padding"));
@@ -66,7 +92,10 @@ impl Operator<'_, '_> {
         if factors.iter().all(|&taps| taps == all) {
             return Ok(Value::Computed(pooled));
         }
-        let factors = factors.iter().map(|&taps| (all as f64 / taps as f64) as f32).collect();
+        let factors = factors
+            .iter()
+            .map(|&taps| (all as f64 / taps as f64) as f32)
+            .collect();
         let factors = Array::floats_of(vec![1, 1, rows, columns], factors);
         self.times_constant(&pooled, &factors).map(Value::Computed)
     }
@@ -90,8 +119,18 @@ impl Operator<'_, '_> {
             return self.moved(&value, &output).map(Value::Computed);
         }
         // The batch first, then what stays, then what is reduced.
-        let others = || reduction.kept.iter().copied().filter(|&axis| Some(axis) != batch);
-        let order: Vec<usize> = batch.into_iter().chain(others()).chain(reduction.reduced.iter().copied()).collect();
+        let others = || {
+            reduction
+                .kept
+                .iter()
+                .copied()
+                .filter(|&axis| Some(axis) != batch)
+        };
+        let order: Vec<usize> = batch
+            .into_iter()
+            .chain(others())
+            .chain(reduction.reduced.iter().copied())
+            .collect();
         let images = self.reader.batch;
         let kept: Vec<usize> = others().map(|axis| dims[axis]).collect();
         let channels: usize = kept.iter().product();

@@ -3,15 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use sordino_graph::{Graph, Node, NodeId, Op, Shape};
+use sordino_graph::{Granularity, Graph, Node, NodeId, Op, Shape};
 
 use crate::Error;
-use crate::attributes::Attributes;
 use crate::array::Array;
+use crate::attributes::Attributes;
 use crate::computed::{Called, Computed, Expression, Value};
 use crate::evaluate::Evaluator;
 use crate::layout::Layout;
 use crate::polynomial::{Coefficient, Polynomial};
+use crate::simplify::merge;
 use crate::view::View;
 
 /// The network read so far.
@@ -24,13 +25,21 @@ pub(crate) struct Reader<'a> {
     pub(crate) evaluator: Evaluator<'a>,
     /// Images that the dimensions of values count: those of the file, or two where it takes any number.
     pub(crate) batch: usize,
+    /// Layers that one name stands for, which one node reads: what follows may become part of them.
+    sole: HashSet<NodeId>,
+    /// How many nodes read a name.
+    consumers: HashMap<&'a str, usize>,
 }
 
 /// Most nodes of the graph while it is read.
 const MAX_NODES: usize = 1 << 14;
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(evaluator: Evaluator<'a>, batch: usize) -> Self {
+    pub(crate) fn new(
+        evaluator: Evaluator<'a>,
+        batch: usize,
+        consumers: HashMap<&'a str, usize>,
+    ) -> Self {
         Self {
             nodes: Vec::new(),
             shapes: Vec::new(),
@@ -39,6 +48,8 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             evaluator,
             batch,
+            sole: HashSet::new(),
+            consumers,
         }
     }
 
@@ -53,7 +64,11 @@ impl<'a> Reader<'a> {
     /// The largest factor of the operations that read the image, if all of them are lines.
     pub(crate) fn first_factors(&self) -> Option<f64> {
         let mut largest = None;
-        for node in self.nodes.iter().filter(|node| node.inputs.contains(&NodeId(0))) {
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.contains(&NodeId(0)))
+        {
             let Op::Affine { factor, .. } = &node.op else {
                 return None;
             };
@@ -73,6 +88,53 @@ impl<'a> Reader<'a> {
         self.append_shaped("input", Op::Input, &[], shape)
     }
 
+    /// Keeps the values of a node's outputs.
+    pub(crate) fn keep(&mut self, operator: &str, names: &'a [String], values: Vec<Value>) {
+        for name in names
+            .iter()
+            .skip(values.len())
+            .filter(|name| !name.is_empty())
+        {
+            self.values
+                .insert(name.clone(), Value::Unread(operator.to_string()));
+        }
+        let mut layers = HashSet::new();
+        for (name, value) in names.iter().zip(values) {
+            if let Value::Computed(computed) = &value {
+                let node = computed.node();
+                let read_once = self.consumers.get(&name[..]) == Some(&1);
+                if !read_once || !layers.insert(node) {
+                    self.sole.remove(&node);
+                }
+            }
+            self.values.insert(name.clone(), value);
+        }
+    }
+
+    /// Makes factor and offset part of the layer that a value is, where nothing else reads the layer.
+    pub(crate) fn absorb(
+        &mut self,
+        value: &Computed,
+        factor: &Coefficient,
+        offset: &Coefficient,
+    ) -> bool {
+        let node = value.node();
+        let own = matches!(&value.expression, Expression::Polynomial(polynomial) if polynomial.is_value());
+        if !own || !self.sole.contains(&node) {
+            return false;
+        }
+        let shape = self.shape(node);
+        let per_channel = |coefficient: &Coefficient| {
+            coefficient.granularity() != Granularity::Element || shape.channel_elements() == 1
+        };
+        if !per_channel(factor) || !per_channel(offset) {
+            return false;
+        }
+        let numbers = |coefficient: &Coefficient| coefficient.at(Granularity::Channel, &shape);
+        let lines: Vec<(f64, f64)> = numbers(factor).into_iter().zip(numbers(offset)).collect();
+        merge(&mut self.nodes[node.0].op, &lines)
+    }
+
     pub(crate) fn warn(&mut self, at: Attributes, what: &str) {
         // A network may have thousands of nodes of a kind.
         if self.warnings.len() < 64 {
@@ -80,7 +142,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn append(&mut self, at: Attributes, op: Op, inputs: &[NodeId]) -> Result<NodeId, Error> {
+    /// A warning that is given for the first node only.
+    pub(crate) fn warn_once(&mut self, at: Attributes, what: &str) {
+        if self.warnings.iter().all(|warning| !warning.contains(what)) {
+            self.warn(at, what);
+        }
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        at: Attributes,
+        op: Op,
+        inputs: &[NodeId],
+    ) -> Result<NodeId, Error> {
         let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
         let shape = op.output_shape(at.name(), &shapes)?;
         if shape.elements() > sordino_graph::MAX_ELEMENTS || self.nodes.len() >= MAX_NODES {
@@ -101,7 +175,11 @@ impl<'a> Reader<'a> {
             inputs: inputs.to_vec(),
         });
         self.shapes.push(shape);
-        NodeId(self.nodes.len() - 1)
+        let node = NodeId(self.nodes.len() - 1);
+        if matches!(self.nodes[node.0].op, Op::Conv2d { .. } | Op::Dense { .. }) {
+            self.sole.insert(node);
+        }
+        node
     }
 
     /// A name that the graph accepts and that no node has yet.
@@ -134,9 +212,13 @@ impl<'a> Reader<'a> {
             Expression::Polynomial(polynomial) => self.polynomial_node(at, polynomial)?,
             Expression::Call(call) => {
                 let Called::Own(function) = call.function.clone() else {
-                    return Err(at.unsupported(
-                        "erf and tanh are known as part of GELU and Mish only: train the network with an activation of the list",
-                    ));
+                    return Err(Error::Unsupported {
+                        node: call.made_by.clone(),
+                        operator: if call.function == Called::Erf { "Erf" } else { "Tanh" }.to_string(),
+                        advice: "it is known as part of GELU and Mish only: train the network with an activation of the list \
+                                 (docs/reference/onnx.md)"
+                            .to_string(),
+                    });
                 };
                 let inner = line(call.node, call.scale, call.shift);
                 let inner = self.polynomial_node(at, &inner)?;
@@ -148,13 +230,17 @@ impl<'a> Reader<'a> {
         Ok(Computed::of(node, value.view.clone()))
     }
 
-    fn polynomial_node(&mut self, at: Attributes, polynomial: &Polynomial) -> Result<NodeId, Error> {
+    fn polynomial_node(
+        &mut self,
+        at: Attributes,
+        polynomial: &Polynomial,
+    ) -> Result<NodeId, Error> {
         if polynomial.is_value() {
             return Ok(polynomial.node);
         }
         let shape = self.shape(polynomial.node);
         let op = polynomial.operation(&shape).ok_or_else(|| {
-            at.wrong("it reads a polynomial of degree above 2, or a constant: use a quadratic activation in each place")
+            at.wrong("it reads a product (Mul, Pow) of degree above 2, or what does not depend on the image: use a quadratic activation in each place")
         })?;
         self.append(at, op, &[polynomial.node])
     }
@@ -172,19 +258,30 @@ impl<'a> Reader<'a> {
     }
 
     /// The node that holds a value in the file's order, as a map or vector of this shape.
-    pub(crate) fn node_of_shape(&mut self, at: Attributes, value: &Computed, shape: Shape) -> Result<NodeId, Error> {
+    pub(crate) fn node_of_shape(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+        shape: Shape,
+    ) -> Result<NodeId, Error> {
         let settled = self.settle(at, value)?;
         let (node, view) = (settled.node(), &settled.view);
         let found = self.shape(node);
         if view.elements() != shape.elements() || shape.elements() == 0 {
-            return Err(at.wrong(format!("it reads {} elements, expected {shape}", view.elements())));
+            return Err(at.wrong(format!(
+                "it reads {} elements, expected {shape}",
+                view.elements()
+            )));
         }
         match (&view.indices, shape) {
             (None, _) if found == shape => Ok(node),
             (None, Shape::Flat(_)) => self.append(at, Op::Flatten, &[node]),
             _ => {
                 if shape.elements() > sordino_graph::MAX_ELEMENTS {
-                    return Err(at.wrong(format!("it makes a value of {} elements: use smaller images", shape.elements())));
+                    return Err(at.wrong(format!(
+                        "it makes a value of {} elements: use smaller images",
+                        shape.elements()
+                    )));
                 }
                 let indices = view.written().to_vec();
                 self.append(at, Op::Select { shape, indices }, &[node])
@@ -193,27 +290,51 @@ impl<'a> Reader<'a> {
     }
 
     /// A value after its elements were moved.
-    pub(crate) fn moved(&mut self, at: Attributes, value: &Computed, layout: &Layout) -> Result<Computed, Error> {
+    pub(crate) fn moved(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+        layout: &Layout,
+    ) -> Result<Computed, Error> {
         if layout.dims.contains(&0) {
-            return Err(at.wrong(format!("nothing is left of a value of dimensions {:?}", value.view.dims)));
+            return Err(at.wrong(format!(
+                "nothing is left of a value of dimensions {:?}",
+                value.view.dims
+            )));
         }
         let cost = layout.positions.as_ref().map_or(1, Vec::len);
         self.evaluator.charge(at, cost as u64)?;
-        let fills = layout.positions.as_ref().is_some_and(|positions| positions.contains(&-1));
+        let fills = layout
+            .positions
+            .as_ref()
+            .is_some_and(|positions| positions.contains(&-1));
         let mut view = value.view.moved(layout).ok_or_else(|| {
             at.wrong("it mixes the images of a batch, or moves parts of images differently: each image must be computed by itself")
         })?;
         let elements = self.shape(value.node()).elements();
         let in_order = |indices: &Rc<Vec<i32>>| {
-            indices.len() == elements && indices.iter().enumerate().all(|(at, &index)| index == at as i32)
+            indices.len() == elements
+                && indices
+                    .iter()
+                    .enumerate()
+                    .all(|(at, &index)| index == at as i32)
         };
         if view.indices.as_ref().is_some_and(in_order) {
             view.indices = None;
         }
-        let moved = Computed { view, ..value.clone() };
+        let moved = Computed {
+            view,
+            ..value.clone()
+        };
         if fills && layout.filling != 0.0 {
             let filled = layout.positions.iter().flatten();
-            let filled = filled.map(|&position| if position < 0 { layout.filling as f32 } else { 0.0 });
+            let filled = filled.map(|&position| {
+                if position < 0 {
+                    layout.filling as f32
+                } else {
+                    0.0
+                }
+            });
             let filled = Array::floats_of(layout.dims.clone(), filled.collect());
             return self.plus_constant(at, &moved, &filled);
         }
@@ -221,7 +342,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A value and a constant, broadcast to each other; the constant by the elements of the value's node.
-    pub(crate) fn beside(&mut self, at: Attributes, value: &Computed, constant: &Array) -> Result<(Computed, Coefficient), Error> {
+    pub(crate) fn beside(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+        constant: &Array,
+    ) -> Result<(Computed, Coefficient), Error> {
         if value.raw {
             return Err(at.wrong(RAW));
         }
@@ -234,38 +360,64 @@ impl<'a> Reader<'a> {
         let value = self.expanded(at, value, &dims)?;
         let numbers = constant.floats();
         self.evaluator.charge(at, numbers.len() as u64)?;
-        if numbers.iter().all(|number| *number == numbers[0]) && !numbers.is_empty() && !value.view.has_zeros() {
+        if numbers.iter().all(|number| *number == numbers[0])
+            && !numbers.is_empty()
+            && !value.view.has_zeros()
+        {
             return Ok((value, Coefficient::scalar(f64::from(numbers[0]))));
         }
-        let value = match value.view.is_permutation(self.shape(value.node()).elements()) {
+        let value = match value
+            .view
+            .is_permutation(self.shape(value.node()).elements())
+        {
             true => value,
             false => self.ordered(at, &value)?,
         };
         let shape = self.shape(value.node());
-        self.evaluator.charge(at, (shape.elements() * self.batch) as u64)?;
+        self.evaluator
+            .charge(at, (shape.elements() * self.batch) as u64)?;
         // One image's part of the constant: all images must have the same.
         let view = &value.view;
         let places = crate::array::broadcast_positions(&constant.dims, &view.dims);
         let (images, inner) = match view.batch {
-            Some(axis) => (view.dims[axis], view.dims[axis + 1..].iter().product::<usize>()),
+            Some(axis) => (
+                view.dims[axis],
+                view.dims[axis + 1..].iter().product::<usize>(),
+            ),
             None => (1, 1),
         };
         let mut coefficients = vec![0.0; shape.elements()];
         for element in 0..view.elements() {
-            let number = |image: usize| numbers[places[(element / inner * images + image) * inner + element % inner] as usize];
+            let number = |image: usize| {
+                numbers
+                    [places[(element / inner * images + image) * inner + element % inner] as usize]
+            };
             let first = number(0);
             if (1..images).any(|image| number(image).to_bits() != first.to_bits()) {
-                return Err(at.wrong("a constant differs from image to image of a batch: export for a batch of one"));
+                return Err(at.wrong(
+                    "a constant differs from image to image of a batch: export for a batch of one",
+                ));
             }
-            let node_element = view.indices.as_ref().map_or(element, |indices| indices[element] as usize);
+            let node_element = view
+                .indices
+                .as_ref()
+                .map_or(element, |indices| indices[element] as usize);
             coefficients[node_element] = f64::from(first);
         }
         Ok((value, Coefficient::shared(coefficients, &shape)))
     }
 
     /// The sum of a value and a constant.
-    pub(crate) fn plus_constant(&mut self, at: Attributes, value: &Computed, constant: &Array) -> Result<Computed, Error> {
+    pub(crate) fn plus_constant(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+        constant: &Array,
+    ) -> Result<Computed, Error> {
         let (value, offset) = self.beside(at, value, constant)?;
+        if self.absorb(&value, &Coefficient::scalar(1.0), &offset) {
+            return Ok(value);
+        }
         let value = self.as_polynomial(at, &value)?;
         let Expression::Polynomial(polynomial) = &value.expression else {
             unreachable!("it was made a polynomial")
@@ -276,7 +428,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The value as a polynomial of a node: calls get a node of their own.
-    pub(crate) fn as_polynomial(&mut self, at: Attributes, value: &Computed) -> Result<Computed, Error> {
+    pub(crate) fn as_polynomial(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+    ) -> Result<Computed, Error> {
         match value.expression {
             Expression::Polynomial(_) => Ok(value.clone()),
             Expression::Call(_) => self.settle(at, value),
@@ -284,13 +440,22 @@ impl<'a> Reader<'a> {
     }
 
     /// A value broadcast to dimensions that it fits.
-    pub(crate) fn expanded(&mut self, at: Attributes, value: &Computed, dims: &[usize]) -> Result<Computed, Error> {
+    pub(crate) fn expanded(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+        dims: &[usize],
+    ) -> Result<Computed, Error> {
         if value.view.dims == dims {
             return Ok(value.clone());
         }
-        let count = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let count = dims
+            .iter()
+            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
         if count.is_none_or(|count| count > crate::array::MAX_MADE) {
-            return Err(at.wrong(format!("it makes a value of dimensions {dims:?}, which is too large")));
+            return Err(at.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            )));
         }
         let same_size = count == Some(value.view.dims.iter().product());
         let layout = match same_size {
@@ -329,7 +494,8 @@ impl<'a> Reader<'a> {
 }
 
 /// What is said of arithmetic on raw bytes.
-pub(crate) const RAW: &str = "it computes with whole numbers, the raw bytes of the images: cast them to float first";
+pub(crate) const RAW: &str =
+    "it computes with whole numbers, the raw bytes of the images: cast them to float first";
 
 /// A map where a value has three dimensions besides the batch, a vector otherwise.
 pub(crate) fn natural_shape(view: &View) -> Shape {
@@ -340,5 +506,9 @@ pub(crate) fn natural_shape(view: &View) -> Shape {
 }
 
 fn line(node: NodeId, factor: f64, offset: f64) -> Polynomial {
-    Polynomial::line(node, Coefficient::scalar(factor), Coefficient::scalar(offset))
+    Polynomial::line(
+        node,
+        Coefficient::scalar(factor),
+        Coefficient::scalar(offset),
+    )
 }

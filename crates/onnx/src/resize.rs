@@ -23,14 +23,18 @@ pub(crate) fn nearest_axes(node: &Settings, from: &[usize]) -> Result<Vec<Vec<i6
         Some(scales) => Some(scales.to_vec()),
         None => {
             let array = node.constant(if old { 1 } else { 2 });
-            array.filter(|array| array.len() > 0).map(|array| array.floats().to_vec())
+            array
+                .filter(|array| array.len() > 0)
+                .map(|array| array.floats().to_vec())
         }
     };
     let sizes = if old { None } else { node.numbers("sizes", 3)? };
     let sizes = sizes.filter(|sizes| !sizes.is_empty());
     let policy = at.text("keep_aspect_ratio_policy", "stretch")?;
     if policy != "stretch" || at.flag("antialias", false)? {
-        return Err(at.wrong("keep_aspect_ratio_policy and antialias are not supported: give scales"));
+        return Err(
+            at.wrong("keep_aspect_ratio_policy and antialias are not supported: give scales")
+        );
     }
     let transform = if old {
         "asymmetric"
@@ -48,19 +52,20 @@ pub(crate) fn nearest_axes(node: &Settings, from: &[usize]) -> Result<Vec<Vec<i6
     }
     let mut taken: Vec<Vec<i64>> = from.iter().map(|&dim| (0..dim as i64).collect()).collect();
     for (place, &axis) in axes.iter().enumerate() {
-        let dim = from[axis] as f64;
+        // In single precision, as runtimes do: a place between two elements is rounded alike.
+        let dim = from[axis] as f32;
         let (size, scale) = match (&sizes, &scales) {
-            (Some(sizes), _) => (sizes[place] as f64, sizes[place] as f64 / dim),
+            (Some(sizes), _) => (sizes[place] as f32, sizes[place] as f32 / dim),
             (None, Some(scales)) => {
-                let scale = f64::from(scales[place]);
+                let scale = scales[place];
                 ((dim * scale).floor(), scale)
             }
             (None, None) => unreachable!("one of the two was counted"),
         };
-        if !(1.0..=LARGEST_SIDE as f64).contains(&size) || !scale.is_finite() {
+        if !(1.0..=LARGEST_SIDE as f32).contains(&size) || !scale.is_finite() {
             return Err(at.wrong(format!("axis {axis} of {dim} elements would have {size}")));
         }
-        let source = |index: f64| match transform {
+        let source = |index: f32| match transform {
             "half_pixel" => Some((index + 0.5) / scale - 0.5),
             "pytorch_half_pixel" if size > 1.0 => Some((index + 0.5) / scale - 0.5),
             "pytorch_half_pixel" => Some(0.0),
@@ -69,7 +74,7 @@ pub(crate) fn nearest_axes(node: &Settings, from: &[usize]) -> Result<Vec<Vec<i6
             "align_corners" => Some(0.0),
             _ => None,
         };
-        let rounded = |x: f64| match rounding {
+        let rounded = |x: f32| match rounding {
             "round_prefer_floor" => Some((x - 0.5).ceil()),
             "round_prefer_ceil" => Some((x + 0.5).floor()),
             "floor" => Some(x.floor()),
@@ -77,12 +82,14 @@ pub(crate) fn nearest_axes(node: &Settings, from: &[usize]) -> Result<Vec<Vec<i6
             _ => None,
         };
         let index = |index: usize| {
-            let place = rounded(source(index as f64)?)?;
+            let place = rounded(source(index as f32)?)?;
             Some(place.clamp(0.0, dim - 1.0) as i64)
         };
         let indices: Option<Vec<i64>> = (0..size as usize).map(index).collect();
         taken[axis] = indices.ok_or_else(|| {
-            at.wrong(format!("{transform:?} and {rounding:?}: export with asymmetric and floor"))
+            at.wrong(format!(
+                "{transform:?} and {rounding:?}: export with asymmetric and floor"
+            ))
         })?;
     }
     Ok(taken)

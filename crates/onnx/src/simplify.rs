@@ -14,7 +14,7 @@ pub(crate) fn simplify(graph: &Graph) -> Result<Graph, Error> {
         let inputs: Vec<NodeId> = node.inputs.iter().map(|input| places[input.0]).collect();
         if let Some(lines) = lines(&node.op, &graph.shape(NodeId(index)))
             && readers[node.inputs[0].0] == 1
-            && merge(&mut nodes[inputs[0].0].op, &lines)?
+            && merge(&mut nodes[inputs[0].0].op, &lines)
         {
             places.push(inputs[0]);
             continue;
@@ -29,7 +29,7 @@ pub(crate) fn simplify(graph: &Graph) -> Result<Graph, Error> {
 }
 
 /// Factor and offset of each channel.
-fn lines(op: &Op, shape: &Shape) -> Option<Vec<(f32, f32)>> {
+fn lines(op: &Op, shape: &Shape) -> Option<Vec<(f64, f64)>> {
     let Op::Affine {
         granularity,
         factor,
@@ -43,25 +43,30 @@ fn lines(op: &Op, shape: &Shape) -> Option<Vec<(f32, f32)>> {
     }
     let line = |channel: usize| {
         let index = granularity.index(shape, channel * shape.channel_elements());
-        (factor[index], offset[index])
+        (f64::from(factor[index]), f64::from(offset[index]))
     };
     Some((0..shape.channels()).map(line).collect())
 }
 
-/// Whether `op` was a linear layer, and is now one with the factors and offsets.
-fn merge(op: &mut Op, lines: &[(f32, f32)]) -> Result<bool, Error> {
+/// Whether `op` was a linear layer, and is now one with these factors and offsets of its channels.
+pub(crate) fn merge(op: &mut Op, lines: &[(f64, f64)]) -> bool {
     let (Op::Conv2d { weight, bias, .. } | Op::Dense { weight, bias }) = op else {
-        return Ok(false);
+        return false;
     };
     if bias.len() != lines.len() {
-        return Ok(false);
+        return false;
     }
     let row = weight.data().len() / bias.len();
     let rows = weight.data().chunks_exact(row).zip(lines);
-    let values = rows.flat_map(|(row, (factor, _))| row.iter().map(move |value| value * factor));
-    *weight = Tensor::new(weight.shape(), values.collect())?;
+    let scaled = |value: f32, factor: f64| (f64::from(value) * factor) as f32;
+    let values =
+        rows.flat_map(|(row, (factor, _))| row.iter().map(move |&value| scaled(value, *factor)));
+    let Ok(merged) = Tensor::new(weight.shape(), values.collect()) else {
+        return false;
+    };
+    *weight = merged;
     for (bias, (factor, offset)) in bias.iter_mut().zip(lines) {
-        *bias = *bias * factor + offset;
+        *bias = (f64::from(*bias) * factor + offset) as f32;
     }
-    Ok(true)
+    true
 }

@@ -34,19 +34,42 @@ const LEARN_OPERATORS: [&str; 4] = ["Scaler", "LinearClassifier", "Normalizer", 
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 
 const WINDOW: &[&str] = &[
-    "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "storage_order", "strides",
+    "auto_pad",
+    "ceil_mode",
+    "count_include_pad",
+    "dilations",
+    "kernel_shape",
+    "pads",
+    "storage_order",
+    "strides",
 ];
 
 const TABLE: &[Row] = &[
     row(
         &["Conv"],
-        &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
+        &[
+            "auto_pad",
+            "dilations",
+            "group",
+            "kernel_shape",
+            "pads",
+            "strides",
+        ],
         "convolution",
         "two dimensions; weights are constants",
     ),
     row(
         &["ConvTranspose"],
-        &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"],
+        &[
+            "auto_pad",
+            "dilations",
+            "group",
+            "kernel_shape",
+            "output_padding",
+            "output_shape",
+            "pads",
+            "strides",
+        ],
         "zeros between the elements, and a convolution",
         "as Conv",
     ),
@@ -77,14 +100,37 @@ const TABLE: &[Row] = &[
     row(
         &["MaxPool", "GlobalMaxPool", "ReduceMax"],
         &[
-            "auto_pad", "axes", "ceil_mode", "dilations", "keepdims", "kernel_shape", "noop_with_empty_axes", "pads",
-            "storage_order", "strides",
+            "auto_pad",
+            "axes",
+            "ceil_mode",
+            "dilations",
+            "keepdims",
+            "kernel_shape",
+            "noop_with_empty_axes",
+            "pads",
+            "storage_order",
+            "strides",
         ],
         "maximum, of a teacher only, with a warning: the student has the average of the same window",
         "only the values, not their places",
     ),
     row(
-        &["Relu", "LeakyRelu", "PRelu", "Elu", "Celu", "Selu", "Gelu", "HardSwish", "HardSigmoid", "Tanh", "Sigmoid", "Softplus", "Mish", "Swish"],
+        &[
+            "Relu",
+            "LeakyRelu",
+            "PRelu",
+            "Elu",
+            "Celu",
+            "Selu",
+            "Gelu",
+            "HardSwish",
+            "HardSigmoid",
+            "Tanh",
+            "Sigmoid",
+            "Softplus",
+            "Mish",
+            "Swish",
+        ],
         &["alpha", "approximate", "beta", "gamma"],
         "activation, of a teacher only: `sordino distill` or `sordino convert` replaces it by a quadratic",
         "slopes of PRelu for the layer or each channel",
@@ -113,11 +159,38 @@ const TABLE: &[Row] = &[
         "one quadratic with constants for the layer, each channel or each element; SiLU, HardSwish, GELU and Mish as exporters write them",
         "degree 2; no product of two different values",
     ),
-    row(&["Concat"], &["axis"], "concatenation", "not along the batch"),
     row(
-        &["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Slice", "Split", "Gather", "DepthToSpace", "SpaceToDepth"],
+        &["Concat"],
+        &["axis"],
+        "concatenation",
+        "not along the batch",
+    ),
+    row(
         &[
-            "allowzero", "axes", "axis", "blocksize", "ends", "mode", "num_outputs", "perm", "split", "starts",
+            "Reshape",
+            "Flatten",
+            "Squeeze",
+            "Unsqueeze",
+            "Transpose",
+            "Expand",
+            "Tile",
+            "Slice",
+            "Split",
+            "Gather",
+            "DepthToSpace",
+            "SpaceToDepth",
+        ],
+        &[
+            "allowzero",
+            "axes",
+            "axis",
+            "blocksize",
+            "ends",
+            "mode",
+            "num_outputs",
+            "perm",
+            "split",
+            "starts",
         ],
         "a view of the value: taken into the weights of the next dense layer, else a selection of elements; no depth",
         "shapes and indices do not depend on the image; the batch stays an axis",
@@ -131,8 +204,16 @@ const TABLE: &[Row] = &[
     row(
         &["Resize", "Upsample"],
         &[
-            "antialias", "axes", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "extrapolation_value",
-            "keep_aspect_ratio_policy", "mode", "nearest_mode", "scales",
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+            "scales",
         ],
         "a selection of elements",
         "nearest neighbour",
@@ -145,7 +226,13 @@ const TABLE: &[Row] = &[
     ),
     row(
         &["QuantizeLinear", "DequantizeLinear"],
-        &["axis", "block_size", "output_dtype", "precision", "saturate"],
+        &[
+            "axis",
+            "block_size",
+            "output_dtype",
+            "precision",
+            "saturate",
+        ],
         "weights as they were rounded; nothing between layers, with a warning",
         "one scale for the tensor or one per index of an axis",
     ),
@@ -157,12 +244,49 @@ const TABLE: &[Row] = &[
     ),
     row(
         &["Shape", "Size", "Constant", "ConstantOfShape", "Range"],
-        &["end", "start", "value", "value_float", "value_floats", "value_int", "value_ints"],
+        &[
+            "end",
+            "start",
+            "value",
+            "value_float",
+            "value_floats",
+            "value_int",
+            "value_ints",
+        ],
         "constants",
         "of all numeric types of 8 bits and more",
     ),
     row(
-        &["Abs", "And", "Ceil", "Cos", "Equal", "Exp", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Mod", "Not", "Or", "Reciprocal", "ReduceL2", "ReduceMin", "ReduceProd", "ReduceSumSquare", "Round", "Sign", "Sin", "Softsign", "Sqrt", "ThresholdedRelu", "Where", "Xor"],
+        &[
+            "Abs",
+            "And",
+            "Ceil",
+            "Cos",
+            "Equal",
+            "Exp",
+            "Floor",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "Log",
+            "Mod",
+            "Not",
+            "Or",
+            "Reciprocal",
+            "ReduceL2",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceSumSquare",
+            "Round",
+            "Sign",
+            "Sin",
+            "Softsign",
+            "Sqrt",
+            "ThresholdedRelu",
+            "Where",
+            "Xor",
+        ],
         &["alpha", "axes", "fmod", "keepdims", "noop_with_empty_axes"],
         "constants",
         "of constants only",
@@ -170,8 +294,16 @@ const TABLE: &[Row] = &[
     row(
         &LEARN_OPERATORS,
         &[
-            "classlabels_int64s", "classlabels_ints", "classlabels_strings", "coefficients", "intercepts", "multi_class", "norm",
-            "offset", "post_transform", "scale",
+            "classlabels_int64s",
+            "classlabels_ints",
+            "classlabels_strings",
+            "coefficients",
+            "intercepts",
+            "multi_class",
+            "norm",
+            "offset",
+            "post_transform",
+            "scale",
         ],
         "scikit-learn's scaling and linear classifiers",
         "scores by softmax, or two classes; the label output is left to the client",
@@ -220,28 +352,37 @@ pub(crate) fn nearest(operator: &str) -> &'static str {
         "Exp" | "Softsign" | "ThresholdedRelu" | "Shrink" | "Hardmax" | "Sin" | "Cos" => {
             "train the network with an activation of the list (docs/reference/onnx.md), which `sordino distill` replaces by quadratics"
         }
-        "LayerNormalization" | "GroupNormalization" | "InstanceNormalization" | "LRN" | "RMSNormalization"
-        | "MeanVarianceNormalization" | "LpNormalization" => {
-            "its statistics depend on the image: train with batch normalization"
-        }
-        "Sqrt" | "Reciprocal" | "Abs" | "Log" | "ReduceL2" | "ReduceProd" | "ReduceMin" | "ReduceSumSquare" => {
+        "LayerNormalization"
+        | "GroupNormalization"
+        | "InstanceNormalization"
+        | "LRN"
+        | "RMSNormalization"
+        | "MeanVarianceNormalization"
+        | "LpNormalization" => "its statistics depend on the image: train with batch normalization",
+        "Sqrt" | "Reciprocal" | "Abs" | "Log" | "ReduceL2" | "ReduceProd" | "ReduceMin"
+        | "ReduceSumSquare" => {
             "only polynomials of degree 2 with constant coefficients are computed"
         }
         "Einsum" | "Attention" => "use Conv and Gemm",
         "LpPool" => "use an average pool",
-        "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
+        "QLinearConv"
+        | "QLinearMatMul"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "DynamicQuantizeLinear" => {
             "quantize in the QDQ format (QuantizeLinear and DequantizeLinear), or export the float network"
         }
         "ArgMax" | "TopK" | "ArrayFeatureExtractor" | "LabelEncoder" => {
             "the client chooses the class: choose the scores as output with --output"
         }
         "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "export a plain feed-forward network",
-        "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => {
-            "it is random: export in evaluation mode (model.eval())"
-        }
+        "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike"
+        | "Bernoulli" => "it is random: export in evaluation mode (model.eval())",
         "TreeEnsembleClassifier" | "SVMClassifier" | "TreeEnsemble" => {
             "trees and support vectors are no networks: train a linear model or an MLP"
         }
-        _ => "supported are convolutions, dense layers, pools, sums, quadratics and the usual activations (docs/reference/onnx.md)",
+        _ => {
+            "supported are convolutions, dense layers, pools, sums, quadratics and the usual activations (docs/reference/onnx.md)"
+        }
     }
 }

@@ -169,7 +169,9 @@ impl Beside {
         if location.is_empty() || !inside {
             return Err(wrong(
                 tensor,
-                format!("its data is in {location:?}, expected a file in the folder of the ONNX file"),
+                format!(
+                    "its data is in {location:?}, expected a file in the folder of the ONNX file"
+                ),
             ));
         }
         // A link that leads out of the folder is no file of the folder.
@@ -177,14 +179,19 @@ impl Beside {
         if !real.starts_with(folder.canonicalize().map_err(read)?) {
             return Err(wrong(
                 tensor,
-                format!("{location:?} leads out of the folder of the ONNX file: copy the file there"),
+                format!(
+                    "{location:?} leads out of the folder of the ONNX file: copy the file there"
+                ),
             ));
         }
         let mut file = File::open(&real).map_err(read)?;
         let held = file.metadata().map_err(read)?.len();
         let length = length.unwrap_or(held.saturating_sub(offset));
         let end = offset.checked_add(length);
-        if length != expected as u64 || end.is_none_or(|end| end > held) || expected > MAX_FILE_BYTES {
+        if length != expected as u64
+            || end.is_none_or(|end| end > held)
+            || expected > MAX_FILE_BYTES
+        {
             return Err(wrong(
                 tensor,
                 format!(

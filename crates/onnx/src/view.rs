@@ -57,7 +57,9 @@ impl View {
 
     /// Whether some elements are zeros that the node does not have.
     pub(crate) fn has_zeros(&self) -> bool {
-        self.indices.as_ref().is_some_and(|indices| indices.contains(&-1))
+        self.indices
+            .as_ref()
+            .is_some_and(|indices| indices.contains(&-1))
     }
 
     /// Whether both show elements in the same order.
@@ -80,7 +82,9 @@ impl View {
         }
         let mut seen = vec![false; elements];
         indices.iter().all(|&index| {
-            let place = usize::try_from(index).ok().and_then(|index| seen.get_mut(index));
+            let place = usize::try_from(index)
+                .ok()
+                .and_then(|index| seen.get_mut(index));
             place.is_some_and(|seen| !std::mem::replace(seen, true))
         })
     }
@@ -118,7 +122,9 @@ impl View {
             });
         };
         // Where an element of the value lies: which image, and where in the image.
-        let inner: usize = self.batch.map_or(1, |axis| self.dims[axis + 1..].iter().product());
+        let inner: usize = self
+            .batch
+            .map_or(1, |axis| self.dims[axis + 1..].iter().product());
         let place = |position: usize| {
             let (outer, rest) = (position / (inner * images), position % (inner * images));
             (rest / inner, outer * inner + rest % inner)
@@ -143,10 +149,14 @@ impl View {
         let count = positions.len() / images;
         let mut indices = Vec::with_capacity(count);
         for at in 0..count {
-            let image = |image: usize| match positions[(at / inner * images + image) * inner + at % inner] {
+            let image = |image: usize| match positions
+                [(at / inner * images + image) * inner + at % inner]
+            {
                 position @ 0.. => {
                     let element = place(position as usize).1;
-                    self.indices.as_ref().map_or(element as i32, |own| own[element])
+                    self.indices
+                        .as_ref()
+                        .map_or(element as i32, |own| own[element])
                 }
                 _ => -1,
             };
@@ -158,7 +168,10 @@ impl View {
         }
         let ordered = self.indices.is_none()
             && count == self.elements()
-            && indices.iter().enumerate().all(|(at, &index)| index == at as i32);
+            && indices
+                .iter()
+                .enumerate()
+                .all(|(at, &index)| index == at as i32);
         Some(Self {
             dims: dims.clone(),
             batch,

@@ -19,7 +19,11 @@ pub(crate) struct Window {
 
 impl Window {
     /// Windows of this kernel over a map, by the node's strides, dilations, padding and rounding.
-    pub(crate) fn read(at: Attributes, input: [usize; 2], kernel: [usize; 2]) -> Result<Self, Error> {
+    pub(crate) fn read(
+        at: Attributes,
+        input: [usize; 2],
+        kernel: [usize; 2],
+    ) -> Result<Self, Error> {
         let stride = at.pair("strides")?.unwrap_or([1, 1]);
         let dilation = at.pair("dilations")?.unwrap_or([1, 1]);
         let ceil = at.flag("ceil_mode", false)?;

@@ -14,20 +14,36 @@ impl Node<'_> {
         if let Some(function) = unary(at)? {
             let array = self.input(0)?;
             let data = match (&array.data, operator) {
-                (Data::Int(values), "Neg") => Data::Int(values.iter().map(|&v| v.wrapping_neg()).collect()),
-                (Data::Int(values), "Abs") => Data::Int(values.iter().map(|&v| v.wrapping_abs()).collect()),
-                (Data::Int(values), "Relu") => Data::Int(values.iter().map(|&v| v.max(0)).collect()),
-                (Data::Int(values), "Sign") => Data::Int(values.iter().map(|&v| v.signum()).collect()),
-                (Data::Int(_), _) => return Err(self.wrong("it reads whole numbers, expected floating-point ones")),
-                (Data::Float(values), _) => {
-                    Data::Float(values.iter().map(|&v| function(f64::from(v)) as f32).collect())
+                (Data::Int(values), "Neg") => {
+                    Data::Int(values.iter().map(|&v| v.wrapping_neg()).collect())
                 }
+                (Data::Int(values), "Abs") => {
+                    Data::Int(values.iter().map(|&v| v.wrapping_abs()).collect())
+                }
+                (Data::Int(values), "Relu") => {
+                    Data::Int(values.iter().map(|&v| v.max(0)).collect())
+                }
+                (Data::Int(values), "Sign") => {
+                    Data::Int(values.iter().map(|&v| v.signum()).collect())
+                }
+                (Data::Int(_), _) => {
+                    return Err(self.wrong("it reads whole numbers, expected floating-point ones"));
+                }
+                (Data::Float(values), _) => Data::Float(
+                    values
+                        .iter()
+                        .map(|&v| function(f64::from(v)) as f32)
+                        .collect(),
+                ),
             };
-            return Ok(Some(Array { data, ..array.clone_shape() }));
+            return Ok(Some(Array {
+                data,
+                ..array.clone_shape()
+            }));
         }
         Ok(Some(match operator {
-            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "Equal" | "Greater" | "Less"
-            | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Xor" => {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "Equal" | "Greater"
+            | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Xor" => {
                 self.binary(evaluator, operator, self.input(0)?, self.input(1)?)?
             }
             "Sum" | "Mean" | "Max" | "Min" => {
@@ -50,7 +66,10 @@ impl Node<'_> {
                 let array = self.input(0)?;
                 let values = array.as_ints().unwrap_or_default();
                 let data = Data::Int(values.iter().map(|&v| i64::from(v == 0)).collect());
-                Array { data, ..array.clone_shape() }
+                Array {
+                    data,
+                    ..array.clone_shape()
+                }
             }
             "Clip" => self.clip()?,
             "Where" => self.choose(evaluator)?,
@@ -63,12 +82,25 @@ impl Node<'_> {
         }))
     }
 
-    fn binary(&self, evaluator: &Evaluator, operator: &str, x: &Array, y: &Array) -> Result<Array, Error> {
-        let dims = broadcast(&x.dims, &y.dims).filter(|dims| elements(dims).is_some_and(|count| count <= MAX_MADE));
+    fn binary(
+        &self,
+        evaluator: &Evaluator,
+        operator: &str,
+        x: &Array,
+        y: &Array,
+    ) -> Result<Array, Error> {
+        let dims = broadcast(&x.dims, &y.dims)
+            .filter(|dims| elements(dims).is_some_and(|count| count <= MAX_MADE));
         let Some(dims) = dims else {
-            return Err(self.wrong(format!("dimensions {:?} and {:?} do not fit each other", x.dims, y.dims)));
+            return Err(self.wrong(format!(
+                "dimensions {:?} and {:?} do not fit each other",
+                x.dims, y.dims
+            )));
         };
-        let (px, py) = (broadcast_positions(&x.dims, &dims), broadcast_positions(&y.dims, &dims));
+        let (px, py) = (
+            broadcast_positions(&x.dims, &dims),
+            broadcast_positions(&y.dims, &dims),
+        );
         evaluator.charge(self.at, px.len() as u64)?;
         let places = px.iter().zip(&py).map(|(&x, &y)| (x as usize, y as usize));
         let truth = |data: Vec<i64>| Array {
@@ -77,10 +109,14 @@ impl Node<'_> {
             data: Data::Int(data),
         };
         if let (Data::Int(a), Data::Int(b)) = (&x.data, &y.data) {
-            let whole: Option<Vec<i64>> = places.map(|(i, j)| whole(operator, self.at, a[i], b[j])).collect();
-            let whole = whole.ok_or_else(|| self.wrong("its whole numbers divide by zero or are too large"))?;
+            let whole: Option<Vec<i64>> = places
+                .map(|(i, j)| whole(operator, self.at, a[i], b[j]))
+                .collect();
+            let whole = whole
+                .ok_or_else(|| self.wrong("its whole numbers divide by zero or are too large"))?;
             return Ok(match operator {
-                "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Xor" => truth(whole),
+                "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or"
+                | "Xor" => truth(whole),
                 _ => Array {
                     dims,
                     element: x.element,
@@ -90,7 +126,10 @@ impl Node<'_> {
         }
         // The exponent may be of another type than the base.
         if x.element != y.element && operator != "Pow" {
-            return Err(self.wrong(format!("{:?} and {:?}, expected one type: export again", x.element, y.element)));
+            return Err(self.wrong(format!(
+                "{:?} and {:?}, expected one type: export again",
+                x.element, y.element
+            )));
         }
         let (a, b) = (x.floats(), y.floats());
         let pairs = places.map(|(i, j)| (f64::from(a[i]), f64::from(b[j])));
@@ -111,7 +150,11 @@ impl Node<'_> {
                     "Max" => f64::max,
                     "Min" => f64::min,
                     "PRelu" => |a, b| if a < 0.0 { a * b } else { a },
-                    _ => return Err(self.wrong("it reads floating-point numbers, expected truth values")),
+                    _ => {
+                        return Err(
+                            self.wrong("it reads floating-point numbers, expected truth values")
+                        );
+                    }
                 };
                 Array {
                     element: x.element,
@@ -125,12 +168,23 @@ impl Node<'_> {
         let (low, high) = clip_bounds(self.at, &|index| self.optional(index))?;
         let array = self.input(0)?;
         let data = match &array.data {
-            Data::Float(values) => {
-                Data::Float(values.iter().map(|&v| f64::from(v).max(low).min(high) as f32).collect())
-            }
-            Data::Int(values) => Data::Int(values.iter().map(|&v| v.max(low as i64).min(high as i64)).collect()),
+            Data::Float(values) => Data::Float(
+                values
+                    .iter()
+                    .map(|&v| f64::from(v).max(low).min(high) as f32)
+                    .collect(),
+            ),
+            Data::Int(values) => Data::Int(
+                values
+                    .iter()
+                    .map(|&v| v.max(low as i64).min(high as i64))
+                    .collect(),
+            ),
         };
-        Ok(Array { data, ..array.clone_shape() })
+        Ok(Array {
+            data,
+            ..array.clone_shape()
+        })
     }
 
     fn choose(&self, evaluator: &Evaluator) -> Result<Array, Error> {
@@ -139,24 +193,37 @@ impl Node<'_> {
         let dims = dims.filter(|dims| elements(dims).is_some_and(|count| count <= MAX_MADE));
         let dims = dims.ok_or_else(|| self.wrong("its values do not fit each other"))?;
         if x.element != y.element {
-            return Err(self.wrong(format!("{:?} and {:?}, expected one type", x.element, y.element)));
+            return Err(self.wrong(format!(
+                "{:?} and {:?}, expected one type",
+                x.element, y.element
+            )));
         }
-        let expand = |array: &Array| array.take(dims.clone(), &broadcast_positions(&array.dims, &dims));
+        let expand =
+            |array: &Array| array.take(dims.clone(), &broadcast_positions(&array.dims, &dims));
         let (condition, x, y) = (expand(condition), expand(x), expand(y));
         evaluator.charge(self.at, x.len() as u64)?;
         let condition = condition.as_ints().unwrap_or_default();
         let data = match (&x.data, &y.data) {
             (Data::Int(x), Data::Int(y)) => {
                 let pick = condition.iter().zip(x.iter().zip(y));
-                Data::Int(pick.map(|(&c, (&x, &y))| if c != 0 { x } else { y }).collect())
+                Data::Int(
+                    pick.map(|(&c, (&x, &y))| if c != 0 { x } else { y })
+                        .collect(),
+                )
             }
             _ => {
                 let (a, b) = (x.floats(), y.floats());
                 let pick = condition.iter().zip(a.iter().zip(b.iter()));
-                Data::Float(pick.map(|(&c, (&x, &y))| if c != 0 { x } else { y }).collect())
+                Data::Float(
+                    pick.map(|(&c, (&x, &y))| if c != 0 { x } else { y })
+                        .collect(),
+                )
             }
         };
-        Ok(Array { data, ..x.clone_shape() })
+        Ok(Array {
+            data,
+            ..x.clone_shape()
+        })
     }
 
     /// Positions of scale and zero point for each element of a value: one number, one per index of an axis, or blocks.
@@ -170,7 +237,10 @@ impl Node<'_> {
         }
         let axis = self.at.axis(self.at.int("axis", 1)?, array.dims.len())?;
         if scale.dims != [array.dims[axis]] {
-            return Err(self.wrong(format!("{:?} scales for axis {axis} of {:?}", scale.dims, array.dims)));
+            return Err(self.wrong(format!(
+                "{:?} scales for axis {axis} of {:?}",
+                scale.dims, array.dims
+            )));
         }
         let mut along = vec![1; array.dims.len()];
         along[axis] = array.dims[axis];
@@ -184,15 +254,24 @@ impl Node<'_> {
         if array.len() != count {
             return Err(self.wrong(format!("{} zero points for {count} scales", array.len())));
         }
-        Ok(array.floats().iter().map(|&value| f64::from(value)).collect())
+        Ok(array
+            .floats()
+            .iter()
+            .map(|&value| f64::from(value))
+            .collect())
     }
 
     fn dequantize(&self) -> Result<Array, Error> {
         let (array, scale) = (self.input(0)?, self.input(1)?.floats());
         let (places, zeros) = (self.quantized_by(array)?, self.zero_points(scale.len())?);
         let numbers = array.floats();
-        let pairs = places.iter().map(|&place| place as usize).zip(numbers.iter().copied());
-        let values = pairs.map(|(place, value)| ((f64::from(value) - zeros[place]) * f64::from(scale[place])) as f32);
+        let pairs = places
+            .iter()
+            .map(|&place| place as usize)
+            .zip(numbers.iter().copied());
+        let values = pairs.map(|(place, value)| {
+            ((f64::from(value) - zeros[place]) * f64::from(scale[place])) as f32
+        });
         Ok(Array::floats_of(array.dims.clone(), values.collect()))
     }
 
@@ -202,9 +281,13 @@ impl Node<'_> {
         let element = self.optional(2).map_or(Element::Uint8, |zero| zero.element);
         let (low, high) = element.bounds();
         let numbers = array.floats();
-        let pairs = places.iter().map(|&place| place as usize).zip(numbers.iter().copied());
+        let pairs = places
+            .iter()
+            .map(|&place| place as usize)
+            .zip(numbers.iter().copied());
         let values = pairs.map(|(place, value)| {
-            let steps = (f64::from(value) / f64::from(scale[place])).round_ties_even() + zeros[place];
+            // In single precision, as runtimes do: ties are ties.
+            let steps = f64::from((value / scale[place]).round_ties_even()) + zeros[place];
             (steps as i64).clamp(low, high)
         });
         Ok(Array {
@@ -221,10 +304,17 @@ impl Node<'_> {
         let element = self.optional(2).map_or(Element::Uint8, |zero| zero.element);
         let low = element.bounds().0 as f64;
         let numbers = array.floats();
-        let pairs = places.iter().map(|&place| place as usize).zip(numbers.iter().copied());
+        let pairs = places
+            .iter()
+            .map(|&place| place as usize)
+            .zip(numbers.iter().copied());
         let values = pairs.map(|(place, value)| {
             let steps = f64::from(value) / f64::from(scale[place]) + zeros[place];
-            (if zeros[place] == low { steps.max(low) } else { steps }) as f32
+            (if zeros[place] == low {
+                steps.max(low)
+            } else {
+                steps
+            }) as f32
         });
         Ok(Array::floats_of(array.dims.clone(), values.collect()))
     }
@@ -232,11 +322,18 @@ impl Node<'_> {
     /// scikit-learn's scaling.
     fn scaler(&self) -> Result<Array, Error> {
         let array = self.input(0)?;
-        let (offset, scale) = (self.at.floats("offset")?.unwrap_or_default(), self.at.floats("scale")?.unwrap_or_default());
+        let (offset, scale) = (
+            self.at.floats("offset")?.unwrap_or_default(),
+            self.at.floats("scale")?.unwrap_or_default(),
+        );
         let features = array.dims.last().copied().unwrap_or(0);
         let one = |values: &[f32]| values.len() == 1 || values.len() == features;
         if !one(offset) || !one(scale) {
-            return Err(self.wrong(format!("{} offsets and {} factors for {features} features", offset.len(), scale.len())));
+            return Err(self.wrong(format!(
+                "{} offsets and {} factors for {features} features",
+                offset.len(),
+                scale.len()
+            )));
         }
         let numbers = array.floats();
         let values = numbers.iter().enumerate().map(|(at, value)| {
@@ -249,17 +346,22 @@ impl Node<'_> {
     fn batch_norm(&self) -> Result<Array, Error> {
         let array = self.input(0)?;
         if self.at.flag("training_mode", false)? || self.at.int("spatial", 1)? != 1 {
-            return Err(self.wrong("it is in training mode: export in evaluation mode (model.eval())"));
+            return Err(
+                self.wrong("it is in training mode: export in evaluation mode (model.eval())")
+            );
         }
         let channels = array.dims.get(1).copied().unwrap_or(0);
         let parameter = |index| {
             let values = self.input(index)?.floats();
             match values.len() == channels {
                 true => Ok(values),
-                false => Err(self.wrong(format!("{} numbers for {channels} channels", values.len()))),
+                false => {
+                    Err(self.wrong(format!("{} numbers for {channels} channels", values.len())))
+                }
             }
         };
-        let (gamma, beta, mean, variance) = (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
+        let (gamma, beta, mean, variance) =
+            (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
         let epsilon = self.at.float("epsilon", 1e-5)?;
         let inner: usize = array.dims.get(2..).unwrap_or_default().iter().product();
         let numbers = array.floats();
@@ -315,7 +417,11 @@ fn whole(operator: &str, at: Attributes, a: i64, b: i64) -> Option<i64> {
         "Mod" if at.int("fmod", 0).ok()? != 0 => a.checked_rem(b),
         "Mod" => {
             let rest = a.checked_rem(b)?;
-            Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+            Some(if rest != 0 && (rest < 0) != (b < 0) {
+                rest + b
+            } else {
+                rest
+            })
         }
         "Max" => Some(a.max(b)),
         "Min" => Some(a.min(b)),
@@ -379,7 +485,10 @@ fn unary(at: Attributes) -> Result<Option<Unary>, Error> {
             Box::new(move |x| x.max(0.0) + (alpha * (x / alpha).exp_m1()).min(0.0))
         }
         "Selu" => {
-            let (alpha, gamma) = (at.float("alpha", SELU_ALPHA)?, at.float("gamma", SELU_GAMMA)?);
+            let (alpha, gamma) = (
+                at.float("alpha", SELU_ALPHA)?,
+                at.float("gamma", SELU_GAMMA)?,
+            );
             Box::new(move |x| gamma * if x < 0.0 { alpha * x.exp_m1() } else { x })
         }
         "HardSigmoid" => {
@@ -387,12 +496,16 @@ fn unary(at: Attributes) -> Result<Option<Unary>, Error> {
             Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
         }
         "Gelu" => match at.text("approximate", "none")? {
-            "none" => Box::new(|x| x * 0.5 * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
+            "none" => {
+                Box::new(|x| x * 0.5 * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)))
+            }
             "tanh" => Box::new(|x| {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
             }),
-            other => return Err(at.wrong(format!("approximate is {other:?}, expected none or tanh"))),
+            other => {
+                return Err(at.wrong(format!("approximate is {other:?}, expected none or tanh")));
+            }
         },
         _ => return Ok(None),
     }))

@@ -24,22 +24,35 @@ impl Node<'_> {
 
     fn map(&self, array: &Array) -> Result<Map, Error> {
         let dims = <[usize; 4]>::try_from(&array.dims[..]);
-        dims.map_err(|_| self.wrong(format!("a value of dimensions {:?}, expected four", array.dims)))
+        dims.map_err(|_| {
+            self.wrong(format!(
+                "a value of dimensions {:?}, expected four",
+                array.dims
+            ))
+        })
     }
 
     /// Room for a map, if it may be as large.
     fn made(&self, dims: &[usize]) -> Result<Vec<f32>, Error> {
         match elements(dims) {
             Some(count) if count <= MAX_MADE => Ok(vec![0.0; count]),
-            _ => Err(self.wrong(format!("it makes a value of dimensions {dims:?}, which is too large"))),
+            _ => Err(self.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            ))),
         }
     }
 
     fn convolution(&self, evaluator: &Evaluator) -> Result<Array, Error> {
         let (array, weight) = (self.input(0)?, self.input(1)?);
-        let ([batch, channels, height, width], [outputs, taken, rows, columns]) = (self.map(array)?, self.map(weight)?);
+        let ([batch, channels, height, width], [outputs, taken, rows, columns]) =
+            (self.map(array)?, self.map(weight)?);
         let groups = usize::try_from(self.at.int("group", 1)?).unwrap_or(0);
-        if groups == 0 || groups > channels || taken * groups != channels || !outputs.is_multiple_of(groups) || rows * columns == 0 {
+        if groups == 0
+            || groups > channels
+            || taken * groups != channels
+            || !outputs.is_multiple_of(groups)
+            || rows * columns == 0
+        {
             return Err(self.wrong(format!(
                 "weights of dimensions {:?} in {groups} groups for {channels} channels",
                 weight.dims
@@ -49,17 +62,23 @@ impl Node<'_> {
         let [out_rows, out_columns] = window.output;
         let dims = vec![batch, outputs, out_rows, out_columns];
         let mut made = self.made(&dims)?;
-        evaluator.charge(self.at, (made.len() as u64).saturating_mul((taken * rows * columns) as u64))?;
+        evaluator.charge(
+            self.at,
+            (made.len() as u64).saturating_mul((taken * rows * columns) as u64),
+        )?;
         let bias = self.optional(2).map(Array::floats);
         let (x, w) = (array.floats(), weight.floats());
         let plane = out_rows * out_columns;
         for image in 0..batch {
             for output in 0..outputs {
-                let start = bias.as_ref().map_or(0.0, |bias| bias.get(output).copied().unwrap_or(0.0));
+                let start = bias
+                    .as_ref()
+                    .map_or(0.0, |bias| bias.get(output).copied().unwrap_or(0.0));
                 let mut sums = vec![f64::from(start); plane];
                 let first = output / (outputs / groups) * taken;
                 for channel in 0..taken {
-                    let x = &x[(image * channels + first + channel) * height * width..][..height * width];
+                    let x = &x[(image * channels + first + channel) * height * width..]
+                        [..height * width];
                     let w = &w[(output * taken + channel) * rows * columns..][..rows * columns];
                     accumulate(&mut sums, x, w, &window);
                 }
@@ -75,9 +94,15 @@ impl Node<'_> {
     /// Each input element adds its multiple of the kernel to the output.
     fn transposed_convolution(&self, evaluator: &Evaluator) -> Result<Array, Error> {
         let (array, weight) = (self.input(0)?, self.input(1)?);
-        let ([batch, channels, height, width], [inputs, taken, rows, columns]) = (self.map(array)?, self.map(weight)?);
+        let ([batch, channels, height, width], [inputs, taken, rows, columns]) =
+            (self.map(array)?, self.map(weight)?);
         let groups = usize::try_from(self.at.int("group", 1)?).unwrap_or(0);
-        if groups == 0 || groups > channels || inputs != channels || !channels.is_multiple_of(groups) || rows * columns == 0 {
+        if groups == 0
+            || groups > channels
+            || inputs != channels
+            || !channels.is_multiple_of(groups)
+            || rows * columns == 0
+        {
             return Err(self.wrong(format!(
                 "weights of dimensions {:?} in {groups} groups for {channels} channels",
                 weight.dims
@@ -88,12 +113,18 @@ impl Node<'_> {
         let outputs = taken * groups;
         let dims = vec![batch, outputs, out_rows, out_columns];
         let mut made = self.made(&dims)?;
-        evaluator.charge(self.at, (array.len() as u64).saturating_mul((taken * rows * columns) as u64))?;
+        evaluator.charge(
+            self.at,
+            (array.len() as u64).saturating_mul((taken * rows * columns) as u64),
+        )?;
         let (x, w) = (array.floats(), weight.floats());
         if let Some(bias) = self.optional(2) {
             let bias = bias.floats();
             for (place, value) in made.iter_mut().enumerate() {
-                *value = bias.get(place / (out_rows * out_columns) % outputs).copied().unwrap_or(0.0);
+                *value = bias
+                    .get(place / (out_rows * out_columns) % outputs)
+                    .copied()
+                    .unwrap_or(0.0);
             }
         }
         let place = |axis: usize, index: usize, tap: usize| {
@@ -104,13 +135,20 @@ impl Node<'_> {
         let per_group = channels / groups;
         for (at, &value) in x.iter().enumerate() {
             let (column, row) = (at % width, at / width % height);
-            let (channel, image) = (at / (width * height) % channels, at / (width * height * channels));
+            let (channel, image) = (
+                at / (width * height) % channels,
+                at / (width * height * channels),
+            );
             for output in 0..taken {
-                let plane = (image * outputs + channel / per_group * taken + output) * out_rows * out_columns;
+                let plane = (image * outputs + channel / per_group * taken + output)
+                    * out_rows
+                    * out_columns;
                 for ky in 0..rows {
                     let Some(y) = place(0, row, ky) else { continue };
                     for kx in 0..columns {
-                        let Some(x) = place(1, column, kx) else { continue };
+                        let Some(x) = place(1, column, kx) else {
+                            continue;
+                        };
                         made[plane + y * out_columns + x] +=
                             value * w[((channel * taken + output) * rows + ky) * columns + kx];
                     }
@@ -122,14 +160,23 @@ impl Node<'_> {
 
     fn gemm(&self, evaluator: &Evaluator) -> Result<Array, Error> {
         let (a, b) = (self.input(0)?, self.input(1)?);
-        let (turn_a, turn_b) = (self.at.flag("transA", false)?, self.at.flag("transB", false)?);
+        let (turn_a, turn_b) = (
+            self.at.flag("transA", false)?,
+            self.at.flag("transB", false)?,
+        );
         let (&[r, c], &[r2, c2]) = (&a.dims[..], &b.dims[..]) else {
-            return Err(self.wrong(format!("dimensions {:?} and {:?}, expected matrices", a.dims, b.dims)));
+            return Err(self.wrong(format!(
+                "dimensions {:?} and {:?}, expected matrices",
+                a.dims, b.dims
+            )));
         };
         let (rows, inner) = if turn_a { (c, r) } else { (r, c) };
         let (inner2, columns) = if turn_b { (c2, r2) } else { (r2, c2) };
         if inner != inner2 {
-            return Err(self.wrong(format!("dimensions {:?} and {:?} do not fit each other", a.dims, b.dims)));
+            return Err(self.wrong(format!(
+                "dimensions {:?} and {:?} do not fit each other",
+                a.dims, b.dims
+            )));
         }
         let dims = vec![rows, columns];
         let mut made = self.made(&dims)?;
@@ -139,10 +186,16 @@ impl Node<'_> {
         let start = match self.optional(2) {
             Some(array) if broadcast(&array.dims, &dims).as_ref() == Some(&dims) => {
                 let values = array.floats();
-                broadcast_positions(&array.dims, &dims).iter().map(|&at| values[at as usize]).collect()
+                broadcast_positions(&array.dims, &dims)
+                    .iter()
+                    .map(|&at| values[at as usize])
+                    .collect()
             }
             Some(array) => {
-                return Err(self.wrong(format!("a bias of dimensions {:?} for {dims:?}", array.dims)));
+                return Err(self.wrong(format!(
+                    "a bias of dimensions {:?} for {dims:?}",
+                    array.dims
+                )));
             }
             None => vec![0.0; made.len()],
         };
@@ -150,8 +203,16 @@ impl Node<'_> {
             let (row, column) = (at / columns, at % columns);
             let product: f64 = (0..inner)
                 .map(|k| {
-                    let a = a[if turn_a { k * rows + row } else { row * inner + k }];
-                    let b = b[if turn_b { column * inner + k } else { k * columns + column }];
+                    let a = a[if turn_a {
+                        k * rows + row
+                    } else {
+                        row * inner + k
+                    }];
+                    let b = b[if turn_b {
+                        column * inner + k
+                    } else {
+                        k * columns + column
+                    }];
                     f64::from(a) * f64::from(b)
                 })
                 .sum();
@@ -162,7 +223,12 @@ impl Node<'_> {
 
     fn matmul(&self, evaluator: &Evaluator) -> Result<Array, Error> {
         let (a, b) = (self.input(0)?, self.input(1)?);
-        let bad = || self.wrong(format!("dimensions {:?} and {:?} do not fit each other", a.dims, b.dims));
+        let bad = || {
+            self.wrong(format!(
+                "dimensions {:?} and {:?} do not fit each other",
+                a.dims, b.dims
+            ))
+        };
         let (mut left, mut right) = (a.dims.clone(), b.dims.clone());
         if left.is_empty() || right.is_empty() {
             return Err(bad());
@@ -176,19 +242,26 @@ impl Node<'_> {
         let [rows, inner] = [left[left.len() - 2], left[left.len() - 1]];
         let [inner2, columns] = [right[right.len() - 2], right[right.len() - 1]];
         let (outer_a, outer_b) = (&left[..left.len() - 2], &right[..right.len() - 2]);
-        let outer = broadcast(outer_a, outer_b).filter(|_| inner == inner2).ok_or_else(bad)?;
+        let outer = broadcast(outer_a, outer_b)
+            .filter(|_| inner == inner2)
+            .ok_or_else(bad)?;
         let mut dims = outer.clone();
         dims.extend([rows, columns]);
         let mut made = self.made(&dims)?;
         evaluator.charge(self.at, (made.len() as u64).saturating_mul(inner as u64))?;
         let (x, y) = (a.floats(), b.floats());
-        let (from_a, from_b) = (broadcast_positions(outer_a, &outer), broadcast_positions(outer_b, &outer));
+        let (from_a, from_b) = (
+            broadcast_positions(outer_a, &outer),
+            broadcast_positions(outer_b, &outer),
+        );
         for (block, (&from_a, &from_b)) in from_a.iter().zip(&from_b).enumerate() {
             let x = &x[from_a as usize * rows * inner..][..rows * inner];
             let y = &y[from_b as usize * inner * columns..][..inner * columns];
             for row in 0..rows {
                 for column in 0..columns {
-                    let products = (0..inner).map(|k| f64::from(x[row * inner + k]) * f64::from(y[k * columns + column]));
+                    let products = (0..inner).map(|k| {
+                        f64::from(x[row * inner + k]) * f64::from(y[k * columns + column])
+                    });
                     made[(block * rows + row) * columns + column] = products.sum::<f64>() as f32;
                 }
             }
@@ -205,13 +278,17 @@ impl Node<'_> {
     fn pool(&self, evaluator: &Evaluator, average: bool) -> Result<Array, Error> {
         let array = self.input(0)?;
         let [batch, channels, height, width] = self.map(array)?;
-        let kernel = self.at.pair("kernel_shape")?.ok_or_else(|| self.wrong("it has no kernel_shape"))?;
+        let kernel = self
+            .at
+            .pair("kernel_shape")?
+            .ok_or_else(|| self.wrong("it has no kernel_shape"))?;
         let window = Window::read(self.at, [height, width], kernel)?;
         let counted = average && self.at.flag("count_include_pad", false)?;
         let [rows, columns] = window.output;
         let dims = vec![batch, channels, rows, columns];
         let mut made = self.made(&dims)?;
-        let taps = (made.len() as u64).saturating_mul((kernel[0] as u64).saturating_mul(kernel[1] as u64));
+        let taps =
+            (made.len() as u64).saturating_mul((kernel[0] as u64).saturating_mul(kernel[1] as u64));
         evaluator.charge(self.at, taps)?;
         let x = array.floats();
         let step = strides(&array.dims);
@@ -219,9 +296,13 @@ impl Node<'_> {
             let (column, row, plane) = (at % columns, at / columns % rows, at / (columns * rows));
             let (mut sum, mut largest) = (0.0f64, f64::NEG_INFINITY);
             for ky in 0..kernel[0] {
-                let Some(y) = window.index(0, row, ky) else { continue };
+                let Some(y) = window.index(0, row, ky) else {
+                    continue;
+                };
                 for kx in 0..kernel[1] {
-                    let Some(place) = window.index(1, column, kx) else { continue };
+                    let Some(place) = window.index(1, column, kx) else {
+                        continue;
+                    };
                     let found = f64::from(x[plane * step[1] + y * width + place]);
                     sum += found;
                     largest = largest.max(found);
@@ -229,7 +310,8 @@ impl Node<'_> {
             }
             *value = match average {
                 true => {
-                    let taps = window.taps_inside(0, row, counted) * window.taps_inside(1, column, counted);
+                    let taps = window.taps_inside(0, row, counted)
+                        * window.taps_inside(1, column, counted);
                     (sum / taps as f64) as f32
                 }
                 false => largest as f32,
@@ -244,8 +326,13 @@ fn accumulate(sums: &mut [f64], x: &[f32], w: &[f32], window: &Window) {
     let (columns, width) = (window.output[1], window.input[1]);
     for (ky, kernel) in w.chunks_exact(window.kernel[1]).enumerate() {
         for row in 0..window.output[0] {
-            let Some(y) = window.index(0, row, ky) else { continue };
-            let (sums, x) = (&mut sums[row * columns..][..columns], &x[y * width..][..width]);
+            let Some(y) = window.index(0, row, ky) else {
+                continue;
+            };
+            let (sums, x) = (
+                &mut sums[row * columns..][..columns],
+                &x[y * width..][..width],
+            );
             for (kx, &weight) in kernel.iter().enumerate() {
                 let weight = f64::from(weight);
                 for (column, sum) in sums.iter_mut().enumerate() {
@@ -268,17 +355,24 @@ pub(crate) struct Transposed {
 }
 
 impl Transposed {
-    pub(crate) fn read(at: crate::attributes::Attributes, input: [usize; 2], kernel: [usize; 2]) -> Result<Self, Error> {
+    pub(crate) fn read(
+        at: crate::attributes::Attributes,
+        input: [usize; 2],
+        kernel: [usize; 2],
+    ) -> Result<Self, Error> {
         let stride = at.pair("strides")?.unwrap_or([1, 1]);
         let dilation = at.pair("dilations")?.unwrap_or([1, 1]);
         let list = |name: &str, count: usize| -> Result<Option<Vec<isize>>, Error> {
             let Some(values) = at.ints(name)? else {
                 return Ok(None);
             };
-            let good = values.len() == count && values.iter().all(|value| (0..=1 << 16).contains(value));
+            let good =
+                values.len() == count && values.iter().all(|value| (0..=1 << 16).contains(value));
             match good {
                 true => Ok(Some(values.iter().map(|&value| value as isize).collect())),
-                false => Err(at.wrong(format!("{name} is {values:?}, expected {count} numbers from 0"))),
+                false => Err(at.wrong(format!(
+                    "{name} is {values:?}, expected {count} numbers from 0"
+                ))),
             }
         };
         let extra = list("output_padding", 2)?.unwrap_or_else(|| vec![0, 0]);
@@ -286,12 +380,15 @@ impl Transposed {
             return Err(at.wrong(format!("a kernel of {kernel:?} on a map of {input:?}")));
         }
         let full = [0, 1].map(|axis| {
-            (stride[axis] * (input[axis] - 1) + dilation[axis] * (kernel[axis] - 1) + 1) as isize + extra[axis]
+            (stride[axis] * (input[axis] - 1) + dilation[axis] * (kernel[axis] - 1) + 1) as isize
+                + extra[axis]
         });
         let auto = at.text("auto_pad", "NOTSET")?;
         let same = matches!(auto, "SAME_UPPER" | "SAME_LOWER");
         if !same && !matches!(auto, "" | "NOTSET" | "VALID") {
-            return Err(at.wrong(format!("auto_pad is {auto:?}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER")));
+            return Err(at.wrong(format!(
+                "auto_pad is {auto:?}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER"
+            )));
         }
         let wanted = match list("output_shape", 2)? {
             Some(shape) => Some([shape[0], shape[1]]),
@@ -305,7 +402,11 @@ impl Transposed {
                 Some(wanted) => {
                     let total = (full[axis] - wanted[axis]).max(0);
                     // ONNX's definition: the odd one is cut off behind with SAME_UPPER, in front otherwise.
-                    before[axis] = if auto == "SAME_UPPER" { total / 2 } else { total - total / 2 };
+                    before[axis] = if auto == "SAME_UPPER" {
+                        total / 2
+                    } else {
+                        total - total / 2
+                    };
                     wanted[axis]
                 }
                 None => {
@@ -313,9 +414,10 @@ impl Transposed {
                     full[axis] - pads[axis] - pads[axis + 2]
                 }
             };
-            output[axis] = usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| {
-                at.wrong(format!("pads {pads:?} leave nothing of {full:?}"))
-            })?;
+            output[axis] = usize::try_from(size)
+                .ok()
+                .filter(|&size| size > 0)
+                .ok_or_else(|| at.wrong(format!("pads {pads:?} leave nothing of {full:?}")))?;
         }
         Ok(Self {
             stride,

@@ -24,7 +24,7 @@ use crate::tensor::Beside;
 const MAX_WORK: u64 = 1 << 38;
 
 /// Most of them that constants may take: more than any network's, and seconds.
-pub(crate) const MAX_FOLDING: u64 = 1 << 30;
+pub(crate) const MAX_FOLDING: u64 = 1 << 29;
 
 /// What is common to all nodes of one pass over a file.
 pub(crate) struct Evaluator<'a> {
@@ -56,17 +56,27 @@ impl<'a> Evaluator<'a> {
                 self.work.set(left);
                 Ok(())
             }
-            None => Err(at.wrong("the network takes too much work to read: use smaller images or constants")),
+            None => Err(at
+                .wrong("the network takes too much work to read: use smaller images or constants")),
         }
     }
 
     /// As [`evaluate`](Self::evaluate), of values that follow from the image: nothing is rounded to whole numbers or to
     /// half precision, as the imported network does not round either.
-    pub(crate) fn evaluate_unrounded(&self, at: Attributes, inputs: &[Option<&Array>]) -> Result<Vec<Array>, Error> {
+    pub(crate) fn evaluate_unrounded(
+        &self,
+        at: Attributes,
+        inputs: &[Option<&Array>],
+    ) -> Result<Vec<Array>, Error> {
         let node = Node { at, inputs };
         let one = match at.operator() {
             "QuantizeLinear" => node.quantize_unrounded()?,
-            "Cast" | "CastLike" if matches!(node.input(0)?.data, Data::Float(_)) => node.input(0)?.clone(),
+            "Cast"
+                if matches!(node.input(0)?.data, Data::Float(_))
+                    && matches!(at.int("to", 0)?, 1 | 10 | 11 | 16) =>
+            {
+                node.input(0)?.clone()
+            }
             _ => return self.evaluate(at, inputs),
         };
         self.charge(at, one.len() as u64)?;
@@ -123,7 +133,9 @@ impl<'a> Evaluator<'a> {
                 None => match node.linear(self)? {
                     Some(found) => found,
                     None if operator == "LinearClassifier" => return node.linear_classifier(),
-                    None => node.reduce()?.ok_or_else(|| at.unsupported("it is no operator that is computed here"))?,
+                    None => node
+                        .reduce()?
+                        .ok_or_else(|| at.unsupported("it is no operator that is computed here"))?,
                 },
             },
         };
@@ -156,7 +168,9 @@ impl<'a> Node<'a> {
         let training = self.optional(2).and_then(Array::single).unwrap_or(0.0);
         match training == 0.0 {
             true => Ok(()),
-            false => Err(self.wrong("it is in training mode: export in evaluation mode (model.eval())")),
+            false => {
+                Err(self.wrong("it is in training mode: export in evaluation mode (model.eval())"))
+            }
         }
     }
 
@@ -175,7 +189,12 @@ impl<'a> Node<'a> {
         if let Some(values) = at.ints("value_ints")? {
             return Ok(Array::ints(values.to_vec()));
         }
-        if at.node.attribute.iter().any(|found| found.name == "value_int") {
+        if at
+            .node
+            .attribute
+            .iter()
+            .any(|found| found.name == "value_int")
+        {
             let value = Array::ints(vec![at.int("value_int", 0)?]);
             return Ok(value.reshaped(vec![]));
         }
@@ -223,21 +242,30 @@ impl<'a> Node<'a> {
                 element: first.element,
                 ..Array::ints(values.map(|value| value as i64).collect())
             },
-            Data::Float(_) => Array::floats_of(vec![count as usize], values.map(|value| value as f32).collect()),
+            Data::Float(_) => Array::floats_of(
+                vec![count as usize],
+                values.map(|value| value as f32).collect(),
+            ),
         })
     }
 
     fn concat(&self) -> Result<Array, Error> {
         let first = self.input(0)?;
-        let axis = self.at.axis(self.at.int("axis", if self.at.opset < 4 { 1 } else { 0 })?, first.dims.len())?;
-        let arrays: Result<Vec<&Array>, Error> = (0..self.inputs.len()).map(|index| self.input(index)).collect();
+        let axis = self.at.axis(
+            self.at.int("axis", if self.at.opset < 4 { 1 } else { 0 })?,
+            first.dims.len(),
+        )?;
+        let arrays: Result<Vec<&Array>, Error> = (0..self.inputs.len())
+            .map(|index| self.input(index))
+            .collect();
         let arrays = arrays?;
         let mut dims = first.dims.clone();
         dims[axis] = 0;
         for array in &arrays {
             let fits = array.dims.len() == dims.len()
                 && array.element == first.element
-                && (0..dims.len()).all(|other| other == axis || array.dims[other] == first.dims[other]);
+                && (0..dims.len())
+                    .all(|other| other == axis || array.dims[other] == first.dims[other]);
             if !fits {
                 return Err(self.wrong(format!(
                     "values of dimensions {:?} and {:?} along axis {axis}",
@@ -247,7 +275,9 @@ impl<'a> Node<'a> {
             dims[axis] += array.dims[axis];
         }
         if elements(&dims).is_none_or(|count| count > MAX_MADE) {
-            return Err(self.wrong(format!("it makes a value of dimensions {dims:?}, which is too large")));
+            return Err(self.wrong(format!(
+                "it makes a value of dimensions {dims:?}, which is too large"
+            )));
         }
         let outer: usize = dims[..axis].iter().product();
         fn join<T: Copy>(outer: usize, parts: &[&[T]]) -> Vec<T> {
@@ -266,7 +296,8 @@ impl<'a> Node<'a> {
                 Data::Float(join(outer, &parts))
             }
             Data::Int(_) => {
-                let parts: Vec<&[i64]> = arrays.iter().filter_map(|array| array.as_ints()).collect();
+                let parts: Vec<&[i64]> =
+                    arrays.iter().filter_map(|array| array.as_ints()).collect();
                 Data::Int(join(outer, &parts))
             }
         };
@@ -282,7 +313,11 @@ impl<'a> Node<'a> {
 pub(crate) fn shape_part(at: Attributes, dims: &[usize]) -> Result<Vec<i64>, Error> {
     let rank = dims.len() as i64;
     let counted = |place: i64| {
-        let place = if place < 0 { place.saturating_add(rank) } else { place };
+        let place = if place < 0 {
+            place.saturating_add(rank)
+        } else {
+            place
+        };
         place.clamp(0, rank) as usize
     };
     let (start, end) = (counted(at.int("start", 0)?), counted(at.int("end", rank)?));
@@ -304,12 +339,18 @@ fn cast(at: Attributes, array: &Array, target: i32) -> Result<Array, Error> {
 fn cast_data(array: &Array, element: Element) -> Data {
     let (low, high) = element.bounds();
     match (&array.data, element) {
-        (Data::Float(values), Element::Float16) => {
-            Data::Float(values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect())
-        }
-        (Data::Float(values), Element::BFloat16) => {
-            Data::Float(values.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect())
-        }
+        (Data::Float(values), Element::Float16) => Data::Float(
+            values
+                .iter()
+                .map(|&v| half::f16::from_f32(v).to_f32())
+                .collect(),
+        ),
+        (Data::Float(values), Element::BFloat16) => Data::Float(
+            values
+                .iter()
+                .map(|&v| half::bf16::from_f32(v).to_f32())
+                .collect(),
+        ),
         (Data::Float(values), Element::Bool) => {
             Data::Int(values.iter().map(|&v| i64::from(v != 0.0)).collect())
         }
@@ -318,13 +359,20 @@ fn cast_data(array: &Array, element: Element) -> Data {
         }
         (Data::Float(_), float) if float.is_float() => array.data.clone(),
         (Data::Int(_), float) if float.is_float() => Data::Float(array.floats().into_owned()),
-        (Data::Float(values), _) => {
-            Data::Int(values.iter().map(|&v| (v.trunc() as i64).clamp(low, high)).collect())
-        }
+        (Data::Float(values), _) => Data::Int(
+            values
+                .iter()
+                .map(|&v| (v.trunc() as i64).clamp(low, high))
+                .collect(),
+        ),
         // Whole numbers wrap around.
-        (Data::Int(values), _) if low == i64::MIN || element == Element::Uint64 => Data::Int(values.clone()),
+        (Data::Int(values), _) if low == i64::MIN || element == Element::Uint64 => {
+            Data::Int(values.clone())
+        }
         (Data::Int(values), _) => {
-            let wrapped = values.iter().map(|&v| (v - low).rem_euclid(high - low + 1) + low);
+            let wrapped = values
+                .iter()
+                .map(|&v| (v - low).rem_euclid(high - low + 1) + low);
             Data::Int(wrapped.collect())
         }
     }

@@ -14,7 +14,9 @@ impl Node<'_> {
         match operator {
             "Softmax" | "LogSoftmax" => return self.softmax(operator == "LogSoftmax").map(Some),
             "Normalizer" => return self.normalizer().map(Some),
-            _ if !operator.starts_with("Reduce") && !operator.starts_with("Global") => return Ok(None),
+            _ if !operator.starts_with("Reduce") && !operator.starts_with("Global") => {
+                return Ok(None);
+            }
             _ => {}
         }
         let array = self.input(0)?;
@@ -22,11 +24,19 @@ impl Node<'_> {
         let fold: fn(&[f32]) -> f64 = match operator {
             "ReduceMean" | "GlobalAveragePool" => |row| sum(row) / row.len() as f64,
             "ReduceSum" => sum,
-            "ReduceMax" | "GlobalMaxPool" => |row| row.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v))),
+            "ReduceMax" | "GlobalMaxPool" => |row| {
+                row.iter()
+                    .fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v)))
+            },
             "ReduceMin" => |row| row.iter().fold(f64::INFINITY, |m, &v| m.min(f64::from(v))),
             "ReduceProd" => |row| row.iter().map(|&v| f64::from(v)).product(),
             "ReduceSumSquare" => |row| row.iter().map(|&v| f64::from(v) * f64::from(v)).sum(),
-            "ReduceL2" => |row| row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt(),
+            "ReduceL2" => |row| {
+                row.iter()
+                    .map(|&v| f64::from(v) * f64::from(v))
+                    .sum::<f64>()
+                    .sqrt()
+            },
             _ => return Ok(None),
         };
         let moved = Layout::transposed(&array.dims, &reduction.order()).apply(array);
@@ -53,15 +63,24 @@ impl Node<'_> {
         let size: usize = array.dims[axis..end].iter().product();
         let mut made = Vec::with_capacity(array.len());
         for row in moved.floats().chunks_exact(size.max(1)) {
-            let largest = row.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v)));
+            let largest = row
+                .iter()
+                .fold(f64::NEG_INFINITY, |m, &v| m.max(f64::from(v)));
             let total: f64 = row.iter().map(|&v| (f64::from(v) - largest).exp()).sum();
             made.extend(row.iter().map(|&v| {
                 let shifted = f64::from(v) - largest;
-                (if log { shifted - total.ln() } else { shifted.exp() / total }) as f32
+                (if log {
+                    shifted - total.ln()
+                } else {
+                    shifted.exp() / total
+                }) as f32
             }));
         }
         let mut back = vec![0; rank];
-        order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+        order
+            .iter()
+            .enumerate()
+            .for_each(|(place, &axis)| back[axis] = place);
         let made = Array::floats_of(moved.dims.clone(), made);
         Ok(Layout::transposed(&made.dims, &back).apply(&made))
     }
@@ -90,17 +109,27 @@ impl Node<'_> {
         let intercepts = self.at.floats("intercepts")?.unwrap_or_default();
         let features = array.dims.last().copied().unwrap_or(0);
         if features == 0 || coefficients.len() % features != 0 {
-            return Err(self.wrong(format!("{} coefficients for {features} features", coefficients.len())));
+            return Err(self.wrong(format!(
+                "{} coefficients for {features} features",
+                coefficients.len()
+            )));
         }
         let classes = coefficients.len() / features;
         let images = array.len() / features;
         let post = self.at.text("post_transform", "NONE")?;
         let (mut scores, mut labels) = (Vec::new(), Vec::new());
         for x in array.floats().chunks_exact(features) {
-            let row = coefficients.chunks_exact(features).enumerate().map(|(class, w)| {
-                let product: f64 = w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-                product + f64::from(intercepts.get(class).copied().unwrap_or(0.0))
-            });
+            let row = coefficients
+                .chunks_exact(features)
+                .enumerate()
+                .map(|(class, w)| {
+                    let product: f64 = w
+                        .iter()
+                        .zip(x)
+                        .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                        .sum();
+                    product + f64::from(intercepts.get(class).copied().unwrap_or(0.0))
+                });
             let row: Vec<f64> = row.collect();
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             labels.push(row.iter().position(|&score| score == largest).unwrap_or(0) as i64);
@@ -114,7 +143,10 @@ impl Node<'_> {
                 } as f32);
             }
         }
-        Ok(vec![Array::ints(labels), Array::floats_of(vec![images, classes], scores)])
+        Ok(vec![
+            Array::ints(labels),
+            Array::floats_of(vec![images, classes], scores),
+        ])
     }
 }
 
@@ -143,7 +175,11 @@ pub(crate) struct Reduction {
 }
 
 impl Reduction {
-    pub(crate) fn read(at: Attributes, inputs: &[Option<&Array>], from: &[usize]) -> Result<Self, Error> {
+    pub(crate) fn read(
+        at: Attributes,
+        inputs: &[Option<&Array>],
+        from: &[usize],
+    ) -> Result<Self, Error> {
         let rank = from.len();
         let global = at.operator().starts_with("Global");
         let settings = Settings {
