@@ -1,6 +1,6 @@
 //! What each ONNX operator becomes.
 
-use sordino_graph::{Op, OutputKind, Shape, Tensor};
+use sordino_graph::{Op, OutputKind, Padding, Shape, Tensor};
 
 use crate::Error;
 use crate::array::{Array, Data};
@@ -23,7 +23,7 @@ impl Operator<'_> {
             "Gemm" => self.gemm(),
             "MatMul" => self.matmul(),
             "BatchNormalization" => self.batch_norm(),
-            "Relu" => self.push(Op::Relu),
+            "Relu" => self.push(Op::RELU),
             "AveragePool" | "MaxPool" => self.pool(),
             "GlobalAveragePool" => self.global_pool(true),
             "ReduceMean" => self.reduce_mean(),
@@ -109,7 +109,9 @@ impl Operator<'_> {
             weight: Tensor::new(&weight.dims, weight.floats())?,
             bias: self.bias(2, outputs)?,
             stride,
-            padding,
+            padding: Padding::same(padding),
+            dilation: [1, 1],
+            groups: 1,
         };
         self.append(op, &[input])
     }
@@ -296,7 +298,7 @@ impl Operator<'_> {
             return Err(self.unsupported("differences of two values are not supported: use a sum"));
         }
         let inputs = [self.node(0)?, self.node(1)?];
-        self.append(Op::Add, &inputs)
+        self.append(Op::SUM, &inputs)
     }
 
     fn product(&mut self) -> Result<Value, Error> {
