@@ -9,7 +9,8 @@ use image::{DynamicImage, ImageFormat};
 use sordino_ckks::{Ciphertexts, KeySet, Scale, SlotTag};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};
@@ -222,7 +223,9 @@ fn model() -> Model {
         weight: tensor(&[2, 1, 3, 3]),
         bias: values(2),
         stride: [1, 1],
-        padding: [1, 1],
+        padding: Padding::same([1, 1]),
+        dilation: [1, 1],
+        groups: 1,
     };
     let convolution = graph.push("convolution", convolution, &[input]);
     let normalization = Op::BatchNorm {
