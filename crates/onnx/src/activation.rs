@@ -5,8 +5,8 @@ use sordino_graph::{Function, Granularity, Op};
 use crate::Error;
 use crate::computed::{Call, Called, Computed, Expression, Value};
 use crate::evaluate::{SELU_ALPHA, SELU_GAMMA, clip_bounds};
+use crate::gates::{near, snapped};
 use crate::operators::Operator;
-use crate::polynomial::Coefficient;
 
 /// Bounds above this are none: exporters write the largest float.
 const NO_BOUND: f64 = 1e30;
@@ -209,7 +209,7 @@ impl Operator<'_, '_> {
     }
 
     /// The input between two bounds, which may be infinite.
-    fn clipped(&mut self, index: usize, low: f64, high: f64) -> Result<Computed, Error> {
+    pub(crate) fn clipped(&mut self, index: usize, low: f64, high: f64) -> Result<Computed, Error> {
         if low.is_nan() || high.is_nan() || low >= high {
             return Err(self.wrong(format!(
                 "bounds {low} and {high}, expected the second to be larger"
@@ -295,7 +295,7 @@ impl Operator<'_, '_> {
                 constant.dims
             )));
         }
-        let shape = self.reader.shape(value.node());
+        let mut shape = self.reader.shape(value.node());
         if let Some(slope) = slope.single() {
             let function = Function::LeakyRelu {
                 slope: slope as f32,
@@ -306,6 +306,13 @@ impl Operator<'_, '_> {
                 (1.0, 0.0),
                 1.0,
             )));
+        }
+        let (mut value, mut slope) = (value, slope);
+        if slope.granularity() == Granularity::Element && value.view.image_dims().len() == 1 {
+            // A vector has a slope for each feature.
+            value = self.reader.ordered(self.at, &value)?;
+            shape = self.reader.shape(value.node());
+            (value, slope) = self.reader.beside(self.at, &value, &constant)?;
         }
         if slope.granularity() != Granularity::Channel && shape.channel_elements() != 1 {
             return Err(self.wrong("its slopes differ within a channel: use one per channel"));
@@ -319,155 +326,4 @@ impl Operator<'_, '_> {
         let node = self.reader.append(self.at, op, &[value.node()])?;
         Ok(Value::Computed(Computed::of(node, value.view)))
     }
-
-    /// Quantizing to whole numbers and back is left out; what it cuts off below zero is not.
-    pub(crate) fn quantization(&mut self) -> Result<Value, Error> {
-        if self.at.operator() == "DequantizeLinear" {
-            let value = self.computed(0)?;
-            if !value.raw {
-                return Ok(Value::Computed(value));
-            }
-            // Raw bytes become numbers here.
-            let scale = self.constant(1)?;
-            let zero = self
-                .optional(2)?
-                .and_then(|zero| zero.single())
-                .unwrap_or(0.0);
-            let scale = scale.single().ok_or_else(|| {
-                self.wrong("images with a scale per channel: quantize with one scale")
-            })?;
-            let value = Computed {
-                raw: false,
-                ..value
-            };
-            let scaled = self.scaled(&value, Coefficient::scalar(scale))?;
-            let offset = crate::array::Array::floats_of(vec![], vec![(-zero * scale) as f32]);
-            return self
-                .reader
-                .plus_constant(self.at, &scaled, &offset)
-                .map(Value::Computed);
-        }
-        self.reader.warn_once(self.at, QUANTIZED);
-        let zero = self.optional(2)?;
-        let (element, zeros) = match &zero {
-            Some(zero) => (zero.element, zero.floats().into_owned()),
-            None => (crate::element::Element::Uint8, vec![0.0]),
-        };
-        let lowest = element.bounds().0 as f32;
-        let value = self.numbers(0)?;
-        match zeros.iter().filter(|&&zero| zero == lowest).count() {
-            0 => Ok(Value::Computed(value)),
-            count if count == zeros.len() => match self.is_positive(&value) {
-                true => Ok(Value::Computed(value)),
-                false => self.clipped(0, 0.0, f64::INFINITY).map(Value::Computed),
-            },
-            _ => Err(self.wrong(
-                "some channels are cut off at zero and some are not: quantize with one zero point",
-            )),
-        }
-    }
-
-    /// Whether a value is known not to be below zero.
-    fn is_positive(&self, value: &Computed) -> bool {
-        let positive = |function: &Function| match function {
-            Function::Relu
-            | Function::Sigmoid
-            | Function::HardSigmoid { .. }
-            | Function::Softplus => true,
-            Function::Clip { min, .. } => *min >= 0.0,
-            _ => false,
-        };
-        match &value.expression {
-            Expression::Call(Call {
-                function: Called::Own(function),
-                factor,
-                offset,
-                ..
-            }) => positive(function) && *factor >= 0.0 && *offset >= 0.0,
-            Expression::Call(_) => false,
-            Expression::Polynomial(polynomial) => {
-                let mut node = polynomial.node;
-                if !polynomial.is_value() {
-                    return false;
-                }
-                loop {
-                    match self.reader.op(node) {
-                        Op::Activation(function) => return positive(function),
-                        Op::MaxPool { .. }
-                        | Op::AveragePool { .. }
-                        | Op::Flatten
-                        | Op::Select { .. } => {
-                            node = self.reader.reads(node);
-                        }
-                        _ => return false,
-                    }
-                }
-            }
-        }
-    }
-}
-
-const QUANTIZED: &str = "quantizing is left out: weights are what they were rounded to, values between layers are not rounded";
-
-impl Call {
-    /// The product with a line of the same node's value, if it is a known activation.
-    pub(crate) fn times(&self, (slope, offset): (f64, f64)) -> Option<Self> {
-        // u is the argument of the function; the line is `ratio * (u - zero)`.
-        let ratio = slope / self.scale;
-        let zero = self.shift - offset / ratio;
-        let through = |place: f64| near(zero, place, 1e-6);
-        let plain = self.offset == 0.0;
-        let plus_one = near(self.offset / self.factor, 1.0, 1e-6);
-        let call = |function, by: f64, shift: f64, factor: f64| {
-            Some(Self {
-                function: Called::Own(function),
-                scale: snapped(by * self.scale),
-                shift: by * (self.shift - shift),
-                factor: snapped(factor * self.factor * ratio),
-                offset: 0.0,
-                ..self.clone()
-            })
-        };
-        let close = |x: f32, y: f64| near(f64::from(x), y, 1e-6);
-        match &self.function {
-            Called::Own(Function::Sigmoid) if plain && through(0.0) => {
-                call(Function::Silu, 1.0, 0.0, 1.0)
-            }
-            Called::Own(Function::HardSigmoid { alpha, beta })
-                if plain && through(0.0) && close(*alpha, 1.0 / 6.0) && close(*beta, 0.5) =>
-            {
-                call(Function::HardSwish, 1.0, 0.0, 1.0)
-            }
-            // x * min(max(x + 3, 0), 6), a sixth of which is HardSwish.
-            Called::Own(Function::Clip { min, max })
-                if plain && through(3.0) && (*min, *max) == (0.0, 6.0) =>
-            {
-                call(Function::HardSwish, 1.0, 3.0, 6.0)
-            }
-            // x * min(max(x / 6 + 1 / 2, 0), 1)
-            Called::Own(Function::Clip { min, max })
-                if plain && through(0.5) && (*min, *max) == (0.0, 1.0) =>
-            {
-                call(Function::HardSwish, 6.0, 0.5, 1.0 / 6.0)
-            }
-            Called::Erf if plus_one && through(0.0) => {
-                let root = std::f64::consts::SQRT_2;
-                call(Function::Gelu { tanh: false }, root, 0.0, 2.0 / root)
-            }
-            Called::CubicTanh if plus_one && through(0.0) => {
-                call(Function::Gelu { tanh: true }, 1.0, 0.0, 2.0)
-            }
-            Called::TanhSoftplus if plain && through(0.0) => call(Function::Mish, 1.0, 0.0, 1.0),
-            _ => None,
-        }
-    }
-}
-
-fn near(x: f64, y: f64, tolerance: f64) -> bool {
-    (x - y).abs() <= tolerance
-}
-
-/// Numbers that rounding kept from being one are one.
-fn snapped(x: f64) -> f64 {
-    if near(x, 1.0, 1e-6) { 1.0 } else { x }
 }

@@ -6,8 +6,8 @@ use crate::Error;
 use crate::array::{Array, broadcast};
 use crate::computed::{Call, Computed, Expression, Value};
 use crate::operators::Operator;
+use crate::placement::natural_shape;
 use crate::polynomial::{Coefficient, Polynomial};
-use crate::reader::natural_shape;
 
 impl Operator<'_, '_> {
     /// `Add`, `Sub`, `Sum` and `Mean` of any values.

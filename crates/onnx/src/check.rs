@@ -11,7 +11,8 @@ use crate::array::{Array, Data};
 use crate::attributes::Attributes;
 use crate::element::Element;
 use crate::evaluate::Evaluator;
-use crate::import::{describe, live_nodes};
+use crate::import::live_nodes;
+use crate::input::describe;
 use crate::network::{Imported, Network};
 use crate::outputs::Form;
 use crate::proto::TensorProto;
@@ -240,7 +241,7 @@ fn compare(input: usize, found: &[f32], expected: &[f32]) -> Result<(), Error> {
     let differs = |(x, y): (&f32, &f32)| {
         let distance = (f64::from(*x) - f64::from(*y)).abs();
         // Not a number is not close to anything.
-        !(distance <= CHECK_TOLERANCE * largest + 1e-6)
+        distance.is_nan() || distance > CHECK_TOLERANCE * largest + 1e-6
     };
     match found.iter().zip(expected).position(differs) {
         None => Ok(()),

@@ -69,3 +69,8 @@ pub enum Error {
 }
 
 classify!(Error { BadFile: Malformed, Unsupported, Node, Several; CheckFailed: Differs; Io: Read; } inner { Graph });
+
+/// A file that contradicts itself or what its user says.
+pub(crate) fn malformed(what: impl Into<String>) -> Error {
+    Error::Malformed { what: what.into() }
+}

@@ -9,38 +9,15 @@ use prost::Message;
 use sordino_graph::{Graph, OutputKind};
 
 use crate::Error;
-use crate::import::read;
+use crate::error::malformed;
+use crate::options::ImportOptions;
 use crate::outputs::Form;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use crate::simplify::simplify;
 use crate::table::OPSETS;
-use crate::tensor::Beside;
-
-/// Largest file: 512 MiB, as for model files.
-pub const MAX_FILE_BYTES: usize = 512 << 20;
+use crate::tensor::{Beside, MAX_FILE_BYTES};
 
 /// Most nodes that are looked at.
 const MAX_NODES: usize = 1 << 16;
-
-/// Where the channels of an image are in the file's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputLayout {
-    /// Before rows and columns, as PyTorch has them.
-    Nchw,
-    /// Behind rows and columns, as TensorFlow has them.
-    Nhwc,
-}
-
-/// What the file leaves open.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ImportOptions {
-    /// The output to import, where there are several.
-    pub output: Option<String>,
-    /// Channels, height and width of an image, where the file does not say.
-    pub input_shape: Option<[usize; 3]>,
-    /// Where the channels are; by default what the sides of the input suggest.
-    pub layout: Option<InputLayout>,
-}
 
 /// The bytes of an ONNX file, decoded, and the folder of data beside it.
 #[derive(Clone, Debug)]
@@ -48,7 +25,7 @@ pub struct Network {
     pub(crate) graph: GraphProto,
     pub(crate) opset: i64,
     pub(crate) beside: Beside,
-    producer: String,
+    pub(crate) producer: String,
 }
 
 /// A network read from an ONNX file.
@@ -70,18 +47,6 @@ pub struct Imported {
     pub(crate) form: Form,
     /// The value of the file that the logits are.
     pub(crate) logits: Option<String>,
-}
-
-/// Reads a network from the bytes of an ONNX file.
-///
-/// # Errors
-/// As [`Network::from_bytes`] and [`Network::import`].
-pub fn import(bytes: &[u8]) -> Result<Imported, Error> {
-    Network::from_bytes(bytes)?.import(&ImportOptions::default())
-}
-
-pub(crate) fn malformed(what: impl Into<String>) -> Error {
-    Error::Malformed { what: what.into() }
 }
 
 impl Network {
@@ -154,29 +119,6 @@ impl Network {
         Ok(Self {
             beside: Beside(Some(folder)),
             ..Self::from_bytes(&bytes)?
-        })
-    }
-
-    /// The network as a graph.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`], [`Error::Node`] and [`Error::Several`] for what has no counterpart, [`Error::Malformed`]
-    /// for a file that contradicts itself, [`Error::Graph`] for operations that do not form a network.
-    pub fn import(&self, options: &ImportOptions) -> Result<Imported, Error> {
-        let found = read(self, options)?;
-        Ok(Imported {
-            graph: simplify(&found.graph)?,
-            output: found.ending.output,
-            warnings: found.warnings,
-            producer: self.producer.clone(),
-            takes_raw: found.takes_raw,
-            options: ImportOptions {
-                output: Some(found.output),
-                layout: Some(found.layout),
-                ..options.clone()
-            },
-            form: found.ending.form,
-            logits: found.ending.logits,
         })
     }
 

@@ -54,9 +54,9 @@ impl Operator<'_, '_> {
             (0..images).collect::<Vec<i64>>(),
             (0..channels as i64).collect(),
         ];
-        for axis in 0..2 {
+        for (axis, &reached) in reached.iter().enumerate() {
             let size = window.input[axis] as i64;
-            let places = -(window.before[axis] as i64)..size + reached[axis] as i64;
+            let places = -(window.before[axis] as i64)..size + reached as i64;
             axes.push(
                 places
                     .map(|place| {

@@ -7,8 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use crate::Error;
 use crate::array::{Array, Data, elements};
 use crate::element::Element;
-use crate::network::MAX_FILE_BYTES;
 use crate::proto::TensorProto;
+
+/// Largest file: 512 MiB, as for model files.
+pub const MAX_FILE_BYTES: usize = 512 << 20;
 
 /// The data of the tensor is in another file.
 const EXTERNAL: i32 = 1;

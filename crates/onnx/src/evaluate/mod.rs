@@ -4,12 +4,15 @@
 //! is read into: an import ends by comparing the two.
 
 mod elementwise;
+mod functions;
 mod linear;
+mod quantize;
 mod reduce;
 
 use std::cell::Cell;
 
-pub(crate) use elementwise::{SELU_ALPHA, SELU_GAMMA, clip_bounds};
+pub(crate) use elementwise::clip_bounds;
+pub(crate) use functions::{SELU_ALPHA, SELU_GAMMA};
 pub(crate) use linear::Transposed;
 pub(crate) use reduce::{Reduction, softmax_axes};
 
@@ -231,7 +234,7 @@ impl<'a> Node<'a> {
         };
         let (start, limit, step) = (number(0)?, number(1)?, number(2)?);
         let count = ((limit - start) / step).ceil().max(0.0);
-        if !(count <= MAX_MADE as f64) {
+        if count.is_nan() || count > MAX_MADE as f64 {
             return Err(self.wrong(format!("{count} numbers, which is too many")));
         }
         evaluator.charge(self.at, count as u64)?;

@@ -35,6 +35,10 @@ pub(crate) fn distance(found: &[f32], expected: &[f32]) -> f64 {
     pairs.fold(0.0, |worst, (&x, &y)| {
         let distance = (f64::from(x) - f64::from(y)).abs() / largest;
         // Not a number is as far as can be.
-        if distance <= worst { worst } else { distance }
+        if distance.is_nan() {
+            f64::INFINITY
+        } else {
+            worst.max(distance)
+        }
     })
 }
