@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use sordino_graph::execute;
+use sordino_graph::{NodeId, execute};
 
 use crate::Error;
 use crate::array::{Array, Data};
@@ -19,6 +19,9 @@ use crate::proto::TensorProto;
 
 /// Random images that an import is checked with.
 const IMAGES: usize = 3;
+
+/// Largest value of a network that is computed for the check: an operation holds some of sixteen images at once.
+const LARGEST: usize = 1 << 22;
 
 /// How far the two may be apart, as a share of the largest value.
 pub const CHECK_TOLERANCE: f64 = 1e-4;
@@ -36,6 +39,18 @@ impl Network {
     /// [`Error::Differs`] where they compute different numbers, and errors of computing the file.
     pub fn check(&self, imported: &Imported) -> Result<(), Error> {
         let elements = imported.graph.input_shape().elements();
+        let nodes = 0..imported.graph.nodes().len();
+        let largest = nodes
+            .map(|node| imported.graph.shape(NodeId(node)).elements())
+            .max();
+        if largest.is_none_or(|largest| largest > LARGEST) {
+            return Err(Error::Malformed {
+                what: format!(
+                    "a value of the network has more than {LARGEST} elements, which is too much to compute it beside the file: \
+                     use smaller images, or --no-check"
+                ),
+            });
+        }
         for image in 0..IMAGES {
             let values = random_image(elements, image, imported.takes_raw);
             let file = self.compute(imported, &values)?;

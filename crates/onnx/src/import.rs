@@ -72,6 +72,12 @@ fn read(network: &Network, options: &ImportOptions) -> Result<Found, Error> {
     let (output, chosen) = network.output(options.output.as_deref())?;
     let live = live_nodes(&network.graph.node, output)?;
     let input = network.input(&live)?;
+    let options = &ImportOptions {
+        layout: options
+            .layout
+            .or_else(|| layout_by_readers(&live, &input.name)),
+        ..options.clone()
+    };
     let mut description = describe(input, options)?;
     // Two images show what belongs to the batch.
     let open = description.batch.is_none();
@@ -95,6 +101,30 @@ fn read(network: &Network, options: &ImportOptions) -> Result<Found, Error> {
         }
         result => result,
     }
+}
+
+/// Where the channels are, by what reads the input: convolutions have them first, TensorFlow's exporters move them there.
+fn layout_by_readers(live: &[&NodeProto], input: &str) -> Option<InputLayout> {
+    let mut readers = live
+        .iter()
+        .filter(|node| node.input.iter().any(|name| name == input))
+        .peekable();
+    readers.peek()?;
+    let moves = |node: &NodeProto| {
+        let perm = node
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == "perm");
+        node.op_type == "Transpose" && perm.is_some_and(|perm| perm.ints == [0, 3, 1, 2])
+    };
+    let layout = |node: &NodeProto| match &node.op_type[..] {
+        "Conv" | "AveragePool" | "MaxPool" => Some(InputLayout::Nchw),
+        _ => moves(node).then_some(InputLayout::Nhwc),
+    };
+    let first = layout(readers.peek()?)?;
+    readers
+        .all(|node| layout(node) == Some(first))
+        .then_some(first)
 }
 
 /// Whether all that is wrong is that shapes do not fit a larger batch.

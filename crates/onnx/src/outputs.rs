@@ -215,6 +215,13 @@ pub(crate) fn ending(
         return Err(at.wrong("the output has lost the batch"));
     }
     let classes = computed.view.elements();
+    let sides = computed.view.image_dims();
+    if output != OutputKind::Softmax && sides.iter().filter(|&&side| side > 1).count() > 1 {
+        return Err(at.wrong(format!(
+            "the output has the dimensions {:?}, expected one score for each class of an image: choose another with --output",
+            computed.view.dims
+        )));
+    }
     if classes == 1 && output != OutputKind::Softmax {
         form = match form {
             Form::Sigmoid => Form::DifferenceSigmoid,

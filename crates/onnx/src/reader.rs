@@ -65,11 +65,30 @@ impl<'a> Reader<'a> {
             .iter()
             .filter(|node| node.inputs.contains(&NodeId(0)))
         {
-            let Op::Affine { factor, .. } = &node.op else {
-                return None;
+            let factors: Vec<f64> = match &node.op {
+                Op::Affine { factor, .. } => {
+                    factor.iter().map(|&factor| f64::from(factor)).collect()
+                }
+                Op::BatchNorm {
+                    gamma,
+                    variance,
+                    epsilon,
+                    ..
+                } => {
+                    let pairs = gamma.iter().zip(variance);
+                    pairs
+                        .map(|(&gamma, &variance)| {
+                            f64::from(gamma) / (f64::from(variance) + epsilon).sqrt()
+                        })
+                        .collect()
+                }
+                _ => return None,
             };
-            let found = factor.iter().map(|factor| f64::from(factor.abs()));
-            largest = found.chain(largest).reduce(f64::max);
+            largest = factors
+                .into_iter()
+                .map(f64::abs)
+                .chain(largest)
+                .reduce(f64::max);
         }
         largest
     }

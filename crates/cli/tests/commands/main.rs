@@ -6,6 +6,7 @@ mod chain;
 mod check_images;
 mod determinism;
 mod fixture;
+mod import;
 mod interruption;
 mod packings;
 mod paper;

@@ -1,7 +1,9 @@
 //! Small good files of every format, and bad ones that a parser must refuse for what they say rather than for a
 //! wrong digest. Keys, requests and replies have fresh randomness, so they differ from run to run.
 
+use std::fs;
 use std::io::{Cursor, Write};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -37,6 +39,7 @@ pub(crate) fn of(format: &Format) -> Files {
         "npy" => arrays(),
         "npz" => archives(),
         "picture" => pictures(),
+        "onnx" => networks(),
         name => panic!("no seeds for {name}"),
     }
 }
@@ -454,5 +457,21 @@ fn pictures() -> Files {
             encode(colour.clone().into(), ImageFormat::Png),
         ),
         ("good-colour-jpeg", encode(colour.into(), ImageFormat::Jpeg)),
+    ]
+}
+
+/// Networks that exporters wrote, from the tests of the importer.
+fn networks() -> Files {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx/tests/cases");
+    let file = |name: &str| fs::read(folder.join(name)).expect("a network");
+    let good = file("23-softmax_identity.onnx");
+    vec![
+        ("bad-cut", good[..good.len() / 2].to_vec()),
+        ("good-softmax", good),
+        ("good-channels-last", file("22-rgb.tf2onnx.onnx")),
+        ("good-half-precision", file("26-fp16_weights_cast.onnx")),
+        ("good-quantized", file("26-qdq_weights.onnx")),
+        ("good-difference", file("35-ResSub.leg17.onnx")),
+        ("bad-two-outputs", file("28-two_outputs.onnx")),
     ]
 }
