@@ -15,7 +15,7 @@ use crate::evaluate::Evaluator;
 use crate::faults::Faults;
 use crate::input::{InputDescription, describe};
 use crate::network::{Imported, Network};
-use crate::operators::Operator;
+use crate::operators::{HALF, Operator};
 use crate::options::{ImportOptions, InputLayout};
 use crate::outputs::{Ending, ending};
 use crate::proto::{NodeProto, TensorProto};
@@ -207,6 +207,9 @@ fn read_nodes<'f>(
     reader
         .values
         .insert(input.name.clone(), Value::Computed(image));
+    if matches!(input.element, Element::Float16 | Element::BFloat16) {
+        reader.warn_once(at(live[0]), HALF);
+    }
     if input.guessed {
         reader.warnings.push(format!(
             "input {:?} is read as [batch, {height}, {width}, {channels}], channels last: --input-layout nchw says otherwise",

@@ -24,7 +24,8 @@ pub(crate) struct Operator<'r, 'f> {
 const AFTER_SOFTMAX: &str = "it reads a softmax, which the client applies after decryption: choose the logits or the \
                              probabilities as output with --output, or export the network without this node";
 
-const HALF: &str = "half precision is computed in single precision: results differ by its rounding";
+pub(crate) const HALF: &str =
+    "half precision is computed in single precision: results differ by its rounding";
 
 impl Operator<'_, '_> {
     /// The outputs of a node, as many as are known.

@@ -11,6 +11,78 @@ use serde_json::Value;
 use sordino_graph::execute;
 use sordino_onnx::{Error, ImportOptions, Network};
 
+/// Operators that are read, with the least number of their cases, each at each version, that are accepted.
+const ACCEPTED: &[(&str, usize)] = &[
+    ("Add", 69),
+    ("AveragePool", 124),
+    ("BatchNormalization", 26),
+    ("Cast", 49),
+    ("CastLike", 5),
+    ("Celu", 2),
+    ("Clip", 24),
+    ("Concat", 25),
+    ("Constant", 57),
+    ("ConstantOfShape", 14),
+    ("Conv", 82),
+    ("ConvTranspose", 36),
+    ("DepthToSpace", 7),
+    ("DequantizeLinear", 29),
+    ("Div", 44),
+    ("Dropout", 17),
+    ("Elu", 4),
+    ("Erf", 3),
+    ("Expand", 8),
+    ("Flatten", 26),
+    ("Gather", 24),
+    ("Gelu", 2),
+    ("Gemm", 42),
+    ("GlobalAveragePool", 4),
+    ("GlobalMaxPool", 4),
+    ("HardSigmoid", 6),
+    ("HardSwish", 2),
+    ("Identity", 8),
+    ("LeakyRelu", 10),
+    ("LogSoftmax", 12),
+    ("MatMul", 18),
+    ("Max", 10),
+    ("MaxPool", 125),
+    ("Mean", 16),
+    ("Min", 10),
+    ("Mish", 2),
+    ("Mul", 66),
+    ("Neg", 3),
+    ("PRelu", 9),
+    ("Pad", 100),
+    ("Pow", 27),
+    ("QuantizeLinear", 13),
+    ("Range", 5),
+    ("ReduceMax", 6),
+    ("ReduceMean", 64),
+    ("ReduceSum", 45),
+    ("Relu", 6),
+    ("Reshape", 114),
+    ("Resize", 53),
+    ("Selu", 4),
+    ("Shape", 25),
+    ("Sigmoid", 11),
+    ("Size", 3),
+    ("Slice", 51),
+    ("Softmax", 17),
+    ("Softplus", 4),
+    ("SpaceToDepth", 2),
+    ("Split", 23),
+    ("Squeeze", 47),
+    ("Sub", 71),
+    ("Sum", 16),
+    ("Swish", 2),
+    ("Tanh", 7),
+    ("Tile", 7),
+    ("Transpose", 34),
+    ("Unsqueeze", 24),
+    ("Upsample", 3),
+    ("Where", 2),
+];
+
 #[test]
 fn operators_mean_what_onnx_says() {
     let text = fs::read_to_string(folder("operators").join("operators.json")).unwrap();
@@ -119,6 +191,11 @@ fn operators_mean_what_onnx_says() {
         faults.len(),
         faults.join("\n")
     );
-    let total: usize = accepted.values().map(|[accepted, _]| accepted).sum();
-    assert!(total > 1000, "{total} accepted");
+    for (operator, least) in ACCEPTED {
+        let [found, _] = accepted[*operator];
+        assert!(
+            found >= *least,
+            "{operator}: {found} cases are accepted, expected {least}"
+        );
+    }
 }

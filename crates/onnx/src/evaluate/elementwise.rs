@@ -126,7 +126,8 @@ impl Node<'_> {
             });
         }
         // The exponent may be of another type than the base.
-        if x.element != y.element && operator != "Pow" {
+        // Floating-point numbers of every width are computed alike.
+        if x.element.is_float() != y.element.is_float() && operator != "Pow" {
             return Err(self.wrong(format!(
                 "{:?} and {:?}, expected one type: export again",
                 x.element, y.element
@@ -193,7 +194,7 @@ impl Node<'_> {
         let dims = broadcast(&x.dims, &y.dims).and_then(|dims| broadcast(&dims, &condition.dims));
         let dims = dims.filter(|dims| elements(dims).is_some_and(|count| count <= MAX_MADE));
         let dims = dims.ok_or_else(|| self.wrong("its values do not fit each other"))?;
-        if x.element != y.element {
+        if x.element.is_float() != y.element.is_float() {
             return Err(self.wrong(format!(
                 "{:?} and {:?}, expected one type",
                 x.element, y.element

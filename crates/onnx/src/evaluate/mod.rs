@@ -266,7 +266,7 @@ impl<'a> Node<'a> {
         dims[axis] = 0;
         for array in &arrays {
             let fits = array.dims.len() == dims.len()
-                && array.element == first.element
+                && array.element.is_float() == first.element.is_float()
                 && (0..dims.len())
                     .all(|other| other == axis || array.dims[other] == first.dims[other]);
             if !fits {

@@ -306,6 +306,36 @@ fn what_reads_the_input_says_where_its_channels_are() {
 }
 
 #[test]
+fn networks_in_half_and_double_precision_are_read() {
+    for kind in [10, 11, 16] {
+        let mut nodes = vec![
+            node("Flatten", "flat", &["image"], "a"),
+            with_int(
+                node("Cast", "narrow", &["matrix"], "m"),
+                "to",
+                i64::from(kind),
+            ),
+            node("MatMul", "product", &["a", "m"], "b"),
+            with_int(node("Cast", "wide", &["b"], "c"), "to", 1),
+        ];
+        nodes.push(node("Add", "sum", &["c", "bias"], "d"));
+        nodes.push(with_int(
+            node("Cast", "back", &["d"], "e"),
+            "to",
+            i64::from(kind),
+        ));
+        nodes.push(node("Softmax", "soft", &["e"], "logits"));
+        let imported = read_input(nodes, &[0, 2, 4, 4], kind, &ImportOptions::default()).unwrap();
+        assert_eq!(kinds(&imported), ["input", "flatten", "dense"]);
+        let warned = imported
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("half precision"));
+        assert_eq!(warned, kind != 11, "{:?}", imported.warnings);
+    }
+}
+
+#[test]
 fn bytes_are_no_numbers_before_a_cast() {
     let product = |from: &str| node("Mul", "times", &[from, "two"], "x");
     let mut nodes = vec![product("image")];
