@@ -4,6 +4,7 @@ Needs onnx, onnxruntime and numpy. Nothing here knows which operators the import
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,19 +138,17 @@ class Zoo:
 
 def table(folder=HERE):
     """The table of the README: one line for each network."""
-    lines = ["| name | made by | opset | what is in it | polynomial |", "| --- | --- | --- | --- | --- |"]
+    last = "polynomial" if folder == HERE else "expected to be refused because of"
+    lines = [f"| name | made by | opset | what is in it | {last} |", "| --- | --- | --- | --- | --- |"]
     for entry in json.loads((folder / "zoo.json").read_text()):
         version = entry["version"].split(", ")[0]
         if entry["exporter"].startswith("torch"):
             version += f", {entry['exporter'].removeprefix('torch-')} exporter"
         cells = [entry["name"], version, str(entry["opset"]), ", ".join(entry["tags"])]
-        if "note" in entry:
-            cells.append(entry["note"])
-        else:
-            cells.append("yes" if entry["polynomial"] else "")
+        cells.append(entry.get("refused", "yes" if entry["polynomial"] else ""))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(HERE / "blocks" if "blocks" in sys.argv else HERE))

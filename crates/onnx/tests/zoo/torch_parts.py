@@ -74,7 +74,8 @@ def calibrate(model, head, image, seed):
             head.bias.copy_((old - middle) * factor + 0.3 * torch.randn(len(middle)))
 
 
-def export(zoo, name, model, head, image, ends, polynomial, tags, dynamo, dynamic=False, cast=None, **options):
+def export(zoo, name, model, head, image, ends, polynomial, tags, dynamo, dynamic=False, cast=None,
+           images=common.IMAGES, more=None, **options):
     seed = seeded(name)
     calibrate(model, head, image, seed)
     if cast is not None:
@@ -94,8 +95,8 @@ def export(zoo, name, model, head, image, ends, polynomial, tags, dynamo, dynami
                 "dynamic_axes": {key: {0: "batch"} for key in ["input", *outputs]},
             }
         torch.onnx.export(model, example, str(path), dynamo=False, **options)
-    inputs = common.images(seed, common.IMAGES, *image)
-    zoo.add(name, inputs, image, "NCHW", ends, polynomial, tags)
+    inputs = common.images(seed, images, *image)
+    zoo.add(name, inputs, image, "NCHW", ends, polynomial, tags, **(more or {}))
     with torch.no_grad():
         found = model(torch.from_numpy(inputs))
     first = found if isinstance(found, torch.Tensor) else found[0]
