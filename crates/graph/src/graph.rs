@@ -145,7 +145,7 @@ impl Graph {
         self.nodes
             .iter()
             .zip(&self.shapes)
-            .filter(|(node, _)| matches!(node.op, Op::Relu | Op::Quadratic { .. }))
+            .filter(|(node, _)| matches!(node.op, Op::Activation(_) | Op::Quadratic { .. }))
             .map(|(_, shape)| shape.elements() as u64)
             .sum()
     }
@@ -186,11 +186,16 @@ fn check_structure(nodes: &[Node]) -> Result<(), Error> {
                 node.op.kind()
             ));
         }
-        if node.inputs.len() != node.op.arity() {
+        let arity = node.op.arity();
+        if !arity.contains(&node.inputs.len()) {
+            let expected = match (*arity.start(), *arity.end()) {
+                (least, most) if least == most => format!("{least}"),
+                (least, MAX_NODES) => format!("{least} or more"),
+                (least, most) => format!("{least} to {most}"),
+            };
             return wrong(format!(
-                "{} reads {} values, found {}",
+                "{} reads {expected} values, found {}",
                 node.op.kind(),
-                node.op.arity(),
                 node.inputs.len()
             ));
         }

@@ -93,7 +93,7 @@ fn a_relu_network_is_refused() {
     let mut graph = Graph::builder(Shape::map(1, 3, 4));
     let x = graph.push("input", Op::Input, &[]);
     let x = graph.push("flatten", Op::Flatten, &[x]);
-    graph.push("relu", Op::Relu, &[x]);
+    graph.push("relu", Op::RELU, &[x]);
     relu.graph = graph.finish().unwrap();
     assert!(matches!(
         compile(&relu, &CompileOptions::new(10)),

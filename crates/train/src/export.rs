@@ -1,7 +1,9 @@
 //! A trained network as a graph with everything the model file says.
 
 use serde_json::json;
-use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate, to_half_precision};
+use sordino_graph::{
+    Graph, Model, NodeId, Op, OutputKind, Padding, Tensor, calibrate, to_half_precision,
+};
 
 use crate::batches::Epoch;
 use crate::checkpoint::Best;
@@ -106,7 +108,9 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                         )?,
                         bias,
                         stride,
-                        padding,
+                        padding: Padding::same(padding),
+                        dilation: [1, 1],
+                        groups: 1,
                     },
                     None => {
                         let weight = rounded(transposed(network.values(*weight), outputs));
@@ -120,7 +124,7 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                 stride: *stride,
             },
             StepKind::Flatten => Op::Flatten,
-            StepKind::Add => Op::Add,
+            StepKind::Add => Op::SUM,
             StepKind::Normalize(normalization) => {
                 let statistics = &network.statistics[normalization.statistics];
                 let normalize = Op::BatchNorm {
@@ -132,7 +136,7 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                 };
                 let activation = match normalization.activation {
                     Activated::Not => None,
-                    Activated::Relu => Some(Op::Relu),
+                    Activated::Relu => Some(Op::RELU),
                     Activated::Quadratic {
                         granularity,
                         coefficients,

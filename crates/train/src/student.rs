@@ -121,6 +121,7 @@ impl Reader<'_> {
                 bias,
                 stride,
                 padding,
+                ..
             } => {
                 let &[_, _, height, width] = weight.shape() else {
                     unreachable!("checked by the graph")
@@ -128,7 +129,7 @@ impl Reader<'_> {
                 let window = Window {
                     kernel: [height, width],
                     stride: *stride,
-                    padding: *padding,
+                    padding: padding.before,
                 };
                 self.linear(&node.name, weight.data().to_vec(), bias, Some(window))
             }
@@ -142,7 +143,7 @@ impl Reader<'_> {
                 padding: [0; 2],
             }),
             Op::Flatten => StepKind::Flatten,
-            Op::Add => StepKind::Add,
+            Op::Add { .. } => StepKind::Add,
             Op::BatchNorm {
                 gamma,
                 beta,
@@ -167,7 +168,7 @@ impl Reader<'_> {
                 let (name, gamma, beta) = (node.name.clone(), gamma.clone(), beta.clone());
                 StepKind::Normalize(self.network.normalization(name, gamma, beta, statistics))
             }
-            Op::Relu | Op::Quadratic { .. } => {
+            Op::Activation(_) | Op::Quadratic { .. } => {
                 let activation = match &node.op {
                     Op::Quadratic {
                         granularity,
@@ -203,6 +204,7 @@ impl Reader<'_> {
                 self.inserted.push(next);
                 StepKind::Normalize(normalization)
             }
+            other => unreachable!("TODO {}", other.kind()),
         };
         self.network.steps.push(Step {
             name: node.name.clone(),
@@ -291,7 +293,7 @@ mod tests {
     use crate::network::unit;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
-    use sordino_graph::{Shape, Tensor, execute};
+    use sordino_graph::{Padding, Shape, Tensor, execute};
 
     fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
         (0..count).map(|_| 2.0 * unit(rng) - 1.0).collect()
@@ -304,7 +306,9 @@ mod tests {
                 .unwrap(),
             bias: random(rng, outputs),
             stride: [1, 1],
-            padding: [1, 1],
+            padding: Padding::same([1, 1]),
+            dilation: [1, 1],
+            groups: 1,
         };
         let (first, second) = (conv(1, 4), conv(4, 4));
         let mut graph = Graph::builder(Shape::map(1, 6, 6));
@@ -318,10 +322,10 @@ mod tests {
         };
         let scaled = graph.push("scaled", scaled, &[input]);
         let first = graph.push("first", first, &[scaled]);
-        let relu = graph.push("relu1", Op::Relu, &[first]);
+        let relu = graph.push("relu1", Op::RELU, &[first]);
         let second = graph.push("second", second, &[relu]);
-        let sum = graph.push("sum", Op::Add, &[second, relu]);
-        let relu = graph.push("relu2", Op::Relu, &[sum]);
+        let sum = graph.push("sum", Op::SUM, &[second, relu]);
+        let relu = graph.push("relu2", Op::RELU, &[sum]);
         let flat = graph.push("flat", Op::Flatten, &[relu]);
         let dense = Op::Dense {
             weight: Tensor::new(&[3, 144], random(rng, 432)).unwrap(),

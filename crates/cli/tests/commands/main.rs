@@ -7,6 +7,7 @@ mod check_images;
 mod determinism;
 mod fixture;
 mod images;
+mod import;
 mod interruption;
 mod packings;
 mod paper;

@@ -6,7 +6,9 @@
     reason = "every test file compiles this module and uses a part"
 )]
 
-use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Shape, Tensor};
+pub mod folding;
+
+use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -49,7 +51,9 @@ pub fn conv(random: &mut Random, shape: [usize; 4], stride: [usize; 2], padding:
         weight: Tensor::new(&shape, weights).unwrap(),
         bias: random.values(shape[0], 0.5),
         stride,
-        padding,
+        padding: Padding::same(padding),
+        dilation: [1, 1],
+        groups: 1,
     }
 }
 
@@ -161,33 +165,8 @@ impl Sketch {
 
     pub fn push(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
         let name = format!("{}{}", op.kind(), self.shapes.len());
-        let from = self.shapes[inputs[0].0];
-        let windows = |kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| match from {
-            Shape::Map { height, width, .. } => [height, width]
-                .iter()
-                .enumerate()
-                .map(|(axis, size)| (size + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1)
-                .collect::<Vec<_>>(),
-            Shape::Flat(_) => panic!("windows of a vector"),
-        };
-        let shape = match &op {
-            Op::Conv2d {
-                weight,
-                stride,
-                padding,
-                ..
-            } => {
-                let size = windows([weight.shape()[2], weight.shape()[3]], *stride, *padding);
-                Shape::map(weight.shape()[0], size[0], size[1])
-            }
-            Op::AveragePool { kernel, stride } => {
-                let size = windows(*kernel, *stride, [0, 0]);
-                Shape::map(from.channels(), size[0], size[1])
-            }
-            Op::Dense { weight, .. } => Shape::Flat(weight.shape()[0]),
-            Op::Flatten => Shape::Flat(from.elements()),
-            _ => from,
-        };
+        let read: Vec<Shape> = inputs.iter().map(|id| self.shapes[id.0]).collect();
+        let shape = op.output_shape(&name, &read).unwrap();
         self.shapes.push(shape);
         self.builder.push(name, op, inputs)
     }
@@ -284,7 +263,7 @@ pub fn random_network(seed: u64) -> Graph {
                     let op = conv(random, [channels, channels, 1, 1], [1, 1], [0, 0]);
                     shortcut = net.push(op, &[start]);
                 }
-                net.push(Op::Add, &[branch, shortcut]);
+                net.push(Op::SUM, &[branch, shortcut]);
             }
         }
     }
