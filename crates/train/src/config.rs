@@ -129,6 +129,9 @@ const CURVATURE: &str = "two numbers, 0.001 or more, in order";
 pub struct TrainConfig {
     /// The non-linearity.
     pub activation: Activation,
+    /// Whether a batch normalization stands in front of every activation. Without it, train ReLU networks only.
+    #[serde(skip_serializing_if = "is_true")]
+    pub batch_norm: bool,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images per step.
@@ -182,10 +185,15 @@ pub struct TrainConfig {
     pub threads: usize,
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             activation: Activation::Element,
+            batch_norm: true,
             epochs: 20,
             batch: 128,
             optimizer: Optimizer::Adam {

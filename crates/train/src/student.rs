@@ -19,6 +19,24 @@ const BATCH: usize = 256;
 /// The steps of a graph. An activation without a batch normalization gets one that changes nothing; `images` measure
 /// its statistics.
 pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
+    let (mut network, inserted) = read(graph);
+    measure(&mut network, &inserted, images);
+    network
+}
+
+/// The steps of a graph, whose batch normalizations stay as they are.
+pub(crate) fn frozen(graph: &Graph) -> Network {
+    let (mut network, _) = read(graph);
+    for step in &mut network.steps {
+        if let StepKind::Normalize(normalization) = &mut step.kind {
+            normalization.frozen = true;
+        }
+    }
+    network
+}
+
+/// The steps of a graph, and those of them whose normalization the graph did not have.
+fn read(graph: &Graph) -> (Network, Vec<usize>) {
     let mut reader = Reader {
         graph,
         network: Network::default(),
@@ -30,9 +48,7 @@ pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
         let step = reader.node(NodeId(index));
         reader.steps.push(step);
     }
-    let mut network = reader.network;
-    measure(&mut network, &reader.inserted, images);
-    network
+    (reader.network, reader.inserted)
 }
 
 /// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
