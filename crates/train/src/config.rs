@@ -326,6 +326,13 @@ impl TrainConfig {
                 ranges.push(("optimizer.momentum", momentum, 0.0, 0.99999, DECAY));
             }
         }
+        if !self.batch_norm && self.activation != Activation::Relu {
+            return Err(Error::Config {
+                field: "batch_norm",
+                found: "false".to_string(),
+                expected: "true for quadratics (false for ReLU networks only)",
+            });
+        }
         for (field, value, least, most, expected) in ranges {
             // Not a number is in no range.
             if !(least..=most).contains(&value) {
@@ -428,11 +435,19 @@ mod tests {
                 validation: 0.9,
                 ..Default::default()
             },
+            TrainConfig {
+                batch_norm: false,
+                ..Default::default()
+            },
         ];
-        for (config, field) in
-            bad.iter()
-                .zip(["epochs", "learning_rate", "curvature", "validation"])
-        {
+        let fields = [
+            "epochs",
+            "learning_rate",
+            "curvature",
+            "validation",
+            "batch_norm",
+        ];
+        for (config, field) in bad.iter().zip(fields) {
             assert!(config.check().unwrap_err().to_string().contains(field));
         }
         TrainConfig::default().check().unwrap();

@@ -131,12 +131,18 @@ impl Quadratics {
         let squares: f64 = found.iter().flatten().map(|g| g * g).sum();
         let quiet = QUIET * (squares / (3 * found.len()) as f64).sqrt() + 1e-30;
         for (group, gradient) in self.groups.iter_mut().zip(found) {
-            for i in 0..3 {
-                let (mean, square) = (&mut group.mean[i], &mut group.square[i]);
-                *mean = decay * *mean + (1.0 - decay) * gradient[i];
-                *square = square_decay * *square + (1.0 - square_decay) * gradient[i] * gradient[i];
+            let Group {
+                values,
+                mean,
+                square,
+                ..
+            } = group;
+            let memory = mean.iter_mut().zip(square);
+            for ((value, gradient), (mean, square)) in values.iter_mut().zip(gradient).zip(memory) {
+                *mean = decay * *mean + (1.0 - decay) * gradient;
+                *square = square_decay * *square + (1.0 - square_decay) * gradient * gradient;
                 let length = (*square * correction[1]).sqrt() + quiet;
-                group.values[i] -= learning_rate * *mean * correction[0] / length;
+                *value -= learning_rate * *mean * correction[0] / length;
             }
             let [a, b, c] = group.coefficients();
             let least = LEAST_CURVATURE * b.abs();
