@@ -166,21 +166,27 @@ impl Reader<'_> {
                 variance,
                 epsilon,
             } => {
+                // The trainer has one epsilon; where the variance cannot make up for the difference, the factor does.
+                let squares = || variance.iter().map(|v| f64::from(*v) + epsilon);
                 let statistics = Statistics {
                     mean: mean.clone(),
-                    // The trainer has one epsilon.
-                    variance: variance
-                        .iter()
-                        .map(|v| (f64::from(*v) + epsilon - EPSILON).max(0.0) as f32)
-                        .collect(),
+                    variance: squares().map(|v| (v - EPSILON).max(0.0) as f32).collect(),
                 };
+                let gamma: Vec<f32> = gamma
+                    .iter()
+                    .zip(squares())
+                    .map(|(gamma, v)| match v < EPSILON {
+                        true => (f64::from(*gamma) * (EPSILON / v).sqrt()) as f32,
+                        false => *gamma,
+                    })
+                    .collect();
                 // A factor and an offset only: nothing was normalized, so statistics are yet to be measured.
                 if mean.iter().all(|m| *m == 0.0)
                     && statistics.variance.iter().all(|v| (v - 1.0).abs() < 1e-4)
                 {
                     self.inserted.push(next);
                 }
-                let (name, gamma, beta) = (node.name.clone(), gamma.clone(), beta.clone());
+                let (name, beta) = (node.name.clone(), beta.clone());
                 StepKind::Normalize(self.network.normalization(name, gamma, beta, statistics))
             }
             Op::Relu | Op::Quadratic { .. } => {
@@ -376,6 +382,31 @@ mod tests {
         replace_relus(&mut network, Activation::Channel);
         let (off, correlation) = (worst(&network), correlation(&network));
         assert!(off > 1e-3 && correlation > 0.95, "{off} {correlation}");
+    }
+
+    #[test]
+    fn a_normalization_of_tiny_variance_keeps_its_factor() {
+        let mut graph = Graph::builder(Shape::map(2, 1, 1));
+        let input = graph.push("input", Op::Input, &[]);
+        let norm = Op::BatchNorm {
+            gamma: vec![1.0, 2.0],
+            beta: vec![0.5, 0.0],
+            mean: vec![1e-3, 1.0],
+            variance: vec![1e-8, 4.0],
+            epsilon: 1e-9,
+        };
+        let norm = graph.push("norm", norm, &[input]);
+        graph.push("flat", Op::Flatten, &[norm]);
+        let graph = graph.finish().unwrap();
+        let values = [2e-3, 5.0, 1e-3, 1.0];
+        let expected = execute(&graph, &values, 2).unwrap();
+        for (x, y) in frozen(&graph)
+            .logits(&values, |_, _| ())
+            .iter()
+            .zip(expected)
+        {
+            assert!((x - y).abs() < 1e-3, "{x}, not {y}");
+        }
     }
 
     #[test]

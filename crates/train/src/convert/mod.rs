@@ -135,12 +135,8 @@ pub fn convert(
     progress: &mut dyn FnMut(&ConvertProgress),
 ) -> Result<Conversion, Error> {
     config.check()?;
-    if !original
-        .graph
-        .nodes()
-        .iter()
-        .any(|node| is_replaced(&node.op))
-    {
+    let mut nodes = original.graph.nodes().iter();
+    if !nodes.any(|node| is_replaced(&node.op)) {
         return Err(Error::NothingToConvert {
             network: original.name.clone(),
         });
@@ -178,8 +174,10 @@ pub fn convert(
     let count = calibration_count(&model.graph).min(images.count());
     let phase = (ConvertPhase::Record, Instant::now());
     let mut recorded = |done: usize| report(progress, phase, (done, count), None);
-    let few = &images.pixels[..count * images.elements];
-    model.calibration = Some(calibrate(&model, few, count, &mut recorded)?);
+    // In random order: files are often sorted by class.
+    let all = images.fitted.iter().chain(&images.held_back).copied();
+    let few = images.gather(&all.take(count).collect::<Vec<_>>());
+    model.calibration = Some(calibrate(&model, &few, count, &mut recorded)?);
     Ok(Conversion { model, difference })
 }
 
