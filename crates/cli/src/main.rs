@@ -5,6 +5,7 @@ mod advice;
 mod arguments;
 mod classes;
 mod compile;
+mod convert;
 mod data;
 mod decrypt;
 mod demo;
@@ -71,6 +72,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Data(arguments) => data::run(arguments, &output),
         Command::Train(arguments) => train::run(arguments, global, &output),
         Command::Distill(arguments) => distill::run(arguments, global, &output),
+        Command::Convert(arguments) => convert::run(arguments, global, &output),
         Command::Import(arguments) => import::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),

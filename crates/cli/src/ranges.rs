@@ -57,7 +57,10 @@ const COLUMNS: [Column<'_, Row>; 4] = [
 ];
 
 /// The training images of a set and its validation images, if it has any; or the images at a path.
-fn images_at(path: &Path, network: &Preprocess) -> anyhow::Result<(Images, Option<Images>)> {
+pub(crate) fn images_at(
+    path: &Path,
+    network: &Preprocess,
+) -> anyhow::Result<(Images, Option<Images>)> {
     match open_set(path) {
         Ok(set) => Ok((set.train, set.validation)),
         Err(error) if error.fault() != Fault::Io && path.exists() => {

@@ -41,13 +41,18 @@ pub(crate) fn model(
             "parameters": network.parameter_count(),
         }),
     };
-    let affordable = CALIBRATION_COST / model.graph.multiply_accumulates().max(1);
-    let (least, most) = CALIBRATION_IMAGES.into_inner();
-    let count = (affordable as usize).clamp(least, most);
+    let count = calibration_count(&model.graph);
     let images = calibration_images(data, config, count);
     let count = images.len() / data.preprocess.elements();
     model.calibration = Some(calibrate(&model, &images, count, &mut |_| ())?);
     Ok(model)
+}
+
+/// Images that record the ranges of a network.
+pub(crate) fn calibration_count(graph: &Graph) -> usize {
+    let affordable = CALIBRATION_COST / graph.multiply_accumulates().max(1);
+    let (least, most) = CALIBRATION_IMAGES.into_inner();
+    (affordable as usize).clamp(least, most)
 }
 
 fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -> Vec<f32> {
@@ -150,8 +155,10 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                         })
                     }
                 };
+                let without = network.is_without_effect(normalization);
                 match activation {
                     None => normalize,
+                    Some(activation) if without => activation,
                     Some(activation) => {
                         let name = normalization.name.clone();
                         inputs = vec![builder.push(name, normalize, &inputs)];

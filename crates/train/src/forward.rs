@@ -32,6 +32,16 @@ pub(crate) struct TeacherOutput {
 pub(crate) struct Training<'a> {
     pub(crate) batch: &'a Batch<'a>,
     pub(crate) config: &'a TrainConfig,
+    /// What has a gradient.
+    pub(crate) trained: Trained,
+}
+
+/// The parameters that are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trained {
+    All,
+    /// Coefficients of quadratics; the gradients of all others are zero.
+    Coefficients,
 }
 
 /// Everything that a forward pass leaves for the backward pass.
@@ -143,8 +153,8 @@ impl Network {
             }
             StepKind::Normalize(normalization) => {
                 let recorded = match training {
-                    None => Some(&self.statistics[normalization.statistics]),
-                    Some(_) => None,
+                    Some(_) if !normalization.frozen => None,
+                    _ => Some(&self.statistics[normalization.statistics]),
                 };
                 let normalize = self.normalize(index, normalization, training);
                 let normalized = normalize.forward(x, recorded);
@@ -175,7 +185,7 @@ impl Network {
             } => Function::Quadratic(granularity, coefficients.map(|index| self.values(index))),
         };
         let mut terms = Terms::default();
-        if let Some(Training { batch, config }) = training
+        if let Some(Training { batch, config, .. }) = training
             && normalization.activation != Activated::Not
         {
             terms.range_limit = config.range_limit as f32;
@@ -191,6 +201,7 @@ impl Network {
             beta: self.values(normalization.beta),
             function,
             blend: training.map_or(0.0, |training| training.batch.blend),
+            frozen: normalization.frozen,
             terms,
         }
     }
@@ -205,7 +216,7 @@ pub(crate) fn count_correct(logits: &[f32], labels: &[u16], classes: usize) -> u
         .count()
 }
 
-fn argmax(row: &[f32]) -> usize {
+pub(crate) fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(
         0,
         |best, (index, value)| if *value > row[best] { index } else { best },

@@ -14,6 +14,7 @@ mod batches;
 mod builder;
 mod checkpoint;
 mod config;
+mod convert;
 mod data;
 mod error;
 mod export;
@@ -27,6 +28,7 @@ mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};
 pub use config::{Activation, Distillation, Optimizer, Schedule, TrainConfig};
+pub use convert::{Conversion, ConvertConfig, ConvertPhase, ConvertProgress, Difference, convert};
 pub use data::TrainingData;
 pub use error::Error;
 pub use network::{RELU_FIT, SLOPE_BOUND};

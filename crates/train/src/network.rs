@@ -106,6 +106,8 @@ pub(crate) struct Normalization {
     pub(crate) gamma: usize,
     pub(crate) beta: usize,
     pub(crate) statistics: usize,
+    /// Statistics, factor and offset stay as they are.
+    pub(crate) frozen: bool,
     pub(crate) activation: Activated,
 }
 
@@ -162,8 +164,57 @@ impl Network {
             gamma: self.parameter(&name, Role::Gamma, gamma),
             beta: self.parameter(&name, Role::Beta, beta),
             statistics: self.statistics.len() - 1,
+            frozen: false,
             activation: Activated::Not,
             name,
+        }
+    }
+
+    /// Adds a batch normalization without an activation that changes nothing and stays so.
+    pub(crate) fn no_normalization(&mut self, name: String, channels: usize) -> Normalization {
+        let statistics = Statistics::constant(channels, (1.0 - EPSILON) as f32);
+        let (gamma, beta) = (vec![1.0; channels], vec![0.0; channels]);
+        Normalization {
+            frozen: true,
+            ..self.normalization(name, gamma, beta, statistics)
+        }
+    }
+
+    /// Whether a batch normalization changes nothing and stays so.
+    pub(crate) fn is_without_effect(&self, normalization: &Normalization) -> bool {
+        let channels = self.values(normalization.gamma).len();
+        let same =
+            |parameter: usize, value: f32| self.values(parameter).iter().all(|v| *v == value);
+        normalization.frozen
+            && same(normalization.gamma, 1.0)
+            && same(normalization.beta, 0.0)
+            && self.statistics[normalization.statistics]
+                == Statistics::constant(channels, (1.0 - EPSILON) as f32)
+    }
+
+    /// Normalizes values `[images][elements]` with the recorded statistics.
+    pub(crate) fn apply_affine(
+        &self,
+        normalization: &Normalization,
+        shape: Shape,
+        values: &mut [f32],
+    ) {
+        let statistics = &self.statistics[normalization.statistics];
+        let (gamma, beta) = (
+            self.values(normalization.gamma),
+            self.values(normalization.beta),
+        );
+        for (index, plane) in values
+            .chunks_exact_mut(shape.channel_elements())
+            .enumerate()
+        {
+            let channel = index % shape.channels();
+            let deviation = (f64::from(statistics.variance[channel]) + EPSILON).sqrt() as f32;
+            let scale = gamma[channel] * (1.0 / deviation);
+            let shift = beta[channel] - statistics.mean[channel] * scale;
+            plane
+                .iter_mut()
+                .for_each(|value| *value = scale * *value + shift);
         }
     }
 

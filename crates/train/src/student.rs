@@ -19,6 +19,24 @@ const BATCH: usize = 256;
 /// The steps of a graph. An activation without a batch normalization gets one that changes nothing; `images` measure
 /// its statistics.
 pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
+    let (mut network, inserted) = read(graph);
+    measure(&mut network, &inserted, images);
+    network
+}
+
+/// The steps of a graph, whose batch normalizations stay as they are.
+pub(crate) fn frozen(graph: &Graph) -> Network {
+    let (mut network, _) = read(graph);
+    for step in &mut network.steps {
+        if let StepKind::Normalize(normalization) = &mut step.kind {
+            normalization.frozen = true;
+        }
+    }
+    network
+}
+
+/// The steps of a graph, and those of them whose normalization the graph did not have.
+fn read(graph: &Graph) -> (Network, Vec<usize>) {
     let mut reader = Reader {
         graph,
         network: Network::default(),
@@ -30,9 +48,7 @@ pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
         let step = reader.node(NodeId(index));
         reader.steps.push(step);
     }
-    let mut network = reader.network;
-    measure(&mut network, &reader.inserted, images);
-    network
+    (reader.network, reader.inserted)
 }
 
 /// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
@@ -151,21 +167,27 @@ impl Reader<'_> {
                 variance,
                 epsilon,
             } => {
+                // The trainer has one epsilon; where the variance cannot make up for the difference, the factor does.
+                let squares = || variance.iter().map(|v| f64::from(*v) + epsilon);
                 let statistics = Statistics {
                     mean: mean.clone(),
-                    // The trainer has one epsilon.
-                    variance: variance
-                        .iter()
-                        .map(|v| (f64::from(*v) + epsilon - EPSILON).max(0.0) as f32)
-                        .collect(),
+                    variance: squares().map(|v| (v - EPSILON).max(0.0) as f32).collect(),
                 };
+                let gamma: Vec<f32> = gamma
+                    .iter()
+                    .zip(squares())
+                    .map(|(gamma, v)| match v < EPSILON {
+                        true => (f64::from(*gamma) * (EPSILON / v).sqrt()) as f32,
+                        false => *gamma,
+                    })
+                    .collect();
                 // A factor and an offset only: nothing was normalized, so statistics are yet to be measured.
                 if mean.iter().all(|m| *m == 0.0)
                     && statistics.variance.iter().all(|v| (v - 1.0).abs() < 1e-4)
                 {
                     self.inserted.push(next);
                 }
-                let (name, gamma, beta) = (node.name.clone(), gamma.clone(), beta.clone());
+                let (name, beta) = (node.name.clone(), beta.clone());
                 StepKind::Normalize(self.network.normalization(name, gamma, beta, statistics))
             }
             Op::Activation(_) | Op::Quadratic { .. } => {
@@ -364,6 +386,31 @@ mod tests {
         replace_relus(&mut network, Activation::Channel);
         let (off, correlation) = (worst(&network), correlation(&network));
         assert!(off > 1e-3 && correlation > 0.95, "{off} {correlation}");
+    }
+
+    #[test]
+    fn a_normalization_of_tiny_variance_keeps_its_factor() {
+        let mut graph = Graph::builder(Shape::map(2, 1, 1));
+        let input = graph.push("input", Op::Input, &[]);
+        let norm = Op::BatchNorm {
+            gamma: vec![1.0, 2.0],
+            beta: vec![0.5, 0.0],
+            mean: vec![1e-3, 1.0],
+            variance: vec![1e-8, 4.0],
+            epsilon: 1e-9,
+        };
+        let norm = graph.push("norm", norm, &[input]);
+        graph.push("flat", Op::Flatten, &[norm]);
+        let graph = graph.finish().unwrap();
+        let values = [2e-3, 5.0, 1e-3, 1.0];
+        let expected = execute(&graph, &values, 2).unwrap();
+        for (x, y) in frozen(&graph)
+            .logits(&values, |_, _| ())
+            .iter()
+            .zip(expected)
+        {
+            assert!((x - y).abs() < 1e-3, "{x}, not {y}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::backward::Gradient;
 use crate::batches::{Epoch, ImageSet, split};
 use crate::builder;
 use crate::checkpoint::{self, Best, Position};
-use crate::forward::{Batch, TeacherOutput, Training, count_correct};
+use crate::forward::{Batch, TeacherOutput, Trained, Training, count_correct};
 use crate::network::{Network, Statistics, StepKind};
 use crate::optimizer::{State, norm};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
@@ -404,13 +404,22 @@ impl Run<'_> {
             let training = Training {
                 batch: &batch,
                 config,
+                trained: Trained::All,
             };
             let tape = position.network.forward(&images, Some(training), |_, _| ());
             for (sum, batch) in sums.iter_mut().zip(&tape.statistics) {
                 sum.add(batch, 1.0 / count as f32);
             }
         }
-        position.network.statistics = sums;
+        let network = &mut position.network;
+        for step in &network.steps {
+            if let StepKind::Normalize(normalization) = &step.kind
+                && !normalization.frozen
+            {
+                let index = normalization.statistics;
+                std::mem::swap(&mut network.statistics[index], &mut sums[index]);
+            }
+        }
     }
 
     fn teacher_output(&self, images: &[f32]) -> Option<TeacherOutput> {

@@ -112,6 +112,10 @@ pub struct Record {
     pub activation: Option<String>,
     /// Whether a teacher took part, in comparisons of training.
     pub distilled: Option<bool>,
+    /// Whether a ReLU network's activations were replaced while its weights stayed, in comparisons of training.
+    pub frozen: Option<bool>,
+    /// Whether batch normalizations stand in front of activations, in comparisons of frozen networks.
+    pub batch_norm: Option<bool>,
     /// Seed of the training, in comparisons of training.
     pub seed: Option<u64>,
     /// Epochs of the training, in comparisons of training.

@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod chain;
 mod check_images;
+mod convert;
 mod determinism;
 mod fixture;
 mod images;
