@@ -72,6 +72,8 @@ fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let mut model = Model::load(&args.model)?;
+    // Ranges are for plans, and such a network has none.
+    model.graph.check_polynomial()?;
     let (mut images, validation) = images_at(&args.data)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;

@@ -7,7 +7,7 @@ use sordino_graph::{
 
 use crate::batches::Epoch;
 use crate::checkpoint::Best;
-use crate::kernel::Window;
+use crate::kernel::{Sliding, Window};
 use crate::network::{Activated, EPSILON, Network, StepKind, transposed};
 use crate::{Error, TrainConfig, TrainingData};
 
@@ -119,12 +119,68 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                     }
                 }
             }
+            StepKind::Sliding {
+                weight,
+                bias,
+                layout,
+            } => {
+                let inputs = network.input_shape(step).channels() / layout.groups;
+                let outputs = step.shape.channels();
+                let [height, width] = layout.kernel;
+                Op::Conv2d {
+                    weight: Tensor::new(
+                        &[outputs, inputs, height, width],
+                        rounded(values(*weight)),
+                    )?,
+                    bias: bias.map_or_else(|| vec![0.0; outputs], values),
+                    stride: layout.stride,
+                    padding: layout.padding,
+                    dilation: layout.dilation,
+                    groups: layout.groups,
+                }
+            }
             StepKind::AveragePool(Window { kernel, stride, .. }) => Op::AveragePool {
                 kernel: *kernel,
                 stride: *stride,
             },
+            StepKind::Pool {
+                layout,
+                maximum: true,
+            } => Op::MaxPool {
+                kernel: layout.kernel,
+                stride: layout.stride,
+                padding: layout.padding,
+                dilation: layout.dilation,
+            },
+            StepKind::Pool { layout, .. } => {
+                // The windows side by side, and their means.
+                let from = network.input_shape(step);
+                let (shape, indices) = Sliding::new(from, step.shape, *layout).tiled();
+                let name = format!("{}.windows", step.name);
+                inputs = vec![builder.push(name, Op::Select { shape, indices }, &inputs)];
+                Op::AveragePool {
+                    kernel: layout.kernel,
+                    stride: layout.kernel,
+                }
+            }
+            StepKind::Select(indices) => Op::Select {
+                shape: step.shape,
+                indices: indices.to_vec(),
+            },
+            StepKind::Affine {
+                granularity,
+                factor,
+                offset,
+            } => Op::Affine {
+                granularity: *granularity,
+                factor: factor.to_vec(),
+                offset: offset.to_vec(),
+            },
+            StepKind::Concat => Op::Concat,
             StepKind::Flatten => Op::Flatten,
-            StepKind::Add => Op::SUM,
+            StepKind::Add { factors } => Op::Add {
+                factors: factors.clone(),
+            },
             StepKind::Normalize(normalization) => {
                 let statistics = &network.statistics[normalization.statistics];
                 let normalize = Op::BatchNorm {
@@ -134,16 +190,17 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                     variance: statistics.variance.clone(),
                     epsilon: EPSILON,
                 };
-                let activation = match normalization.activation {
+                let activation = match &normalization.activation {
                     Activated::Not => None,
                     Activated::Relu => Some(Op::RELU),
+                    Activated::Teacher(function) => Some(Op::Activation(function.clone())),
                     Activated::Quadratic {
                         granularity,
                         coefficients,
                     } => {
                         let [a, b, c] = coefficients.map(values);
                         Some(Op::Quadratic {
-                            granularity,
+                            granularity: *granularity,
                             a,
                             b,
                             c,
