@@ -14,6 +14,9 @@ use crate::network::{
 /// Images that measure the statistics of activations which had no batch normalization.
 const MEASURED_IMAGES: usize = 2048;
 
+/// Largest mean of the values of a quadratic that stands for a function other than ReLU, before training.
+const FARTHEST_MEAN: f32 = 3.0;
+
 /// Images measured at once.
 const BATCH: usize = 256;
 
@@ -74,17 +77,23 @@ pub(crate) fn replace_functions(network: &mut Network, activation: Activation) {
             let channels: Vec<[f32; 3]> = (0..shape.channels())
                 .map(|channel| {
                     let scale = parameters[gamma].values[channel];
-                    let size = scale.abs().max(1e-3);
-                    let mean = parameters[beta].values[channel] / size;
-                    parameters[gamma].values[channel] = 1f32.copysign(scale);
-                    parameters[beta].values[channel] = mean;
-                    match function {
-                        Function::Relu => fit(mean).map(|coefficient| coefficient * size),
-                        _ => {
-                            let of = |x: f64| function.apply(x * f64::from(size), channel);
-                            fit_any(&[(mean.into(), 1.0)], |_, x| of(x))
-                        }
+                    let offset = parameters[beta].values[channel];
+                    let mut size = scale.abs().max(1e-3);
+                    if function != Function::Relu {
+                        // Coefficients around a far mean would leave their bounds.
+                        size = size.max(offset.abs() / FARTHEST_MEAN);
                     }
+                    let mean = offset / size;
+                    parameters[beta].values[channel] = mean;
+                    if function == Function::Relu {
+                        parameters[gamma].values[channel] = 1f32.copysign(scale);
+                        return fit(mean).map(|coefficient| coefficient * size);
+                    }
+                    let deviation = (scale / size).abs().max(1e-3);
+                    parameters[gamma].values[channel] = deviation.copysign(scale);
+                    fit_any(&[(mean.into(), deviation.into())], |_, x| {
+                        function.apply(x * f64::from(size), channel)
+                    })
                 })
                 .collect();
             let per_channel = count / shape.channels();
