@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Model;
 use sordino::container::{Access, check_writable};
-use sordino::data::prepare;
+use sordino::data::prepare_noted;
 use sordino::graph::Granularity;
 use sordino::train::{
     Activation, Conversion, ConvertConfig, ConvertPhase, ConvertProgress, Difference, convert,
@@ -62,11 +62,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     } else {
         Model::load(&args.network)?
     };
-    let (mut images, _) = images_at(&args.data)?;
+    let (mut images, _) = images_at(&args.data, &original.preprocess)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;
     }
-    let prepared = prepare(&images, &original.preprocess, args.range)?;
+    let (prepared, notes) = prepare_noted(&images, &original.preprocess, args.range)?;
+    for note in &notes {
+        output.warn(note);
+    }
     let config = ConvertConfig {
         granularity: args
             .activation

@@ -75,6 +75,8 @@ pub(crate) fn images_at(
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let mut model = Model::load(&args.model)?;
+    // Ranges are for plans, and such a network has none.
+    model.graph.check_polynomial()?;
     let (mut images, validation) = images_at(&args.data, &model.preprocess)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;

@@ -110,6 +110,20 @@ impl Graph {
         self.shape(self.output()).elements()
     }
 
+    /// Refuses a network with operations of teachers, which cannot be computed on encrypted values.
+    ///
+    /// # Errors
+    /// [`Error::TeacherOnly`] names the first of them.
+    pub fn check_polynomial(&self) -> Result<(), Error> {
+        let found = self.nodes.iter().find(|node| node.op.is_teacher_only());
+        found.map_or(Ok(()), |node| {
+            Err(Error::TeacherOnly {
+                node: node.name.clone(),
+                operation: node.op.kind(),
+            })
+        })
+    }
+
     /// How many times each node is read.
     pub fn reader_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.nodes.len()];

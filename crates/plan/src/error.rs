@@ -24,6 +24,19 @@ pub enum Error {
         /// What differs.
         detail: String,
     },
+    /// A layer that says nothing.
+    #[error(
+        "node \"{node}\" is 0 for every image that the ranges were recorded on: record them with `sordino ranges` on images that are not all black, or train the network again"
+    )]
+    Dead {
+        /// Folded node whose value is always 0.
+        node: String,
+    },
+    /// Logits that do not depend on the image.
+    #[error(
+        "the logits are the same for every image: the weights of a layer are all 0, or cancel each other; train or export the network again"
+    )]
+    ConstantLogits,
     /// A batch of this size cannot be planned for.
     #[error(
         "a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests"
@@ -177,7 +190,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: Batch, CheckImageCount;
-    BadFile: MissingRanges, StaleRanges, NoInputStatistic, NoCheckImages, Malformed, CostTable;
+    BadFile: MissingRanges, StaleRanges, Dead, ConstantLogits, NoInputStatistic, NoCheckImages, Malformed, CostTable;
     Limits: NoPlaceForCheckImages, AlikeCheckImages, Impossible, Overflow, Memory, Scratch, Weights;
 } inner { File, Scheme, Graph });
 

@@ -1,8 +1,10 @@
 //! The backward pass: the gradient of a batch's loss with respect to every parameter.
 
 use crate::TrainConfig;
-use crate::forward::{Batch, Tape, Trained, Training, count_correct};
-use crate::kernel::{AveragePool, Convolution, add, channel_sums, matrix, product};
+use crate::forward::{Batch, Tape, Trained, Training, count_correct, scaled};
+use crate::kernel::{
+    AveragePool, Convolution, Sliding, add, channel_sums, matrix, part, product, select_backward,
+};
 use crate::loss::loss;
 use crate::network::{Activated, Network, StepKind};
 
@@ -84,13 +86,59 @@ impl Network {
                     parameters[*weight] = of_weight;
                     of_x
                 }
+                StepKind::Sliding {
+                    weight,
+                    bias,
+                    layout,
+                } => {
+                    if let Some(bias) = *bias {
+                        parameters[bias] = channel_sums(&gradient, step.shape);
+                    }
+                    let sliding = Sliding::new(shape, step.shape, *layout);
+                    let (of_x, of_weight) =
+                        sliding.backward(x, self.values(*weight), &gradient, wanted);
+                    parameters[*weight] = of_weight;
+                    of_x
+                }
+                StepKind::Pool { layout, .. } => wanted
+                    .then(|| Sliding::new(shape, step.shape, *layout).means_backward(&gradient)),
+                StepKind::Select(indices) => {
+                    wanted.then(|| select_backward(&gradient, shape.elements(), indices))
+                }
+                StepKind::Affine {
+                    granularity,
+                    factor,
+                    ..
+                } => {
+                    let images = gradient.chunks_exact(shape.elements());
+                    let elements = images.flat_map(|image| image.iter().enumerate());
+                    let of = |(element, g): (usize, &f32)| {
+                        factor[granularity.index(&shape, element)] * g
+                    };
+                    Some(elements.map(of).collect())
+                }
+                StepKind::Concat => {
+                    let (total, mut start) = (step.shape.elements(), 0);
+                    for &input in &step.inputs {
+                        let elements = self.steps[input].shape.elements();
+                        let of_input = part(&gradient, total, start, elements);
+                        accumulate(&mut gradients[input], of_input);
+                        start += elements;
+                    }
+                    None
+                }
                 StepKind::AveragePool(window) => {
                     wanted.then(|| AveragePool::new(shape, step.shape, *window).backward(&gradient))
                 }
                 StepKind::Flatten => Some(gradient),
-                StepKind::Add => {
-                    accumulate(&mut gradients[step.inputs[1]], gradient.clone());
-                    Some(gradient)
+                StepKind::Add { factors } => {
+                    for (place, &input) in step.inputs.iter().enumerate().skip(1) {
+                        accumulate(&mut gradients[input], scaled(&gradient, factors.get(place)));
+                    }
+                    match factors.first() {
+                        None => Some(gradient),
+                        factor => Some(scaled(&gradient, factor)),
+                    }
                 }
                 StepKind::Normalize(normalization) => {
                     let statistics = &tape.statistics[normalization.statistics];
@@ -121,7 +169,7 @@ impl Network {
         let mut trained: Vec<bool> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let by_itself = match &step.kind {
-                StepKind::Linear { .. } => which == Trained::All,
+                StepKind::Linear { .. } | StepKind::Sliding { .. } => which == Trained::All,
                 StepKind::Normalize(normalization) => {
                     let quadratic = matches!(normalization.activation, Activated::Quadratic { .. });
                     which == Trained::All || quadratic

@@ -146,7 +146,12 @@ impl Builder {
         }
         let name = self.name(3, "sum");
         let shape = self.network.steps[branch].shape;
-        self.step(name, StepKind::Add, vec![branch, shortcut], shape);
+        self.step(
+            name,
+            StepKind::Add { factors: vec![] },
+            vec![branch, shortcut],
+            shape,
+        );
         Ok(())
     }
 

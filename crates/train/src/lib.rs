@@ -24,6 +24,8 @@ mod loss;
 mod network;
 mod optimizer;
 mod student;
+#[cfg(test)]
+mod student_tests;
 mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};

@@ -5,10 +5,11 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use sordino_graph::{Granularity, Shape};
+use sordino_graph::{Function, Granularity, Shape};
+use std::sync::Arc;
 
 use crate::TrainConfig;
-use crate::kernel::Window;
+use crate::kernel::{Layout, Window};
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -93,9 +94,32 @@ pub(crate) enum StepKind {
         bias: Option<usize>,
         window: Option<Window>,
     },
+    /// A convolution in groups, with dilation or with unlike padding.
+    Sliding {
+        weight: usize,
+        bias: Option<usize>,
+        layout: Layout,
+    },
     AveragePool(Window),
+    /// A pool with padding or dilation; the maximum is a teacher's.
+    Pool {
+        layout: Layout,
+        maximum: bool,
+    },
+    /// Elements in a new order, -1 for 0.
+    Select(Arc<Vec<i32>>),
+    /// A factor and an offset that are not trained.
+    Affine {
+        granularity: Granularity,
+        factor: Arc<Vec<f32>>,
+        offset: Arc<Vec<f32>>,
+    },
+    Concat,
     Flatten,
-    Add,
+    /// The sum of the inputs, each times its factor; no factors are all 1.
+    Add {
+        factors: Vec<f32>,
+    },
     Normalize(Normalization),
 }
 
@@ -109,14 +133,18 @@ pub(crate) struct Normalization {
     /// Statistics, factor and offset stay as they are.
     pub(crate) frozen: bool,
     pub(crate) activation: Activated,
+    /// Whether ReLU may be mixed into a quadratic: not where it stands for a function of another shape.
+    pub(crate) blends: bool,
 }
 
 /// The activation behind a normalization.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Activated {
     /// None.
     Not,
     Relu,
+    /// Any other function: of a teacher.
+    Teacher(Function),
     Quadratic {
         granularity: Granularity,
         /// The numbers of a, b and c.
@@ -166,6 +194,7 @@ impl Network {
             statistics: self.statistics.len() - 1,
             frozen: false,
             activation: Activated::Not,
+            blends: true,
             name,
         }
     }

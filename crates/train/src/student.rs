@@ -1,17 +1,21 @@
 //! A trainable network from a graph: a teacher as it is, or a student that starts from it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use sordino_graph::{Graph, NodeId, Op};
+use sordino_graph::{Function, Graph, NodeId, Op};
 
 use crate::Activation;
-use crate::kernel::Window;
+use crate::kernel::{Layout, Window};
 use crate::network::{
     Activated, EPSILON, Network, RELU_FIT, Role, Statistics, Step, StepKind, transposed,
 };
 
 /// Images that measure the statistics of activations which had no batch normalization.
 const MEASURED_IMAGES: usize = 2048;
+
+/// Largest mean of the values of a quadratic that stands for a function other than ReLU, before training.
+const FARTHEST_MEAN: f32 = 3.0;
 
 /// Images measured at once.
 const BATCH: usize = 256;
@@ -51,47 +55,160 @@ fn read(graph: &Graph) -> (Network, Vec<usize>) {
     (reader.network, reader.inserted)
 }
 
-/// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
-pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
-    let Some(granularity) = activation.granularity() else {
-        return;
-    };
+/// Puts means in place of the maxima of windows.
+pub(crate) fn replace_maxima(network: &mut Network) {
+    for step in &mut network.steps {
+        let StepKind::Pool { layout, maximum } = &mut step.kind else {
+            continue;
+        };
+        *maximum = false;
+        if layout.padding.is_none() && layout.dilation == [1, 1] {
+            step.kind = StepKind::AveragePool(Window {
+                kernel: layout.kernel,
+                stride: layout.stride,
+                padding: [0; 2],
+            });
+        }
+    }
+}
+
+/// Replaces every function by the quadratic that fits it best on normally distributed values, and maxima by means of the
+/// same windows. Students of ReLUs have ReLUs in place of all functions.
+pub(crate) fn replace_functions(network: &mut Network, activation: Activation) {
+    replace_maxima(network);
     for index in 0..network.steps.len() {
         let Step { name, shape, .. } = network.steps[index].clone();
         let StepKind::Normalize(normalization) = &mut network.steps[index].kind else {
             continue;
         };
-        if normalization.activation != Activated::Relu {
+        let function = match &normalization.activation {
+            Activated::Relu => Function::Relu,
+            Activated::Teacher(function) => function.clone(),
+            Activated::Not | Activated::Quadratic { .. } => continue,
+        };
+        let Some(granularity) = activation.granularity() else {
+            normalization.activation = Activated::Relu;
             continue;
-        }
+        };
+        normalization.blends = is_like_relu(&function);
         let (gamma, beta) = (normalization.gamma, normalization.beta);
         let count = granularity.coefficients(&shape);
-        let mut fits = vec![RELU_FIT; count];
-        // Coefficients of a layer serve channels of every scale: the fit for the unit scale, like the start without a
-        // teacher. Else each channel has its own, and its values get the unit scale.
-        if count > 1 || shape.channels() == 1 {
-            let parameters = &mut network.parameters;
+        let parameters = &mut network.parameters;
+        // Coefficients of a layer serve channels of every scale: for ReLU the fit for the unit scale, like the start
+        // without a teacher. Else each channel has its own, and its values get the unit scale.
+        let fits = if count > 1 || shape.channels() == 1 {
             let channels: Vec<[f32; 3]> = (0..shape.channels())
                 .map(|channel| {
                     let scale = parameters[gamma].values[channel];
-                    let size = scale.abs().max(1e-3);
-                    let mean = parameters[beta].values[channel] / size;
-                    parameters[gamma].values[channel] = 1f32.copysign(scale);
+                    let offset = parameters[beta].values[channel];
+                    let mut size = scale.abs().max(1e-3);
+                    if function != Function::Relu {
+                        // Coefficients around a far mean would leave their bounds.
+                        size = size.max(offset.abs() / FARTHEST_MEAN);
+                    }
+                    let mean = offset / size;
                     parameters[beta].values[channel] = mean;
-                    fit(mean).map(|coefficient| coefficient * size)
+                    if function == Function::Relu {
+                        parameters[gamma].values[channel] = 1f32.copysign(scale);
+                        return fit(mean).map(|coefficient| coefficient * size);
+                    }
+                    let deviation = (scale / size).abs().max(1e-3);
+                    parameters[gamma].values[channel] = deviation.copysign(scale);
+                    fit_any(&[(mean.into(), deviation.into())], |_, x| {
+                        function.apply(x * f64::from(size), channel)
+                    })
                 })
                 .collect();
             let per_channel = count / shape.channels();
-            fits = (0..count)
-                .map(|index| channels[index / per_channel])
+            let all = (0..count).map(|index| channels[index / per_channel]);
+            all.collect()
+        } else if function == Function::Relu {
+            vec![RELU_FIT; count]
+        } else {
+            let channels = parameters[beta]
+                .values
+                .iter()
+                .zip(&parameters[gamma].values);
+            let seen: Vec<(f64, f64)> = channels
+                .map(|(&mean, &scale)| (mean.into(), f64::from(scale.abs().max(1e-3))))
                 .collect();
-        }
+            vec![fit_any(&seen, |channel, x| function.apply(x, channel)); count]
+        };
         let coefficients = [0, 1, 2].map(|which| fits.iter().map(|fit| fit[which]).collect());
         let quadratic = network.quadratic(&name, granularity, coefficients);
         if let StepKind::Normalize(normalization) = &mut network.steps[index].kind {
             normalization.activation = quadratic;
         }
     }
+}
+
+/// Whether a function is near 0 far below and rises far above, as ReLU does.
+fn is_like_relu(function: &Function) -> bool {
+    match function {
+        Function::Relu
+        | Function::LeakyRelu { .. }
+        | Function::PRelu { .. }
+        | Function::Elu { .. }
+        | Function::Selu { .. }
+        | Function::Gelu { .. }
+        | Function::Silu
+        | Function::HardSwish
+        | Function::Softplus
+        | Function::Mish => true,
+        Function::Clip { min, max } => *min == 0.0 && *max >= 3.0,
+        _ => false,
+    }
+}
+
+/// Least-squares fit `(a, b, c)` of a function under a mixture of normal distributions, one for each channel, of these
+/// means and standard deviations.
+fn fit_any(channels: &[(f64, f64)], function: impl Fn(usize, f64) -> f64) -> [f32; 3] {
+    /// Steps of a standard deviation, on each side.
+    const STEPS: i32 = 600;
+    const STEP: f64 = 0.01;
+    let count = channels.len() as f64;
+    let mean = channels.iter().map(|(mean, _)| mean).sum::<f64>() / count;
+    let second = channels
+        .iter()
+        .map(|(m, deviation)| (m - mean).powi(2) + deviation.powi(2));
+    let size = (second.sum::<f64>() / count).sqrt();
+    // Moments of t = (x - mean) / size, and of its powers with the function.
+    let (mut moments, mut right) = ([0.0; 5], [0.0; 3]);
+    for (channel, &(m, deviation)) in channels.iter().enumerate() {
+        for step in -STEPS..=STEPS {
+            let z = f64::from(step) * STEP;
+            let weight = (-0.5 * z * z).exp();
+            let x = m + deviation * z;
+            let t = (x - mean) / size;
+            let y = function(channel, x);
+            for (power, moment) in moments.iter_mut().enumerate() {
+                *moment += weight * t.powi(power as i32);
+            }
+            for (power, right) in right.iter_mut().enumerate() {
+                *right += weight * y * t.powi(power as i32);
+            }
+        }
+    }
+    let [constant, slope, curvature] = solved(moments, right);
+    let (a, b) = (curvature / (size * size), slope / size);
+    [a, b - 2.0 * a * mean, constant - b * mean + a * mean * mean]
+        .map(|coefficient| coefficient as f32)
+}
+
+/// Solves the normal equations of a quadratic, `sum_j moments[i + j] x_j = right[i]`, by Cramer's rule.
+fn solved(moments: [f64; 5], right: [f64; 3]) -> [f64; 3] {
+    let determinant = |m: [[f64; 3]; 3]| {
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
+            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+    };
+    let matrix: [[f64; 3]; 3] = std::array::from_fn(|i| std::array::from_fn(|j| moments[i + j]));
+    let whole = determinant(matrix);
+    std::array::from_fn(|column| {
+        let mut replaced = matrix;
+        (0..3).for_each(|i| replaced[i][column] = right[i]);
+        determinant(replaced) / whole
+    })
 }
 
 /// Least-squares fit `(a, b, c)` of ReLU under a normal distribution of this mean and variance 1, by its first three
@@ -137,7 +254,8 @@ impl Reader<'_> {
                 bias,
                 stride,
                 padding,
-                ..
+                dilation,
+                groups,
             } => {
                 let &[_, _, height, width] = weight.shape() else {
                     unreachable!("checked by the graph")
@@ -147,7 +265,22 @@ impl Reader<'_> {
                     stride: *stride,
                     padding: padding.before,
                 };
-                self.linear(&node.name, weight.data().to_vec(), bias, Some(window))
+                let plain = *groups == 1 && *dilation == [1, 1] && padding.is_same();
+                let values = weight.data().to_vec();
+                match self.linear(&node.name, values, bias, Some(window)) {
+                    StepKind::Linear { weight, bias, .. } if !plain => StepKind::Sliding {
+                        weight,
+                        bias,
+                        layout: Layout {
+                            kernel: [height, width],
+                            stride: *stride,
+                            padding: *padding,
+                            dilation: *dilation,
+                            groups: *groups,
+                        },
+                    },
+                    plain => plain,
+                }
             }
             Op::Dense { weight, bias } => {
                 let values = transposed(weight.data(), weight.shape()[1]);
@@ -159,7 +292,35 @@ impl Reader<'_> {
                 padding: [0; 2],
             }),
             Op::Flatten => StepKind::Flatten,
-            Op::Add { .. } => StepKind::Add,
+            Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+                dilation,
+            } => StepKind::Pool {
+                layout: Layout {
+                    kernel: *kernel,
+                    stride: *stride,
+                    padding: *padding,
+                    dilation: *dilation,
+                    groups: shape.channels(),
+                },
+                maximum: true,
+            },
+            Op::Select { indices, .. } => StepKind::Select(Arc::new(indices.clone())),
+            Op::Affine {
+                granularity,
+                factor,
+                offset,
+            } => StepKind::Affine {
+                granularity: *granularity,
+                factor: Arc::new(factor.clone()),
+                offset: Arc::new(offset.clone()),
+            },
+            Op::Concat => StepKind::Concat,
+            Op::Add { factors } => StepKind::Add {
+                factors: factors.clone(),
+            },
             Op::BatchNorm {
                 gamma,
                 beta,
@@ -202,6 +363,9 @@ impl Reader<'_> {
                         self.network
                             .quadratic(&node.name, *granularity, coefficients)
                     }
+                    Op::Activation(function) if *function != Function::Relu => {
+                        Activated::Teacher(function.clone())
+                    }
                     _ => Activated::Relu,
                 };
                 let before = inputs[0];
@@ -226,7 +390,6 @@ impl Reader<'_> {
                 self.inserted.push(next);
                 StepKind::Normalize(normalization)
             }
-            other => unreachable!("TODO {}", other.kind()),
         };
         self.network.steps.push(Step {
             name: node.name.clone(),
@@ -383,7 +546,7 @@ mod tests {
         for statistics in &network.statistics {
             assert!(statistics.variance.iter().all(|v| *v > 1e-6));
         }
-        replace_relus(&mut network, Activation::Channel);
+        replace_functions(&mut network, Activation::Channel);
         let (off, correlation) = (worst(&network), correlation(&network));
         assert!(off > 1e-3 && correlation > 0.95, "{off} {correlation}");
     }

@@ -104,7 +104,8 @@ impl<'a> Trainer<'a> {
         self.run(architecture.name(), network, None, identity, progress)
     }
 
-    /// Trains a student that starts from a teacher's weights, with quadratics in place of its ReLUs, and is compared with
+    /// Trains a student that starts from a teacher's weights, with quadratics in place of its activation functions and
+    /// means in place of its maxima, and is compared with
     /// it as [`TrainConfig::distillation`] says. A teacher that has quadratics already is trained further.
     ///
     /// # Errors
@@ -130,7 +131,7 @@ impl<'a> Trainer<'a> {
         }
         let teacher_network = student::network(&teacher.graph, &self.data.images);
         let mut student = teacher_network.clone();
-        student::replace_relus(&mut student, self.config.activation);
+        student::replace_functions(&mut student, self.config.activation);
         let mut identity = self.identity()?;
         identity.insert("teacher".to_string(), json!(teacher.digest()?));
         let mut model = self.run(

@@ -1,6 +1,8 @@
 //! Small networks with random weights, calibrated on random images.
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
+pub(crate) mod exported;
+
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sordino_graph::{
@@ -71,7 +73,7 @@ pub(crate) fn batch_norm(random: &mut Random, channels: usize) -> Op {
     }
 }
 
-fn halve() -> Op {
+pub(crate) fn halve() -> Op {
     Op::AveragePool {
         kernel: [2; 2],
         stride: [2; 2],

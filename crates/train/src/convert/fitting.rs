@@ -77,7 +77,8 @@ pub(super) fn fit(
 }
 
 fn is_replaced(kind: &StepKind) -> bool {
-    matches!(kind, StepKind::Normalize(normalization) if normalization.activation == Activated::Relu)
+    matches!(kind, StepKind::Normalize(normalization)
+        if matches!(normalization.activation, Activated::Relu | Activated::Teacher(_)))
 }
 
 impl Network {

@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sordino_graph::{Granularity, Graph, Model, Op, OutputKind, calibrate, execute};
+use sordino_graph::{Granularity, Graph, Model, NodeId, Op, OutputKind, calibrate, execute};
 
 use crate::batches::split_off;
-use crate::export::calibration_count;
+use crate::export::{calibration_count, means_of_windows};
 use crate::forward::argmax;
+use crate::kernel::Layout;
 use crate::network::{Activated, Network, StepKind};
 use crate::{Error, student};
 
@@ -144,6 +145,7 @@ pub fn convert(
     let images = Images::new(original, images, config.seed)?;
     let exact = student::frozen(&original.graph);
     let mut network = exact.clone();
+    student::replace_maxima(&mut network);
     let layers = fitting::fit(&exact, &mut network, &images, config.granularity, progress)?;
     let epochs = training::train(&exact, &mut network, layers, &images, config, progress);
     let graph = with_quadratics(&original.graph, &network)?;
@@ -222,10 +224,10 @@ impl ConvertConfig {
 
 /// Whether an operation becomes a quadratic.
 fn is_replaced(op: &Op) -> bool {
-    matches!(op, Op::Relu)
+    matches!(op, Op::Activation(_))
 }
 
-/// The graph with the network's quadratics in place of its activations.
+/// The graph with the network's quadratics in place of its activations, and means in place of maxima.
 fn with_quadratics(graph: &Graph, network: &Network) -> Result<Graph, Error> {
     let mut quadratics = HashMap::new();
     for step in &network.steps {
@@ -246,12 +248,39 @@ fn with_quadratics(graph: &Graph, network: &Network) -> Result<Graph, Error> {
         }
     }
     let mut builder = Graph::builder(graph.input_shape());
+    let mut places: Vec<NodeId> = Vec::new();
     for node in graph.nodes() {
-        let op = match quadratics.remove(node.name.as_str()) {
-            Some(quadratic) if is_replaced(&node.op) => quadratic,
-            _ => node.op.clone(),
+        let mut inputs: Vec<NodeId> = node.inputs.iter().map(|input| places[input.0]).collect();
+        let op = match (&node.op, quadratics.remove(node.name.as_str())) {
+            (op, Some(quadratic)) if is_replaced(op) => quadratic,
+            (
+                Op::MaxPool {
+                    kernel,
+                    stride,
+                    padding,
+                    dilation,
+                },
+                _,
+            ) => {
+                let layout = Layout {
+                    kernel: *kernel,
+                    stride: *stride,
+                    padding: *padding,
+                    dilation: *dilation,
+                    groups: 1,
+                };
+                let (from, to) = (
+                    graph.shape(node.inputs[0]),
+                    graph.shape(NodeId(places.len())),
+                );
+                let (input, op) =
+                    means_of_windows(&mut builder, &node.name, inputs[0], layout, from, to);
+                inputs = vec![input];
+                op
+            }
+            (op, _) => op.clone(),
         };
-        builder.push(node.name.clone(), op, &node.inputs);
+        places.push(builder.push(node.name.clone(), op, &inputs));
     }
     Ok(builder.finish()?)
 }
