@@ -1,18 +1,16 @@
 //! `sordino import`, and ONNX files in the place of model files.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 use serde_json::json;
 use sordino::Model;
-use sordino::container::{Access, Error as FileError, check_writable};
+use sordino::container::{Access, check_writable};
 use sordino::onnx::{Description, ImportOptions, InputLayout, Network};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::classes::class_names;
 use crate::encrypt::parse_range;
-use crate::exit::Mismatch;
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
