@@ -135,11 +135,11 @@ proptest! {
         let &[outputs, inputs, rows, columns] = weight.shape() else { panic!() };
         let size = windows(&shape, [rows, columns], *stride, padding, *dilation);
         let mut expected = Vec::new();
-        for output in 0..outputs {
+        for (output, &bias) in bias.iter().enumerate().take(outputs) {
             let group = output / of_group[0];
             for y in 0..size[0] {
                 for x_out in 0..size[1] {
-                    let mut sum = f64::from(bias[output]);
+                    let mut sum = f64::from(bias);
                     for input in 0..inputs {
                         for ky in 0..rows {
                             for kx in 0..columns {
@@ -493,14 +493,14 @@ fn functions_by_their_definitions() {
         (Function::Silu, Box::new(|x| x * sigmoid(x))),
         (
             Function::HardSwish,
-            Box::new(|x| x * (x / 6.0 + 0.5).min(1.0).max(0.0)),
+            Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
         ),
         (
             Function::HardSigmoid {
                 alpha: 0.3,
                 beta: 0.5,
             },
-            Box::new(|x| (half * x + 0.5).min(1.0).max(0.0)),
+            Box::new(|x| (half * x + 0.5).clamp(0.0, 1.0)),
         ),
         (
             Function::Tanh,
