@@ -209,7 +209,6 @@ fn every_step_of_a_residual_network() {
 fn every_step_of_networks_of_exported_operations() {
     check_steps("separable", exported::separable(), 8);
     check_steps("branches", exported::branches(), 8);
-    check_steps("moved", exported::moved(), 8);
 }
 
 #[test]
