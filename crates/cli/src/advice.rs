@@ -59,7 +59,8 @@ impl Options {
     }
 
     fn any_has(&self, option: &str) -> bool {
-        self.0.iter().any(|(_, options)| options.contains(option))
+        let all = |option| ["help", "version"].contains(&option);
+        all(option) || self.0.iter().any(|(_, options)| options.contains(option))
     }
 
     fn of(&self, command: &str) -> Option<&BTreeSet<String>> {

@@ -59,7 +59,7 @@ fn names_in(path: &Path) -> anyhow::Result<Vec<String>> {
     let bytes = fs::read(path).map_err(read)?;
     let Some(text) = decode(&bytes) else {
         let line = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let line = line.lines().count().max(1);
+        let line = 1 + line.matches('\n').count();
         bail!(Mismatch(format!(
             "{name}: expected text in UTF-8, found another encoding in line {line}: convert it, as with `iconv -f latin1 -t utf-8`"
         )));

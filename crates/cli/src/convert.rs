@@ -94,7 +94,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         show(&bar, progress);
     })?;
     drop(bar);
-    let trials = tune(&mut model, &prepared, None, output)?;
+    // A network that only the other packing can plan keeps the usual weights.
+    let trials = tune(&mut model, &prepared, None, output).unwrap_or_else(|error| {
+        output.warn(format!(
+            "integer weights were not tried with element-wise packing: {error}"
+        ));
+        Vec::new()
+    });
     let digest = model.save(&args.out, global.overwrite())?;
     let good = difference.agreement >= GOOD_AGREEMENT;
     let result = json!({

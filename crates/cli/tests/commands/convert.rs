@@ -95,7 +95,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     convert("polynomial --data digits --out new")
         .refused(3, &["no activation to convert", "sordino ranges"]);
     convert("polynomial --data digits --out polynomial").refused(2, &["exists already", "--force"]);
-    convert("polynomial --data nowhere --out new").refused(5, &["nowhere"]);
+    convert("polynomial --data nowhere --out new").refused(2, &["nowhere"]);
     convert("polynomial --data digits --activation relu --out new")
         .refused(2, &["relu", "element"]);
     let few = format!(

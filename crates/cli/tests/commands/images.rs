@@ -63,6 +63,7 @@ fn bytes_of_0_and_1_are_asked_about() {
     encrypt(&folder, "u01.npy", "").refused(2, &["0..1", "--range 0..1", "--range 0..16"]);
     assert_eq!(listing(&folder), ["u01.npy"]);
     encrypt(&folder, "u01.npy", "--range 0..1").good();
+    fs::remove_file(folder.join("request.key")).unwrap();
     encrypt(&folder, "u01.npy", "--range 0..16").good();
 }
 
@@ -88,6 +89,7 @@ fn what_encrypting_does_not_need_does_not_stop_it() {
             );
             let run = encrypt(&folder, "a.npz", "--json").good();
             assert_eq!(run.json()["images"], 20, "{name}");
+            fs::remove_file(folder.join("request.key")).unwrap();
         }
         // What others do with the same file says that labels were of no use.
         if name == "labels" {
@@ -235,7 +237,7 @@ fn training_sets_as_others_lay_them_out() {
         (run.stderr, model)
     };
     for set in ["keras.npz", "noval.npz"] {
-        let (said, model) = train(set, "");
+        let (said, model) = train(set, "--validation 0.1");
         assert!(
             said.contains("no validation part") && said.contains("held back"),
             "{said}"
@@ -243,7 +245,7 @@ fn training_sets_as_others_lay_them_out() {
         assert_eq!(model.classes.len(), 10);
         assert_eq!(model.preprocess.input_range, (0.0, 255.0));
     }
-    let (said, model) = train("classes", "--range 0..16");
+    let (said, model) = train("classes", "--range 0..16 --validation 0.1");
     assert!(
         said.contains("one image of 5 of each class is held back"),
         "{said}"

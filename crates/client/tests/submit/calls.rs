@@ -212,8 +212,8 @@ async fn a_server_with_tls_is_told_from_one_without() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             // The alert by which TLS refuses what is no handshake.
-            stream.write_all(&[21, 3, 3, 0, 2, 2, 50]).await.unwrap();
             let _ = stream.read(&mut [0; 1024]).await;
+            stream.write_all(&[21, 3, 3, 0, 2, 2, 50]).await.unwrap();
         }
     });
     let (remote, heard) = connect(&address, SOON);

@@ -86,3 +86,21 @@ pub(crate) fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
     }
     archive.finish().unwrap();
 }
+
+/// What a network of this size takes.
+pub(crate) fn network(shape: [usize; 3], range: (f64, f64)) -> Preprocess {
+    let [channels, height, width] = shape;
+    Preprocess {
+        channels,
+        height,
+        width,
+        size: SizePolicy::Refuse,
+        input_range: range,
+        mean: vec![0.0; channels],
+        std: vec![1.0; channels],
+        allowed: range,
+    }
+}
+
+/// The range of raw bytes.
+pub(crate) const BYTES: (f64, f64) = (0.0, 255.0);
