@@ -3,10 +3,8 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
-use common::{fixture, fortran, idx, npy, npz, write};
-use image::{ImageBuffer, Luma, Rgb};
+use common::{BYTES, fixture, fortran, idx, network, npy, npz, write};
 use sordino_data::{
     Error, Images, Pixels, open_images, open_images_for, prepare, prepare_noted, prepare_path,
 };

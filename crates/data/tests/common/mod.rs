@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sordino_graph::{Preprocess, SizePolicy};
 
 /// An IDX file of unsigned bytes.
 pub(crate) fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
