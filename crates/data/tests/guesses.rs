@@ -4,15 +4,11 @@ mod common;
 
 use std::fs;
 
-use common::{BYTES, fixture, fortran, idx, network, npy, npz, write};
+use common::{BYTES, fixture, fortran, idx, network, npy, npz, shape, write};
 use sordino_data::{
     Error, Images, Pixels, open_images, open_images_for, prepare, prepare_noted, prepare_path,
 };
 use sordino_graph::{Preprocess, SizePolicy};
-
-fn shape(images: &Images) -> [usize; 4] {
-    [images.len(), images.channels, images.height, images.width]
-}
 
 fn values(pixels: &Pixels) -> Vec<f64> {
     (0..pixels.len()).map(|at| pixels.value(at)).collect()

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{BYTES, network, write};
+use common::{BYTES, network, shape, write};
 use image::{ImageBuffer, Luma, Rgb};
 use sordino_data::{Pixels, open_images, prepare_path};
 use sordino_graph::{Preprocess, SizePolicy};

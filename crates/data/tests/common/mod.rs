@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sordino_data::Images;
 use sordino_graph::{Preprocess, SizePolicy};
 
 /// An IDX file of unsigned bytes.
@@ -105,3 +106,8 @@ pub(crate) fn network(shape: [usize; 3], range: (f64, f64)) -> Preprocess {
 
 /// The range of raw bytes.
 pub(crate) const BYTES: (f64, f64) = (0.0, 255.0);
+
+/// Number, channels, rows and columns.
+pub(crate) fn shape(images: &Images) -> [usize; 4] {
+    [images.len(), images.channels, images.height, images.width]
+}
