@@ -18,6 +18,7 @@ mod convert;
 mod data;
 mod error;
 mod export;
+mod first_quadratic;
 mod forward;
 mod kernel;
 mod loss;

@@ -8,7 +8,7 @@
 
 pub mod folding;
 
-use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor};
+use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor, execute_f64};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -284,4 +284,33 @@ pub fn random_network(seed: u64) -> Graph {
         return net.done();
     }
     net.finish(random, 3)
+}
+
+/// The value of one operation on values of some shapes, which are parts of one image.
+pub fn apply(op: &Op, inputs: &[(Shape, &[f32])]) -> Vec<f64> {
+    let image: Vec<f32> = inputs.iter().flat_map(|(_, x)| x.to_vec()).collect();
+    let mut net = Sketch::new(Shape::Flat(image.len()));
+    let mut start = 0;
+    let mut parts = Vec::new();
+    for (shape, x) in inputs {
+        let indices = (start..start + x.len()).map(|i| i as i32).collect();
+        let shape = *shape;
+        parts.push(net.push(Op::Select { shape, indices }, &[NodeId(0)]));
+        start += x.len();
+    }
+    net.push(op.clone(), &parts);
+    net.then(Op::Flatten);
+    execute_f64(&net.done(), &image, 1).unwrap()
+}
+
+/// Equal but for rounding.
+pub fn close(expected: &[f64], found: &[f64]) {
+    assert_eq!(expected.len(), found.len());
+    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+        let tolerance = 1e-9 * expected.abs().max(1.0);
+        assert!(
+            (expected - found).abs() <= tolerance,
+            "element {index}: {expected}, found {found}"
+        );
+    }
 }
