@@ -5,10 +5,7 @@ mod networks;
 use networks::folding::{check, count};
 use networks::{Coefficients, Random, Sketch, apply, batch_norm, close, dense, quadratic};
 use proptest::prelude::*;
-use sordino_graph::{
-    Error, FoldedOp, Function, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor, execute,
-    execute_f64, fold,
-};
+use sordino_graph::{FoldedOp, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor, fold};
 
 /// What lies at a row and column of the padded map; `outside` is the padding.
 fn padded(
