@@ -27,7 +27,7 @@ pub(crate) struct Format {
 }
 
 /// Every format, in the order in which a workflow meets them.
-pub(crate) const FORMATS: [&Format; 12] = [
+pub(crate) const FORMATS: [&Format; 13] = [
     &CONTAINER,
     &MODEL,
     &SERVER_PLAN,
@@ -40,6 +40,7 @@ pub(crate) const FORMATS: [&Format; 12] = [
     &NPY,
     &NPZ,
     &PICTURE,
+    &ONNX,
 ];
 
 /// Any container: the header, the limits, the digest.
@@ -132,6 +133,13 @@ pub(crate) const PICTURE: Format = Format {
     name: "picture",
     kind: None,
     parse: |bytes| images(bytes, ".png"),
+};
+
+/// A network exported by another framework.
+pub(crate) const ONNX: Format = Format {
+    name: "onnx",
+    kind: None,
+    parse: |bytes| outcome(sordino_onnx::import(bytes)),
 };
 
 /// What a fuzz target does with an input: parses it as it is, and once more with a header that fits, since a fuzzer

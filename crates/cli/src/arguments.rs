@@ -5,8 +5,8 @@ use sordino_bench::Suite;
 use sordino_command::{GlobalArgs, version};
 
 use crate::{
-    compile, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect, keygen,
-    ranges, submit, train, verify,
+    compile, convert, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
+    keygen, ranges, submit, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Train(train::Args),
     /// Turn a trained ReLU network into one with polynomial activations
     Distill(distill::Args),
+    /// Replace the activations of a trained network by quadratics without training its weights: what to try first
+    Convert(convert::Args),
     /// Read a network exported as ONNX into a model file
     Import(import::Args),
     /// Record activation ranges into a model file

@@ -60,11 +60,14 @@ fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
 fn show(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
     let result = match open_set(path) {
         Ok(set) => describe_set(&set),
-        Err(error) if error.fault() != Fault::Io && path.exists() => {
-            // Not a set; a damaged one will not be images either, and then its own error says more.
-            let images = open_images(path).map_err(|_| error)?;
-            json!({"images": describe(&images, None)})
-        }
+        Err(error) if error.fault() != Fault::Io && path.exists() => match open_images(path) {
+            Ok(images) => json!({"images": describe(&images, None)}),
+            // A damaged set is no images either, and its own error says more.
+            Err(other) => {
+                let is_set = !matches!(error, sordino::data::Error::SetNotFound { .. });
+                return Err(if is_set { error } else { other }.into());
+            }
+        },
         Err(error) => return Err(error.into()),
     };
     output.show(&result, || lines(&result, 0))?;
@@ -100,6 +103,7 @@ fn describe(images: &Images, classes: Option<&[String]>) -> Value {
         "labels": images.labels.is_some(),
         "per_class": images.histogram(count),
         "origin": images.origin,
+        "notes": images.notes,
     })
 }
 

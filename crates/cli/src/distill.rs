@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sordino::Model;
-use sordino::data::open_set;
 use sordino::train::{Activation, Architecture, Distillation, TrainConfig, TrainingData};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
@@ -64,9 +63,18 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     distillation.weight = args.teacher_weight.unwrap_or(distillation.weight);
     distillation.temperature = args.temperature.unwrap_or(distillation.temperature);
     distillation.features = args.feature_weight.unwrap_or(distillation.features);
-    let mut set = open_set(&training.data)?;
-    set.train = training.training_images(&set);
-    let data = TrainingData::prepared_for(&set, &teacher)?;
+    let set = training.open(&config, output)?;
+    // Of an ONNX file this command says what it takes.
+    let option = if is_onnx(&args.teacher) {
+        "--input-range"
+    } else {
+        "--range"
+    };
+    let data = TrainingData::prepared_for(&set, &teacher, training.range());
+    let data = data.map_err(|error| match error {
+        sordino::train::Error::DataSet(error) => error.for_option(option).into(),
+        other => anyhow::Error::from(other),
+    })?;
     output.note(format!(
         "distilling {} into quadratics per {} on {} images of {}, {} epochs",
         teacher.name,
@@ -78,6 +86,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut model = training.run(&data, &config, global, |trainer, progress| {
         trainer.distill(&teacher, progress)
     })?;
-    model.training["teacher"]["test_accuracy"] = json!(test_accuracy(&teacher, &set)?);
+    model.training["teacher"]["test_accuracy"] =
+        json!(test_accuracy(&teacher, &set, training.range())?);
     training.finish(model, &data, &set, global, output)
 }

@@ -114,6 +114,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     note_no_check_images(client.plan(), output);
     let prepared = client.prepare_path(&args.images, args.range)?;
+    for note in &prepared.notes {
+        output.warn(note);
+    }
     let keys = match &args.key {
         Some(path) => {
             let secret = args.passphrase.read_key(&client, path)?;

@@ -104,7 +104,10 @@ mod tests {
             };
             assert_eq!(code(&gave_up.into()), expected, "{status}");
         }
-        let relu = sordino_graph::Error::Relu { node: "x".into() };
+        let relu = sordino_graph::Error::TeacherOnly {
+            node: "x".into(),
+            operation: "relu",
+        };
         assert_eq!(code(&sordino_plan::Error::Graph(relu).into()), BAD_FILE);
     }
 }

@@ -1,17 +1,16 @@
 //! `sordino import`, and ONNX files in the place of model files.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::anyhow;
 use serde_json::json;
 use sordino::Model;
-use sordino::container::{Access, Error as FileError, check_writable};
-use sordino::onnx::{Description, MAX_FILE_BYTES, import};
+use sordino::container::{Access, check_writable};
+use sordino::onnx::{Description, ImportOptions, InputLayout, Network};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::classes::class_names;
 use crate::encrypt::parse_range;
-use crate::exit::Mismatch;
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
@@ -46,53 +45,66 @@ pub(crate) struct ImagesArgs {
     /// Raw values of black and white, which are scaled to 0 and 1
     #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "0..255", allow_hyphen_values = true)]
     input_range: (f64, f64),
+    /// Which output of the ONNX file gives the scores, where it has several
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Channels, height and width of an image, where the ONNX file does not say (its input is a vector, or open)
+    #[arg(long, value_name = "C,H,W", value_parser = parse_shape)]
+    input_shape: Option<[usize; 3]>,
+    /// Where the ONNX file's input has its channels: before rows and columns, or behind [default: by its sides]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
+    input_layout: Option<InputLayout>,
+    /// Do not compare the imported network with the ONNX file on random images
+    #[arg(long)]
+    no_check: bool,
 }
 
-/// Longest file of class names.
-const CLASSES_BYTES: u64 = 1 << 20;
+/// Three sides, as in `1,28,28`.
+fn parse_shape(text: &str) -> anyhow::Result<[usize; 3]> {
+    let sides: Result<Vec<usize>, _> = text
+        .split([',', 'x'])
+        .map(|side| side.trim().parse())
+        .collect();
+    let sides = sides
+        .ok()
+        .and_then(|sides| <[usize; 3]>::try_from(sides).ok());
+    sides
+        .filter(|sides| !sides.contains(&0))
+        .ok_or_else(|| anyhow!("expected channels, height and width, such as 1,28,28"))
+}
+
+fn parse_layout(text: &str) -> anyhow::Result<InputLayout> {
+    match text {
+        "nchw" => Ok(InputLayout::Nchw),
+        "nhwc" => Ok(InputLayout::Nhwc),
+        _ => Err(anyhow!("expected nchw or nhwc")),
+    }
+}
 
 impl ImagesArgs {
-    fn classes(&self) -> anyhow::Result<Vec<String>> {
-        let Some(text) = &self.classes else {
-            return Ok(Vec::new());
-        };
-        let path = Path::new(text);
-        if !path.is_file() {
-            return Ok(text.split(',').map(str::to_string).collect());
-        }
-        let read = |error| FileError::io(path, "read", error);
-        let size = fs::metadata(path).map_err(read)?.len();
-        ensure!(
-            size <= CLASSES_BYTES,
-            Mismatch(format!(
-                "{text}: expected class names, one per line, found {size} bytes: check the path"
-            ))
-        );
-        let names = fs::read_to_string(path).map_err(read)?;
-        Ok(names.lines().map(str::to_string).collect())
-    }
-
     /// Reads an ONNX file as a model, and says where it differs from the file.
     pub(crate) fn load(&self, path: &Path, output: &Output) -> anyhow::Result<Model> {
-        let read = |error| FileError::io(path, "read", error);
-        let size = fs::metadata(path).map_err(read)?.len();
-        ensure!(
-            size <= MAX_FILE_BYTES as u64,
-            Mismatch(format!(
-                "{}: expected a network of at most {MAX_FILE_BYTES} bytes, found {size}: check the path",
-                path.display()
-            ))
-        );
-        let imported = import(&fs::read(path).map_err(read)?)?;
+        let network = Network::read(path)?;
+        let imported = network.import(&ImportOptions {
+            output: self.output.clone(),
+            input_shape: self.input_shape,
+            layout: self.input_layout,
+        })?;
         for warning in &imported.warnings {
             output.note(format!("warning: {warning}"));
+        }
+        if !self.no_check {
+            network.check(&imported)?;
         }
         let name = path.file_stem().and_then(|name| name.to_str());
         Ok(imported.into_model(Description {
             name: name.unwrap_or("network").to_string(),
             mean: self.mean.clone(),
             std: self.std.clone(),
-            classes: self.classes()?,
+            classes: match &self.classes {
+                Some(text) => class_names(text)?,
+                None => Vec::new(),
+            },
             input_range: self.input_range,
         })?)
     }
@@ -109,27 +121,39 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
     let nodes = model.graph.nodes();
-    let relus = nodes.iter().filter(|node| node.op.kind() == "relu");
-    let relus = relus.count();
+    let relus = nodes.iter().filter(|node| node.op.kind() == "relu").count();
+    let to_replace = nodes
+        .iter()
+        .filter(|node| node.op.is_teacher_only())
+        .count();
     let result = json!({
         "model": digest,
         "out": args.out,
         "network": model.name,
         "nodes": nodes.len(),
         "relus": relus,
+        "to_replace": to_replace,
+        "classes": model.classes,
+        "output": model.output,
         "parameters": model.graph.parameters(),
         "macs_per_image": model.graph.multiply_accumulates(),
         "activations_per_image": model.graph.activations(),
         "producer": model.training["producer"],
     });
     output.result(&result, || {
-        let next = if relus == 0 {
+        let next = if to_replace == 0 {
             "next: `sordino ranges` with images like those to come"
-        } else {
+        } else if relus == to_replace {
             "next: `sordino distill`, which replaces its ReLUs by quadratics"
+        } else {
+            "next: `sordino distill`, which replaces its activations by quadratics and its maxima by averages"
+        };
+        let counted = match relus == to_replace {
+            true => format!("{relus} ReLUs"),
+            false => format!("{to_replace} activations and maxima"),
         };
         format!(
-            "wrote {} ({} nodes, {} parameters, {relus} ReLUs); {next}",
+            "wrote {} ({} nodes, {} parameters, {counted}); {next}",
             args.out.display(),
             nodes.len(),
             model.graph.parameters()

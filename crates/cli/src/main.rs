@@ -1,7 +1,11 @@
 //! The `sordino` command line: arguments and output. One file per verb; the work is in the libraries.
 
+#[cfg(test)]
+mod advice;
 mod arguments;
+mod classes;
 mod compile;
+mod convert;
 mod data;
 mod decrypt;
 mod demo;
@@ -30,12 +34,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_command::{Outcome, Output, terminal};
+use sordino_command::{Allocator, Outcome, Output, terminal};
 use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new("sordino");
+
 fn main() -> ExitCode {
+    ALLOCATOR.keep_reserve();
     terminal::report_panics("sordino");
     if let Err(reason) = terminal::handle_interrupts() {
         terminal::say(format_args!("sordino: Ctrl-C cannot be handled: {reason}"));
@@ -64,6 +72,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Data(arguments) => data::run(arguments, &output),
         Command::Train(arguments) => train::run(arguments, global, &output),
         Command::Distill(arguments) => distill::run(arguments, global, &output),
+        Command::Convert(arguments) => convert::run(arguments, global, &output),
         Command::Import(arguments) => import::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
-use sordino::data::{Images, open_images, open_set, prepare};
-use sordino::graph::{Calibration, InputStatistic, Model, Range, calibrate};
+use sordino::data::{Images, open_images_for, open_set, prepare, prepare_noted};
+use sordino::graph::{Calibration, InputStatistic, Model, Preprocess, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_fault::{Classified, Fault};
@@ -57,11 +57,14 @@ const COLUMNS: [Column<'_, Row>; 4] = [
 ];
 
 /// The training images of a set and its validation images, if it has any; or the images at a path.
-fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
+pub(crate) fn images_at(
+    path: &Path,
+    network: &Preprocess,
+) -> anyhow::Result<(Images, Option<Images>)> {
     match open_set(path) {
         Ok(set) => Ok((set.train, set.validation)),
         Err(error) if error.fault() != Fault::Io && path.exists() => {
-            let images = open_images(path);
+            let images = open_images_for(path, network);
             let images =
                 images.with_context(|| format!("no data set ({error}) and no images either"))?;
             Ok((images, None))
@@ -72,11 +75,16 @@ fn images_at(path: &Path) -> anyhow::Result<(Images, Option<Images>)> {
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     let mut model = Model::load(&args.model)?;
-    let (mut images, validation) = images_at(&args.data)?;
+    // Ranges are for plans, and such a network has none.
+    model.graph.check_polynomial()?;
+    let (mut images, validation) = images_at(&args.data, &model.preprocess)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;
     }
-    let prepared = prepare(&images, &model.preprocess, args.range)?;
+    let (prepared, notes) = prepare_noted(&images, &model.preprocess, args.range)?;
+    for note in &notes {
+        output.warn(note);
+    }
     let count = images.len();
     let inputs_only = args.inputs_only && model.calibration.is_some();
     let calibration = match model.calibration.take() {

@@ -220,6 +220,9 @@ impl Display {
             Event::PlanSeen { model, client_plan } => self.line(format!(
                 "the plan of model {model:?} is remembered, and another one will be refused: its digest {client_plan} is what `b3sum client.plan` prints where it was compiled"
             )),
+            // A warning, also when quiet.
+            Event::Note { text } if self.quiet => say(format_args!("warning: {text}")),
+            Event::Note { text } => self.line(format!("warning: {text}")),
             Event::Unusual { marks } => {
                 self.line(describe_unusual(marks).unwrap_or_default());
             }

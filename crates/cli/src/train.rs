@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use sordino::data::open_set;
 use sordino::train::{Activation, Architecture, TrainConfig, TrainingData};
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
@@ -36,8 +35,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let architecture = architecture(&args.arch)?;
     let mut config = training.configuration(TrainConfig::for_architecture(&architecture))?;
     config.activation = args.activation.unwrap_or(config.activation);
-    let mut set = open_set(&training.data)?;
-    set.train = training.training_images(&set);
+    let set = training.open(&config, output)?;
     let data = TrainingData::from_set(&set)?;
     output.note(format!(
         "training {} on {} images of {}, {} epochs, {} activations",

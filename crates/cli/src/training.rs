@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sordino::container::{Access, Error as FileError, check_writable};
-use sordino::data::{DataSet, Images, prepare};
+use sordino::data::{DataSet, open_set, prepare};
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
 use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
@@ -15,6 +15,7 @@ use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 use sordino_report::percent_text;
 
+use crate::encrypt::parse_range;
 use crate::exit::Usage;
 use crate::one_of::one_of;
 
@@ -27,6 +28,9 @@ pub(crate) struct TrainingArgs {
     /// A data set: its folder, a folder that holds it, or its name
     #[arg(long, value_name = "PATH")]
     pub(crate) data: PathBuf,
+    /// Raw values of black and white in the data set, where they are not those of its type
+    #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
+    range: Option<(f64, f64)>,
     /// Where to write the model
     #[arg(long, value_name = "MODEL")]
     pub(crate) out: PathBuf,
@@ -118,9 +122,27 @@ impl TrainingArgs {
         Ok(config)
     }
 
-    /// The training images of a set that are used.
-    pub(crate) fn training_images(&self, set: &DataSet) -> Images {
-        set.train.split_at(self.images.unwrap_or(usize::MAX)).0
+    /// The data set, with the training images and the range that are used. What was guessed about it is said.
+    pub(crate) fn open(&self, config: &TrainConfig, output: &Output) -> anyhow::Result<DataSet> {
+        let mut set = open_set(&self.data)?;
+        for note in &set.notes {
+            output.warn(note);
+        }
+        set.train = set.train.split_at(self.images.unwrap_or(usize::MAX)).0;
+        set.range = self.range.unwrap_or(set.range);
+        if set.validation.is_none() && config.validation > 0.0 {
+            output.note(format!(
+                "{} has no validation part: {} of the training images are held back to choose the best epoch (--validation SHARE)",
+                set.name,
+                percent_text(config.validation)
+            ));
+        }
+        Ok(set)
+    }
+
+    /// The range that was given.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        self.range
     }
 
     /// Runs `train` with a trainer that writes the checkpoint, and shows its progress.
@@ -179,7 +201,7 @@ impl TrainingArgs {
             None => (&data.images, &data.labels),
         };
         let trials = tune(&mut model, images, Some(labels), output)?;
-        let accuracy = test_accuracy(&model, set)?;
+        let accuracy = test_accuracy(&model, set, self.range)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
         let result = json!({
@@ -264,10 +286,14 @@ pub(crate) fn tune(
 }
 
 /// Accuracy on the test images, which take no part in training; `None` without labels.
-pub(crate) fn test_accuracy(model: &Model, set: &DataSet) -> anyhow::Result<Option<f64>> {
+pub(crate) fn test_accuracy(
+    model: &Model,
+    set: &DataSet,
+    range: Option<(f64, f64)>,
+) -> anyhow::Result<Option<f64>> {
     let Some(labels) = &set.test.labels else {
         return Ok(None);
     };
-    let images = prepare(&set.test, &model.preprocess, None)?;
+    let images = prepare(&set.test, &model.preprocess, range)?;
     Ok(Some(float_accuracy(model, &images, labels)?))
 }

@@ -1,19 +1,25 @@
 //! `sordino verify`
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
+use rayon::prelude::*;
 use serde_json::json;
 use sordino::Model;
 use sordino::client::PredictionTable;
 use sordino::container::{Access, Error as FileError};
-use sordino::data::{open_images, prepare};
+use sordino::data::{open_images_for, prepare_noted};
+use sordino::onnx::{ImportOptions, InputLayout, Network};
 use sordino::plan::ServerPlan;
-use sordino::{LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, is_enough, worst_difference};
+use sordino::{
+    LEAST_AGREEMENT, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough, worst_difference,
+};
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_report::{ReportFile, page, percent_text};
 
 use crate::encrypt::parse_range;
+use crate::exit::Mismatch;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -31,6 +37,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, as given to `encrypt`
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Also compare with what this ONNX file, from which the model was imported, computes for the images
+    #[arg(long, value_name = "NET.onnx")]
+    network: Option<PathBuf>,
     /// The predictions, as CSV
     #[arg(long, value_name = "FILE.csv")]
     predictions: PathBuf,
@@ -54,12 +63,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let path = &args.predictions;
     let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
     let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
-    let mut images = open_images(&args.images)?;
+    let mut images = open_images_for(&args.images, &model.preprocess)?;
     if images.len() == table.images && table.indices.len() < table.images {
         // Images that were left out have nothing to compare.
         images = images.subset(&table.indices);
     }
-    let prepared = prepare(&images, &model.preprocess, args.range)?;
+    let (prepared, notes) = prepare_noted(&images, &model.preprocess, args.range)?;
+    for note in &notes {
+        output.warn(note);
+    }
     let reference = Reference::compute(&model, &plan, &prepared)?;
     let comparison = reference.compare(&table.classes, images.labels.as_deref())?;
 
@@ -72,7 +84,25 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let worst_integer = worst(reference.integer());
     let logits_agree = worst_integer.is_none_or(|worst| worst <= MOST_UNITS * unit);
-    let passed = is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
+    let file = args
+        .network
+        .as_deref()
+        .map(|path| file_classes(path, &model, &prepared))
+        .transpose()?;
+    let agreement_file = file.map(|classes| {
+        let same = classes
+            .iter()
+            .zip(&table.classes)
+            .filter(|(file, predicted)| file == predicted);
+        same.count() as f64 / classes.len().max(1) as f64
+    });
+    // A student may differ from the file; a network that was only imported may not.
+    let student = model.training.get("imported").is_none();
+    let as_the_file = agreement_file.is_none_or(|agreement| {
+        student || is_enough(agreement, LEAST_AGREEMENT_FLOAT, comparison.images)
+    });
+    let passed = as_the_file
+        && is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
         && is_enough(
             comparison.agreement_float,
             LEAST_AGREEMENT_FLOAT,
@@ -99,6 +129,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     result["worst_logit_difference"] = json!(worst_integer);
     result["worst_logit_difference_float"] = json!(worst(reference.float()));
     result["released_unit"] = json!(unit);
+    result["agreement_file"] = json!(agreement_file);
     result["passed"] = json!(passed);
     output.result(&result, || {
         let mut text = format!(
@@ -109,6 +140,12 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             percent_text(comparison.agreement_float),
             percent_text(LEAST_AGREEMENT_FLOAT),
         );
+        if let Some(agreement) = agreement_file {
+            text.push_str(&format!(
+                "\n{} of the classes are those that the ONNX file itself computes",
+                percent_text(agreement)
+            ));
+        }
         if let Some(worst) = worst_integer {
             text.push_str(&format!(
                 "\nworst difference of a released logit from the clear integer engine: {worst:.3e} (they are rounded to {unit:.3e})"
@@ -137,4 +174,48 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     } else {
         Outcome::CheckFailed
     })
+}
+
+/// The classes that an ONNX file computes for prepared images.
+fn file_classes(path: &Path, model: &Model, prepared: &[f32]) -> anyhow::Result<Vec<usize>> {
+    let network = Network::read(path)?;
+    let described = &model.training["onnx"];
+    let side = |index: usize| {
+        described["input_shape"][index]
+            .as_u64()
+            .map(|side| side as usize)
+    };
+    let imported = network.import(&ImportOptions {
+        output: described["output"].as_str().map(str::to_string),
+        input_shape: side(0)
+            .zip(side(1))
+            .zip(side(2))
+            .map(|((c, h), w)| [c, h, w]),
+        layout: match described["layout"].as_str() {
+            Some("nhwc") => Some(InputLayout::Nhwc),
+            Some(_) => Some(InputLayout::Nchw),
+            None => None,
+        },
+    })?;
+    let (found, expected) = (&imported.graph, &model.graph);
+    ensure!(
+        found.input_shape() == expected.input_shape() && found.classes() == expected.classes(),
+        Mismatch(format!(
+            "{}: a network of images of {} and {} classes, the model has {} and {}: give the file that it was imported from",
+            path.display(),
+            found.input_shape(),
+            found.classes(),
+            expected.input_shape(),
+            expected.classes()
+        ))
+    );
+    let images: Vec<&[f32]> = prepared
+        .chunks_exact(expected.input_shape().elements())
+        .collect();
+    let logits: Result<Vec<Vec<f32>>, _> = images
+        .par_iter()
+        .map(|image| network.logits(&imported, image, 1))
+        .collect();
+    let logits: Vec<f64> = logits?.into_iter().flatten().map(f64::from).collect();
+    Ok(classes_of(&logits, expected.classes()))
 }

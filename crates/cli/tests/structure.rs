@@ -252,8 +252,11 @@ fn the_front_door_alone_compiles_no_training_service_or_command_line() {
     );
 }
 
+/// The crate whose allocator has `unsafe`.
+const ALLOCATOR_CRATE: &str = "sordino-command";
+
 #[test]
-fn only_ring_may_contain_unsafe_code() {
+fn only_ring_and_the_allocator_may_contain_unsafe_code() {
     let manifest = |path: &Path| -> toml::Table { read(path).parse().expect("TOML") };
     let workspace = manifest(&root().join("Cargo.toml"));
     let level = &workspace["workspace"]["lints"]["rust"]["unsafe_code"];
@@ -264,8 +267,25 @@ fn only_ring_may_contain_unsafe_code() {
             .get("lints")
             .and_then(|lints| lints.get("workspace"))
             .and_then(toml::Value::as_bool);
-        let expected = (package.name.as_str() != "sordino-ring").then_some(true);
-        assert_eq!(inherits, expected, "lints of {}", package.name);
+        let own = ["sordino-ring", ALLOCATOR_CRATE].contains(&package.name.as_str());
+        assert_eq!(
+            inherits,
+            (!own).then_some(true),
+            "lints of {}",
+            package.name
+        );
+        if package.name == ALLOCATOR_CRATE {
+            let level = &manifest["lints"]["rust"]["unsafe_code"];
+            assert_eq!(level.as_str(), Some("deny"));
+        }
+    }
+    // The exception of that crate is one file.
+    let sources = root().join("crates/command");
+    for path in written_files() {
+        let is_source = path.extension().is_some_and(|extension| extension == "rs");
+        if is_source && path.starts_with(&sources) && !path.ends_with("src/allocator.rs") {
+            assert!(!read(&path).contains("unsafe"), "{}", relative(&path));
+        }
     }
 }
 

@@ -226,6 +226,18 @@ pub enum Error {
         /// The reason.
         detail: String,
     },
+    /// The server speaks http where https was asked for, or the other way round.
+    #[error("cannot {what} at {server}: the server does not speak {scheme} there: {advice}")]
+    OtherProtocol {
+        /// What was asked for.
+        what: String,
+        /// The server.
+        server: String,
+        /// The scheme that was asked for.
+        scheme: &'static str,
+        /// What to try.
+        advice: &'static str,
+    },
     /// The server refused.
     #[error("cannot {what} at {server}: {detail} (status {status})")]
     Refused {
@@ -356,7 +368,7 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: Address, NoHome, PlainHttp, Token;
+    Usage: Address, NoHome, OtherProtocol, PlainHttp, Token;
     BadFile: AllUnusual, Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         Pin, PlanChanged, ServedPlan;
     CheckFailed: CheckImages;

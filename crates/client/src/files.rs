@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
-use sordino_data::{Images, Prepared, prepare, prepare_path};
+use sordino_data::{Images, Prepared, prepare_noted, prepare_path};
 use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
 use sordino_secret::{Passphrase, SecretKey};
 
@@ -169,11 +169,15 @@ impl ImageSource {
     pub fn prepare(self, client: &Client, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
         match self {
             Self::Path(path) => client.prepare_path(&path, range),
-            Self::Images(images) => Ok(Prepared {
-                values: client.prepare_images(&images, range)?,
-                images: images.len(),
-                names: images.names,
-            }),
+            Self::Images(images) => {
+                let (values, notes) = client.prepare_noted(&images, range)?;
+                Ok(Prepared {
+                    values,
+                    images: images.len(),
+                    names: images.names,
+                    notes,
+                })
+            }
         }
     }
 }
@@ -240,6 +244,15 @@ impl Client {
         images: &Images,
         range: Option<(f64, f64)>,
     ) -> Result<Vec<f32>, Error> {
+        self.prepare_noted(images, range).map(|(values, _)| values)
+    }
+
+    /// [`prepare_images`](Self::prepare_images) with notes on what was guessed.
+    fn prepare_noted(
+        &self,
+        images: &Images,
+        range: Option<(f64, f64)>,
+    ) -> Result<(Vec<f32>, Vec<String>), Error> {
         let limit = self.plan().header.batch;
         if images.is_empty() || images.len() > limit {
             return Err(Error::Batch {
@@ -247,7 +260,7 @@ impl Client {
                 found: images.len(),
             });
         }
-        Ok(prepare(images, &self.plan().preprocess, range)?)
+        Ok(prepare_noted(images, &self.plan().preprocess, range)?)
     }
 
     /// Reads a reply and checks everything about it that needs no key: its digest, its header, every residue, and that it names

@@ -59,7 +59,11 @@ impl GlobalArgs {
             .num_threads(threads)
             .build_global()
             .map_err(|error| Error::Threads {
-                threads,
+                // 0 stands for as many as there are cores.
+                threads: match threads {
+                    0 => std::thread::available_parallelism().map_or(1, usize::from),
+                    threads => threads,
+                },
                 detail: error.to_string(),
             })
     }

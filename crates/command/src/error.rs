@@ -9,7 +9,9 @@ use sordino_fault::classify;
 #[non_exhaustive]
 pub enum Error {
     /// A thread pool of the size asked for cannot be had.
-    #[error("cannot start {threads} threads: {detail}: give a smaller --threads")]
+    #[error(
+        "cannot start {threads} threads: {detail}: give a smaller --threads, or allow more memory or processes (ulimit)"
+    )]
     Threads {
         /// Threads asked for.
         threads: usize,
@@ -43,7 +45,7 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: Threads;
+    Limits: Threads;
     BadFile: Settings;
     Io: Output;
 } inner { File, Ring, Evaluator });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tempfile::NamedTempFile;
 
@@ -45,7 +45,19 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 ///
 /// A writer that is still running keeps its open file and fails at its commit.
 pub fn remove_unfinished() {
-    let mut paths = unfinished();
+    remove_all(&mut unfinished());
+}
+
+/// [`remove_unfinished`] for a thread that cannot wait for another: files stay behind where one is just being started or finished.
+pub fn remove_unfinished_now() {
+    match UNFINISHED.try_lock() {
+        Ok(mut paths) => remove_all(&mut paths),
+        Err(TryLockError::Poisoned(paths)) => remove_all(&mut paths.into_inner()),
+        Err(TryLockError::WouldBlock) => {}
+    }
+}
+
+fn remove_all(paths: &mut BTreeSet<PathBuf>) {
     for path in paths.iter() {
         // The process ends, so a failure cannot be reported; the name says what the file is.
         let _ = if path.is_dir() {

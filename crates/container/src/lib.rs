@@ -36,7 +36,7 @@ mod text;
 
 pub use atomic::{
     Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
-    remove_unfinished, write_atomic,
+    remove_unfinished, remove_unfinished_now, write_atomic,
 };
 pub use cursor::{Builder, Reader};
 pub use digest::Digest;

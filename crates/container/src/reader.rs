@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use sordino_fault::with_optional_memory;
 
 use crate::header::{HEADER_BYTES, Header, Kind, Limits};
 use crate::{Digest, Error};
@@ -193,7 +194,7 @@ impl<R: Read, M> StreamReader<R, M> {
         let mut part = Vec::new();
         let size = usize::try_from(bytes)
             .ok()
-            .filter(|&size| part.try_reserve_exact(size).is_ok());
+            .filter(|&size| with_optional_memory(|| part.try_reserve_exact(size)).is_ok());
         let Some(size) = size else {
             return Err(Error::OutOfMemory {
                 location: self.location(),

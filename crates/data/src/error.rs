@@ -100,7 +100,7 @@ pub enum Error {
         advice: &'static str,
     },
     /// A value that the network's preprocessing does not accept.
-    #[error("{image}: value {found} is outside {low}..{high}: {advice}")]
+    #[error("{image}: value {found} is outside {low}..{high}: {}", cause.advice(flag))]
     Value {
         /// The image, by index and name.
         image: String,
@@ -110,8 +110,29 @@ pub enum Error {
         low: f64,
         /// Largest accepted.
         high: f64,
-        /// What to try.
-        advice: String,
+        /// What the other values say about it.
+        cause: ValueCause,
+        /// The option that gives black and white.
+        flag: &'static str,
+    },
+    /// Values that are accepted, and are almost surely scaled for another network.
+    #[error(
+        "{location}: all values lie in {}, the network takes {}: {}",
+        text(*found),
+        text(*network),
+        scale_advice(*found, *network, *rest, flag)
+    )]
+    Scale {
+        /// Where the images come from, or which image.
+        location: String,
+        /// The usual range that has all values.
+        found: (f64, f64),
+        /// What the network takes.
+        network: (f64, f64),
+        /// Whether there are other images that are as the network takes them.
+        rest: bool,
+        /// The option that gives black and white.
+        flag: &'static str,
     },
     /// A range or a preprocessing that makes no sense.
     #[error("{what}: {advice}")]
@@ -127,12 +148,77 @@ pub enum Error {
 }
 
 classify!(Error {
-    Usage: SetNotFound, Ambiguous, Range;
+    Usage: SetNotFound, Ambiguous, Range, Scale;
     BadFile: Malformed, TooLarge, TooMany, Shape, Value;
     Io: Io, OutOfMemory;
 } inner { Preprocess });
 
+/// Why a value is not accepted, as far as the values of all images tell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ValueCause {
+    /// It is infinite or no number.
+    NotFinite,
+    /// The range that was given does not have it.
+    OutsideGiven,
+    /// All values lie in a range that images are usually scaled to.
+    Usual((f64, f64)),
+    /// They have 16 bits.
+    Words,
+    /// A mean was subtracted and the rest divided by a deviation.
+    Standardized,
+    /// None of these.
+    Other,
+}
+
+impl ValueCause {
+    fn advice(self, flag: &str) -> String {
+        match self {
+            Self::NotFinite => {
+                "values must be finite: repair this image or leave it out".to_owned()
+            }
+            Self::OutsideGiven => {
+                format!("give {flag} A..B with raw values of black and white that all images keep, or leave this image out")
+            }
+            Self::Usual(range) => format!(
+                "all values lie in {range}: give {flag} {range}, or the range that they use",
+                range = text(range)
+            ),
+            Self::Words => format!("these are 16-bit images: give {flag} 0..65535, or the range that they use"),
+            Self::Standardized => {
+                "a mean seems to be subtracted: give the images as they are before that, since the network's preprocessing does it".to_owned()
+            }
+            Self::Other => format!("give {flag} A..B with the raw values of black and white, or leave this image out"),
+        }
+    }
+}
+
+/// A range as options take it.
+fn text((low, high): (f64, f64)) -> String {
+    format!("{low}..{high}")
+}
+
+fn scale_advice(found: (f64, f64), network: (f64, f64), rest: bool, flag: &str) -> String {
+    let (found, network) = (text(found), text(network));
+    match rest {
+        true => format!(
+            "bring it to the scale of the other images, or give {flag} {network} if the values are meant as they are"
+        ),
+        false => {
+            format!("give {flag} {found}, or {flag} {network} if the values are meant as they are")
+        }
+    }
+}
+
 impl Error {
+    /// This error with the option of another command in its advice, where it has an option that gives black and white.
+    pub fn for_option(mut self, option: &'static str) -> Self {
+        if let Self::Value { flag, .. } | Self::Scale { flag, .. } = &mut self {
+            *flag = option;
+        }
+        self
+    }
+
     pub(crate) fn io(path: impl AsRef<Path>, action: &'static str, reason: io::Error) -> Self {
         Self::Io {
             path: path.as_ref().to_path_buf(),

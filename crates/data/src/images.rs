@@ -1,5 +1,7 @@
 //! Images as they were read, before any preprocessing.
 
+use sordino_graph::Preprocess;
+
 use crate::Error;
 use crate::source::PIXEL_BYTES;
 
@@ -30,12 +32,13 @@ pub(crate) use each;
 macro_rules! map {
     ($pixels:expr, $values:ident => $result:expr) => {
         match $pixels {
-            Pixels::U8($values) => Pixels::U8($result),
-            Pixels::U16($values) => Pixels::U16($result),
-            Pixels::F32($values) => Pixels::F32($result),
+            $crate::Pixels::U8($values) => $crate::Pixels::U8($result),
+            $crate::Pixels::U16($values) => $crate::Pixels::U16($result),
+            $crate::Pixels::F32($values) => $crate::Pixels::F32($result),
         }
     };
 }
+pub(crate) use map;
 
 impl Pixels {
     /// Number of values.
@@ -97,6 +100,8 @@ pub struct Images {
     pub names: Option<Vec<String>>,
     /// Where the images come from, for messages.
     pub origin: String,
+    /// What was guessed or passed over while reading, one sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Images {
@@ -141,13 +146,31 @@ impl Images {
             labels,
             names,
             origin,
+            notes: Vec::new(),
         })
     }
 
     /// These images with other labels, without names.
     pub(crate) fn with_labels(self, labels: Option<Vec<u16>>) -> Result<Self, Error> {
         let shape = (self.channels, self.height, self.width);
-        Self::new(shape, self.pixels, labels, None, self.origin)
+        let labelled = Self::new(shape, self.pixels, labels, None, self.origin)?;
+        let notes = self.notes;
+        Ok(Self { notes, ..labelled })
+    }
+
+    /// These images with labels that are useful but not needed: labels that cannot be used are passed over with a note.
+    pub(crate) fn with_optional_labels(mut self, labels: Result<Option<Vec<u16>>, Error>) -> Self {
+        let count = self.len();
+        match labels {
+            Ok(Some(labels)) if labels.len() != count => self.notes.push(format!(
+                "{}: the labels are not used: there are {} for {count} images",
+                self.origin,
+                labels.len()
+            )),
+            Ok(labels) => self.labels = labels,
+            Err(error) => self.notes.push(format!("the labels are not used: {error}")),
+        }
+        self
     }
 
     /// Channels, rows and columns, for messages.
@@ -196,6 +219,7 @@ impl Images {
                 .as_ref()
                 .map(|names| indices.iter().map(|&index| names[index].clone()).collect()),
             origin: self.origin.clone(),
+            notes: self.notes.clone(),
             ..*self
         }
     }
@@ -228,6 +252,7 @@ impl Images {
             let advice = "give images of one sort";
             return Err(Error::malformed(other.origin, expected, found, advice));
         }
+        self.notes.extend(other.notes);
         if let Some((ours, theirs)) = self.labels.as_mut().zip(other.labels) {
             ours.extend(theirs);
         }
@@ -286,12 +311,66 @@ const SIDE_LIMIT: u64 = 1 << 14;
 const CHANNEL_LIMIT: u64 = 1 << 10;
 const COUNT_LIMIT: u64 = 1 << 28;
 
-/// Images, channels, rows and columns of an array; one of three dimensions has one channel.
-pub(crate) fn image_dimensions(dimensions: &[u64]) -> Option<[u64; 4]> {
+/// Why the dimensions of an array are not those of images, and what to do.
+pub(crate) struct NoImages {
+    pub(crate) expected: &'static str,
+    pub(crate) advice: &'static str,
+}
+
+/// Images, channels, rows and columns of an array.
+///
+/// Arrays are `[N, C, H, W]`, `[N, H, W]` or `[N, H, W, 1]`. Where the network is known, an array of its exact size may also be one image,
+/// `[C, H, W]` or `[H, W]`, or have the rows of gray images flattened, `[N, H * W]`. Channels behind rows and columns are refused.
+pub(crate) fn image_dimensions(
+    dimensions: &[u64],
+    network: Option<&Preprocess>,
+) -> Result<[u64; 4], NoImages> {
+    let network = network.map(|network| {
+        let shape = [network.channels, network.height, network.width];
+        shape.map(|size| size as u64)
+    });
+    let is_network = |image: &[u64]| network.is_some_and(|network| network == *image);
+    let is_plane = |plane: &[u64]| {
+        network.is_some_and(|[channels, height, width]| channels == 1 && *plane == [height, width])
+    };
+    // No image has so few rows and columns, and none so many channels.
+    let channels_last = |height: u64, width: u64, channels: u64| {
+        height.min(width) > 4 && (1..=4).contains(&channels)
+    };
     match *dimensions {
-        [count, height, width] => Some([count, 1, height, width]),
-        [count, channels, height, width] => Some([count, channels, height, width]),
-        _ => None,
+        [count, channels, height, width] if is_network(&dimensions[1..]) => {
+            Ok([count, channels, height, width])
+        }
+        [channels, height, width] if channels > 1 && is_network(dimensions) => {
+            Ok([1, channels, height, width])
+        }
+        [height, width] if is_plane(dimensions) => Ok([1, 1, height, width]),
+        [height, width, 1] if is_plane(&[height, width]) => Ok([1, 1, height, width]),
+        [count, size]
+            if network.is_some_and(|[c, h, w]| c == 1 && h.checked_mul(w) == Some(size)) =>
+        {
+            let [_, height, width] = network.unwrap_or_default();
+            Ok([count, 1, height, width])
+        }
+        [_, _] => Err(NoImages {
+            expected: "images of shape [N, C, H, W] or [N, H, W]",
+            advice: "reshape the array: array.reshape(N, H, W), or array[None] for one image",
+        }),
+        [height, width, channels] if channels_last(height, width, channels) => Err(NoImages {
+            expected: "images of shape [N, C, H, W] or [N, H, W], not one image with its channels last",
+            advice: "save array.transpose(2, 0, 1)[None]",
+        }),
+        [count, height, width] => Ok([count, 1, height, width]),
+        [count, height, width, 1] if height > 1 => Ok([count, 1, height, width]),
+        [_, height, width, channels] if channels_last(height, width, channels) => Err(NoImages {
+            expected: "images of shape [N, C, H, W], not with the channels last",
+            advice: "save array.transpose(0, 3, 1, 2)",
+        }),
+        [count, channels, height, width] => Ok([count, channels, height, width]),
+        _ => Err(NoImages {
+            expected: "images of shape [N, C, H, W] or [N, H, W]",
+            advice: "reshape the array and save it again",
+        }),
     }
 }
 

@@ -11,16 +11,20 @@
 //! is written. Nothing here uses randomness.
 
 mod error;
+mod extent;
 mod formats;
 mod images;
+mod layout;
 mod prepare;
 mod prepare_path;
 mod set;
+mod set_name;
 mod source;
 
-pub use error::Error;
-pub use formats::open_images;
+pub use error::{Error, ValueCause};
+pub use formats::{open_images, open_images_for};
 pub use images::{Images, Pixels, shift};
-pub use prepare::prepare;
+pub use prepare::{prepare, prepare_noted};
 pub use prepare_path::{Prepared, prepare_path};
-pub use set::{DataSet, SetName, digits, find_set, open_named, open_set};
+pub use set::{DataSet, digits, find_set, open_named, open_set};
+pub use set_name::SetName;

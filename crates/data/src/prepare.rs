@@ -4,6 +4,8 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma};
 use sordino_graph::{Preprocess, SizePolicy};
 
+use crate::error::ValueCause;
+use crate::extent::{Extent, Seen};
 use crate::images::each;
 use crate::source::{PIXEL_BYTES, reserve};
 use crate::{Error, Images, Pixels};
@@ -17,8 +19,8 @@ use crate::{Error, Images, Pixels};
 ///
 /// # Errors
 /// [`Error::Shape`] for another number of channels, or another size under [`SizePolicy::Refuse`]; [`Error::Value`]
-/// for a value that is not finite or not accepted, naming the image; [`Error::Range`] for an empty `range`, and for
-/// floating-point images that all lie in 0..1 where the network takes a much wider range and none was given.
+/// for a value that is not finite or not accepted, naming the image; [`Error::Range`] for an empty `range`; [`Error::Scale`], where no `range` was given, for
+/// images that are almost surely scaled for another network, such as those that all lie in 0..1 where the network takes bytes.
 ///
 /// # Reference
 /// Resizing is `image`'s triangle filter, that is bilinear where it enlarges and an area average where it shrinks.
@@ -27,13 +29,24 @@ pub fn prepare(
     preprocess: &Preprocess,
     range: Option<(f64, f64)>,
 ) -> Result<Vec<f32>, Error> {
+    prepare_noted(images, preprocess, range).map(|(prepared, _)| prepared)
+}
+
+/// Prepares images as [`prepare`] does, and gives notes on what was guessed, one sentence each.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub fn prepare_noted(
+    images: &Images,
+    preprocess: &Preprocess,
+    range: Option<(f64, f64)>,
+) -> Result<(Vec<f32>, Vec<String>), Error> {
     preprocess.validate()?;
     let scale = Scale::new(preprocess, range)?;
-    if let Pixels::F32(values) = &images.pixels
-        && is_in_unit(values)
-    {
-        check_unit_range(&images.origin, preprocess, range)?;
-    }
+    let mut seen = Seen::new();
+    seen.see(images, preprocess);
+    let mut notes = images.notes.clone();
+    notes.extend(seen.check(&images.origin, preprocess, range)?);
     let count = images.len() as u64;
     let bytes = count
         .saturating_mul(preprocess.elements() as u64)
@@ -43,7 +56,7 @@ pub fn prepare(
     let mut out = Vec::new();
     reserve(&mut out, bytes / 4, &images.origin)?;
     prepare_part(images, preprocess, &scale, &mut out)?;
-    Ok(out)
+    Ok((out, notes))
 }
 
 /// Appends prepared images.
@@ -112,6 +125,7 @@ pub(crate) struct Scale {
     /// Raw values that are accepted.
     allowed: (f64, f64),
     overridden: bool,
+    given: bool,
 }
 
 impl Scale {
@@ -134,7 +148,8 @@ impl Scale {
             from,
             to,
             allowed,
-            overridden: range.is_some(),
+            overridden: from != to,
+            given: range.is_some(),
         })
     }
 
@@ -159,46 +174,29 @@ impl Scale {
             return Ok(());
         };
         let found = images.pixels.value(at);
-        let advice = match images.pixels {
-            _ if !found.is_finite() => "values must be finite: repair this image or leave it out",
-            Pixels::U16(_) if !self.overridden => {
-                "these are 16-bit images: give --range 0..65535, or the range that they use"
-            }
-            _ => {
-                "give --range A..B with the raw values of black and white, or leave this image out"
-            }
+        let extent = Extent::of_all(&images.pixels);
+        let cause = if !found.is_finite() {
+            ValueCause::NotFinite
+        } else if self.given {
+            ValueCause::OutsideGiven
+        } else if matches!(images.pixels, Pixels::U16(_)) {
+            ValueCause::Words
+        } else if let Some(range) = extent.usual(&images.pixels) {
+            ValueCause::Usual(range)
+        } else if extent.low < 0.0 && extent.low > -10.0 && extent.high < 10.0 {
+            ValueCause::Standardized
+        } else {
+            ValueCause::Other
         };
-        let image = images.describe(at / images.elements());
         Err(Error::Value {
-            image,
+            image: images.describe(at / images.elements()),
             found,
             low,
             high,
-            advice: advice.into(),
+            cause,
+            flag: "--range",
         })
     }
-}
-
-/// Whether all values lie in 0..1.
-pub(crate) fn is_in_unit(values: &[f32]) -> bool {
-    values.iter().all(|value| (0.0..=1.0).contains(value))
-}
-
-/// Refuses floating-point images that all lie in 0..1 where the network takes a much wider range and none was given: the usual mistake
-/// with arrays, which would classify nearly black images without a word.
-pub(crate) fn check_unit_range(
-    location: &str,
-    preprocess: &Preprocess,
-    range: Option<(f64, f64)>,
-) -> Result<(), Error> {
-    let (low, high) = preprocess.input_range;
-    if range.is_some() || high - low <= 4.0 {
-        return Ok(());
-    }
-    Err(Error::Range {
-        what: format!("{location}: all values lie in 0..1, the network takes {low}..{high}"),
-        advice: "give --range 0..1, or the network's own range if the values are meant as they are",
-    })
 }
 
 /// Resizes one plane and appends it, normalized.

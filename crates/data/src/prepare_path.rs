@@ -4,11 +4,12 @@ use std::path::Path;
 
 use sordino_graph::Preprocess;
 
+use crate::extent::Seen;
 use crate::formats::read_parts;
 use crate::images::CheckedShape;
-use crate::prepare::{Scale, check_shape, check_unit_range, is_in_unit, prepare_part};
+use crate::prepare::{Scale, check_shape, prepare_part};
 use crate::source::{PIXEL_BYTES, reserve};
-use crate::{Error, Images, Pixels};
+use crate::{Error, Images};
 
 /// Most bytes of raw pixels that are in memory at once.
 const PART_BYTES: u64 = 32 << 20;
@@ -24,11 +25,13 @@ pub struct Prepared {
     pub images: usize,
     /// File name of every image, if each has its own.
     pub names: Option<Vec<String>>,
+    /// What was guessed or passed over, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// What is taken of a file: as many images as the network can take at once, of its shape or resized one after the other.
 pub(crate) struct Bounds<'a> {
-    preprocess: &'a Preprocess,
+    pub(crate) preprocess: &'a Preprocess,
     images: u64,
 }
 
@@ -64,7 +67,7 @@ impl Bounds<'_> {
     }
 }
 
-/// Reads images as [`open_images`](crate::open_images) does, without labels, and prepares them as [`prepare`](crate::prepare) does, part by
+/// Reads images as [`open_images_for`](crate::open_images_for) does, without labels, and prepares them as [`prepare`](crate::prepare) does, part by
 /// part: what a file claims to hold is compared with what the network takes before memory is taken for it. The pictures of a folder may
 /// have different sizes where the network has them resized.
 ///
@@ -87,10 +90,11 @@ pub fn prepare_path(
         values: Vec::new(),
         images: 0,
         names: None,
+        notes: Vec::new(),
     };
-    let mut all_in_unit = true;
+    let mut seen = Seen::new();
     let mut sink = |part: Images| {
-        all_in_unit &= matches!(&part.pixels, Pixels::F32(values) if is_in_unit(values));
+        seen.see(&part, preprocess);
         let more = (part.len() * preprocess.elements()) as u64;
         let held = 4 * (prepared.values.len() as u64 + more);
         let what = "size of the prepared images in bytes";
@@ -103,9 +107,9 @@ pub fn prepare_path(
         }
         Ok(())
     };
-    read_parts(path, &Bounds { preprocess, images }, &mut sink)?;
-    if all_in_unit {
-        check_unit_range(&location, preprocess, range)?;
-    }
+    let notes = read_parts(path, &Bounds { preprocess, images }, &mut sink)?;
+    prepared.notes = notes;
+    let notes = seen.check(&location, preprocess, range)?;
+    prepared.notes.extend(notes);
     Ok(prepared)
 }

@@ -1,16 +1,13 @@
 //! Whole data sets: which there are, where they are, how they are split.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use flate2::read::GzDecoder;
 
-use crate::formats::npz::Npz;
-use crate::formats::{cifar, idx, npy};
-use crate::source::Source;
+use crate::extent::Extent;
+use crate::layout::{self, Found, Parts, recognise};
+use crate::set_name::{SetName, not_found};
 use crate::{Error, Images, Pixels};
 
 /// A data set with its splits.
@@ -31,170 +28,6 @@ pub struct DataSet {
     pub range: (f64, f64),
     /// What was done to the set while reading it, for the record.
     pub notes: Vec<String>,
-}
-
-/// The data sets that are known by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SetName {
-    /// 8x8 handwritten digits, built in.
-    Digits,
-    /// MNIST.
-    Mnist,
-    /// Fashion-MNIST.
-    FashionMnist,
-    /// CIFAR-10.
-    Cifar10,
-    /// PneumoniaMNIST.
-    PneumoniaMnist,
-}
-
-impl SetName {
-    /// Every set.
-    pub const ALL: [Self; 5] = [
-        Self::Digits,
-        Self::Mnist,
-        Self::FashionMnist,
-        Self::Cifar10,
-        Self::PneumoniaMnist,
-    ];
-
-    /// The name in commands, files and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Digits => "digits",
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-            Self::Cifar10 => "cifar-10",
-            Self::PneumoniaMnist => "pneumoniamnist",
-        }
-    }
-
-    /// The classes' names, by number.
-    pub fn class_names(self) -> Vec<String> {
-        let names = match self {
-            Self::Digits | Self::Mnist => "0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
-            Self::FashionMnist => {
-                "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
-            }
-            Self::Cifar10 => "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck",
-            Self::PneumoniaMnist => "normal, pneumonia",
-        };
-        names.split(", ").map(str::to_owned).collect()
-    }
-
-    /// Where a set commonly lies in a folder that holds several.
-    const fn places(self) -> &'static [&'static str] {
-        match self {
-            Self::Digits => &[],
-            Self::Mnist => &["mnist", "MNIST", "MNIST/raw"],
-            Self::FashionMnist => &["fashion-mnist", "FashionMNIST", "FashionMNIST/raw"],
-            Self::Cifar10 => &["cifar-10", "cifar-10-batches-bin", "cifar10"],
-            Self::PneumoniaMnist => &["pneumoniamnist/pneumoniamnist.npz", "pneumoniamnist.npz"],
-        }
-    }
-}
-
-impl fmt::Display for SetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for SetName {
-    type Err = Error;
-
-    /// # Errors
-    /// [`Error::SetNotFound`] for any other name.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|name| name.as_str() == text)
-            .ok_or_else(|| not_found(text, Vec::new()))
-    }
-}
-
-fn not_found(name: &str, looked: Vec<PathBuf>) -> Error {
-    let names = SetName::ALL.map(SetName::as_str).join(", ");
-    let advice = format!(
-        "give a set's folder or a name ({names}), or set SORDINO_DATA to the folder that holds the sets"
-    );
-    Error::SetNotFound {
-        name: name.into(),
-        looked,
-        advice,
-    }
-}
-
-/// The files of a set, as found in a folder.
-enum Files {
-    Idx {
-        train: [PathBuf; 2],
-        test: [PathBuf; 2],
-    },
-    Cifar {
-        train: [PathBuf; 5],
-        test: PathBuf,
-    },
-    Npz(PathBuf),
-}
-
-/// What lies at a path, if it is a set: its files and, where the content tells, which one.
-struct Found {
-    files: Files,
-    name: Option<SetName>,
-}
-
-fn idx_file(folder: &Path, split: &str, what: &str, dimensions: u8) -> Option<PathBuf> {
-    let plain = format!("{split}-{what}-idx{dimensions}-ubyte");
-    let dotted = format!("{split}-{what}.idx{dimensions}-ubyte");
-    let names = [format!("{plain}.gz"), plain, format!("{dotted}.gz"), dotted];
-    names
-        .into_iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.is_file())
-}
-
-/// Distinguishes the two sets of IDX files, whose names are the same, by the first labels of their test part.
-fn idx_name(labels: &[u16]) -> Option<SetName> {
-    if labels.starts_with(&[7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0, 6]) {
-        Some(SetName::Mnist)
-    } else if labels.starts_with(&[9, 2, 1, 1, 6, 1, 4, 6, 5, 7, 4, 5]) {
-        Some(SetName::FashionMnist)
-    } else {
-        None
-    }
-}
-
-fn recognise(path: &Path) -> Result<Option<Found>, Error> {
-    let found = |files, name| Ok(Some(Found { files, name }));
-    if path.is_file() {
-        if path
-            .extension()
-            .is_none_or(|end| !end.eq_ignore_ascii_case("npz"))
-        {
-            return Ok(None);
-        }
-        let pneumonia = path
-            .file_stem()
-            .is_some_and(|stem| stem == "pneumoniamnist");
-        let name = pneumonia.then_some(SetName::PneumoniaMnist);
-        return found(Files::Npz(path.into()), name);
-    }
-    let pair = |split| {
-        let images = idx_file(path, split, "images", 3)?;
-        Some([images, idx_file(path, split, "labels", 1)?])
-    };
-    if let Some((train, test)) = pair("train").zip(pair("t10k").or_else(|| pair("test"))) {
-        let name = idx_name(&idx::labels(Source::open(&test[1])?)?);
-        return found(Files::Idx { train, test }, name);
-    }
-    let train = [1, 2, 3, 4, 5].map(|number| path.join(format!("data_batch_{number}.bin")));
-    if !train[0].is_file() {
-        return Ok(None);
-    }
-    let test = path.join("test_batch.bin");
-    found(Files::Cifar { train, test }, Some(SetName::Cifar10))
 }
 
 /// Where sets are looked for by name.
@@ -269,7 +102,10 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
         }
     }
     match &*inside {
-        [] => Err(not_found(&text, vec![path.into()])),
+        [] => match layout::class_folders(path)? {
+            Some(found) => read(path, found),
+            None => Err(not_found(&text, vec![path.into()])),
+        },
         [(_, place)] => open_set(place),
         _ => {
             let choices = inside.iter().map(|(name, _)| name.to_string()).collect();
@@ -284,46 +120,21 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
 }
 
 fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
-    let mut notes = Vec::new();
-    let (train, validation, test) = match found.files {
-        Files::Idx { train, test } => (read_idx(&train)?, None, read_idx(&test)?),
-        Files::Cifar { train, test } => {
-            let [first, rest @ ..] = train;
-            let mut train = cifar::read_batch(&first)?;
-            for batch in rest {
-                train.append(cifar::read_batch(&batch)?)?;
-            }
-            train.origin = path.display().to_string();
-            (train, None, cifar::read_batch(&test)?)
-        }
-        Files::Npz(file) => {
-            let mut archive = Npz::open(&file)?;
-            let mut split = |name: &str| {
-                let images = npy::images(archive.array(&format!("{name}_images"))?)?;
-                let labels = npy::labels(archive.array(&format!("{name}_labels"))?)?;
-                images.with_labels(Some(labels))
-            };
-            let (train, validation, test) = (split("train")?, split("val")?, split("test")?);
-            let (train, dropped) = without_recurring(train, &validation);
-            if dropped > 0 {
-                notes.push(format!(
-                    "training images left out because the validation part has them too: {dropped}"
-                ));
-            }
-            (train, Some(validation), test)
-        }
-    };
+    let name = found.name;
+    let Parts {
+        train,
+        validation,
+        test,
+        classes: found_classes,
+        mut notes,
+    } = found.read(path)?;
     let parts = [Some(&train), validation.as_ref(), Some(&test)];
-    let highest = parts
-        .iter()
-        .flatten()
-        .filter_map(|part| part.labels.as_ref()?.iter().max())
-        .max();
-    let classes = highest.map_or(0, |&label| usize::from(label) + 1);
-    let class_names = match found.name {
-        Some(name) => name.class_names(),
-        None => (0..classes).map(|class| class.to_string()).collect(),
-    };
+    let labels = |part: &Images| part.labels.iter().flatten().max().copied();
+    let highest = parts.into_iter().flatten().filter_map(labels).max();
+    let classes = highest.map_or(0, |label| usize::from(label) + 1);
+    let numbers = || (0..classes).map(|class| class.to_string()).collect();
+    let known = name.map(SetName::class_names);
+    let class_names: Vec<String> = known.or(found_classes).unwrap_or_else(numbers);
     if classes > class_names.len() {
         let location = path.display().to_string();
         let expected = format!("labels below {}", class_names.len());
@@ -337,17 +148,20 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
             let advice = "check that all files are of the same set";
             return Err(Error::malformed(&*part.origin, expected, found, advice));
         }
+        for note in &part.notes {
+            // Parts that were split from one have its notes.
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
     }
+    notes.extend(empty_classes(&train, &class_names));
+    let range = range_of(&parts, &mut notes);
     let stem = || {
         path.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
     };
-    let name = found.name.map(|name| name.to_string()).or_else(stem);
-    let range = match test.pixels {
-        Pixels::U8(_) => (0.0, 255.0),
-        Pixels::U16(_) => (0.0, 65535.0),
-        Pixels::F32(_) => (0.0, 1.0),
-    };
+    let name = name.map(|name| name.to_string()).or_else(stem);
     Ok(DataSet {
         name: name.unwrap_or("images".into()),
         train,
@@ -359,24 +173,41 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
     })
 }
 
-fn read_idx([images, labels]: &[PathBuf; 2]) -> Result<Images, Error> {
-    let labels = idx::labels(Source::open(labels)?)?;
-    idx::images(Source::open(images)?)?.with_labels(Some(labels))
+/// A note that some classes have no training image, as where labels are numbered from 1.
+fn empty_classes(train: &Images, classes: &[String]) -> Option<String> {
+    let counts = train.histogram(classes.len())?;
+    let empty = counts.iter().zip(classes).filter(|&(&count, _)| count == 0);
+    let empty: Vec<&str> = empty.map(|(_, name)| name.as_str()).collect();
+    let (count, first) = (empty.len(), empty.first()?);
+    Some(format!(
+        "{count} of {} classes have no training image, such as {first}: number the classes from 0 without gaps if that is not meant",
+        classes.len()
+    ))
 }
 
-/// The images of `train` whose exact pixels do not occur in `other`, and how many were dropped.
-fn without_recurring(train: Images, other: &Images) -> (Images, usize) {
-    let (Pixels::U8(ours), Pixels::U8(theirs)) = (&train.pixels, &other.pixels) else {
-        return (train, 0);
+/// Raw values of black and white: those of the type, or those that floating-point values are usually scaled to.
+fn range_of(parts: &[Option<&Images>], notes: &mut Vec<String>) -> (f64, f64) {
+    let parts = || parts.iter().flatten().map(|part| &part.pixels);
+    let extents = parts().map(Extent::of_all);
+    let Some(extent) = extents.reduce(Extent::join) else {
+        return (0.0, 255.0);
     };
-    let seen: HashSet<&[u8]> = theirs.chunks_exact(other.elements()).collect();
-    let fresh = ours
-        .chunks_exact(train.elements())
-        .enumerate()
-        .filter(|(_, image)| !seen.contains(image));
-    let kept: Vec<usize> = fresh.map(|(index, _)| index).collect();
-    let dropped = train.len() - kept.len();
-    (train.subset(&kept), dropped)
+    let is_unit = extent.low >= 0.0 && extent.high == 1.0;
+    let (range, note) = match parts().next() {
+        Some(Pixels::U8(_)) if is_unit => ((0.0, 1.0), "all bytes are 0 or 1"),
+        Some(Pixels::U8(_)) | None => return (0.0, 255.0),
+        Some(Pixels::U16(_)) => ((0.0, 65535.0), "the values have 16 bits"),
+        Some(pixels @ Pixels::F32(_)) => match extent.usual(pixels) {
+            Some((0.0, 1.0)) => return (0.0, 1.0),
+            Some(range) => (range, "the values fill a usual range"),
+            None => ((extent.low, extent.high), "the values fill no usual range"),
+        },
+    };
+    notes.push(format!(
+        "{note}, and lie in {}..{}: black is taken to be {} and white {}; give --range A..B if they are others",
+        extent.low, extent.high, range.0, range.1
+    ));
+    range
 }
 
 /// The built-in handwritten digits: 1,797 images of 8x8 pixels, values 0 to 16.

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use sordino_fault::with_optional_memory;
 
 use crate::Error;
 
@@ -48,10 +49,10 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64), Error> {
 }
 
 /// The first bytes of a file, to tell its format by; fewer where the file is shorter.
-pub(crate) fn magic(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn magic(path: &Path, count: u64) -> Result<Vec<u8>, Error> {
     let (file, _) = open_file(path)?;
-    let mut bytes = Vec::with_capacity(8);
-    file.take(8)
+    let mut bytes = Vec::new();
+    file.take(count)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(path, "read", error))?;
     Ok(bytes)
@@ -169,7 +170,7 @@ pub(crate) fn reserve<T>(values: &mut Vec<T>, count: u64, location: &str) -> Res
     let bytes = count.saturating_mul(size_of::<T>() as u64);
     let room = usize::try_from(count)
         .ok()
-        .and_then(|count| values.try_reserve_exact(count).ok());
+        .and_then(|count| with_optional_memory(|| values.try_reserve_exact(count)).ok());
     room.ok_or_else(|| Error::OutOfMemory {
         location: location.into(),
         bytes,

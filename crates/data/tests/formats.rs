@@ -46,12 +46,12 @@ fn idx_with_and_without_gzip_and_labels() {
         fs::remove_file(path).unwrap();
     }
     write(folder.path(), "a-labels-idx1-ubyte", &idx(&[2], &[7, 0]));
-    let message = open_images(folder.path().join("a-images-idx3-ubyte"))
-        .unwrap_err()
-        .to_string();
+    let images = open_images(folder.path().join("a-images-idx3-ubyte")).unwrap();
+    assert_eq!(images.labels, None);
     assert!(
-        message.contains("3 labels") && message.contains("2 labels"),
-        "{message}"
+        images.notes[0].contains("2 for 3 images"),
+        "{:?}",
+        images.notes
     );
 
     let colour = write(folder.path(), "colour", &idx(&[2, 3, 1, 2], &ramp(12)));
@@ -109,6 +109,11 @@ fn arrays_as_numpy_wrote_them() {
         assert_eq!(shape(&images), [2, 3, 2, 4]);
         assert_eq!(images.pixels, Pixels::U8(bytes.clone()));
     }
+    let images = open_images(fixture("i32_nchw.npy")).unwrap();
+    assert_eq!(
+        images.pixels,
+        Pixels::F32((0..48u8).map(f32::from).collect())
+    );
     let images = open_images(fixture("u16_big_nchw.npy")).unwrap();
     assert_eq!(
         images.pixels,
@@ -130,8 +135,6 @@ fn arrays_as_numpy_wrote_them() {
 #[test]
 fn arrays_that_are_no_images_are_named() {
     for (name, expected) in [
-        ("fortran.npy", "ascontiguousarray"),
-        ("i32_nchw.npy", "astype"),
         ("structured.npy", "numpy.save"),
         ("object.npy", "number type"),
     ] {
@@ -314,27 +317,13 @@ fn empty_folders_and_foreign_files_are_refused() {
 }
 
 #[test]
-fn labels_of_other_shapes_and_types_are_refused() {
+fn labels_may_be_wide_and_of_either_byte_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         folder.path(),
         "x_images.npy",
         &npy("|u1", "(2, 1, 1)", &[1, 2]),
     );
-    for (labels, expected) in [
-        (npy("<i2", "(2,)", &[0, 0, 0xff, 0xff]), "-1 at index 1"),
-        (
-            npy("<u4", "(2, 1)", &[0, 0, 1, 0, 0, 0, 0, 0]),
-            "65536 at index 0",
-        ),
-        (npy("<f4", "(2,)", &[0; 8]), "integer type"),
-        (npy("|u1", "(1, 2)", &[0; 2]), "[N] or [N, 1]"),
-        (npy("|u1", "(3,)", &[0; 3]), "3 labels"),
-    ] {
-        write(folder.path(), "x_labels.npy", &labels);
-        let message = open_images(&path).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    }
     write(
         folder.path(),
         "x_labels.npy",

@@ -3,14 +3,12 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use common::{gzip, idx, npy, write};
+use common::{gzip, idx, npy, npz, write};
 use sordino_data::{
     DataSet, Error, Images, Pixels, SetName, digits, find_set, open_images, open_named, open_set,
 };
-use zip::write::SimpleFileOptions;
 
 /// Finds a real set for a test, or says that the test is skipped.
 fn real(name: SetName) -> Option<DataSet> {
@@ -200,17 +198,6 @@ fn cifar_set(folder: &Path) {
         record[3072] = 99;
         write(folder, &format!("{name}.bin"), &record);
     }
-}
-
-fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
-    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
-    for (name, bytes) in arrays {
-        archive
-            .start_file(format!("{name}.npy"), SimpleFileOptions::default())
-            .unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap();
 }
 
 fn pneumonia_arrays() -> Vec<(&'static str, Vec<u8>)> {

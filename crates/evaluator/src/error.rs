@@ -15,7 +15,7 @@ pub enum Error {
     MissingKey,
     /// The evaluation would not fit into the memory that it may use.
     #[error(
-        "the evaluation needs about {} MiB and may use {} MiB: raise --memory, or compile with a smaller --batch or with --memory",
+        "the evaluation needs about {} MiB and may use {} MiB: give at least as much with --memory",
         mebibytes(*estimate), mebibytes(*limit)
     )]
     Memory {
@@ -57,6 +57,19 @@ pub enum Error {
         /// Bytes there are.
         free: u64,
     },
+    /// The disk of the reply has less room than it needs.
+    #[error(
+        "{}: the reply has {} MiB and the disk has {} MiB free: free some of it, or give an --out on another disk",
+        path.display(), mebibytes(*needed), mebibytes(*free)
+    )]
+    ReplySpace {
+        /// The reply.
+        path: PathBuf,
+        /// Bytes of the reply.
+        needed: u64,
+        /// Bytes there are.
+        free: u64,
+    },
     /// Less memory than the evaluation was begun with.
     #[error(
         "this evaluation was begun with --memory {begun}, and cannot resume with --memory {given}: give as much, or start anew without --resume"
@@ -91,7 +104,7 @@ classify!(Error {
     Usage: MissingKey, LessMemory;
     BadFile: Checkpoint;
     Limits: Memory;
-    Io: Busy, Space;
+    Io: Busy, Space, ReplySpace;
 } inner { Protocol, Runtime, Plan, Scheme, Ring, File });
 
 fn mebibytes(bytes: u64) -> u64 {

@@ -16,7 +16,7 @@ use sordino_ring::backend::Backend;
 use sordino_runtime::{Options, Progress, Trace};
 
 use crate::scratch::{Identity, ScratchFolder, ScratchOptions};
-use crate::{Error, Evaluator, Stop};
+use crate::{Error, Evaluator, Stop, free_bytes};
 
 /// A request up to this size is read before it is evaluated, a larger one while it is.
 const READ_FIRST_BYTES: u64 = 1 << 29;
@@ -173,6 +173,22 @@ pub fn evaluate_request<R: Read + Send>(
     evaluate(evaluator, key, request, reply, scratch, options, start)
 }
 
+/// Refuses an evaluation whose reply would not fit the disk that it is written to, which need not be that of the scratch.
+fn check_room(reply: &Path, needed: u64) -> Result<(), Error> {
+    let folder = match reply.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match free_bytes(folder) {
+        Some(free) if free < needed => Err(Error::ReplySpace {
+            path: reply.to_owned(),
+            needed,
+            free,
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn evaluate<R: Read + Send>(
     evaluator: &Evaluator,
     key: Option<&EvaluationKey>,
@@ -187,6 +203,8 @@ fn evaluate<R: Read + Send>(
     let schedule = evaluator.prepare()?;
     let (memory_bytes, scratch_bytes) = evaluator.needs()?;
     scratch.set_schedule(schedule.map(Schedule::digest), scratch_bytes)?;
+    let reply_layout = evaluator.reply_shape().layout(header.images as usize)?;
+    check_room(reply, reply_layout.payload_bytes())?;
     let note = |text: &str| options.note.into_iter().for_each(|note| note(text));
     note(&needs(memory_bytes, scratch_bytes));
     if options.resume {
@@ -367,4 +385,25 @@ fn write_trace(path: &Path, trace: &Trace, overwrite: Overwrite) -> Result<(), E
 /// Nine tenths of the memory that is free now, where the system tells.
 pub fn most_of_free_memory() -> Option<u64> {
     Some(memory::available_bytes()? / 10 * 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_of_the_reply_is_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let reply = folder.path().join("reply");
+        check_room(&reply, 1).expect("room for a byte");
+        let error = check_room(&reply, 1 << 60).expect_err("no disk is as large");
+        let Error::ReplySpace { path, free, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(*path == reply && *free > 0, "{error}");
+        assert!(error.to_string().contains("--out"), "{error}");
+        // A file in the current folder has no folder in its path, and a folder that is not there has no disk.
+        assert!(check_room(Path::new("reply"), 1 << 60).is_err());
+        check_room(&folder.path().join("missing/reply"), 1 << 60).expect("nothing is known");
+    }
 }

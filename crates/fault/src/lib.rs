@@ -4,6 +4,10 @@
 //! without a wildcard: a new variant does not compile until somebody has said what its user can do about it. Command lines
 //! translate a fault into an exit code, the HTTP service into a problem document; nothing else decides either.
 
+mod optional_memory;
+
+pub use optional_memory::{memory_is_optional, with_optional_memory};
+
 use std::fmt;
 
 /// What the one who meets an error can do about it.

@@ -78,7 +78,7 @@ pub fn calibrate(
     }
     let folded = match fold(graph) {
         Ok(folded) => Some(folded),
-        Err(Error::Relu { .. }) => None,
+        Err(Error::TeacherOnly { .. }) => None,
         Err(error) => return Err(error),
     };
     let mut total = Totals::new(graph, folded.as_ref());

@@ -66,13 +66,15 @@ pub enum Error {
         /// The value.
         value: f32,
     },
-    /// ReLU in a network that is to be folded.
+    /// An operation of teachers in a network that is to be folded.
     #[error(
-        "node {node:?} is a ReLU, which cannot be computed on encrypted values: train or distil a polynomial student"
+        "node {node:?} is {operation}, which cannot be computed on encrypted values: make a polynomial network of this one with `sordino distill` (trains a student) or `sordino convert` (keeps the weights)"
     )]
-    Relu {
+    TeacherOnly {
         /// The node's name.
         node: String,
+        /// What it computes, as in the model file.
+        operation: &'static str,
     },
     /// The folded network would take too much memory.
     #[error(
@@ -126,6 +128,6 @@ pub enum Error {
 }
 
 classify!(Error {
-    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, Relu, Quantize, Calibrate, InputStatistic, ModelFile, ModelContent;
+    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, TeacherOnly, Quantize, Calibrate, InputStatistic, ModelFile, ModelContent;
     Limits: FoldedSize;
 } inner { File });

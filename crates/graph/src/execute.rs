@@ -1,8 +1,8 @@
 //! Plain executor of graphs.
 
 use crate::blocks::{Block, Network, Real, run, run_observed};
-use crate::infer::window_taps;
-use crate::{Error, Graph, Node, NodeId, Op, Shape};
+use crate::window::Window;
+use crate::{Error, Function, Graph, Node, NodeId, Op, Shape};
 
 /// Images that one block holds in f32.
 pub(crate) const LANES_F32: usize = 16;
@@ -71,32 +71,47 @@ impl<T: Real, const L: usize> Network<T, L> for Graph {
                 .map(|(index, lanes)| lanes.map(|value| f(index, value)))
                 .collect()
         };
+        let window_taps =
+            || Window::of(&node.op).map_or(Vec::new(), |window| window.taps(from, to));
         match &node.op {
             Op::Input | Op::Flatten => x.clone(),
             Op::Conv2d {
                 weight,
                 bias,
-                stride,
-                padding,
+                groups,
+                ..
             } => {
-                let shape = weight.shape();
-                let taps = window_taps(from, to, [shape[2], shape[3]], *stride, *padding);
-                convolve(
-                    x,
-                    weight.data(),
-                    shape,
+                let layer = Layer {
+                    weight: weight.data(),
                     bias,
-                    from.channel_elements(),
-                    &taps,
-                )
+                    channels: weight.shape()[1],
+                    kernel: weight.shape()[2] * weight.shape()[3],
+                    pixels: from.channel_elements(),
+                    groups: *groups,
+                };
+                convolve(x, &layer, &window_taps())
             }
             Op::Dense { weight, bias } => {
-                let taps = vec![vec![(0, 0)]];
-                let shape = [weight.shape()[0], weight.shape()[1], 1, 1];
-                convolve(x, weight.data(), &shape, bias, 1, &taps)
+                let layer = Layer {
+                    weight: weight.data(),
+                    bias,
+                    channels: weight.shape()[1],
+                    kernel: 1,
+                    pixels: 1,
+                    groups: 1,
+                };
+                convolve(x, &layer, &[vec![(0, 0)]])
             }
-            Op::AveragePool { kernel, stride } => {
-                let taps = window_taps(from, to, *kernel, *stride, [0, 0]);
+            Op::MaxPool { .. } => {
+                let taps = window_taps();
+                let mut out = Vec::with_capacity(to.elements());
+                for channel in x.chunks_exact(from.channel_elements()) {
+                    out.extend(taps.iter().map(|taps| largest(channel, taps)));
+                }
+                out
+            }
+            Op::AveragePool { kernel, .. } => {
+                let taps = window_taps();
                 let factor = T::of(1.0 / (kernel[0] * kernel[1]) as f64);
                 let mut out = Vec::with_capacity(to.elements());
                 for channel in x.chunks_exact(from.channel_elements()) {
@@ -123,12 +138,43 @@ impl<T: Real, const L: usize> Network<T, L> for Graph {
                     factor * value + offset
                 })
             }
-            Op::Add => x
+            Op::Affine {
+                granularity,
+                factor,
+                offset,
+            } => each(&|index, value| {
+                let k = granularity.index(from, index);
+                T::from(factor[k]) * value + T::from(offset[k])
+            }),
+            Op::Select { indices, .. } => indices
                 .iter()
-                .zip(&values[node.inputs[1].0])
-                .map(|(x, y)| std::array::from_fn(|lane| x[lane] + y[lane]))
+                .map(|&index| usize::try_from(index).map_or([T::ZERO; L], |index| x[index]))
                 .collect(),
-            Op::Relu => each(&|_, value| if value > T::ZERO { value } else { T::ZERO }),
+            Op::Concat => {
+                let parts = node.inputs.iter().map(|id| &values[id.0][..]);
+                parts.collect::<Vec<_>>().concat()
+            }
+            Op::Add { factors } => {
+                let factor = |place: usize| factors.get(place).map_or(T::of(1.0), |&f| T::from(f));
+                let first = factor(0);
+                let mut sum = each(&|_, value| first * value);
+                for (place, id) in node.inputs.iter().enumerate().skip(1) {
+                    let factor = factor(place);
+                    for (sum, x) in sum.iter_mut().zip(&values[id.0]) {
+                        for (sum, &x) in sum.iter_mut().zip(x) {
+                            *sum += factor * x;
+                        }
+                    }
+                }
+                sum
+            }
+            Op::Activation(Function::Relu) => {
+                each(&|_, value| if value > T::ZERO { value } else { T::ZERO })
+            }
+            Op::Activation(function) => {
+                let per_channel = from.channel_elements();
+                each(&|index, value| T::of(function.apply(value.into(), index / per_channel)))
+            }
             Op::Quadratic {
                 granularity,
                 a,
@@ -167,30 +213,66 @@ pub(crate) fn batch_norm_affine(op: &Op) -> Vec<(f64, f64)> {
 /// Output channels computed together, so that an input is loaded once for all of them.
 const CHANNELS_AT_ONCE: usize = 4;
 
+/// A convolution or dense layer.
+struct Layer<'a> {
+    /// `[outputs, channels, kernel]`.
+    weight: &'a [f32],
+    /// One value per output.
+    bias: &'a [f32],
+    /// Input channels of a group.
+    channels: usize,
+    /// Taps of a kernel.
+    kernel: usize,
+    /// Elements of an input channel.
+    pixels: usize,
+    groups: usize,
+}
+
 fn convolve<T: Real, const L: usize>(
     x: &[[T; L]],
-    weight: &[f32],
-    shape: &[usize],
-    bias: &[f32],
-    pixels: usize,
+    layer: &Layer<'_>,
     taps: &[Vec<(usize, usize)>],
 ) -> Block<T, L> {
-    let kernel = shape[2] * shape[3];
-    let row = shape[1] * kernel;
-    let positions = taps.len();
-    let mut out = vec![[T::ZERO; L]; shape[0] * positions];
+    let outputs = layer.bias.len() / layer.groups;
+    let row = layer.channels * layer.kernel;
+    let mut out = vec![[T::ZERO; L]; layer.bias.len() * taps.len()];
+    let parts = out.chunks_mut((outputs * taps.len()).max(1));
+    for (group, out) in parts.enumerate() {
+        let x = &x[group * layer.channels * layer.pixels..][..layer.channels * layer.pixels];
+        let part = Layer {
+            weight: &layer.weight[group * outputs * row..][..outputs * row],
+            bias: &layer.bias[group * outputs..][..outputs],
+            ..*layer
+        };
+        match outputs {
+            1 => convolve_group::<T, L, 1>(x, &part, taps, out),
+            _ => convolve_group::<T, L, CHANNELS_AT_ONCE>(x, &part, taps, out),
+        }
+    }
+    out
+}
+
+/// One group, `C` output channels at once.
+fn convolve_group<T: Real, const L: usize, const C: usize>(
+    x: &[[T; L]],
+    layer: &Layer<'_>,
+    taps: &[Vec<(usize, usize)>],
+    out: &mut [[T; L]],
+) {
+    let (pixels, kernel, positions) = (layer.pixels, layer.kernel, taps.len());
+    let row = layer.channels * kernel;
     // Wide vectors where the processor has them; every lane is rounded the same way with any.
     pulp::Arch::new().dispatch(|| {
-        let rows = weight.chunks(CHANNELS_AT_ONCE * row);
-        for (group, (weight, bias)) in rows.zip(bias.chunks(CHANNELS_AT_ONCE)).enumerate() {
+        let rows = layer.weight.chunks(C * row);
+        for (group, (weight, bias)) in rows.zip(layer.bias.chunks(C)).enumerate() {
             // Missing channels compute the first one again.
             let present = |channel: usize| if channel < bias.len() { channel } else { 0 };
             for (position, taps) in taps.iter().enumerate() {
-                let mut sums: [[T; L]; CHANNELS_AT_ONCE] =
+                let mut sums: [[T; L]; C] =
                     std::array::from_fn(|channel| [T::from(bias[present(channel)]); L]);
-                for channel in 0..shape[1] {
+                for channel in 0..layer.channels {
                     let x = &x[channel * pixels..][..pixels];
-                    let kernels: [&[f32]; CHANNELS_AT_ONCE] = std::array::from_fn(|output| {
+                    let kernels: [&[f32]; C] = std::array::from_fn(|output| {
                         &weight[present(output) * row + channel * kernel..][..kernel]
                     });
                     for &(pixel, tap) in taps {
@@ -204,10 +286,26 @@ fn convolve<T: Real, const L: usize>(
                     }
                 }
                 for (offset, sum) in sums.into_iter().take(bias.len()).enumerate() {
-                    out[(group * CHANNELS_AT_ONCE + offset) * positions + position] = sum;
+                    out[(group * C + offset) * positions + position] = sum;
                 }
             }
         }
     });
-    out
+}
+
+/// The largest value of a window; a NaN stays one.
+fn largest<T: Real, const L: usize>(channel: &[[T; L]], taps: &[(usize, usize)]) -> [T; L] {
+    let mut most = channel[taps[0].0];
+    for &(pixel, _) in &taps[1..] {
+        for (most, &value) in most.iter_mut().zip(&channel[pixel]) {
+            // A comparison with NaN has no order: it replaces numbers and is never replaced.
+            let larger = (*most)
+                .partial_cmp(&value)
+                .is_none_or(|order| order.is_lt());
+            if larger && (*most).partial_cmp(most).is_some() {
+                *most = value;
+            }
+        }
+    }
+    most
 }

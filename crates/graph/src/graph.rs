@@ -110,6 +110,20 @@ impl Graph {
         self.shape(self.output()).elements()
     }
 
+    /// Refuses a network with operations of teachers, which cannot be computed on encrypted values.
+    ///
+    /// # Errors
+    /// [`Error::TeacherOnly`] names the first of them.
+    pub fn check_polynomial(&self) -> Result<(), Error> {
+        let found = self.nodes.iter().find(|node| node.op.is_teacher_only());
+        found.map_or(Ok(()), |node| {
+            Err(Error::TeacherOnly {
+                node: node.name.clone(),
+                operation: node.op.kind(),
+            })
+        })
+    }
+
     /// How many times each node is read.
     pub fn reader_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.nodes.len()];
@@ -145,7 +159,7 @@ impl Graph {
         self.nodes
             .iter()
             .zip(&self.shapes)
-            .filter(|(node, _)| matches!(node.op, Op::Relu | Op::Quadratic { .. }))
+            .filter(|(node, _)| matches!(node.op, Op::Activation(_) | Op::Quadratic { .. }))
             .map(|(_, shape)| shape.elements() as u64)
             .sum()
     }
@@ -186,11 +200,16 @@ fn check_structure(nodes: &[Node]) -> Result<(), Error> {
                 node.op.kind()
             ));
         }
-        if node.inputs.len() != node.op.arity() {
+        let arity = node.op.arity();
+        if !arity.contains(&node.inputs.len()) {
+            let expected = match (*arity.start(), *arity.end()) {
+                (least, most) if least == most => format!("{least}"),
+                (least, MAX_NODES) => format!("{least} or more"),
+                (least, most) => format!("{least} to {most}"),
+            };
             return wrong(format!(
-                "{} reads {} values, found {}",
+                "{} reads {expected} values, found {}",
                 node.op.kind(),
-                node.op.arity(),
                 node.inputs.len()
             ));
         }

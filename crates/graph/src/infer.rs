@@ -1,15 +1,7 @@
 //! Shape of every operation's value, and whether its weights fit what it reads.
 
-use crate::{Error, Op, Shape};
-
-/// Most taps that the windows of one channel may have together; a list of them is kept in memory.
-const MAX_TAPS: usize = 1 << 24;
-
-/// Number of window positions along one axis, `None` when not even one fits.
-fn positions(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    let padded = size.checked_add(padding.checked_mul(2)?)?;
-    Some(padded.checked_sub(kernel)? / stride + 1)
-}
+use crate::window::{Window, plane};
+use crate::{Error, Function, Op, Shape};
 
 impl Op {
     /// The weights with the names that they have in messages and files.
@@ -30,10 +22,17 @@ impl Op {
                 ("mean", mean),
                 ("variance", variance),
             ],
+            Self::Affine { factor, offset, .. } => vec![("factor", factor), ("offset", offset)],
             Self::Quadratic { a, b, c, .. } => vec![("a", a), ("b", b), ("c", c)],
-            Self::Input | Self::AveragePool { .. } | Self::Flatten | Self::Add | Self::Relu => {
-                Vec::new()
-            }
+            Self::Activation(Function::PRelu { slope }) => vec![("slope", slope)],
+            Self::Input
+            | Self::AveragePool { .. }
+            | Self::MaxPool { .. }
+            | Self::Flatten
+            | Self::Select { .. }
+            | Self::Concat
+            | Self::Add { .. }
+            | Self::Activation(_) => Vec::new(),
         }
     }
 
@@ -46,83 +45,53 @@ impl Op {
             node: name.to_string(),
             what,
         };
-        let map = |shape: Shape| match shape {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => Ok((channels, height, width)),
-            Shape::Flat(features) => Err(wrong(format!(
-                "{} expects a feature map, found a vector of {features}: move it before the flatten",
-                self.kind()
-            ))),
+        let Some(&input) = inputs.first() else {
+            return Err(wrong("the input has no shape of its own".into()));
         };
-        let length = |tensor: &str, expected: usize, found: usize| {
-            if expected == found {
-                return Ok(());
-            }
-            Err(wrong(format!(
-                "{tensor} needs {expected} values for an input of shape {}, found {found}",
-                inputs[0]
-            )))
-        };
-        let window = |kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| {
-            let (_, height, width) = map(inputs[0])?;
-            if kernel.contains(&0) || stride.contains(&0) {
-                return Err(wrong(format!(
-                    "kernel {kernel:?} and stride {stride:?} must be at least 1"
-                )));
-            }
-            let (rows, columns) = positions(height, kernel[0], stride[0], padding[0])
-            .zip(positions(width, kernel[1], stride[1], padding[1]))
-            .ok_or_else(|| {
-                wrong(format!(
-                    "a kernel of {}x{} does not fit a map of {height}x{width} with padding {padding:?}: use a smaller kernel or less pooling before",
-                    kernel[0], kernel[1]
-                ))
-            })?;
-            let taps = [rows, columns, kernel[0], kernel[1]]
-                .into_iter()
-                .fold(1, usize::saturating_mul);
-            if taps > MAX_TAPS {
-                return Err(wrong(format!(
-                    "{rows}x{columns} windows of {}x{} are {taps} taps, at most {MAX_TAPS} are supported: use smaller images or kernels",
-                    kernel[0], kernel[1]
-                )));
-            }
-            Ok((rows, columns))
+        let node = Checked {
+            name,
+            op: self,
+            input,
         };
         match self {
             Op::Input => Err(wrong("the input has no shape of its own".into())),
             Op::Conv2d {
                 weight,
                 bias,
-                stride,
-                padding,
+                groups,
+                ..
             } => {
-                let (channels, _, _) = map(inputs[0])?;
-                let &[out, expected, kernel_height, kernel_width] = weight.shape() else {
+                let channels = node.map()?;
+                let &[out, expected, _, _] = weight.shape() else {
                     return Err(wrong(format!(
                         "weight needs the axes [out, in, height, width], found the shape {:?}",
                         weight.shape()
                     )));
                 };
-                if expected != channels {
+                if *groups == 0 || out % groups != 0 || channels % groups != 0 {
                     return Err(wrong(format!(
-                        "weight of shape {:?} expects {expected} channels, found {channels} in its input of shape {}",
-                        weight.shape(),
-                        inputs[0]
+                        "{groups} groups must divide its {channels} input and {out} output channels"
                     )));
                 }
-                length("bias", out, bias.len())?;
-                let (height, width) = window([kernel_height, kernel_width], *stride, *padding)?;
+                if expected != channels / groups {
+                    let of = match groups {
+                        1 => String::new(),
+                        _ => format!(" in each of {groups} groups"),
+                    };
+                    return Err(wrong(format!(
+                        "weight of shape {:?} expects {expected} channels{of}, found {} in its input of shape {input}",
+                        weight.shape(),
+                        channels / groups,
+                    )));
+                }
+                node.length("bias", out, bias.len())?;
+                let (height, width) = node.windows()?;
                 Ok(Shape::map(out, height, width))
             }
             Op::Dense { weight, bias } => {
-                let Shape::Flat(features) = inputs[0] else {
+                let Shape::Flat(features) = input else {
                     return Err(wrong(format!(
-                        "dense expects a vector, found a map of {}: put a flatten before it",
-                        inputs[0]
+                        "dense expects a vector, found a map of {input}: put a flatten before it"
                     )));
                 };
                 let &[out, expected] = weight.shape() else {
@@ -137,20 +106,29 @@ impl Op {
                         weight.shape()
                     )));
                 }
-                length("bias", out, bias.len())?;
+                node.length("bias", out, bias.len())?;
                 Ok(Shape::Flat(out))
             }
-            Op::AveragePool { kernel, stride } => {
-                let (channels, _, _) = map(inputs[0])?;
-                let (height, width) = window(*kernel, *stride, [0, 0])?;
+            Op::AveragePool { .. } => {
+                let channels = node.map()?;
+                let (height, width) = node.windows()?;
+                Ok(Shape::map(channels, height, width))
+            }
+            Op::MaxPool { .. } => {
+                let channels = node.map()?;
+                let (height, width) = node.windows()?;
+                let window = Window::of(self).expect("a pool has windows");
+                if !window.all_see_the_map(plane(&input), (height, width)) {
+                    return Err(wrong(format!(
+                        "a window of its maximum holds padding only on a map of {input}: use less padding"
+                    )));
+                }
                 Ok(Shape::map(channels, height, width))
             }
             Op::BatchNorm {
                 variance, epsilon, ..
             } => {
-                for (name, values) in self.tensors() {
-                    length(name, inputs[0].channels(), values.len())?;
-                }
+                node.lengths(input.channels())?;
                 if !(epsilon.is_finite() && *epsilon >= 0.0) {
                     return Err(wrong(format!(
                         "epsilon is {epsilon}, expected a small positive number"
@@ -164,64 +142,146 @@ impl Op {
                         variance[index]
                     )));
                 }
-                Ok(inputs[0])
+                Ok(input)
             }
-            Op::Flatten => Ok(Shape::Flat(inputs[0].elements())),
-            Op::Add => {
-                if inputs[0] != inputs[1] {
+            Op::Flatten => Ok(Shape::Flat(input.elements())),
+            Op::Select { shape, indices } => node.select(shape, indices),
+            Op::Concat => node.concat(inputs),
+            Op::Add { factors } => {
+                if let Some(other) = inputs.iter().find(|&&other| other != input) {
                     return Err(wrong(format!(
-                        "add needs two values of one shape, found {} and {}",
-                        inputs[0], inputs[1]
+                        "add needs values of one shape, found {input} and {other}"
                     )));
                 }
-                Ok(inputs[0])
-            }
-            Op::Relu => Ok(inputs[0]),
-            Op::Quadratic { granularity, .. } => {
-                for (name, values) in self.tensors() {
-                    length(name, granularity.coefficients(&inputs[0]), values.len())?;
+                if !factors.is_empty() && factors.len() != inputs.len() {
+                    return Err(wrong(format!(
+                        "add has {} factors for {} values: give one each, or none",
+                        factors.len(),
+                        inputs.len()
+                    )));
                 }
-                Ok(inputs[0])
+                if let Some(factor) = factors.iter().find(|factor| !factor.is_finite()) {
+                    return Err(wrong(format!(
+                        "the factor {factor} of a value is not finite"
+                    )));
+                }
+                Ok(input)
+            }
+            Op::Activation(function) => node.function(function),
+            Op::Affine { granularity, .. } | Op::Quadratic { granularity, .. } => {
+                node.lengths(granularity.coefficients(&input))?;
+                Ok(input)
             }
         }
     }
 }
 
-/// Window positions of a convolution or pooling between two maps: for every output position, the taps that lie inside
-/// the map.
-///
-/// Shapes: a tap is `(y * width + x, ky * kernel width + kx)`; positions and taps are in row-major order.
-pub(crate) fn window_taps(
-    from: &Shape,
-    to: &Shape,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Vec<Vec<(usize, usize)>> {
-    let plane = |shape: &Shape| match *shape {
-        Shape::Map { height, width, .. } => (height, width),
-        Shape::Flat(_) => (1, 1),
-    };
-    let (input, output) = (plane(from), plane(to));
-    // Where the window begins, and the kernel rows (columns) that lie inside the map.
-    let inside = |position: usize, axis: usize, size: usize| {
-        let start = position * stride[axis];
-        (0..kernel[axis]).filter_map(move |k| {
-            let index = (start + k).checked_sub(padding[axis])?;
-            (index < size).then_some((index, k))
-        })
-    };
-    let mut all = Vec::with_capacity(output.0 * output.1);
-    for oy in 0..output.0 {
-        for ox in 0..output.1 {
-            let mut taps = Vec::new();
-            for (y, ky) in inside(oy, 0, input.0) {
-                for (x, kx) in inside(ox, 1, input.1) {
-                    taps.push((y * input.1 + x, ky * kernel[1] + kx));
-                }
-            }
-            all.push(taps);
+/// An operation that is being checked against the first value that it reads.
+struct Checked<'a> {
+    name: &'a str,
+    op: &'a Op,
+    input: Shape,
+}
+
+impl Checked<'_> {
+    fn wrong(&self, what: String) -> Error {
+        Error::Node {
+            node: self.name.to_string(),
+            what,
         }
     }
-    all
+
+    /// The channels of the map that is read.
+    fn map(&self) -> Result<usize, Error> {
+        match self.input {
+            Shape::Map { channels, .. } => Ok(channels),
+            Shape::Flat(features) => Err(self.wrong(format!(
+                "{} expects a feature map, found a vector of {features}: move it before the flatten",
+                self.op.kind()
+            ))),
+        }
+    }
+
+    /// Rows and columns of the windows' results.
+    fn windows(&self) -> Result<(usize, usize), Error> {
+        let (height, width) = plane(&self.input);
+        let window = Window::of(self.op).expect("called for operations with windows only");
+        window
+            .output(height, width)
+            .map_err(|what| self.wrong(what))
+    }
+
+    fn length(&self, tensor: &str, expected: usize, found: usize) -> Result<(), Error> {
+        if expected == found {
+            return Ok(());
+        }
+        Err(self.wrong(format!(
+            "{tensor} needs {expected} values for an input of shape {}, found {found}",
+            self.input
+        )))
+    }
+
+    /// Checks that every tensor has so many values.
+    fn lengths(&self, expected: usize) -> Result<(), Error> {
+        let tensors = self.op.tensors();
+        tensors
+            .iter()
+            .try_for_each(|(name, values)| self.length(name, expected, values.len()))
+    }
+
+    fn select(&self, shape: &Shape, indices: &[i32]) -> Result<Shape, Error> {
+        if shape.elements() != indices.len() {
+            return Err(self.wrong(format!(
+                "select needs an index for each of the {} elements of {shape}, found {}",
+                shape.elements(),
+                indices.len()
+            )));
+        }
+        let elements = self.input.elements();
+        let inside =
+            |&index: &i32| index == -1 || usize::try_from(index).is_ok_and(|i| i < elements);
+        if let Some(place) = indices.iter().position(|index| !inside(index)) {
+            return Err(self.wrong(format!(
+                "index {place} of select is {}, expected -1 to {} for a value of shape {}",
+                indices[place],
+                elements - 1,
+                self.input
+            )));
+        }
+        Ok(*shape)
+    }
+
+    fn concat(&self, inputs: &[Shape]) -> Result<Shape, Error> {
+        let channels = inputs
+            .iter()
+            .fold(0, |sum: usize, shape| sum.saturating_add(shape.channels()));
+        let shape_of = |channels| match self.input {
+            Shape::Map { height, width, .. } => Shape::map(channels, height, width),
+            Shape::Flat(_) => Shape::Flat(channels),
+        };
+        let other = inputs
+            .iter()
+            .find(|&&other| other != shape_of(other.channels()));
+        match other {
+            Some(other) => Err(self.wrong(format!(
+                "concat needs maps of one height and width, or vectors, found {} and {other}",
+                self.input
+            ))),
+            None => Ok(shape_of(channels)),
+        }
+    }
+
+    fn function(&self, function: &Function) -> Result<Shape, Error> {
+        self.lengths(self.input.channels())?;
+        let mut parameters = function.parameters().into_iter();
+        if let Some((name, value)) = parameters.find(|(_, value)| !value.is_finite()) {
+            return Err(self.wrong(format!("{name} is {value}, expected a finite number")));
+        }
+        match function {
+            Function::Clip { min, max } if min >= max => Err(self.wrong(format!(
+                "clip to {min} as the least and {max} as the largest value, expected the largest to be larger"
+            ))),
+            _ => Ok(self.input),
+        }
+    }
 }

@@ -3,7 +3,9 @@
 //! Safetensors has no checksum, so the JSON carries a digest of itself and of all tensors. It is compared last: for a
 //! file that another tool wrote, the error then names what is wrong with its network and not the missing digest.
 
-use crate::{Calibration, Error, Graph, Model, Node, Op, OutputKind, Preprocess, Shape, Tensor};
+use crate::{
+    Calibration, Error, Function, Graph, Model, Node, Op, OutputKind, Preprocess, Shape, Tensor,
+};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -106,26 +108,43 @@ const INPUT_TENSORS: [&str; 3] = [
 struct Written<'a> {
     name: String,
     shape: Vec<usize>,
-    values: &'a [f32],
+    values: Values<'a>,
+}
+
+/// The values of a tensor.
+#[derive(Clone, Copy)]
+enum Values<'a> {
+    Numbers(&'a [f32]),
+    Indices(&'a [i32]),
 }
 
 impl Written<'_> {
-    /// Digest of the values in single precision, in whichever precision they are stored.
+    /// Digest of the values, numbers in single precision in whichever precision they are stored.
     fn digest(&self) -> Digest {
-        let bytes: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Digest::of_bytes(&bytes)
+        Digest::of_bytes(&self.values.bytes())
     }
 
-    /// Half precision where it loses nothing, else single.
+    /// Numbers in half precision where it loses nothing, else in single.
     fn stored(&self) -> (Dtype, Vec<u8>) {
-        let halves: Vec<f16> = self.values.iter().map(|&v| f16::from_f32(v)).collect();
+        let Values::Numbers(values) = self.values else {
+            return (Dtype::I32, self.values.bytes());
+        };
+        let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
         let exact = |(half, value): (&f16, &f32)| half.to_f32().to_bits() == value.to_bits();
-        if halves.iter().zip(self.values).all(exact) {
+        if halves.iter().zip(values).all(exact) {
             let bytes = halves.iter().flat_map(|half| half.to_le_bytes());
             (Dtype::F16, bytes.collect())
         } else {
-            let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
-            (Dtype::F32, bytes.collect())
+            (Dtype::F32, self.values.bytes())
+        }
+    }
+}
+
+impl Values<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Numbers(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Self::Indices(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     }
 }
@@ -146,15 +165,8 @@ fn describe_model(model: &Model) -> Description<'_> {
     }
 }
 
-fn written_tensors(model: &Model) -> Vec<Written<'_>> {
+fn written_tensors<'m>(model: &'m Model) -> Vec<Written<'m>> {
     let mut all = Vec::new();
-    let mut add = |name, shape, values| {
-        all.push(Written {
-            name,
-            shape,
-            values,
-        });
-    };
     for node in model.graph.nodes() {
         for (name, values) in node.op.tensors() {
             let shape = match &node.op {
@@ -163,18 +175,35 @@ fn written_tensors(model: &Model) -> Vec<Written<'_>> {
                 }
                 _ => vec![values.len()],
             };
-            add(format!("{}.{name}", node.name), shape, values);
+            all.push(Written {
+                name: format!("{}.{name}", node.name),
+                shape,
+                values: Values::Numbers(values),
+            });
+        }
+        if let Op::Select { indices, .. } = &node.op {
+            all.push(Written {
+                name: format!("{}.indices", node.name),
+                shape: vec![indices.len()],
+                values: Values::Indices(indices),
+            });
         }
     }
+    let mut add = |name, values: &'m [f32]| {
+        all.push(Written {
+            name,
+            shape: vec![values.len()],
+            values: Values::Numbers(values),
+        });
+    };
     let statistics = model.calibration.iter().flat_map(|c| &c.folded);
     for (index, node) in statistics.enumerate() {
-        let values = &node.mean_square;
-        add(statistics_tensor(index), vec![values.len()], values);
+        add(statistics_tensor(index), &node.mean_square);
     }
     if let Some(input) = model.calibration.as_ref().and_then(|c| c.input.as_ref()) {
         let lists = [&input.mean, &input.deviation, &input.whitening];
         for (name, values) in INPUT_TENSORS.into_iter().zip(lists) {
-            add(name.to_string(), vec![values.len()], values);
+            add(name.to_string(), values);
         }
     }
     all
@@ -340,15 +369,48 @@ impl Tensors<'_> {
                 *b = vector("b")?;
                 *c = vector("c")?;
             }
-            Op::Input | Op::AveragePool { .. } | Op::Flatten | Op::Add | Op::Relu => {}
+            Op::Affine { factor, offset, .. } => {
+                *factor = vector("factor")?;
+                *offset = vector("offset")?;
+            }
+            Op::Activation(Function::PRelu { slope }) => *slope = vector("slope")?,
+            Op::Select { indices, .. } => {
+                *indices = self.indices(&format!("{}.indices", node.name))?;
+            }
+            Op::Input
+            | Op::AveragePool { .. }
+            | Op::MaxPool { .. }
+            | Op::Flatten
+            | Op::Concat
+            | Op::Add { .. }
+            | Op::Activation(_) => {}
         }
         Ok(())
     }
 
-    fn tensor(&mut self, name: &str) -> Result<Tensor, Fault> {
-        let view = self.file.tensor(name).map_err(|_| {
+    fn view(&self, name: &str) -> Result<TensorView<'_>, Fault> {
+        Ok(self.file.tensor(name).map_err(|_| {
             format!("expected a tensor {name:?}, found none of that name: make the file again")
-        })?;
+        })?)
+    }
+
+    fn indices(&mut self, name: &str) -> Result<Vec<i32>, Fault> {
+        let view = self.view(name)?;
+        if view.dtype() != Dtype::I32 || view.shape().len() != 1 {
+            Err(format!(
+                "expected tensor {name:?} in i32 with one axis, found {} of shape {:?}: make the file again",
+                view.dtype(),
+                view.shape()
+            ))?;
+        }
+        let (numbers, _) = view.data().as_chunks::<4>();
+        let indices = numbers.iter().map(|&b| i32::from_le_bytes(b)).collect();
+        self.used += 1;
+        Ok(indices)
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Tensor, Fault> {
+        let view = self.view(name)?;
         let values: Vec<f32> = match view.dtype() {
             Dtype::F32 => {
                 let (numbers, _) = view.data().as_chunks::<4>();
@@ -363,8 +425,9 @@ impl Tensors<'_> {
                 "expected tensor {name:?} in f32 or f16, found {other}: convert the weights to f32"
             ))?,
         };
+        let tensor = Tensor::new(view.shape(), values)?;
         self.used += 1;
-        Ok(Tensor::new(view.shape(), values)?)
+        Ok(tensor)
     }
 
     fn vector(&mut self, name: &str) -> Result<Vec<f32>, Fault> {

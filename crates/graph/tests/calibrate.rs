@@ -149,7 +149,7 @@ fn the_number_of_threads_changes_nothing_and_progress_adds_up() {
 #[test]
 fn a_teacher_gets_ranges_only() {
     let mut net = Sketch::new(Shape::map(1, 3, 3));
-    net.then(Op::Relu);
+    net.then(Op::RELU);
     let model = model(net.finish(&mut Random::new(1), 2));
     let images = images(&mut Random::new(1), Shape::map(1, 3, 3), 5);
     let calibration = record(&model, &images, 5);
@@ -160,7 +160,7 @@ fn a_teacher_gets_ranges_only() {
 #[test]
 fn one_outlier_moves_the_maximum_and_not_the_quantile() {
     let mut net = Sketch::new(Shape::map(1, 10, 10));
-    net.then(Op::Relu);
+    net.then(Op::RELU);
     let model = model(net.finish(&mut Random::new(1), 2));
     let batch = 200;
     let mut images = images(&mut Random::new(1), Shape::map(1, 10, 10), batch);

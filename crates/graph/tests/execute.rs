@@ -4,7 +4,7 @@ mod networks;
 
 use networks::{Random, Sketch, images, random_network};
 use sordino_graph::{
-    Error, Granularity, Graph, Node, NodeId, Op, Shape, Tensor, execute, execute_f64,
+    Error, Granularity, Graph, Node, NodeId, Op, Padding, Shape, Tensor, execute, execute_f64,
     execute_observed,
 };
 
@@ -37,7 +37,9 @@ fn convolution_by_hand_with_padding_and_stride() {
         weight: Tensor::new(&[1, 1, 2, 2], vec![1.0, 10.0, 100.0, 1000.0]).unwrap(),
         bias: vec![0.5],
         stride,
-        padding,
+        padding: Padding::same(padding),
+        dilation: [1, 1],
+        groups: 1,
     };
     let input = Shape::map(1, 2, 3);
     let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
@@ -54,7 +56,9 @@ fn convolution_adds_up_its_input_channels() {
         weight: Tensor::new(&[3, 2, 1, 1], vec![1.0, 10.0, 2.0, 20.0, 3.0, 30.0]).unwrap(),
         bias: vec![0.0, 0.0, 0.5],
         stride: [1, 1],
-        padding: [0, 0],
+        padding: Padding::same([0, 0]),
+        dilation: [1, 1],
+        groups: 1,
     };
     let found = apply(Shape::map(2, 1, 2), op, &[1.0, 2.0, 3.0, 4.0]);
     assert_eq!(found, [31.0, 42.0, 62.0, 84.0, 93.5, 126.5]);
@@ -112,7 +116,7 @@ fn flatten_is_channel_first_and_relu_cuts() {
         [-1.0, 2.0, 3.0, -4.0]
     );
     assert_eq!(
-        apply(Shape::map(2, 1, 2), Op::Relu, &image),
+        apply(Shape::map(2, 1, 2), Op::RELU, &image),
         [0.0, 2.0, 3.0, 0.0]
     );
 }
@@ -192,7 +196,9 @@ fn small_conv(weight: &[usize], bias: usize, value: f32) -> Op {
         weight: Tensor::new(weight, vec![value; weight.iter().product()]).unwrap(),
         bias: vec![0.0; bias],
         stride: [1, 1],
-        padding: [0, 0],
+        padding: Padding::same([0, 0]),
+        dilation: [1, 1],
+        groups: 1,
     }
 }
 
@@ -251,18 +257,18 @@ fn graphs_that_cannot_be_computed_are_refused_with_the_node() {
             "reads 1 values, found 0",
         ),
         (
-            vec![input(), flat(), ("s", Op::Add, vec![0])],
-            "reads 2 values, found 1",
+            vec![input(), flat(), ("s", Op::SUM, vec![0])],
+            "reads 2 or more values, found 1",
         ),
         (
-            vec![input(), flat(), ("s", Op::Add, vec![0, 1])],
+            vec![input(), flat(), ("s", Op::SUM, vec![0, 1])],
             "found 1x4x4 and 16",
         ),
         (
-            vec![input(), ("r", Op::Relu, vec![0]), flat()],
+            vec![input(), ("r", Op::RELU, vec![0]), flat()],
             "nothing reads node \"r\"",
         ),
-        (vec![input(), ("r", Op::Relu, vec![0])], "flatten it"),
+        (vec![input(), ("r", Op::RELU, vec![0])], "flatten it"),
         (
             vec![input(), ("d", dense(16), vec![0])],
             "put a flatten before it",
@@ -337,7 +343,9 @@ fn huge_padding_is_refused_before_memory_is_taken() {
             weight: Tensor::new(&[1, 1, 1, 1], vec![1.0]).unwrap(),
             bias: vec![0.0],
             stride: [1, 1],
-            padding: [padding, padding],
+            padding: Padding::same([padding, padding]),
+            dilation: [1, 1],
+            groups: 1,
         };
         refusal(vec![("x", Op::Input, vec![]), ("c", op, vec![0])]);
     }
@@ -391,7 +399,7 @@ fn counts_of_a_network() {
     let random = &mut Random::new(1);
     let mut net = Sketch::new(Shape::map(1, 28, 28));
     net.then(networks::conv(random, [5, 1, 5, 5], [2, 2], [1, 1]));
-    net.then(Op::Relu);
+    net.then(Op::RELU);
     let graph = net.finish(random, 10);
     assert_eq!(graph.shape(NodeId(1)), Shape::map(5, 13, 13));
     assert_eq!(graph.multiply_accumulates(), 845 * 25 + 8450);

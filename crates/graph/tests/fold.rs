@@ -2,107 +2,10 @@
 
 mod networks;
 
-use networks::{
-    Coefficients, Random, Sketch, batch_norm, conv, dense, images, quadratic, random_network,
-};
+use networks::folding::{check, count};
+use networks::{Coefficients, Random, Sketch, batch_norm, conv, dense, quadratic, random_network};
 use proptest::prelude::*;
-use sordino_graph::{
-    Error, Folded, FoldedOp, Granularity, Graph, Op, Shape, Tensor, Term, execute_f64,
-    execute_folded, execute_observed, fold,
-};
-
-/// Folds, checks what a folded network promises, and compares the logits.
-fn check(graph: &Graph, seed: u64) -> Folded {
-    let folded = fold(graph).unwrap();
-    check_promises(graph, &folded);
-    let batch = 11;
-    let images = images(&mut Random::new(seed), graph.input_shape(), batch);
-    let mut largest = 1.0f64;
-    let single = execute_observed(graph, &images, batch, |_, value| {
-        largest = value
-            .iter()
-            .fold(largest, |m, &v| m.max(f64::from(v).abs()));
-    })
-    .unwrap();
-    let expected = execute_f64(graph, &images, batch).unwrap();
-    let found = execute_folded(&folded, &images, batch).unwrap();
-    // Untrained squares may explode; such a network says nothing.
-    if largest < 1e9 {
-        assert_close(&expected, &found, largest * 1e-9);
-        let single: Vec<f64> = single.into_iter().map(f64::from).collect();
-        assert_close(&single, &found, largest * 1e-4);
-    }
-    folded
-}
-
-fn assert_close(expected: &[f64], found: &[f64], tolerance: f64) {
-    assert_eq!(expected.len(), found.len());
-    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
-        assert!(
-            (expected - found).abs() <= tolerance,
-            "logit {index}: expected {expected}, found {found} (tolerance {tolerance})"
-        );
-    }
-}
-
-fn check_promises(graph: &Graph, folded: &Folded) {
-    let nodes = &folded.nodes;
-    assert_eq!(nodes[nodes.len() - 1].elements, graph.classes());
-    let mut names: Vec<&str> = nodes.iter().map(|node| &node.name[..]).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), nodes.len(), "names are unique");
-    for (index, node) in nodes.iter().enumerate() {
-        assert_eq!(index == 0, node.op == FoldedOp::Input);
-        assert!(node.sources().all(|source| source < index));
-        match &node.op {
-            FoldedOp::Input => assert_eq!(node.elements, graph.input_shape().elements()),
-            FoldedOp::Square { source, shift } => {
-                assert!(nodes[*source].linear().is_some());
-                assert_eq!(nodes[*source].elements, node.elements);
-                assert_eq!(shift.len(), node.elements);
-                assert!(shift.iter().all(|r| r.is_finite()));
-            }
-            FoldedOp::Linear(linear) => {
-                assert_eq!(linear.bias.len(), node.elements);
-                assert_eq!(linear.weight_scale, 1.0);
-                for term in &linear.terms {
-                    let of_source = nodes[term.source()].elements;
-                    check_term(term, node.elements, of_source, linear.exact_sum);
-                }
-            }
-        }
-    }
-    assert!(nodes[nodes.len() - 1].linear().is_some());
-}
-
-fn check_term(term: &Term, elements: usize, source_elements: usize, exact_sum: bool) {
-    match term {
-        Term::Diagonal { factors, .. } => {
-            assert!(!exact_sum);
-            assert!(factors.len() <= elements.min(source_elements));
-            assert!(factors.iter().all(|f| f.is_finite()));
-        }
-        Term::Tiles { tiles, .. } => {
-            let mut written = vec![false; elements];
-            for tile in tiles {
-                assert!(!tile.inputs.is_empty() && !tile.outputs.is_empty());
-                assert_eq!(tile.weights.len(), tile.inputs.len() * tile.outputs.len());
-                assert!(tile.inputs.iter().all(|&i| (i as usize) < source_elements));
-                for &output in &tile.outputs {
-                    let seen = std::mem::replace(&mut written[output as usize], true);
-                    assert!(!seen, "an output is in one tile");
-                }
-                let good = |w: &f64| w.is_finite() && (!exact_sum || w.abs() == 1.0);
-                assert!(tile.weights.iter().all(good));
-            }
-        }
-    }
-}
-
-fn count(folded: &Folded, wanted: impl Fn(&FoldedOp) -> bool) -> usize {
-    folded.nodes.iter().filter(|node| wanted(&node.op)).count()
-}
+use sordino_graph::{Error, Folded, FoldedOp, Granularity, Op, Padding, Shape, Tensor, Term, fold};
 
 fn squares(folded: &Folded) -> usize {
     count(folded, |op| matches!(op, FoldedOp::Square { .. }))
@@ -347,8 +250,8 @@ fn a_shortcut_that_reads_before_the_activation_undoes_its_scale() {
             branch = net.push(branch_conv, &[y]);
             shortcut = net.push(shortcut_conv, &[x]);
         }
-        net.push(Op::Add, &[branch, shortcut]);
-        net.push(Op::Add, &[net.last(), x]);
+        net.push(Op::SUM, &[branch, shortcut]);
+        net.push(Op::SUM, &[net.last(), x]);
         let shape = net.shape();
         net.then(quadratic(
             random,
@@ -370,7 +273,7 @@ fn a_residual_branch_joins_the_linear_map_that_nothing_else_reads() {
     let x = net.then(quadratic(random, &shape, Granularity::Element, ordinary));
     net.then(conv(random, [2, 2, 3, 3], [1, 1], [1, 1]));
     net.then(batch_norm(random, &shape));
-    net.push(Op::Add, &[x, net.last()]);
+    net.push(Op::SUM, &[x, net.last()]);
     net.then(quadratic(random, &shape, Granularity::Element, ordinary));
     let folded = check(&net.finish(random, 3), 10);
     let kinds: Vec<usize> = folded.nodes.iter().map(|node| node.terms().len()).collect();
@@ -391,7 +294,7 @@ fn two_linear_maps_of_activated_values_become_one() {
     net.then(quadratic(random, &shape, Granularity::Channel, ordinary));
     let y = net.then(conv(random, [3, 2, 3, 3], [2, 2], [1, 1]));
     let shortcut = net.push(conv(random, [3, 2, 1, 1], [2, 2], [0, 0]), &[x]);
-    net.push(Op::Add, &[y, shortcut]);
+    net.push(Op::SUM, &[y, shortcut]);
     let folded = check(&net.finish(random, 3), 11);
     assert_eq!(diagonals(&folded), 0);
     assert_eq!(folded.nodes.len(), 7);
@@ -411,7 +314,7 @@ fn a_sum_of_activated_values_moves_into_the_layers_that_read_it() {
             net.then(conv(random, [4, 4, 3, 3], [1, 1], [1, 1]));
             net.then(batch_norm(random, &shape));
             net.then(quadratic(random, &shape, Granularity::Channel, ordinary));
-            net.push(Op::Add, &[x, net.last()]);
+            net.push(Op::SUM, &[x, net.last()]);
             net.then(conv(random, [4, 4, 3, 3], [1, 1], [1, 1]));
         }
         if pool {
@@ -419,7 +322,7 @@ fn a_sum_of_activated_values_moves_into_the_layers_that_read_it() {
             let x = net.last();
             net.then(conv(random, [4, 4, 3, 3], [1, 1], [1, 1]));
             net.then(quadratic(random, &shape, Granularity::Layer, ordinary));
-            net.push(Op::Add, &[x, net.last()]);
+            net.push(Op::SUM, &[x, net.last()]);
             net.then(Op::AveragePool {
                 kernel: [2, 2],
                 stride: [2, 2],
@@ -465,7 +368,7 @@ fn activations_of_what_is_no_linear_map_get_a_diagonal_one() {
         quadratic(random, &Shape::Flat(5), Granularity::Element, ordinary),
         &[x],
     );
-    net.push(Op::Add, &[left, right]);
+    net.push(Op::SUM, &[left, right]);
     let folded = check(&net.finish(random, 3), 12);
     assert_eq!(squares(&folded), 2);
     assert_eq!(diagonals(&folded), 1);
@@ -504,7 +407,7 @@ fn the_last_node_holds_the_logits_themselves() {
                 let features = net.shape().elements();
                 let x = net.then(dense(random, 4, features));
                 let y = net.then(dense(random, 4, 4));
-                net.push(Op::Add, &[x, y]);
+                net.push(Op::SUM, &[x, y]);
             }
         }
         check(&net.done(), 13);
@@ -514,10 +417,10 @@ fn the_last_node_holds_the_logits_themselves() {
 #[test]
 fn relu_is_refused_with_advice() {
     let mut net = Sketch::new(Shape::Flat(2));
-    net.then(Op::Relu);
+    net.then(Op::RELU);
     let error = fold(&net.finish(&mut Random::new(1), 2)).unwrap_err();
-    assert!(matches!(&error, Error::Relu { node } if node == "relu1"));
-    assert!(error.to_string().contains("polynomial student"));
+    assert!(matches!(&error, Error::TeacherOnly { node, .. } if node == "relu1"));
+    assert!(error.to_string().contains("sordino distill"));
 }
 
 #[test]
@@ -528,7 +431,9 @@ fn a_folded_network_over_the_memory_limit_is_refused_before_it_is_built() {
         weight,
         bias: vec![0.0; 64],
         stride: [1, 1],
-        padding: [1, 1],
+        padding: Padding::same([1, 1]),
+        dilation: [1, 1],
+        groups: 1,
     });
     net.then(Op::AveragePool {
         kernel: [256, 256],

@@ -27,7 +27,7 @@ fn model() -> Model {
         Coefficients::Ordinary,
     ));
     net.then(conv(random, [3, 3, 3, 3], [1, 1], [1, 1]));
-    net.push(Op::Add, &[net.last(), x]);
+    net.push(Op::SUM, &[net.last(), x]);
     net.then(quadratic(
         random,
         &shape,
@@ -88,7 +88,7 @@ fn what_is_written_is_read_back_byte_for_byte() {
 #[test]
 fn a_teacher_with_relu_is_a_model_too() {
     let mut net = Sketch::new(Shape::map(2, 6, 6));
-    net.then(Op::Relu);
+    net.then(Op::RELU);
     let mut model = model();
     model.graph = net.finish(&mut Random::new(2), 3);
     model.calibration = None;

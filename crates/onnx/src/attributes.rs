@@ -1,14 +1,23 @@
 //! A node's settings.
 
 use crate::Error;
-use crate::array::Array;
 use crate::proto::{AttributeProto, NodeProto};
 
-/// A node with its name for messages.
+/// A node with its name for messages, and the version of the operators that the file uses.
 #[derive(Clone, Copy)]
 pub(crate) struct Attributes<'a> {
     pub(crate) node: &'a NodeProto,
+    pub(crate) opset: i64,
 }
+
+/// `AttributeProto.kind` by what is read.
+const FLOAT: i32 = 1;
+const INT: i32 = 2;
+const TEXT: i32 = 3;
+pub(crate) const TENSOR: i32 = 4;
+const FLOATS: i32 = 6;
+const INTS: i32 = 7;
+const TEXTS: i32 = 8;
 
 impl<'a> Attributes<'a> {
     /// The node's name, or its first output's if it has none.
@@ -17,6 +26,10 @@ impl<'a> Attributes<'a> {
             ("", Some(output)) => output,
             (name, _) => name,
         }
+    }
+
+    pub(crate) fn operator(self) -> &'a str {
+        &self.node.op_type
     }
 
     pub(crate) fn wrong(self, what: impl Into<String>) -> Error {
@@ -35,128 +48,109 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn find(self, name: &str) -> Option<&'a AttributeProto> {
+    /// An attribute of this kind; one of another kind is an error.
+    fn find(self, name: &str, kind: i32) -> Result<Option<&'a AttributeProto>, Error> {
         let mut attributes = self.node.attribute.iter();
-        attributes.find(|attribute| attribute.name == name)
-    }
-
-    pub(crate) fn int(self, name: &str, default: i64) -> i64 {
-        self.find(name).map_or(default, |attribute| attribute.i)
-    }
-
-    pub(crate) fn float(self, name: &str, default: f32) -> f32 {
-        self.find(name).map_or(default, |attribute| attribute.f)
-    }
-
-    pub(crate) fn ints(self, name: &str) -> Option<&'a [i64]> {
-        self.find(name).map(|attribute| &attribute.ints[..])
-    }
-
-    pub(crate) fn text(self, name: &str) -> &'a str {
-        let bytes = self.find(name).map_or(&[][..], |attribute| &attribute.s);
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-
-    /// The constant of a `Constant` node, in whichever attribute it is.
-    pub(crate) fn constant(self) -> Result<Array, Error> {
-        for attribute in &self.node.attribute {
-            match (&attribute.name[..], &attribute.t) {
-                ("value", Some(tensor)) => return Array::read(tensor),
-                ("value_float", _) => return Ok(Array::floats_of(vec![attribute.f], true)),
-                ("value_floats", _) => {
-                    return Ok(Array::floats_of(attribute.floats.clone(), false));
-                }
-                ("value_int", _) => {
-                    return Ok(Array {
-                        dims: vec![],
-                        ..Array::ints(vec![attribute.i])
-                    });
-                }
-                ("value_ints", _) => return Ok(Array::ints(attribute.ints.clone())),
-                _ => {}
-            }
+        match attributes.find(|attribute| attribute.name == name) {
+            Some(found) if found.kind != kind && found.kind != 0 => Err(self.wrong(format!(
+                "attribute {name} is of kind {}, expected {kind}: the file is damaged",
+                found.kind
+            ))),
+            found => Ok(found),
         }
-        Err(self.wrong("expected a tensor or numbers, found neither"))
+    }
+
+    pub(crate) fn int(self, name: &str, default: i64) -> Result<i64, Error> {
+        Ok(self.find(name, INT)?.map_or(default, |found| found.i))
+    }
+
+    pub(crate) fn flag(self, name: &str, default: bool) -> Result<bool, Error> {
+        match self.int(name, i64::from(default))? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(self.wrong(format!("{name} is {other}, expected 0 or 1"))),
+        }
+    }
+
+    pub(crate) fn float(self, name: &str, default: f32) -> Result<f64, Error> {
+        Ok(f64::from(
+            self.find(name, FLOAT)?.map_or(default, |found| found.f),
+        ))
+    }
+
+    /// A number that some versions have no default for.
+    pub(crate) fn optional_float(self, name: &str) -> Result<Option<f64>, Error> {
+        Ok(self.find(name, FLOAT)?.map(|found| f64::from(found.f)))
+    }
+
+    pub(crate) fn ints(self, name: &str) -> Result<Option<&'a [i64]>, Error> {
+        Ok(self.find(name, INTS)?.map(|found| &found.ints[..]))
+    }
+
+    pub(crate) fn floats(self, name: &str) -> Result<Option<&'a [f32]>, Error> {
+        Ok(self.find(name, FLOATS)?.map(|found| &found.floats[..]))
+    }
+
+    pub(crate) fn text(self, name: &str, default: &'static str) -> Result<&'a str, Error> {
+        match self.find(name, TEXT)? {
+            None => Ok(default),
+            Some(found) => std::str::from_utf8(&found.s)
+                .map_err(|_| self.wrong(format!("attribute {name} is no text"))),
+        }
+    }
+
+    pub(crate) fn tensor(self, name: &str) -> Result<Option<&'a crate::proto::TensorProto>, Error> {
+        Ok(self.find(name, TENSOR)?.and_then(|found| found.t.as_ref()))
+    }
+
+    /// How many values a list of texts has; class names of some exporters.
+    pub(crate) fn texts(self, name: &str) -> Result<Option<&'a [Vec<u8>]>, Error> {
+        Ok(self.find(name, TEXTS)?.map(|found| &found.strings[..]))
     }
 
     /// Two positive numbers, one for each direction; `None` without the attribute.
     pub(crate) fn pair(self, name: &str) -> Result<Option<[usize; 2]>, Error> {
-        let Some(values) = self.ints(name) else {
+        let Some(values) = self.ints(name)? else {
             return Ok(None);
         };
         let pair = <[i64; 2]>::try_from(values).ok();
         let pair = pair.and_then(|[y, x]| Some([y.try_into().ok()?, x.try_into().ok()?]));
         match pair {
-            Some(pair) if !pair.contains(&0) => Ok(Some(pair)),
+            Some(pair) if !pair.iter().any(|&side: &usize| side == 0 || side > LARGEST_SIDE) => Ok(Some(pair)),
             _ => Err(self.wrong(format!(
                 "{name} is {values:?}, expected two positive numbers: only images of two dimensions are supported"
             ))),
         }
     }
 
-    /// Padding of both directions, the same on both sides, for windows of this size and stride over this map.
-    pub(crate) fn padding(
-        self,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        size: [usize; 2],
-    ) -> Result<[usize; 2], Error> {
-        match self.text("auto_pad") {
-            "" | "NOTSET" => {}
-            "VALID" => return Ok([0, 0]),
-            "SAME_UPPER" | "SAME_LOWER" => {
-                let mut padding = [0; 2];
-                for axis in 0..2 {
-                    let covered = (size[axis].div_ceil(stride[axis]).max(1) - 1)
-                        .saturating_mul(stride[axis])
-                        .saturating_add(kernel[axis]);
-                    let both = covered.saturating_sub(size[axis]);
-                    if both % 2 == 1 {
-                        return Err(self.wrong(format!(
-                            "auto_pad {} puts {both} pixels on one side more than on the other: pad both sides alike",
-                            self.text("auto_pad")
-                        )));
-                    }
-                    padding[axis] = both / 2;
-                }
-                return Ok(padding);
-            }
-            other => return Err(self.wrong(format!("auto_pad is {other:?}, expected NOTSET"))),
-        }
-        let Some(pads) = self.ints("pads") else {
-            return Ok([0, 0]);
+    /// An axis counted from the front or, if negative, from behind.
+    pub(crate) fn axis(self, axis: i64, rank: usize) -> Result<usize, Error> {
+        let counted = if axis < 0 {
+            axis.saturating_add(rank as i64)
+        } else {
+            axis
         };
-        match *pads {
-            [top, left, bottom, right] if top == bottom && left == right => {
-                let sides = [top, left].map(usize::try_from);
-                if let [Ok(top), Ok(left)] = sides {
-                    return Ok([top, left]);
-                }
-                Err(self.wrong(format!(
-                    "negative padding {pads:?}: slice the input instead"
-                )))
-            }
+        match usize::try_from(counted) {
+            Ok(found) if found < rank => Ok(found),
             _ => Err(self.wrong(format!(
-                "padding {pads:?}, expected the same on both sides: pad both sides alike"
+                "axis {axis} of a value of {rank} dimensions does not exist"
             ))),
         }
     }
 
-    /// Refuses an integer attribute that is not what is computed.
-    pub(crate) fn expect(self, name: &str, expected: i64, advice: &str) -> Result<(), Error> {
-        match self.int(name, expected) {
-            found if found == expected => Ok(()),
-            found => Err(self.wrong(format!("{name} is {found}, expected {expected}: {advice}"))),
+    /// Several axes, each once.
+    pub(crate) fn axes(self, axes: &[i64], rank: usize) -> Result<Vec<usize>, Error> {
+        let mut found = Vec::with_capacity(axes.len().min(rank));
+        for &axis in axes {
+            let axis = self.axis(axis, rank)?;
+            if found.contains(&axis) {
+                return Err(self.wrong(format!("axis {axis} is given twice")));
+            }
+            found.push(axis);
         }
-    }
-
-    /// Refuses dilated windows.
-    pub(crate) fn no_dilation(self) -> Result<(), Error> {
-        match self.ints("dilations") {
-            Some(values) if values.iter().any(|&value| value != 1) => Err(self.wrong(format!(
-                "dilations {values:?}, expected 1: use a larger kernel or a pool in front"
-            ))),
-            _ => Ok(()),
-        }
+        Ok(found)
     }
 }
+
+/// Longest side of a window or step.
+pub(crate) const LARGEST_SIDE: usize = 1 << 16;

@@ -3,7 +3,10 @@
 use serde_json::json;
 use sordino_graph::{Model, Preprocess, Shape, SizePolicy};
 
-use crate::{Error, Imported};
+use crate::{Error, Imported, InputLayout};
+
+/// White of a network that takes raw bytes.
+const RAW_WHITE: f64 = 255.0;
 
 /// What an ONNX file does not say: how images become the network's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +15,8 @@ pub struct Description {
     pub name: String,
     /// Mean of each channel of images scaled to 0..1; one number stands for all, none for zero.
     pub mean: Vec<f64>,
-    /// What each channel is divided by after the mean is taken off; one number stands for all, none for one.
+    /// What each channel is divided by after the mean is taken off; one number stands for all, none for one, or for what
+    /// makes raw values of 0 to 255 again where the network takes those.
     pub std: Vec<f64>,
     /// One name per logit; none for the numbers from 0.
     pub classes: Vec<String>,
@@ -45,6 +49,10 @@ impl Imported {
                 ),
             }),
         };
+        let default_std = match self.takes_raw {
+            true => 1.0 / RAW_WHITE,
+            false => 1.0,
+        };
         let mut classes = description.classes;
         if classes.is_empty() {
             classes = (0..self.graph.classes())
@@ -59,7 +67,7 @@ impl Imported {
                 size: SizePolicy::Refuse,
                 input_range: description.input_range,
                 mean: per_channel("mean", description.mean, 0.0)?,
-                std: per_channel("standard deviation", description.std, 1.0)?,
+                std: per_channel("standard deviation", description.std, default_std)?,
                 allowed: description.input_range,
             },
             graph: self.graph,
@@ -68,7 +76,18 @@ impl Imported {
             name: description.name,
             dataset: String::new(),
             calibration: None,
-            training: json!({ "imported": "ONNX", "producer": self.producer }),
+            training: json!({
+                "imported": "ONNX",
+                "producer": self.producer,
+                "onnx": {
+                    "output": self.options.output,
+                    "input_shape": self.options.input_shape,
+                    "layout": match self.options.layout {
+                        Some(InputLayout::Nhwc) => "nhwc",
+                        _ => "nchw",
+                    },
+                },
+            }),
         };
         model.validate()?;
         Ok(model)

@@ -1,486 +1,288 @@
-//! What each ONNX operator becomes.
+//! What each ONNX operator becomes: the dispatch, and what is looked through.
 
-use sordino_graph::{Op, OutputKind, Shape, Tensor};
+use std::rc::Rc;
+
+use sordino_graph::NodeId;
 
 use crate::Error;
-use crate::array::{Array, Data};
-use crate::polynomial::{Coefficient, Polynomial, sides};
-use crate::reader::{Operator, Value};
+use crate::array::Array;
+use crate::attributes::Attributes;
+use crate::computed::{Computed, Expression, Value};
+use crate::element::Element;
+use crate::evaluate::shape_part;
+use crate::layout::{Layout, Settings, moves};
+use crate::reader::Reader;
+use crate::table::nearest;
 
-impl Operator<'_> {
-    /// Applies one node; `is_last` when it computes the network's output.
-    pub(crate) fn apply(&mut self, is_last: bool) -> Result<Value, Error> {
-        if !["", "ai.onnx"].contains(&&self.at.node.domain[..]) {
-            return Err(self.unsupported(&format!(
-                "it is of the domain {:?}: export with standard operators only",
-                self.at.node.domain
-            )));
+/// A node of the file that reads the image, and the network that it is read into.
+pub(crate) struct Operator<'r, 'f> {
+    pub(crate) reader: &'r mut Reader<'f>,
+    pub(crate) at: Attributes<'f>,
+}
+
+/// What is said of computing with probabilities.
+const AFTER_SOFTMAX: &str = "it reads a softmax, which the client applies after decryption: choose the logits or the \
+                             probabilities as output with --output, or export the network without this node";
+
+pub(crate) const HALF: &str =
+    "half precision is computed in single precision: results differ by its rounding";
+
+impl Operator<'_, '_> {
+    /// The outputs of a node, as many as are known.
+    pub(crate) fn apply(&mut self) -> Result<Vec<Value>, Error> {
+        let operator = self.at.operator();
+        if self.reads_softmax() {
+            return self.after_softmax().map(|value| vec![value]);
         }
-        match &self.at.node.op_type[..] {
-            "Constant" => Ok(Value::Constant(self.at.constant()?)),
-            "Identity" | "Dropout" | "Cast" => Ok(self.value(0)?.clone()),
-            "Conv" => self.convolution(),
-            "Gemm" => self.gemm(),
-            "MatMul" => self.matmul(),
-            "BatchNormalization" => self.batch_norm(),
-            "Relu" => self.push(Op::Relu),
-            "AveragePool" | "MaxPool" => self.pool(),
-            "GlobalAveragePool" => self.global_pool(true),
-            "ReduceMean" => self.reduce_mean(),
-            "Add" | "Sub" => self.sum(),
-            "Mul" => self.product(),
-            "Div" => self.quotient(),
-            "Neg" => {
-                let value = self.polynomial(0)?;
-                let zero = Polynomial::constant(value.node, Coefficient::scalar(0.0));
-                let shape = self.reader.shape(value.node);
-                Ok(Value::Polynomial(zero.add(value, -1.0, &shape)))
-            }
-            "Pow" => self.power(),
-            "Flatten" => match self.at.int("axis", 1) {
-                1 => self.flatten(),
-                axis => Err(self.wrong(format!(
-                    "axis is {axis}, expected 1: flatten all but the batch"
-                ))),
-            },
-            "Reshape" => self.reshape(),
-            "Squeeze" => self.flatten(),
-            "Transpose" => self.transpose(),
-            "Softmax" | "LogSoftmax" | "Sigmoid" if is_last => {
-                self.reader.output = match &self.at.node.op_type[..] {
-                    "Sigmoid" => OutputKind::Sigmoid,
-                    _ => OutputKind::Softmax,
-                };
-                Ok(self.value(0)?.clone())
-            }
-            "Shape" => self.shape_of(),
-            "Gather" => self.gather(),
-            "Unsqueeze" => match self.value(0)? {
-                Value::Constant(array) => Ok(Value::Constant(array.clone())),
-                Value::Polynomial(_) => Err(self
-                    .unsupported("it changes the layout: keep [batch, channels, height, width]")),
-            },
-            "Concat" => self.concat(),
-            other => Err(self.unsupported(nearest(other))),
+        if moves(operator) {
+            return self.rearrange();
         }
+        let value = match operator {
+            "Identity" => self.value(0)?.clone(),
+            "Dropout" => {
+                let training = self.optional(2)?.and_then(|array| array.single());
+                if training.is_some_and(|training| training != 0.0) {
+                    return Err(self.wrong(
+                        "it is in training mode: export in evaluation mode (model.eval())",
+                    ));
+                }
+                self.value(0)?.clone()
+            }
+            "Cast" | "CastLike" => self.cast()?,
+            "Shape" | "Size" => self.shape()?,
+            "Conv" => self.convolution()?,
+            "ConvTranspose" => self.transposed_convolution()?,
+            "Gemm" => self.gemm()?,
+            "MatMul" => self.matmul()?,
+            "BatchNormalization" => self.batch_norm()?,
+            "AveragePool" | "MaxPool" => self.pool()?,
+            "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" | "ReduceSum" | "ReduceMax" => {
+                self.reduce()?
+            }
+            "Concat" => self.concat()?,
+            "Add" | "Sub" | "Sum" | "Mean" => self.sums()?,
+            "Mul" | "Div" | "Pow" | "Neg" => self.products()?,
+            "Max" | "Min" | "Clip" => self.clip()?,
+            "QuantizeLinear" | "DequantizeLinear" => self.quantization()?,
+            "Softmax" | "LogSoftmax" => self.softmax()?,
+            "Scaler" => self.scaler()?,
+            "LinearClassifier" => return self.linear_classifier(),
+            _ => match self.function()? {
+                Some(value) => value,
+                None => return Err(self.unsupported(nearest(operator))),
+            },
+        };
+        Ok(vec![value])
     }
 
-    /// A node that reads the first input only.
-    fn push(&mut self, op: Op) -> Result<Value, Error> {
-        let input = self.node(0)?;
-        self.append(op, &[input])
+    pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
+        self.at.wrong(what)
     }
 
-    /// Channels, rows and columns of a feature map.
-    fn map(&self, shape: Shape) -> Result<[usize; 3], Error> {
-        sides(&shape).try_into().map_err(|vector: Vec<usize>| {
-            let features = vector[0];
+    pub(crate) fn unsupported(&self, advice: &str) -> Error {
+        self.at.unsupported(advice)
+    }
+
+    fn name_of(&self, index: usize) -> &str {
+        self.at.node.input.get(index).map_or("", |name| name)
+    }
+
+    /// The value of an input.
+    pub(crate) fn value(&self, index: usize) -> Result<&Value, Error> {
+        let name = self.name_of(index);
+        self.reader.values.get(name).ok_or_else(|| {
+            let input = format!("input {index} ({name:?})");
             self.wrong(format!(
-                "it reads a vector of {features}, expected a feature map"
+                "{input} is missing, or no output that is supported"
             ))
         })
     }
 
-    fn convolution(&mut self) -> Result<Value, Error> {
-        self.at.expect(
-            "group",
-            1,
-            "grouped convolutions are not supported, use a full one",
-        )?;
-        self.at.no_dilation()?;
-        let input = self.node(0)?;
-        let [_, height, width] = self.map(self.reader.shape(input))?;
-        let weight = self.constant(1)?;
-        let &[outputs, _, rows, columns] = &weight.dims[..] else {
-            return Err(self.wrong(format!(
-            "weights of dimensions {:?}, expected four: only images of two dimensions are supported",
-            weight.dims
-        )));
-        };
-        let kernel = [rows, columns];
-        let stride = self.at.pair("strides")?.unwrap_or([1, 1]);
-        let padding = self.at.padding(kernel, stride, [height, width])?;
-        if padding[0] >= rows || padding[1] >= columns {
-            return Err(self.wrong(format!(
-                "padding {padding:?}, expected less than the window {kernel:?}"
-            )));
-        }
-        let op = Op::Conv2d {
-            weight: Tensor::new(&weight.dims, weight.floats())?,
-            bias: self.bias(2, outputs)?,
-            stride,
-            padding,
-        };
-        self.append(op, &[input])
-    }
-
-    /// The constant of an optional input, zeros without it; one number stands for all.
-    fn bias(&self, index: usize, outputs: usize) -> Result<Vec<f32>, Error> {
-        let Some(array) = self.optional(index)? else {
-            return Ok(vec![0.0; outputs]);
-        };
-        let values = array.floats();
-        match values.len() {
-            1 => Ok(vec![values[0]; outputs]),
-            found if found == outputs => Ok(values),
-            found => Err(self.wrong(format!("a bias of {found} numbers, expected {outputs}"))),
+    /// An optional constant.
+    pub(crate) fn optional(&self, index: usize) -> Result<Option<Rc<Array>>, Error> {
+        match self.name_of(index) {
+            "" => Ok(None),
+            _ => self.constant(index).map(Some),
         }
     }
 
-    fn gemm(&mut self) -> Result<Value, Error> {
-        self.at.expect("transA", 0, "the images come first")?;
-        let weight = self.constant(1)?;
-        let alpha = self.at.float("alpha", 1.0);
-        let (outputs, inputs, values) = self.matrix(weight, self.at.int("transB", 0) == 0)?;
-        let values = values.into_iter().map(|value| alpha * value).collect();
-        let beta = self.at.float("beta", 1.0);
-        let bias = self.bias(2, outputs)?;
-        let bias = bias.into_iter().map(|value| beta * value).collect();
-        self.dense((outputs, inputs, values), bias)
-    }
-
-    fn matmul(&mut self) -> Result<Value, Error> {
-        let rows = self.matrix(self.constant(1)?, true)?;
-        let bias = vec![0.0; rows.0];
-        self.dense(rows, bias)
-    }
-
-    /// Outputs, inputs and row-major weights of a matrix; `transposed` when it is stored by inputs.
-    fn matrix(&self, weight: &Array, transposed: bool) -> Result<(usize, usize, Vec<f32>), Error> {
-        let &[rows, columns] = &weight.dims[..] else {
-            return Err(self.wrong(format!(
-                "weights of dimensions {:?}, expected a matrix",
-                weight.dims
-            )));
-        };
-        let values = weight.floats();
-        if !transposed {
-            return Ok((rows, columns, values));
+    pub(crate) fn constant(&self, index: usize) -> Result<Rc<Array>, Error> {
+        match self.value(index)? {
+            Value::Constant(array) => Ok(Rc::clone(array)),
+            _ => Err(self.wrong(format!(
+                "input {index} is computed from the image, expected a constant: weights, shapes and indices must not depend on the image"
+            ))),
         }
-        let turned = (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns));
-        Ok((columns, rows, turned.copied().collect()))
     }
 
-    fn dense(
+    pub(crate) fn computed(&self, index: usize) -> Result<Computed, Error> {
+        match self.value(index)? {
+            Value::Computed(computed) => Ok(computed.clone()),
+            Value::Softmax { .. } => Err(self.unsupported(AFTER_SOFTMAX)),
+            Value::Constant(_) | Value::Unread(_) | Value::Refused => Err(self.wrong(format!(
+                "input {index} is a constant, expected what is computed from the image"
+            ))),
+        }
+    }
+
+    /// An input that numbers are computed of: not raw bytes.
+    pub(crate) fn numbers(&self, index: usize) -> Result<Computed, Error> {
+        let computed = self.computed(index)?;
+        match computed.raw {
+            true => Err(self.wrong(crate::reader::RAW)),
+            false => Ok(computed),
+        }
+    }
+
+    /// An input whose value is a node's, but for the order of elements. Others who read it find the same node.
+    pub(crate) fn settled(&mut self, index: usize) -> Result<Computed, Error> {
+        let computed = self.numbers(index)?;
+        let settled = self.reader.settle(self.at, &computed)?;
+        let name = self.name_of(index).to_string();
+        self.reader
+            .values
+            .insert(name, Value::Computed(settled.clone()));
+        Ok(settled)
+    }
+
+    /// A node that reads others, and its value in its own order with these dimensions of one image.
+    pub(crate) fn push(
         &mut self,
-        (outputs, inputs, values): (usize, usize, Vec<f32>),
-        bias: Vec<f32>,
-    ) -> Result<Value, Error> {
-        let input = self.node(0)?;
-        if let Shape::Map { .. } = self.reader.shape(input) {
-            return Err(self.wrong("it reads a feature map, expected a vector: flatten it first"));
-        }
-        let op = Op::Dense {
-            weight: Tensor::new(&[outputs, inputs], values)?,
-            bias,
-        };
-        self.append(op, &[input])
-    }
-
-    fn batch_norm(&mut self) -> Result<Value, Error> {
-        self.at.expect(
-            "training_mode",
-            0,
-            "export in evaluation mode (model.eval())",
-        )?;
-        let constant = |index| self.constant(index).map(Array::floats);
-        let op = Op::BatchNorm {
-            gamma: constant(1)?,
-            beta: constant(2)?,
-            mean: constant(3)?,
-            variance: constant(4)?,
-            epsilon: f64::from(self.at.float("epsilon", 1e-5)),
-        };
-        self.push(op)
-    }
-
-    fn pool(&mut self) -> Result<Value, Error> {
-        self.at
-            .expect("ceil_mode", 0, "incomplete windows are left out")?;
-        self.at.no_dilation()?;
-        let input = self.node(0)?;
-        let [_, height, width] = self.map(self.reader.shape(input))?;
-        let kernel = self.at.pair("kernel_shape")?;
-        let kernel = kernel.ok_or_else(|| self.wrong("it has no kernel_shape"))?;
-        let stride = self.at.pair("strides")?.unwrap_or([1, 1]);
-        let padding = self.at.padding(kernel, stride, [height, width])?;
-        if padding != [0, 0] {
-            return Err(self.wrong(format!(
-                "padding {padding:?}, expected none: pad the convolution before it"
-            )));
-        }
-        if self.at.node.op_type == "MaxPool" {
-            self.reader.warnings.push(format!(
-            "{}: a maximum cannot be computed under encryption, it became an average; distil the network to regain accuracy",
-            self.at.name()
-        ));
-        }
-        self.append(Op::AveragePool { kernel, stride }, &[input])
-    }
-
-    fn global_pool(&mut self, keep: bool) -> Result<Value, Error> {
-        let input = self.node(0)?;
-        let [_, height, width] = self.map(self.reader.shape(input))?;
-        let op = Op::AveragePool {
-            kernel: [height, width],
-            stride: [height, width],
-        };
-        if keep {
-            return self.append(op, &[input]);
-        }
-        let pooled = self.reader.append(self.at.name(), op, &[input])?;
-        let name = format!("{}_flatten", self.at.name());
-        let flattened = self.reader.append(&name, Op::Flatten, &[pooled])?;
-        Ok(Value::of(flattened))
-    }
-
-    fn reduce_mean(&mut self) -> Result<Value, Error> {
-        let axes = match (self.at.ints("axes"), self.optional(1)?) {
-            (Some(axes), _) => axes.to_vec(),
-            (None, Some(array)) => array.as_ints().unwrap_or_default().to_vec(),
-            (None, None) => Vec::new(),
-        };
-        let mut from_front: Vec<i64> = axes
-            .iter()
-            .map(|&a| if a < 0 { a + 4 } else { a })
-            .collect();
-        from_front.sort_unstable();
-        if from_front != [2, 3] {
-            return Err(self.wrong(format!("axes {axes:?}, expected height and width [2, 3]")));
-        }
-        self.global_pool(self.at.int("keepdims", 1) != 0)
-    }
-
-    /// The polynomial of a constant next to another value, broadcast to its shape.
-    fn broadcast(&self, array: &Array, other: &Polynomial) -> Result<Coefficient, Error> {
-        let shape = self.reader.shape(other.node);
-        Coefficient::broadcast(array, &shape).ok_or_else(|| {
-        self.wrong(format!(
-            "a constant of dimensions {:?} next to a value of shape {shape}: expected one number, one per channel or one per element",
-            array.dims
+        op: sordino_graph::Op,
+        inputs: &[NodeId],
+        dims: &[usize],
+    ) -> Result<Computed, Error> {
+        let node = self.reader.append(self.at, op, inputs)?;
+        Ok(Computed::of(
+            node,
+            crate::view::View::ordered(self.reader.batch, dims),
         ))
-    })
     }
 
-    /// Both inputs as polynomials of one node, if they are that.
-    fn operands(&self) -> Result<Option<(Polynomial, Polynomial)>, Error> {
-        Ok(match (self.value(0)?, self.value(1)?) {
-            (Value::Polynomial(x), Value::Polynomial(y)) if x.node == y.node => {
-                Some((x.clone(), y.clone()))
-            }
-            (Value::Polynomial(_), Value::Polynomial(_)) => None,
-            (Value::Polynomial(x), Value::Constant(y)) => {
-                let y = Polynomial::constant(x.node, self.broadcast(y, x)?);
-                Some((x.clone(), y))
-            }
-            (Value::Constant(x), Value::Polynomial(y)) => {
-                let x = Polynomial::constant(y.node, self.broadcast(x, y)?);
-                Some((x, y.clone()))
-            }
-            (Value::Constant(_), Value::Constant(_)) => {
-                return Err(self.wrong(
-                "both inputs are constants: export with constant folding (do_constant_folding=True)",
-            ));
-            }
-        })
+    pub(crate) fn moved(&mut self, value: &Computed, layout: &Layout) -> Result<Computed, Error> {
+        self.reader.moved(self.at, value, layout)
     }
 
-    fn sum(&mut self) -> Result<Value, Error> {
-        let minus = self.at.node.op_type == "Sub";
-        if let Some((x, y)) = self.operands()? {
-            let shape = self.reader.shape(x.node);
-            let sign = if minus { -1.0 } else { 1.0 };
-            return Ok(Value::Polynomial(x.add(&y, sign, &shape)));
+    /// The constant inputs by position, the value's own left out.
+    fn constants(&self) -> Result<Vec<Option<Rc<Array>>>, Error> {
+        let mut constants = vec![None];
+        for index in 1..self.at.node.input.len() {
+            constants.push(self.optional(index)?);
         }
-        if minus {
-            return Err(self.unsupported("differences of two values are not supported: use a sum"));
-        }
-        let inputs = [self.node(0)?, self.node(1)?];
-        self.append(Op::Add, &inputs)
+        Ok(constants)
     }
 
-    fn product(&mut self) -> Result<Value, Error> {
-        let Some((x, y)) = self.operands()? else {
-            return Err(self.unsupported(
-            "products of two different values (gates, attention) are not supported: only quadratics of one value are",
-        ));
+    fn rearrange(&mut self) -> Result<Vec<Value>, Error> {
+        let value = self.computed(0)?;
+        let constants = self.constants()?;
+        let constants: Vec<Option<&Array>> = constants.iter().map(Option::as_deref).collect();
+        let settings = Settings {
+            at: self.at,
+            constants: &constants,
         };
-        self.multiply(&x, &y)
+        let layouts = settings.layouts(&value.view.dims)?;
+        let moved = layouts.iter().map(|layout| {
+            self.reader
+                .moved(self.at, &value, layout)
+                .map(Value::Computed)
+        });
+        moved.collect()
     }
 
-    fn multiply(&self, x: &Polynomial, y: &Polynomial) -> Result<Value, Error> {
-        let shape = self.reader.shape(x.node);
-        let product = x.multiply(y, &shape).ok_or_else(|| {
-            self.wrong(
-                "it makes a polynomial of degree above 2: use a quadratic activation in each place",
-            )
-        })?;
-        Ok(Value::Polynomial(product))
-    }
-
-    fn quotient(&mut self) -> Result<Value, Error> {
-        let x = self.polynomial(0)?;
-        let divisor = self.broadcast(self.constant(1)?, x)?;
-        let factor = Polynomial::constant(x.node, divisor.inverse());
-        self.multiply(x, &factor)
-    }
-
-    fn power(&mut self) -> Result<Value, Error> {
-        let exponent = self.constant(1)?.floats();
-        if exponent != [2.0] {
-            return Err(self.wrong(format!(
-                "exponent {exponent:?}, expected 2: higher powers cost depth, use a quadratic"
-            )));
-        }
-        let x = self.polynomial(0)?;
-        self.multiply(x, x)
-    }
-
-    fn flatten(&mut self) -> Result<Value, Error> {
-        let polynomial = self.polynomial(0)?;
-        let shape = self.reader.shape(polynomial.node);
-        if let Shape::Flat(_) = shape {
-            return Ok(Value::Polynomial(polynomial.clone()));
-        }
-        let [_, height, width] = self.map(shape)?;
-        if self.at.node.op_type == "Squeeze" && height * width != 1 {
-            return Err(self.wrong(format!("a map of {height}x{width}, expected 1x1")));
-        }
-        self.push(Op::Flatten)
-    }
-
-    fn reshape(&mut self) -> Result<Value, Error> {
-        if let Value::Constant(array) = self.value(0)? {
-            // Only constants of a few numbers come here: shapes, and coefficients that get axes.
-            let target = self.constant(1)?.as_ints().unwrap_or_default();
-            let dims: Option<Vec<usize>> = target.iter().map(|&dim| dim.try_into().ok()).collect();
-            let count = array.floats().len();
-            return match dims {
-                Some(dims)
-                    if dims.iter().try_fold(1usize, |p, &d| p.checked_mul(d)) == Some(count) =>
-                {
-                    Ok(Value::Constant(Array {
-                        dims,
-                        data: array.data.clone(),
-                    }))
-                }
-                _ => Err(self.wrong(format!("a constant cannot be reshaped to {target:?}"))),
-            };
-        }
-        let target = self.constant(1)?.as_ints().unwrap_or_default().to_vec();
-        let shape = self.reader.shape(self.polynomial(0)?.node);
-        let sides: Vec<i64> = sides(&shape).into_iter().map(|side| side as i64).collect();
-        let elements: i64 = sides.iter().product();
-        // The first number is the batch: kept (0), open (-1), or as exported.
-        let fits = |wanted: &[i64]| {
-            wanted.len() == sides.len()
-                && wanted
-                    .iter()
-                    .zip(&sides)
-                    .all(|(w, s)| w == s || *w == -1 || *w == 0)
-        };
-        match &target[..] {
-        [_, rest @ ..] if fits(rest) && rest.iter().filter(|&&w| w == -1).count() < 2 => {
-            Ok(self.value(0)?.clone())
-        }
-        [_, features] if *features == -1 || *features == elements => self.flatten(),
-        _ => Err(self.wrong(format!(
-            "a value of shape {shape} cannot become {target:?}: only flattening to [batch, {elements}] is supported"
-        ))),
-    }
-    }
-
-    fn transpose(&self) -> Result<Value, Error> {
-        match (self.value(0)?, self.at.ints("perm")) {
-            (value, Some(perm)) if perm.iter().copied().eq(0..perm.len() as i64) => {
-                Ok(value.clone())
-            }
-            (Value::Constant(array), perm)
-                if array.dims.len() == 2 && perm.is_none_or(|p| p == [1, 0]) =>
-            {
-                let (rows, columns, data) = self.matrix(array, true)?;
-                Ok(Value::Constant(Array {
-                    dims: vec![rows, columns],
-                    data: Data::Float(data),
-                }))
-            }
+    fn cast(&mut self) -> Result<Value, Error> {
+        let code = match self.at.operator() {
+            "CastLike" => match self.value(1)? {
+                Value::Constant(array) => Ok(array.element),
+                _ => Ok(Element::Float),
+            },
             _ => {
-                Err(self
-                    .unsupported("it changes the layout: keep [batch, channels, height, width]"))
+                let code = i32::try_from(self.at.int("to", 0)?).unwrap_or_default();
+                Element::of(code)
+                    .ok_or_else(|| self.wrong(format!("it casts to {}", Element::name(code))))
             }
-        }
-    }
-
-    /// The dimensions of a value, the batch as 0, which a reshape understands.
-    fn shape_of(&self) -> Result<Value, Error> {
-        let shape = self.reader.shape(self.polynomial(0)?.node);
-        let sides = sides(&shape).into_iter().map(|side| side as i64);
-        let dims = std::iter::once(0).chain(sides).collect();
-        Ok(Value::Constant(Array::ints(dims)))
-    }
-
-    fn gather(&self) -> Result<Value, Error> {
-        let Value::Constant(array) = self.value(0)? else {
-            return Err(
-                self.unsupported("parts of a feature map cannot be picked: use a convolution")
-            );
-        };
-        let (Some(values), Some(indices)) = (array.as_ints(), self.constant(1)?.as_ints()) else {
-            return Err(self.wrong("expected integers"));
-        };
-        let pick = |&index: &i64| {
-            let index = if index < 0 {
-                index + values.len() as i64
-            } else {
-                index
-            };
-            values.get(usize::try_from(index).ok()?).copied()
-        };
-        let picked: Option<Vec<i64>> = indices.iter().map(pick).collect();
-        let picked =
-            picked.ok_or_else(|| self.wrong(format!("indices {indices:?} of {}", values.len())))?;
-        Ok(Value::Constant(Array::ints(picked)))
-    }
-
-    fn concat(&self) -> Result<Value, Error> {
-        let mut all = Vec::new();
-        for index in 0..self.at.node.input.len() {
-            match self.value(index)? {
-                Value::Constant(array) if array.as_ints().is_some() => {
-                    all.extend_from_slice(array.as_ints().unwrap_or_default());
+        }?;
+        let value = self.computed(0)?;
+        match (code.is_float(), value.raw) {
+            (true, _) => {
+                if matches!(code, Element::Float16 | Element::BFloat16) {
+                    self.reader.warn_once(self.at, HALF);
                 }
-                _ => return Err(self.unsupported(nearest("Concat"))),
+                Ok(Value::Computed(Computed { raw: false, ..value }))
             }
+            // Wider types of whole numbers hold the same bytes.
+            (false, true) if code.bounds().1 >= 255 => Ok(Value::Computed(value)),
+            _ => Err(self.wrong(format!(
+                "it makes whole numbers ({code:?}) of what is computed from the image, a step function that cannot be \
+                 computed under encryption: train and export the network without it"
+            ))),
         }
-        Ok(Value::Constant(Array::ints(all)))
     }
-}
 
-/// What to use instead of an operator that cannot be computed under encryption.
-fn nearest(operator: &str) -> &'static str {
-    match operator {
-        "Softmax" | "LogSoftmax" | "Sigmoid" => {
-            "it is taken only as the last operation, where the client applies it"
-        }
-        "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "HardSwish" | "HardSigmoid" | "Tanh"
-        | "Clip" | "Softplus" | "Mish" | "Erf" | "Exp" | "Celu" | "Silu" | "Swish" => {
-            "train the network with ReLU, which `sordino distill` replaces by quadratics"
-        }
-        "LayerNormalization" | "GroupNormalization" | "InstanceNormalization" | "LRN" => {
-            "its statistics depend on the image: train with batch normalization"
-        }
-        "ConvTranspose" | "Resize" | "Upsample" => "classifiers need no upsampling: remove it",
-        "Concat" | "Split" | "Slice" => {
-            "branches can be added, not concatenated: use a residual sum"
-        }
-        "GlobalMaxPool" | "ReduceMax" | "Max" | "Min" => "use an average pool",
-        "Sqrt" | "Reciprocal" | "Div" | "Abs" => {
-            "only polynomials of degree 2 with constant coefficients are activations"
-        }
-        "Einsum" | "Attention" => "use Conv and Gemm",
-        "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "export a plain feed-forward network",
-        _ => {
-            "supported are Conv, Gemm, MatMul, BatchNormalization, Relu, average pools, Add, Mul, Flatten and quadratics"
+    /// The dimensions of a value, which only constants depend on.
+    fn shape(&mut self) -> Result<Value, Error> {
+        let dims = match self.value(0)? {
+            Value::Softmax { logits, .. } => logits.view.dims.clone(),
+            _ => self.computed(0)?.view.dims,
+        };
+        let array = match self.at.operator() {
+            "Size" => Array::ints(vec![dims.iter().product::<usize>() as i64]).reshaped(vec![]),
+            _ => Array::ints(shape_part(self.at, &dims)?),
+        };
+        Ok(Value::Constant(Rc::new(array)))
+    }
+
+    fn reads_softmax(&self) -> bool {
+        let mut names = self.at.node.input.iter();
+        names.any(|name| matches!(self.reader.values.get(name), Some(Value::Softmax { .. })))
+    }
+
+    /// What changes nothing about probabilities is looked through.
+    fn after_softmax(&mut self) -> Result<Value, Error> {
+        let operator = self.at.operator();
+        let Value::Softmax { logits, log, name } = self.value(0)?.clone() else {
+            return Err(self.unsupported(AFTER_SOFTMAX));
+        };
+        let logits = match operator {
+            "Shape" | "Size" => return self.shape(),
+            "Identity" | "Dropout" | "ZipMap" => logits,
+            "Normalizer" if self.at.text("norm", "MAX")? == "L1" => logits,
+            "Cast" | "CastLike" => {
+                let code = i32::try_from(self.at.int("to", 1)?).unwrap_or_default();
+                if !Element::of(code).is_some_and(Element::is_float) {
+                    return Err(self.unsupported(AFTER_SOFTMAX));
+                }
+                logits
+            }
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Expand" => {
+                let constants = self.constants()?;
+                let constants: Vec<Option<&Array>> =
+                    constants.iter().map(Option::as_deref).collect();
+                let settings = Settings {
+                    at: self.at,
+                    constants: &constants,
+                };
+                let layout = settings.layouts(&logits.view.dims)?.remove(0);
+                let moved = self.moved(&logits, &layout)?;
+                let same = match (&moved.view.indices, &logits.view.indices) {
+                    (Some(one), Some(two)) => one == two,
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !same {
+                    return Err(self.unsupported(AFTER_SOFTMAX));
+                }
+                moved
+            }
+            _ => return Err(self.unsupported(AFTER_SOFTMAX)),
+        };
+        Ok(Value::Softmax { logits, log, name })
+    }
+
+    /// A value with another expression.
+    pub(crate) fn polynomial(value: &Computed) -> &crate::polynomial::Polynomial {
+        match &value.expression {
+            Expression::Polynomial(polynomial) => polynomial,
+            Expression::Call(_) => unreachable!("calls were given a node"),
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Polynomials of degree two in a node's value. A quadratic activation that is written as products and sums becomes one.
+//! Polynomials in a node's value. A quadratic activation that is written as products and sums becomes one.
 
 use sordino_graph::{Granularity, NodeId, Op, Shape};
 
-use crate::array::Array;
+/// Coefficients up to the cube, which only the usual approximation of GELU has.
+const POWERS: usize = 4;
 
-/// `a x^2 + b x + c` of the value `x` of a node.
+/// A polynomial of the value of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Polynomial {
     pub(crate) node: NodeId,
-    /// `c`, `b` and `a`.
-    coefficients: [Coefficient; 3],
+    /// By power, the constant first.
+    coefficients: [Coefficient; POWERS],
 }
 
 /// A coefficient of a node's value: one number for the layer, one per channel, or one per element.
@@ -27,40 +28,8 @@ impl Coefficient {
         }
     }
 
-    /// A constant broadcast, as ONNX does, to the shape `[batch, ...]` of a value; `None` if it does not fit.
-    pub(crate) fn broadcast(array: &Array, shape: &Shape) -> Option<Self> {
-        let values: Vec<f64> = array.floats().into_iter().map(f64::from).collect();
-        if values.len() == 1 {
-            return Some(Self::scalar(values[0]));
-        }
-        let sides = sides(shape);
-        // Leading ones, the batch among them, say nothing.
-        let first = array.dims.iter().position(|&dim| dim != 1)?;
-        let dims = &array.dims[first..];
-        let missing = sides.len().checked_sub(dims.len())?;
-        let fits = dims.iter().zip(&sides[missing..]);
-        if fits.clone().any(|(&dim, &side)| dim != 1 && dim != side) {
-            return None;
-        }
-        let mut strides = vec![0; sides.len()];
-        let mut stride = 1;
-        for (axis, &dim) in dims.iter().enumerate().rev() {
-            strides[missing + axis] = if dim == 1 { 0 } else { stride };
-            stride *= dim;
-        }
-        let expanded = (0..shape.elements()).map(|element| {
-            let (mut rest, mut index) = (element, 0);
-            for (side, stride) in sides.iter().zip(&strides).rev() {
-                index += rest % side * stride;
-                rest /= side;
-            }
-            values[index]
-        });
-        Some(Self::shared(expanded.collect(), shape))
-    }
-
-    /// One value per element, stored as widely shared as they are equal.
-    fn shared(values: Vec<f64>, shape: &Shape) -> Self {
+    /// One value per element of the node, stored as widely shared as they are equal.
+    pub(crate) fn shared(values: Vec<f64>, shape: &Shape) -> Self {
         if values.iter().all(|value| *value == values[0]) {
             return Self::scalar(values[0]);
         }
@@ -79,7 +48,7 @@ impl Coefficient {
     }
 
     /// The values at a granularity that is at least as fine.
-    fn at(&self, granularity: Granularity, shape: &Shape) -> Vec<f64> {
+    pub(crate) fn at(&self, granularity: Granularity, shape: &Shape) -> Vec<f64> {
         let per_channel = shape.channel_elements();
         (0..granularity.coefficients(shape))
             .map(|index| {
@@ -92,7 +61,12 @@ impl Coefficient {
             .collect()
     }
 
-    fn combine(&self, other: &Self, shape: &Shape, op: impl Fn(f64, f64) -> f64) -> Self {
+    pub(crate) fn combine(
+        &self,
+        other: &Self,
+        shape: &Shape,
+        op: impl Fn(f64, f64) -> f64,
+    ) -> Self {
         let granularity = finer(self.granularity, other.granularity);
         let pairs = self
             .at(granularity, shape)
@@ -104,8 +78,16 @@ impl Coefficient {
         }
     }
 
+    /// Whether all values are this one, as far as weights are stored.
     fn is(&self, value: f64) -> bool {
-        self.values.iter().all(|found| *found == value)
+        self.values
+            .iter()
+            .all(|found| *found as f32 == value as f32)
+    }
+
+    /// The number, if there is one for the layer.
+    pub(crate) fn single(&self) -> Option<f64> {
+        (self.granularity == Granularity::Layer).then(|| self.values[0])
     }
 
     /// One over each value.
@@ -115,17 +97,9 @@ impl Coefficient {
             values: self.values.iter().map(|value| 1.0 / value).collect(),
         }
     }
-}
 
-/// Sides of a value without the batch: channels, rows and columns of a map, or the features of a vector.
-pub(crate) fn sides(shape: &Shape) -> Vec<usize> {
-    match *shape {
-        Shape::Map {
-            channels,
-            height,
-            width,
-        } => vec![channels, height, width],
-        Shape::Flat(features) => vec![features],
+    pub(crate) const fn granularity(&self) -> Granularity {
+        self.granularity
     }
 }
 
@@ -141,23 +115,39 @@ fn finer(x: Granularity, y: Granularity) -> Granularity {
 impl Polynomial {
     /// The node's value itself.
     pub(crate) fn of(node: NodeId) -> Self {
+        Self::line(node, Coefficient::scalar(1.0), Coefficient::scalar(0.0))
+    }
+
+    /// `factor * x + offset`.
+    pub(crate) fn line(node: NodeId, factor: Coefficient, offset: Coefficient) -> Self {
+        let zero = || Coefficient::scalar(0.0);
         Self {
             node,
-            coefficients: [0.0, 1.0, 0.0].map(Coefficient::scalar),
+            coefficients: [offset, factor, zero(), zero()],
         }
     }
 
     /// A constant, as a polynomial of a node.
     pub(crate) fn constant(node: NodeId, value: Coefficient) -> Self {
-        Self {
-            node,
-            coefficients: [value, Coefficient::scalar(0.0), Coefficient::scalar(0.0)],
-        }
+        Self::line(node, Coefficient::scalar(0.0), value)
     }
 
     pub(crate) fn is_value(&self) -> bool {
-        let [c, b, a] = &self.coefficients;
-        a.is(0.0) && b.is(1.0) && c.is(0.0)
+        let [c, b, a, cubic] = &self.coefficients;
+        cubic.is(0.0) && a.is(0.0) && b.is(1.0) && c.is(0.0)
+    }
+
+    /// Factor and offset, if the layer has one of each and no other powers.
+    pub(crate) fn single_line(&self) -> Option<(f64, f64)> {
+        let [c, b, a, cubic] = &self.coefficients;
+        let line = cubic.is(0.0) && a.is(0.0);
+        Some((b.single()?, c.single()?)).filter(|_| line)
+    }
+
+    /// `x` and `x^3` of an odd cubic with single coefficients.
+    pub(crate) fn odd_cubic(&self) -> Option<(f64, f64)> {
+        let [c, b, a, cubic] = &self.coefficients;
+        Some((b.single()?, cubic.single()?)).filter(|_| c.is(0.0) && a.is(0.0))
     }
 
     /// Sum of two polynomials of the same node, the second one times `sign`.
@@ -167,54 +157,60 @@ impl Polynomial {
         };
         Self {
             node: self.node,
-            coefficients: [sum(0), sum(1), sum(2)],
+            coefficients: std::array::from_fn(sum),
         }
     }
 
-    /// Product of two polynomials of the same node; `None` for a degree above two.
+    /// Product of two polynomials of the same node; `None` for a degree above three.
     pub(crate) fn multiply(&self, other: &Self, shape: &Shape) -> Option<Self> {
-        let mut product = [0.0; 5].map(Coefficient::scalar);
-        for (i, x) in self.coefficients.iter().enumerate() {
-            for (j, y) in other.coefficients.iter().enumerate() {
+        let mut product: [Coefficient; 2 * POWERS - 1] =
+            std::array::from_fn(|_| Coefficient::scalar(0.0));
+        for (i, x) in self
+            .coefficients
+            .iter()
+            .enumerate()
+            .filter(|(_, x)| !x.is(0.0))
+        {
+            for (j, y) in other
+                .coefficients
+                .iter()
+                .enumerate()
+                .filter(|(_, y)| !y.is(0.0))
+            {
                 let term = x.combine(y, shape, |x, y| x * y);
                 product[i + j] = product[i + j].combine(&term, shape, |x, y| x + y);
             }
         }
-        let [c, b, a, cubic, quartic] = product;
-        (cubic.is(0.0) && quartic.is(0.0)).then_some(Self {
+        let [c, b, a, cubic, rest @ ..] = product;
+        rest.iter().all(|power| power.is(0.0)).then_some(Self {
             node: self.node,
-            coefficients: [c, b, a],
+            coefficients: [c, b, a, cubic],
         })
     }
 
-    /// The operation that computes it from the node; `None` when no operation does (a constant, or factors that differ
-    /// within a channel without a square).
+    /// The operation that computes it from the node; `None` for a cubic and for a constant.
     pub(crate) fn operation(&self, shape: &Shape) -> Option<Op> {
-        let [c, b, a] = &self.coefficients;
-        let linear = a.is(0.0);
+        let [c, b, a, cubic] = &self.coefficients;
         let granularity = finer(finer(a.granularity, b.granularity), c.granularity);
-        let floats = |coefficient: &Coefficient, granularity| -> Vec<f32> {
+        let floats = |coefficient: &Coefficient| -> Vec<f32> {
             let values = coefficient.at(granularity, shape);
             values.into_iter().map(|value| value as f32).collect()
         };
-        if !linear {
-            return Some(Op::Quadratic {
-                granularity,
-                a: floats(a, granularity),
-                b: floats(b, granularity),
-                c: floats(c, granularity),
-            });
-        }
-        if b.is(0.0) || granularity == Granularity::Element && shape.channel_elements() > 1 {
+        if !cubic.is(0.0) || a.is(0.0) && b.is(0.0) {
             return None;
         }
-        let channels = shape.channels();
-        Some(Op::BatchNorm {
-            gamma: floats(b, Granularity::Channel),
-            beta: floats(c, Granularity::Channel),
-            mean: vec![0.0; channels],
-            variance: vec![1.0; channels],
-            epsilon: 0.0,
+        Some(match a.is(0.0) {
+            true => Op::Affine {
+                granularity,
+                factor: floats(b),
+                offset: floats(c),
+            },
+            false => Op::Quadratic {
+                granularity,
+                a: floats(a),
+                b: floats(b),
+                c: floats(c),
+            },
         })
     }
 }

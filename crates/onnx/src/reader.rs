@@ -2,186 +2,278 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sordino_graph::{Graph, Node, NodeId, Op, OutputKind, Shape};
+use sordino_graph::{Granularity, Graph, Node, NodeId, Op, Shape};
 
 use crate::Error;
-use crate::array::Array;
 use crate::attributes::Attributes;
-use crate::polynomial::Polynomial;
-
-/// What a name stands for.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
-    Constant(Array),
-    /// A polynomial of a node's value. It becomes a node of its own when something else than a polynomial reads it.
-    Polynomial(Polynomial),
-}
-
-impl Value {
-    /// The value of a node itself.
-    pub(crate) fn of(node: NodeId) -> Self {
-        Self::Polynomial(Polynomial::of(node))
-    }
-}
+use crate::computed::{Called, Computed, Expression, Value};
+use crate::evaluate::Evaluator;
+use crate::polynomial::{Coefficient, Polynomial};
+use crate::simplify::merge;
 
 /// The network read so far.
-#[derive(Default)]
-pub(crate) struct Reader {
+pub(crate) struct Reader<'a> {
     nodes: Vec<Node>,
     shapes: Vec<Shape>,
     names: HashSet<String>,
     pub(crate) values: HashMap<String, Value>,
-    pub(crate) output: OutputKind,
     pub(crate) warnings: Vec<String>,
+    pub(crate) evaluator: Evaluator<'a>,
+    /// Images that the dimensions of values count: those of the file, or two where it takes any number.
+    pub(crate) batch: usize,
+    /// Layers that one name stands for, which one node reads: what follows may become part of them.
+    sole: HashSet<NodeId>,
+    /// How many nodes read a name.
+    consumers: HashMap<&'a str, usize>,
 }
 
-/// A node of the file, and the network that it is read into.
-pub(crate) struct Operator<'a> {
-    pub(crate) reader: &'a mut Reader,
-    pub(crate) at: Attributes<'a>,
-}
+/// Most nodes of the graph while it is read.
+const MAX_NODES: usize = 1 << 14;
 
-impl Operator<'_> {
-    pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
-        self.at.wrong(what)
-    }
-
-    pub(crate) fn unsupported(&self, advice: &str) -> Error {
-        self.at.unsupported(advice)
-    }
-
-    /// The value of an input.
-    pub(crate) fn value(&self, index: usize) -> Result<&Value, Error> {
-        let name = self.at.node.input.get(index).map_or("", |name| name);
-        self.reader.values.get(name).ok_or_else(|| {
-            let input = format!("input {index} ({name:?})");
-            self.at
-                .wrong(format!("{input} is missing or computed later"))
-        })
-    }
-
-    /// An optional constant.
-    pub(crate) fn optional(&self, index: usize) -> Result<Option<&Array>, Error> {
-        match self.at.node.input.get(index) {
-            Some(name) if !name.is_empty() => self.constant(index).map(Some),
-            _ => Ok(None),
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        evaluator: Evaluator<'a>,
+        batch: usize,
+        consumers: HashMap<&'a str, usize>,
+    ) -> Self {
+        Self {
+            nodes: Vec::new(),
+            shapes: Vec::new(),
+            names: HashSet::new(),
+            values: HashMap::new(),
+            warnings: Vec::new(),
+            evaluator,
+            batch,
+            sole: HashSet::new(),
+            consumers,
         }
-    }
-
-    pub(crate) fn constant(&self, index: usize) -> Result<&Array, Error> {
-        match self.value(index)? {
-            Value::Constant(array) => Ok(array),
-            Value::Polynomial(_) => Err(self.wrong(format!(
-                "input {index} is computed, expected a constant: weights must not depend on the image"
-            ))),
-        }
-    }
-
-    pub(crate) fn polynomial(&self, index: usize) -> Result<&Polynomial, Error> {
-        match self.value(index)? {
-            Value::Polynomial(polynomial) => Ok(polynomial),
-            Value::Constant(_) => Err(self.wrong(format!(
-                "input {index} is a constant, expected what is computed from the image"
-            ))),
-        }
-    }
-
-    /// The node that holds the value of an input.
-    pub(crate) fn node(&mut self, index: usize) -> Result<NodeId, Error> {
-        let polynomial = self.polynomial(index)?.clone();
-        self.reader.materialize(&polynomial, self.at.name())
-    }
-
-    /// Appends an operation under the name of this one, and gives its value.
-    pub(crate) fn append(&mut self, op: Op, inputs: &[NodeId]) -> Result<Value, Error> {
-        let node = self.reader.append(self.at.name(), op, inputs)?;
-        Ok(Value::of(node))
-    }
-}
-
-impl Reader {
-    /// The node that holds the value of a polynomial, made if there is none.
-    pub(crate) fn materialize(
-        &mut self,
-        polynomial: &Polynomial,
-        name: &str,
-    ) -> Result<NodeId, Error> {
-        if polynomial.is_value() {
-            return Ok(polynomial.node);
-        }
-        let shape = self.shape(polynomial.node);
-        let op = polynomial.operation(&shape).ok_or_else(|| Error::Node {
-            node: name.to_string(),
-            operator: "Mul/Add".to_string(),
-            what: "a product with factors that differ within a channel, or a constant, is no operation of its own: use a square, or one factor per channel"
-                .to_string(),
-        })?;
-        let name = format!("{name}_{}", op.kind());
-        let node = self.append(&name, op, &[polynomial.node])?;
-        // Others who read the same polynomial find the node.
-        for value in self.values.values_mut() {
-            if matches!(value, Value::Polynomial(other) if other == polynomial) {
-                *value = Value::Polynomial(Polynomial::of(node));
-            }
-        }
-        Ok(node)
     }
 
     pub(crate) fn shape(&self, node: NodeId) -> Shape {
         self.shapes[node.0]
     }
 
-    /// The value of the images, which must come first.
-    pub(crate) fn input(&mut self, shape: Shape) -> Value {
-        Value::of(self.append_shaped("input", Op::Input, &[], shape))
+    pub(crate) fn op(&self, node: NodeId) -> &Op {
+        &self.nodes[node.0].op
+    }
+
+    /// The largest factor of the operations that read the image, if all of them are lines.
+    pub(crate) fn first_factors(&self) -> Option<f64> {
+        let mut largest = None;
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.contains(&NodeId(0)))
+        {
+            let factors: Vec<f64> = match &node.op {
+                Op::Affine { factor, .. } => {
+                    factor.iter().map(|&factor| f64::from(factor)).collect()
+                }
+                Op::BatchNorm {
+                    gamma,
+                    variance,
+                    epsilon,
+                    ..
+                } => {
+                    let pairs = gamma.iter().zip(variance);
+                    pairs
+                        .map(|(&gamma, &variance)| {
+                            f64::from(gamma) / (f64::from(variance) + epsilon).sqrt()
+                        })
+                        .collect()
+                }
+                _ => return None,
+            };
+            largest = factors
+                .into_iter()
+                .map(f64::abs)
+                .chain(largest)
+                .reduce(f64::max);
+        }
+        largest
+    }
+
+    /// The first node that a node reads.
+    pub(crate) fn reads(&self, node: NodeId) -> NodeId {
+        self.nodes[node.0].inputs[0]
+    }
+
+    /// The node of the images, which must come first.
+    pub(crate) fn input(&mut self, shape: Shape) -> NodeId {
+        self.append_shaped("input", Op::Input, &[], shape)
+    }
+
+    /// Keeps the values of a node's outputs.
+    pub(crate) fn keep(&mut self, operator: &str, names: &'a [String], values: Vec<Value>) {
+        for name in names
+            .iter()
+            .skip(values.len())
+            .filter(|name| !name.is_empty())
+        {
+            self.values
+                .insert(name.clone(), Value::Unread(operator.to_string()));
+        }
+        let mut layers = HashSet::new();
+        for (name, value) in names.iter().zip(values) {
+            if let Value::Computed(computed) = &value {
+                let node = computed.node();
+                let read_once = self.consumers.get(&name[..]) == Some(&1);
+                if !read_once || !layers.insert(node) {
+                    self.sole.remove(&node);
+                }
+            }
+            self.values.insert(name.clone(), value);
+        }
+    }
+
+    /// Makes factor and offset part of the layer that a value is, where nothing else reads the layer.
+    pub(crate) fn absorb(
+        &mut self,
+        value: &Computed,
+        factor: &Coefficient,
+        offset: &Coefficient,
+    ) -> bool {
+        let node = value.node();
+        let own = matches!(&value.expression, Expression::Polynomial(polynomial) if polynomial.is_value());
+        if !own || !self.sole.contains(&node) {
+            return false;
+        }
+        let shape = self.shape(node);
+        let per_channel = |coefficient: &Coefficient| {
+            coefficient.granularity() != Granularity::Element || shape.channel_elements() == 1
+        };
+        if !per_channel(factor) || !per_channel(offset) {
+            return false;
+        }
+        let numbers = |coefficient: &Coefficient| coefficient.at(Granularity::Channel, &shape);
+        let lines: Vec<(f64, f64)> = numbers(factor).into_iter().zip(numbers(offset)).collect();
+        merge(&mut self.nodes[node.0].op, &lines)
+    }
+
+    pub(crate) fn warn(&mut self, at: Attributes, what: &str) {
+        // A network may have thousands of nodes of a kind.
+        if self.warnings.len() < 64 {
+            self.warnings.push(format!("{}: {what}", at.name()));
+        }
+    }
+
+    /// A warning that is given for the first node only.
+    pub(crate) fn warn_once(&mut self, at: Attributes, what: &str) {
+        if self.warnings.iter().all(|warning| !warning.contains(what)) {
+            self.warn(at, what);
+        }
     }
 
     pub(crate) fn append(
         &mut self,
-        name: &str,
+        at: Attributes,
         op: Op,
         inputs: &[NodeId],
     ) -> Result<NodeId, Error> {
         let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
-        let shape = op.output_shape(name, &shapes)?;
-        Ok(self.append_shaped(name, op, inputs, shape))
+        let shape = op.output_shape(at.name(), &shapes)?;
+        if shape.elements() > sordino_graph::MAX_ELEMENTS || self.nodes.len() >= MAX_NODES {
+            return Err(at.wrong(format!(
+                "the network has more than {MAX_NODES} operations, or a value of more than {} elements: use a smaller one",
+                sordino_graph::MAX_ELEMENTS
+            )));
+        }
+        self.evaluator.charge(at, shape.elements() as u64)?;
+        Ok(self.append_shaped(at.name(), op, inputs, shape))
     }
 
     fn append_shaped(&mut self, name: &str, op: Op, inputs: &[NodeId], shape: Shape) -> NodeId {
-        let name = self.unique(name);
+        let name = self.unique(name, op.kind());
         self.nodes.push(Node {
             name,
             op,
             inputs: inputs.to_vec(),
         });
         self.shapes.push(shape);
-        NodeId(self.nodes.len() - 1)
+        let node = NodeId(self.nodes.len() - 1);
+        if matches!(self.nodes[node.0].op, Op::Conv2d { .. } | Op::Dense { .. }) {
+            self.sole.insert(node);
+        }
+        node
     }
 
     /// A name that the graph accepts and that no node has yet.
-    fn unique(&mut self, name: &str) -> String {
+    fn unique(&mut self, name: &str, kind: &str) -> String {
         let refused = |c: char| !c.is_ascii_alphanumeric() && !"_-./".contains(c);
-        let name: String = name.chars().take(100).collect();
+        let name: String = name.chars().take(80).collect();
         let name = name.replace(refused, "_");
         let name = match name.trim_matches('/') {
-            "" => "node",
+            "" => kind,
             name => name,
         };
         let mut candidate = name.to_string();
-        let mut count = 1;
+        if self.names.contains(&candidate) {
+            candidate = format!("{name}_{kind}");
+        }
+        if self.names.contains(&candidate) {
+            candidate = format!("{name}_{}", self.nodes.len());
+        }
         while !self.names.insert(candidate.clone()) {
-            count += 1;
-            candidate = format!("{name}_{count}");
+            candidate.push('_');
         }
         candidate
     }
 
+    /// A node whose value is this one, but for the order of its elements.
+    pub(crate) fn settle(&mut self, at: Attributes, value: &Computed) -> Result<Computed, Error> {
+        let node = match &value.expression {
+            Expression::Polynomial(polynomial) if polynomial.is_value() => return Ok(value.clone()),
+            _ if value.raw => return Err(at.wrong(RAW)),
+            Expression::Polynomial(polynomial) => self.polynomial_node(at, polynomial)?,
+            Expression::Call(call) => {
+                let Called::Own(function) = call.function.clone() else {
+                    return Err(Error::Unsupported {
+                        node: call.made_by.clone(),
+                        operator: if call.function == Called::Erf { "Erf" } else { "Tanh" }.to_string(),
+                        advice: "it is known as part of GELU and Mish only: train the network with an activation of the list \
+                                 (docs/reference/onnx.md)"
+                            .to_string(),
+                    });
+                };
+                let inner = line(call.node, call.scale, call.shift);
+                let inner = self.polynomial_node(at, &inner)?;
+                let active = self.append(at, Op::Activation(function), &[inner])?;
+                let outer = line(active, call.factor, call.offset);
+                self.polynomial_node(at, &outer)?
+            }
+        };
+        Ok(Computed::of(node, value.view.clone()))
+    }
+
+    fn polynomial_node(
+        &mut self,
+        at: Attributes,
+        polynomial: &Polynomial,
+    ) -> Result<NodeId, Error> {
+        if polynomial.is_value() {
+            return Ok(polynomial.node);
+        }
+        let shape = self.shape(polynomial.node);
+        let op = polynomial.operation(&shape).ok_or_else(|| {
+            at.wrong("it reads a product (Mul, Pow) of degree above 2, or what does not depend on the image: use a quadratic activation in each place")
+        })?;
+        self.append(at, op, &[polynomial.node])
+    }
+
+    /// The value as a polynomial of a node: calls get a node of their own.
+    pub(crate) fn as_polynomial(
+        &mut self,
+        at: Attributes,
+        value: &Computed,
+    ) -> Result<Computed, Error> {
+        match value.expression {
+            Expression::Polynomial(_) => Ok(value.clone()),
+            Expression::Call(_) => self.settle(at, value),
+        }
+    }
+
     /// The graph of the nodes that the last one needs.
-    pub(crate) fn finish(
-        self,
-        last: NodeId,
-        input: Shape,
-    ) -> Result<(Graph, OutputKind, Vec<String>), Error> {
+    pub(crate) fn finish(self, last: NodeId, input: Shape) -> Result<(Graph, Vec<String>), Error> {
         let mut needed = vec![false; self.nodes.len()];
         needed[last.0] = true;
         needed[0] = true;
@@ -204,6 +296,18 @@ impl Reader {
             places[index] = NodeId(kept.len());
             kept.push(node);
         }
-        Ok((Graph::new(input, kept)?, self.output, self.warnings))
+        Ok((Graph::new(input, kept)?, self.warnings))
     }
+}
+
+/// What is said of arithmetic on raw bytes.
+pub(crate) const RAW: &str =
+    "it computes with whole numbers, the raw bytes of the images: cast them to float first";
+
+fn line(node: NodeId, factor: f64, offset: f64) -> Polynomial {
+    Polynomial::line(
+        node,
+        Coefficient::scalar(factor),
+        Coefficient::scalar(offset),
+    )
 }

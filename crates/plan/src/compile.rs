@@ -45,7 +45,8 @@ pub struct Plan {
 /// # Errors
 /// [`Error::MissingRanges`] for a model without calibration, [`Error::Impossible`] when nothing meets the
 /// constraints, [`Error::Memory`] where feature maps do not fit the memory even in the smallest pieces, [`Error::Graph`] for
-/// a network that cannot be folded (ReLU), [`Error::Overflow`] for values that no scale could hold.
+/// a network that cannot be folded (ReLU), [`Error::Overflow`] for values that no scale could hold, [`Error::Dead`] and
+/// [`Error::ConstantLogits`] for a network that says the same of every image.
 pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     if options.batch == 0 || options.batch > MAX_BATCH {
         return Err(Error::Batch {
@@ -53,6 +54,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
             limit: MAX_BATCH,
         });
     }
+    model.graph.check_polynomial()?;
     let calibration = model
         .calibration
         .as_ref()
@@ -65,6 +67,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         ..options.clone()
     };
     let folded = fold(&model.graph)?;
+    check_alive(&folded, calibration)?;
     let mut content = find(model, &folded, calibration, options)?;
     if options.check_images == CheckImageCount::Auto && may_be_ruined(&content) {
         // One image may ruin all others of its block. Then that has to be found, even if it takes a further block.
@@ -106,6 +109,24 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     };
     client.check().map_err(impossible)?;
     Ok(Plan { server, client })
+}
+
+/// Refuses a network of which a layer is 0 for every image, or whose logits do not depend on the image.
+fn check_alive(folded: &Folded, calibration: &Calibration) -> Result<(), Error> {
+    let nodes = folded.nodes.iter().zip(&calibration.folded);
+    let dead = nodes
+        .skip(1)
+        .find(|(_, statistics)| statistics.max_abs == 0.0);
+    if let Some((node, _)) = dead {
+        return Err(Error::Dead {
+            node: node.name.clone(),
+        });
+    }
+    let input = &calibration.folded[0].sensitivity;
+    if !input.is_empty() && input.iter().all(|&(_, gain)| gain == 0.0) {
+        return Err(Error::ConstantLogits);
+    }
+    Ok(())
 }
 
 /// Whether one image may ruin others without being found, in a plan that has room for check images.
@@ -186,8 +207,13 @@ fn find(
     let of_element = |winner| realize(model, folded, options, winner);
     let of_channel = |winner| realize_channel_wise(model, options, winner);
     match options.packing {
-        Some(PackingKind::ElementWise) => of_element(element_wise()?),
-        Some(PackingKind::ChannelWise) => of_channel(channel_wise()?),
+        Some(PackingKind::ElementWise) => element_wise()
+            .and_then(of_element)
+            .map_err(|error| with_hint(error, "channel-wise", channel_wise().map(drop))),
+        Some(PackingKind::ChannelWise) => channel_wise().and_then(of_channel).map_err(|error| {
+            let other = || element_wise().and_then(of_element).map(drop);
+            with_hint(error, "element-wise", other())
+        }),
         None => match (element_wise(), channel_wise()) {
             (Ok(element), Ok(channel)) => {
                 let candidate = &channel.candidate;
@@ -202,7 +228,10 @@ fn find(
                 );
                 let content = match candidate.seconds < element.seconds {
                     true => of_channel(channel)?,
-                    false => of_element(element)?,
+                    false => match of_element(element) {
+                        Err(Error::Memory { .. }) => of_channel(channel)?,
+                        content => content?,
+                    },
                 };
                 Ok(Content {
                     comparison: Some(comparison),
@@ -210,10 +239,29 @@ fn find(
                 })
             }
             (Ok(element), Err(Error::Impossible { .. })) => of_element(element),
+            (Ok(element), Err(error @ Error::Memory { .. })) => {
+                of_element(element).map_err(|least| with_hint(least, "channel-wise", Err(error)))
+            }
             (Err(Error::Impossible { .. }), Ok(channel)) => of_channel(channel),
+            (Err(Error::Impossible { .. }), Err(error @ Error::Memory { .. })) => Err(error),
             (Err(error), _) | (_, Err(error)) => Err(error),
         },
     }
+}
+
+/// An error about memory with what the other packing comes to.
+fn with_hint(mut error: Error, packing: &str, other: Result<(), Error>) -> Error {
+    if let Error::Memory { hint, .. } = &mut error {
+        *hint = match other {
+            Ok(()) => format!(", or compile with --packing {packing}"),
+            Err(Error::Memory { needed, .. }) => {
+                let needed = needed.div_ceil(1 << 20);
+                format!(" (with --packing {packing} it needs {needed} MiB)")
+            }
+            Err(_) => format!(" (with --packing {packing} there is no plan)"),
+        };
+    }
+    error
 }
 
 /// A sketch with real primes.

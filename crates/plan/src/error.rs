@@ -24,6 +24,19 @@ pub enum Error {
         /// What differs.
         detail: String,
     },
+    /// A layer that says nothing.
+    #[error(
+        "node \"{node}\" is 0 for every image that the ranges were recorded on: record them with `sordino ranges` on images that are not all black, or train the network again"
+    )]
+    Dead {
+        /// Folded node whose value is always 0.
+        node: String,
+    },
+    /// Logits that do not depend on the image.
+    #[error(
+        "the logits are the same for every image: the weights of a layer are all 0, or cancel each other; train or export the network again"
+    )]
+    ConstantLogits,
     /// A batch of this size cannot be planned for.
     #[error(
         "a batch of {found} images is outside 1 to {limit}: compile with --batch in that range and run larger sets in several requests"
@@ -110,18 +123,20 @@ pub enum Error {
     },
     /// The plan cannot be evaluated in so little memory.
     #[error(
-        "evaluating needs {} MiB of memory even in the smallest pieces and may use {} MiB: give more with --memory, or compile for a smaller --batch",
-        needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
+        "evaluating needs {} MiB of memory even in the smallest pieces and may use {} MiB, whatever the batch: give at least as much with --memory{hint}",
+        needed.div_ceil(1 << 20), limit / (1 << 20)
     )]
     Memory {
         /// Bytes allowed.
         limit: u64,
         /// Bytes that the schedule with the smallest peak needs.
         needed: u64,
+        /// What the other packing needs, where it was tried.
+        hint: String,
     },
     /// The pieces that have to leave memory do not fit the scratch.
     #[error(
-        "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory, or compile with a smaller --batch",
+        "an evaluation in {} MiB of memory keeps {} MiB on scratch and may use {} MiB there: raise --scratch-limit or --memory",
         memory.div_ceil(1 << 20), needed.div_ceil(1 << 20), limit.div_ceil(1 << 20)
     )]
     Scratch {
@@ -175,7 +190,7 @@ pub enum Error {
 
 classify!(Error {
     Usage: Batch, CheckImageCount;
-    BadFile: MissingRanges, StaleRanges, NoInputStatistic, NoCheckImages, Malformed, CostTable;
+    BadFile: MissingRanges, StaleRanges, Dead, ConstantLogits, NoInputStatistic, NoCheckImages, Malformed, CostTable;
     Limits: NoPlaceForCheckImages, AlikeCheckImages, Impossible, Overflow, Memory, Scratch, Weights;
 } inner { File, Scheme, Graph });
 

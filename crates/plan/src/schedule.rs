@@ -175,7 +175,11 @@ impl Schedule {
         });
         match (fits.or(best.map(|(_, schedule)| schedule)), scratch_needed) {
             (Some(schedule), _) => Ok(schedule),
-            (None, u64::MAX) => Err(Error::Memory { limit, needed }),
+            (None, u64::MAX) => Err(Error::Memory {
+                limit,
+                needed,
+                hint: String::new(),
+            }),
             (None, needed) => Err(Error::Scratch {
                 memory: limit,
                 limit: budget.scratch_bytes,

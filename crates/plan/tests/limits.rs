@@ -93,12 +93,62 @@ fn a_relu_network_is_refused() {
     let mut graph = Graph::builder(Shape::map(1, 3, 4));
     let x = graph.push("input", Op::Input, &[]);
     let x = graph.push("flatten", Op::Flatten, &[x]);
-    graph.push("relu", Op::Relu, &[x]);
+    graph.push("relu", Op::RELU, &[x]);
     relu.graph = graph.finish().unwrap();
-    assert!(matches!(
-        compile(&relu, &CompileOptions::new(10)),
-        Err(Error::Graph(_))
-    ));
+    for calibration in [relu.calibration.take(), None] {
+        relu.calibration = calibration;
+        let error = compile(&relu, &CompileOptions::new(10)).unwrap_err();
+        assert!(matches!(error, Error::Graph(_)));
+        assert!(error.to_string().contains("is relu"), "{error}");
+        assert!(error.to_string().contains("sordino distill"), "{error}");
+    }
+}
+
+/// A hidden layer and logits, of which one or the other says nothing.
+fn silent(hidden: f32, logits: f32) -> sordino_graph::Model {
+    let mut silent = model(1);
+    let dense = |outputs: usize, inputs: usize, weight: f32, bias: f32| Op::Dense {
+        weight: Tensor::new(&[outputs, inputs], vec![weight; outputs * inputs]).unwrap(),
+        bias: vec![bias; outputs],
+    };
+    let mut graph = Graph::builder(Shape::map(1, 3, 4));
+    let x = graph.push("input", Op::Input, &[]);
+    let x = graph.push("flatten", Op::Flatten, &[x]);
+    let x = graph.push("hidden", dense(4, 12, hidden, 0.0), &[x]);
+    let quadratic = Op::Quadratic {
+        granularity: sordino_graph::Granularity::Layer,
+        a: vec![0.2],
+        b: vec![0.5],
+        c: vec![0.1],
+    };
+    let x = graph.push("act", quadratic, &[x]);
+    graph.push("logits", dense(silent.classes.len(), 4, logits, 0.5), &[x]);
+    silent.graph = graph.finish().unwrap();
+    let images: Vec<f32> = (0..240).map(|k| (k % 17) as f32 / 17.0).collect();
+    silent.calibration = None;
+    let calibration = calibrate(&silent, &images, 20, &mut |_| ());
+    silent.calibration = Some(calibration.unwrap());
+    silent
+}
+
+#[test]
+fn networks_that_say_the_same_of_every_image_are_refused_by_name() {
+    for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
+        let options = CompileOptions::new(10).with_packing(packing);
+        assert!(compile(&silent(0.1, 0.1), &options).is_ok());
+        let error = compile(&silent(0.0, 0.1), &options).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("node \"hidden\" is 0 for every image")
+        );
+        let error = compile(&silent(0.1, 0.0), &options).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("the logits are the same for every image")
+        );
+    }
 }
 
 #[test]

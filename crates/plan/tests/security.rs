@@ -7,8 +7,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sordino_graph::{
-    Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate,
+    Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate,
 };
 use sordino_plan::{
     CheckImageCount, ClientPlan, CompileOptions, Error, PackingKind, Plan, ServerPlan, compile,
@@ -99,7 +99,9 @@ impl Network {
                 weight: Tensor::new(&[out, channels, 3, 3], weight).unwrap(),
                 bias: vec![0.1; out],
                 stride: [1, 1],
-                padding: [1, 1],
+                padding: Padding::same([1, 1]),
+                dilation: [1, 1],
+                groups: 1,
             };
             x = graph.push(format!("conv{index}"), convolution, &[x]);
             (channels, layers) = (out, layers - 1);

@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{activated_residual, convolutional, images, mlp, model, residual, streamable};
+use common::{
+    activated_residual, convolutional, exported, images, mlp, model, residual, streamable,
+};
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, Scale, SeededCiphertexts};
 use sordino_graph::{Graph, Model, execute, execute_folded, fold};
 use sordino_plan::{Budget, CompileOptions, Operation, PackingKind, Plan, ServerPlan, compile};
@@ -337,6 +339,13 @@ fn convolutional_network() {
 #[test]
 fn residual_network() {
     check_chain("residual", residual());
+}
+
+#[test]
+fn networks_of_exported_operations() {
+    check_chain("separable", exported::separable());
+    check_chain("branches", exported::branches());
+    check_chain("moved", exported::moved());
 }
 
 #[test]

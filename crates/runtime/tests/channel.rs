@@ -4,7 +4,7 @@ mod common;
 
 use std::cell::RefCell;
 
-use common::{activated_residual, convolutional, images, mlp, model, residual, strided};
+use common::{activated_residual, convolutional, exported, images, mlp, model, residual, strided};
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, KeySet, Scale, SeededCiphertexts};
 use sordino_graph::Graph;
 use sordino_plan::{CompileOptions, Operation, PackingKind, ServerPlan, compile};
@@ -203,6 +203,12 @@ fn every_step_of_a_convolutional_network_with_pooling() {
 fn every_step_of_a_residual_network() {
     check_steps("residual", residual(), 3);
     check_steps("activated residual", activated_residual(), 3);
+}
+
+#[test]
+fn every_step_of_networks_of_exported_operations() {
+    check_steps("separable", exported::separable(), 8);
+    check_steps("branches", exported::branches(), 8);
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Blobs {
         })
     }
 
+    /// The folder, where the blobs are on a disk of this machine.
+    pub(super) fn folder(&self) -> Option<&FilePath> {
+        self.folder.as_deref()
+    }
+
     /// Keeps a chunk; it outlives this process.
     pub(super) async fn put_chunk(
         &self,

@@ -12,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use sordino_protocol::api::{PROBLEM_MEDIA_TYPE, Problem, ProblemKind};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -203,6 +204,14 @@ async fn answer(
     watcher: Watcher,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut first = [0];
+    if tls.is_some() {
+        // TLS begins with a byte that is no letter, HTTP with the name of a method.
+        timeout(PATIENCE, stream.peek(&mut first)).await??;
+        if first[0].is_ascii_alphabetic() {
+            return timeout(PATIENCE, refuse_http(stream)).await?;
+        }
+    }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
     let stream = Box::pin(stream);
@@ -214,6 +223,24 @@ async fn answer(
             speak(stream, router, watcher).await
         }
     }
+}
+
+/// Tells a client that speaks HTTP without TLS what to do.
+async fn refuse_http(mut stream: TcpStream) -> io::Result<()> {
+    let problem = Problem::new(
+        ProblemKind::Malformed,
+        "this server speaks https here: give its address with https://",
+    );
+    let body = serde_json::to_vec(&problem)?;
+    let head = format!(
+        "HTTP/1.1 {} Bad Request\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        problem.status,
+        body.len()
+    );
+    // What was not read would take the answer with it when the connection is closed.
+    let _ = stream.read(&mut [0; 1 << 12]).await?;
+    stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+    stream.shutdown().await
 }
 
 async fn speak(

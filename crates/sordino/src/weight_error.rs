@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use sordino_client::Error as ClientError;
-use sordino_graph::{Model, Op};
+use sordino_graph::Model;
 use sordino_plan::{CompileOptions, DEFAULT_WEIGHT_ERROR, PackingKind, compile};
 
 use crate::{Error, LEAST_AGREEMENT_FLOAT, Reference, classes_of, is_enough};
@@ -101,7 +101,7 @@ pub fn tune_weight_error(
     first_error: f64,
 ) -> Result<Vec<WeightTrial>, Error> {
     let mut nodes = model.graph.nodes().iter();
-    if nodes.any(|node| matches!(node.op, Op::Relu)) {
+    if nodes.any(|node| node.op.is_teacher_only()) {
         return Ok(Vec::new());
     }
     let elements = model.preprocess.elements();

@@ -1,8 +1,10 @@
 //! The backward pass: the gradient of a batch's loss with respect to every parameter.
 
 use crate::TrainConfig;
-use crate::forward::{Batch, Tape, Training, count_correct};
-use crate::kernel::{AveragePool, Convolution, add, channel_sums, matrix, product};
+use crate::forward::{Batch, Tape, Trained, Training, count_correct, scaled};
+use crate::kernel::{
+    AveragePool, Convolution, Sliding, add, channel_sums, matrix, part, product, select_backward,
+};
 use crate::loss::loss;
 use crate::network::{Activated, Network, StepKind};
 
@@ -18,7 +20,11 @@ pub(crate) struct Gradient {
 impl Network {
     /// Loss and gradient of one batch.
     pub(crate) fn gradient(&self, batch: &Batch<'_>, config: &TrainConfig) -> Gradient {
-        let training = Training { batch, config };
+        let training = Training {
+            batch,
+            config,
+            trained: Trained::All,
+        };
         let tape = self.forward(batch.images, Some(training), |_, _| ());
         let (loss, gradient) = loss(tape.logits(), batch, config);
         Gradient {
@@ -29,7 +35,7 @@ impl Network {
     }
 
     /// Gradients of all parameters, given that of the logits.
-    fn backward(
+    pub(crate) fn backward(
         &self,
         mut tape: Tape,
         gradient: Vec<f32>,
@@ -39,7 +45,8 @@ impl Network {
         // The gradient of each step's value, once a reader has added to it.
         let mut gradients: Vec<Option<Vec<f32>>> = vec![None; self.steps.len()];
         gradients[self.steps.len() - 1] = Some(gradient);
-        let trained = self.trained();
+        let trained = self.trained(training.trained);
+        let of_weights = training.trained == Trained::All;
         for (index, step) in self.steps.iter().enumerate().skip(1).rev() {
             tape.values.truncate(index);
             let Some(gradient) = gradients[index].take() else {
@@ -55,32 +62,83 @@ impl Network {
                     bias,
                     window,
                 } => {
-                    if let Some(bias) = *bias {
+                    if let Some(bias) = bias.filter(|_| of_weights) {
                         parameters[bias] = channel_sums(&gradient, step.shape);
                     }
                     let weights = self.values(*weight);
                     let (of_x, of_weight) = match window {
-                        Some(window) => Convolution::new(shape, step.shape, *window)
-                            .backward(x, weights, &gradient, wanted),
+                        Some(window) => Convolution::new(shape, step.shape, *window).backward(
+                            x,
+                            weights,
+                            &gradient,
+                            [wanted, of_weights],
+                        ),
                         None => {
                             let outputs = step.shape.elements();
                             let gradient = matrix(&gradient, outputs);
                             let x = matrix(x, shape.elements());
                             let weights = matrix(weights, outputs);
                             let of_x = wanted.then(|| product(gradient, weights.transpose()));
-                            (of_x, product(x.transpose(), gradient))
+                            let of_weight = of_weights.then(|| product(x.transpose(), gradient));
+                            (of_x, of_weight.unwrap_or_default())
                         }
                     };
                     parameters[*weight] = of_weight;
                     of_x
                 }
+                StepKind::Sliding {
+                    weight,
+                    bias,
+                    layout,
+                } => {
+                    if let Some(bias) = *bias {
+                        parameters[bias] = channel_sums(&gradient, step.shape);
+                    }
+                    let sliding = Sliding::new(shape, step.shape, *layout);
+                    let (of_x, of_weight) =
+                        sliding.backward(x, self.values(*weight), &gradient, wanted);
+                    parameters[*weight] = of_weight;
+                    of_x
+                }
+                StepKind::Pool { layout, .. } => wanted
+                    .then(|| Sliding::new(shape, step.shape, *layout).means_backward(&gradient)),
+                StepKind::Select(indices) => {
+                    wanted.then(|| select_backward(&gradient, shape.elements(), indices))
+                }
+                StepKind::Affine {
+                    granularity,
+                    factor,
+                    ..
+                } => {
+                    let images = gradient.chunks_exact(shape.elements());
+                    let elements = images.flat_map(|image| image.iter().enumerate());
+                    let of = |(element, g): (usize, &f32)| {
+                        factor[granularity.index(&shape, element)] * g
+                    };
+                    Some(elements.map(of).collect())
+                }
+                StepKind::Concat => {
+                    let (total, mut start) = (step.shape.elements(), 0);
+                    for &input in &step.inputs {
+                        let elements = self.steps[input].shape.elements();
+                        let of_input = part(&gradient, total, start, elements);
+                        accumulate(&mut gradients[input], of_input);
+                        start += elements;
+                    }
+                    None
+                }
                 StepKind::AveragePool(window) => {
                     wanted.then(|| AveragePool::new(shape, step.shape, *window).backward(&gradient))
                 }
                 StepKind::Flatten => Some(gradient),
-                StepKind::Add => {
-                    accumulate(&mut gradients[step.inputs[1]], gradient.clone());
-                    Some(gradient)
+                StepKind::Add { factors } => {
+                    for (place, &input) in step.inputs.iter().enumerate().skip(1) {
+                        accumulate(&mut gradients[input], scaled(&gradient, factors.get(place)));
+                    }
+                    match factors.first() {
+                        None => Some(gradient),
+                        factor => Some(scaled(&gradient, factor)),
+                    }
                 }
                 StepKind::Normalize(normalization) => {
                     let statistics = &tape.statistics[normalization.statistics];
@@ -106,11 +164,18 @@ impl Network {
         parameters
     }
 
-    /// Whether the value of each step depends on a parameter.
-    fn trained(&self) -> Vec<bool> {
+    /// Whether the value of each step depends on a parameter that is trained.
+    fn trained(&self, which: Trained) -> Vec<bool> {
         let mut trained: Vec<bool> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
-            let by_itself = matches!(step.kind, StepKind::Linear { .. } | StepKind::Normalize(_));
+            let by_itself = match &step.kind {
+                StepKind::Linear { .. } | StepKind::Sliding { .. } => which == Trained::All,
+                StepKind::Normalize(normalization) => {
+                    let quadratic = matches!(normalization.activation, Activated::Quadratic { .. });
+                    which == Trained::All || quadratic
+                }
+                _ => false,
+            };
             trained.push(by_itself || step.inputs.iter().any(|&input| trained[input]));
         }
         trained
@@ -268,6 +333,56 @@ mod tests {
                 worst < 1e-2,
                 "{activation}: the worst gradient is off by {worst}, the largest is {largest}"
             );
+        }
+    }
+
+    #[test]
+    fn frozen_normalizations_are_constants_and_coefficients_can_be_trained_alone() {
+        let (images, labels) = images(12);
+        let config = TrainConfig {
+            activation: Activation::Element,
+            range_penalty: 0.0,
+            ..Default::default()
+        };
+        let mut network = network(&config);
+        for step in &mut network.steps {
+            if let StepKind::Normalize(normalization) = &mut step.kind {
+                normalization.frozen = true;
+            }
+        }
+        let batch = Batch {
+            images: &images,
+            labels: &labels,
+            teacher: None,
+            blend: 0.0,
+        };
+        let whole = network.gradient(&batch, &config).parameters;
+        let training = Training {
+            batch: &batch,
+            config: &config,
+            trained: Trained::Coefficients,
+        };
+        let tape = network.forward(&images, Some(training), |_, _| ());
+        let (_, gradient) = loss(tape.logits(), &batch, &config);
+        let alone = network.backward(tape, gradient, training);
+        for (index, parameter) in network.parameters.iter().enumerate() {
+            match parameter.role {
+                Role::A | Role::B | Role::C => assert_eq!(alone[index], whole[index]),
+                _ => assert!(alone[index].iter().all(|slope| *slope == 0.0)),
+            }
+            let loss = |position: usize, change: f32| {
+                let mut moved = network.clone();
+                moved.parameters[index].values[position] += change;
+                moved.gradient(&batch, &config).loss
+            };
+            for (position, found) in whole[index].iter().enumerate() {
+                let expected = match parameter.role {
+                    Role::Gamma | Role::Beta => 0.0,
+                    _ => (loss(position, 2e-3) - loss(position, -2e-3)) / 4e-3,
+                };
+                let off = (expected - found).abs() / expected.abs().max(1.0);
+                assert!(off < 2e-2, "{}: {found}, not {expected}", parameter.name);
+            }
         }
     }
 }

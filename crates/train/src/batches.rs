@@ -27,11 +27,20 @@ fn shuffle(items: &mut [usize], rng: &mut ChaCha8Rng) {
 }
 
 /// Splits images at random into those to train on and a `share` to choose the best epoch by.
-pub(crate) fn split(mut order: Vec<usize>, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let count = order.len();
+pub(crate) fn split(order: Vec<usize>, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let count = (order.len() as f64 * share) as usize;
+    split_off(order, count, seed)
+}
+
+/// Splits images at random; the second part has `count` of them.
+pub(crate) fn split_off(
+    mut order: Vec<usize>,
+    count: usize,
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
     shuffle(&mut order, &mut stream(seed, SPLIT_STREAM));
-    let validation = order.split_off(count - (count as f64 * share) as usize);
-    (order, validation)
+    let second = order.split_off(order.len() - count);
+    (order, second)
 }
 
 /// One epoch's order and random changes.

@@ -21,6 +21,7 @@ pub(crate) fn build(
         network: Network::default(),
         rng: ChaCha8Rng::seed_from_u64(config.seed),
         activation: config.activation,
+        batch_norm: config.batch_norm,
         counts: [0; 4],
         classes,
         layer: 0,
@@ -44,6 +45,7 @@ struct Builder {
     network: Network,
     rng: ChaCha8Rng,
     activation: Activation,
+    batch_norm: bool,
     /// Convolutions or dense layers, activations, pools and sums so far, for names.
     counts: [usize; 4],
     classes: usize,
@@ -144,13 +146,19 @@ impl Builder {
         }
         let name = self.name(3, "sum");
         let shape = self.network.steps[branch].shape;
-        self.step(name, StepKind::Add, vec![branch, shortcut], shape);
+        self.step(
+            name,
+            StepKind::Add { factors: vec![] },
+            vec![branch, shortcut],
+            shape,
+        );
         Ok(())
     }
 
     /// A step with weights: a convolution, or without a window a dense layer.
     ///
-    /// The weights are uniform, of variance `1 / fan_in`: what follows is normalized or linear, so there is no gain.
+    /// The weights are uniform, of variance `1 / fan_in`, or twice that where an activation follows without a batch
+    /// normalization.
     fn linear(
         &mut self,
         kind: &str,
@@ -165,14 +173,20 @@ impl Builder {
             Some(window) => inputs.channels() * window.kernel.iter().product::<usize>(),
             None => inputs.elements(),
         };
-        let bound = (3.0 / fan_in as f32).sqrt();
+        let gain = if normalized && !self.batch_norm {
+            2.0
+        } else {
+            1.0
+        };
+        let bias = !(normalized && self.batch_norm);
+        let bound = (3.0 * gain / fan_in as f32).sqrt();
         let values = (0..outputs * fan_in)
             .map(|_| bound * (2.0 * unit(&mut self.rng) - 1.0))
             .collect();
         let network = &mut self.network;
         let kind = StepKind::Linear {
             weight: network.parameter(&name, Role::Weight { outputs }, values),
-            bias: (!normalized).then(|| network.parameter(&name, Role::Bias, vec![0.0; outputs])),
+            bias: bias.then(|| network.parameter(&name, Role::Bias, vec![0.0; outputs])),
             window,
         };
         self.step(name, kind, vec![input], output);
@@ -183,12 +197,15 @@ impl Builder {
         let norm = format!("norm{}", self.counts[1]);
         let shape = self.shape();
         let channels = shape.channels();
-        let mut normalization = self.network.normalization(
-            norm,
-            vec![1.0; channels],
-            vec![0.0; channels],
-            Statistics::constant(channels, 1.0),
-        );
+        let mut normalization = match self.batch_norm {
+            true => self.network.normalization(
+                norm,
+                vec![1.0; channels],
+                vec![0.0; channels],
+                Statistics::constant(channels, 1.0),
+            ),
+            false => self.network.no_normalization(norm, channels),
+        };
         normalization.activation = match self.activation.granularity() {
             None => Activated::Relu,
             Some(granularity) => {

@@ -129,6 +129,9 @@ const CURVATURE: &str = "two numbers, 0.001 or more, in order";
 pub struct TrainConfig {
     /// The non-linearity.
     pub activation: Activation,
+    /// Whether a batch normalization stands in front of every activation. Without it, train ReLU networks only.
+    #[serde(skip_serializing_if = "is_true")]
+    pub batch_norm: bool,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images per step.
@@ -182,10 +185,15 @@ pub struct TrainConfig {
     pub threads: usize,
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             activation: Activation::Element,
+            batch_norm: true,
             epochs: 20,
             batch: 128,
             optimizer: Optimizer::Adam {
@@ -318,6 +326,13 @@ impl TrainConfig {
                 ranges.push(("optimizer.momentum", momentum, 0.0, 0.99999, DECAY));
             }
         }
+        if !self.batch_norm && self.activation != Activation::Relu {
+            return Err(Error::Config {
+                field: "batch_norm",
+                found: "false".to_string(),
+                expected: "true for quadratics (false for ReLU networks only)",
+            });
+        }
         for (field, value, least, most, expected) in ranges {
             // Not a number is in no range.
             if !(least..=most).contains(&value) {
@@ -420,11 +435,19 @@ mod tests {
                 validation: 0.9,
                 ..Default::default()
             },
+            TrainConfig {
+                batch_norm: false,
+                ..Default::default()
+            },
         ];
-        for (config, field) in
-            bad.iter()
-                .zip(["epochs", "learning_rate", "curvature", "validation"])
-        {
+        let fields = [
+            "epochs",
+            "learning_rate",
+            "curvature",
+            "validation",
+            "batch_norm",
+        ];
+        for (config, field) in bad.iter().zip(fields) {
             assert!(config.check().unwrap_err().to_string().contains(field));
         }
         TrainConfig::default().check().unwrap();

@@ -32,18 +32,24 @@ impl TrainingData {
         let mut data =
             Self::from_images(&set.name, &set.train, set.class_names.clone(), set.range)?;
         if let Some(images) = &set.validation {
-            data.validation = Some((prepare(images, &data.preprocess, None)?, labels(images)?));
+            let prepared = prepare(images, &data.preprocess, Some(set.range))?;
+            data.validation = Some((prepared, labels(images)?));
         }
         Ok(data)
     }
 
-    /// Training and validation images of a set, prepared as a teacher takes them; classes and names are the teacher's.
+    /// Training and validation images of a set, prepared as a teacher takes them; classes and names are the teacher's. `range` replaces the
+    /// raw values of black and white.
     ///
     /// # Errors
     /// Images without labels, and those of [`prepare`].
-    pub fn prepared_for(set: &DataSet, teacher: &Model) -> Result<Self, Error> {
+    pub fn prepared_for(
+        set: &DataSet,
+        teacher: &Model,
+        range: Option<(f64, f64)>,
+    ) -> Result<Self, Error> {
         let prepared = |images: &Images| {
-            let pixels = prepare(images, &teacher.preprocess, None)?;
+            let pixels = prepare(images, &teacher.preprocess, range)?;
             Ok::<_, Error>((pixels, labels(images)?))
         };
         let (images, labels) = prepared(&set.train)?;
@@ -77,7 +83,7 @@ impl TrainingData {
             std: vec![1.0; images.channels],
             allowed: range,
         };
-        let prepared = prepare(images, &preprocess, None)?;
+        let prepared = prepare(images, &preprocess, Some(range))?;
         let labels = labels(images)?;
         Ok(Self {
             dataset: dataset.to_string(),

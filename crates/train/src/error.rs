@@ -93,6 +93,34 @@ pub enum Error {
         /// What was given.
         found: String,
     },
+    /// A network has no activation that could become a quadratic.
+    #[error(
+        "{network} has no activation to convert: it is polynomial already; record its ranges with `sordino ranges` and \
+         compile it"
+    )]
+    NothingToConvert {
+        /// The network's name.
+        network: String,
+    },
+    /// Too few images to fit quadratics to.
+    #[error(
+        "expected at least {expected} images to fit the quadratics to, found {found}: give more images"
+    )]
+    FewImages {
+        /// The fewest that are enough.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// The values of a converted network left the range of numbers.
+    #[error(
+        "the values of layer {layer} of the converted network are not finite: quadratics do not suit these weights; train \
+         a student with `sordino distill`"
+    )]
+    Overflow {
+        /// The layer.
+        layer: String,
+    },
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
@@ -106,8 +134,8 @@ pub enum Error {
 
 classify!(Error {
     Usage: UnknownArchitecture, UnknownActivation, Layer, Config;
-    BadFile: Data, Checkpoint, Teacher;
-    Limits: Diverged;
+    BadFile: Data, Checkpoint, Teacher, NothingToConvert, FewImages;
+    Limits: Diverged, Overflow;
 } inner { File, Graph, DataSet });
 
 /// What became of the best epoch of a run that diverged.

@@ -1,11 +1,14 @@
 //! A trained network as a graph with everything the model file says.
 
 use serde_json::json;
-use sordino_graph::{Graph, Model, NodeId, Op, OutputKind, Tensor, calibrate, to_half_precision};
+use sordino_graph::{
+    Builder, Graph, Model, NodeId, Op, OutputKind, Padding, Shape, Tensor, calibrate,
+    to_half_precision,
+};
 
 use crate::batches::Epoch;
 use crate::checkpoint::Best;
-use crate::kernel::Window;
+use crate::kernel::{Layout, Sliding, Window};
 use crate::network::{Activated, EPSILON, Network, StepKind, transposed};
 use crate::{Error, TrainConfig, TrainingData};
 
@@ -39,13 +42,18 @@ pub(crate) fn model(
             "parameters": network.parameter_count(),
         }),
     };
-    let affordable = CALIBRATION_COST / model.graph.multiply_accumulates().max(1);
-    let (least, most) = CALIBRATION_IMAGES.into_inner();
-    let count = (affordable as usize).clamp(least, most);
+    let count = calibration_count(&model.graph);
     let images = calibration_images(data, config, count);
     let count = images.len() / data.preprocess.elements();
     model.calibration = Some(calibrate(&model, &images, count, &mut |_| ())?);
     Ok(model)
+}
+
+/// Images that record the ranges of a network.
+pub(crate) fn calibration_count(graph: &Graph) -> usize {
+    let affordable = CALIBRATION_COST / graph.multiply_accumulates().max(1);
+    let (least, most) = CALIBRATION_IMAGES.into_inner();
+    (affordable as usize).clamp(least, most)
 }
 
 fn calibration_images(data: &TrainingData, config: &TrainConfig, count: usize) -> Vec<f32> {
@@ -106,7 +114,9 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                         )?,
                         bias,
                         stride,
-                        padding,
+                        padding: Padding::same(padding),
+                        dilation: [1, 1],
+                        groups: 1,
                     },
                     None => {
                         let weight = rounded(transposed(network.values(*weight), outputs));
@@ -115,12 +125,70 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                     }
                 }
             }
+            StepKind::Sliding {
+                weight,
+                bias,
+                layout,
+            } => {
+                let inputs = network.input_shape(step).channels() / layout.groups;
+                let outputs = step.shape.channels();
+                let [height, width] = layout.kernel;
+                Op::Conv2d {
+                    weight: Tensor::new(
+                        &[outputs, inputs, height, width],
+                        rounded(values(*weight)),
+                    )?,
+                    bias: bias.map_or_else(|| vec![0.0; outputs], values),
+                    stride: layout.stride,
+                    padding: layout.padding,
+                    dilation: layout.dilation,
+                    groups: layout.groups,
+                }
+            }
             StepKind::AveragePool(Window { kernel, stride, .. }) => Op::AveragePool {
                 kernel: *kernel,
                 stride: *stride,
             },
+            StepKind::Pool {
+                layout,
+                maximum: true,
+            } => Op::MaxPool {
+                kernel: layout.kernel,
+                stride: layout.stride,
+                padding: layout.padding,
+                dilation: layout.dilation,
+            },
+            StepKind::Pool { layout, .. } => {
+                let from = network.input_shape(step);
+                let (input, op) = means_of_windows(
+                    &mut builder,
+                    &step.name,
+                    inputs[0],
+                    *layout,
+                    from,
+                    step.shape,
+                );
+                inputs = vec![input];
+                op
+            }
+            StepKind::Select(indices) => Op::Select {
+                shape: step.shape,
+                indices: indices.to_vec(),
+            },
+            StepKind::Affine {
+                granularity,
+                factor,
+                offset,
+            } => Op::Affine {
+                granularity: *granularity,
+                factor: factor.to_vec(),
+                offset: offset.to_vec(),
+            },
+            StepKind::Concat => Op::Concat,
             StepKind::Flatten => Op::Flatten,
-            StepKind::Add => Op::Add,
+            StepKind::Add { factors } => Op::Add {
+                factors: factors.clone(),
+            },
             StepKind::Normalize(normalization) => {
                 let statistics = &network.statistics[normalization.statistics];
                 let normalize = Op::BatchNorm {
@@ -130,24 +198,27 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
                     variance: statistics.variance.clone(),
                     epsilon: EPSILON,
                 };
-                let activation = match normalization.activation {
+                let activation = match &normalization.activation {
                     Activated::Not => None,
-                    Activated::Relu => Some(Op::Relu),
+                    Activated::Relu => Some(Op::RELU),
+                    Activated::Teacher(function) => Some(Op::Activation(function.clone())),
                     Activated::Quadratic {
                         granularity,
                         coefficients,
                     } => {
                         let [a, b, c] = coefficients.map(values);
                         Some(Op::Quadratic {
-                            granularity,
+                            granularity: *granularity,
                             a,
                             b,
                             c,
                         })
                     }
                 };
+                let without = network.is_without_effect(normalization);
                 match activation {
                     None => normalize,
+                    Some(activation) if without => activation,
                     Some(activation) => {
                         let name = normalization.name.clone();
                         inputs = vec![builder.push(name, normalize, &inputs)];
@@ -159,6 +230,29 @@ pub(crate) fn graph(network: &Network, half_weights: bool) -> Result<Graph, Erro
         nodes.push(builder.push(step.name.clone(), op, &inputs));
     }
     Ok(builder.finish()?)
+}
+
+/// The windows of a map side by side, and the operation that takes their means.
+pub(crate) fn means_of_windows(
+    builder: &mut Builder,
+    name: &str,
+    input: NodeId,
+    layout: Layout,
+    from: Shape,
+    to: Shape,
+) -> (NodeId, Op) {
+    let plain = layout.padding.is_none() && layout.dilation == [1, 1];
+    let (input, stride) = match plain {
+        true => (input, layout.stride),
+        false => {
+            let (shape, indices) = Sliding::new(from, to, layout).tiled();
+            let select = Op::Select { shape, indices };
+            let windows = builder.push(format!("{name}.windows"), select, &[input]);
+            (windows, layout.kernel)
+        }
+    };
+    let kernel = layout.kernel;
+    (input, Op::AveragePool { kernel, stride })
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::TrainConfig;
+use rayon::prelude::*;
+
 use crate::kernel::{
-    AveragePool, Convolution, Function, Normalize, Terms, add, add_bias, matrix, product,
+    AveragePool, Convolution, Function, Normalize, Sliding, Terms, add, add_bias, concat, matrix,
+    product, select,
 };
 use crate::network::{Activated, Network, Normalization, Statistics, Step, StepKind};
 
@@ -32,6 +35,16 @@ pub(crate) struct TeacherOutput {
 pub(crate) struct Training<'a> {
     pub(crate) batch: &'a Batch<'a>,
     pub(crate) config: &'a TrainConfig,
+    /// What has a gradient.
+    pub(crate) trained: Trained,
+}
+
+/// The parameters that are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trained {
+    All,
+    /// Coefficients of quadratics; the gradients of all others are zero.
+    Coefficients,
 }
 
 /// Everything that a forward pass leaves for the backward pass.
@@ -132,22 +145,71 @@ impl Network {
                     ),
                 }
             }
+            StepKind::Sliding {
+                weight,
+                bias: offset,
+                layout,
+            } => {
+                bias = *offset;
+                Sliding::new(shape, step.shape, *layout).forward(x, self.values(*weight))
+            }
             StepKind::AveragePool(window) => {
                 AveragePool::new(shape, step.shape, *window).forward(x)
             }
+            StepKind::Pool { layout, maximum } => {
+                let sliding = Sliding::new(shape, step.shape, *layout);
+                match maximum {
+                    true => sliding.maxima(x),
+                    false => sliding.means(x),
+                }
+            }
+            StepKind::Select(indices) => select(x, shape.elements(), indices),
+            StepKind::Affine {
+                granularity,
+                factor,
+                offset,
+            } => {
+                let elements = x
+                    .chunks_exact(shape.elements())
+                    .flat_map(|x| x.iter().enumerate());
+                let value = |(element, x): (usize, &f32)| {
+                    let k = granularity.index(&shape, element);
+                    factor[k] * x + offset[k]
+                };
+                elements.map(value).collect()
+            }
+            StepKind::Concat => {
+                let inputs = step.inputs.iter().map(|&input| {
+                    let elements = self.steps[input].shape.elements();
+                    (&tape.values[input][..], elements)
+                });
+                concat(&inputs.collect::<Vec<_>>())
+            }
             StepKind::Flatten => return x.clone(),
-            StepKind::Add => {
-                let mut sum = x.to_vec();
-                add(&mut sum, &tape.values[step.inputs[1]]);
+            StepKind::Add { factors } => {
+                let mut sum = scaled(x, factors.first());
+                for (place, &input) in step.inputs.iter().enumerate().skip(1) {
+                    match factors.get(place) {
+                        None => add(&mut sum, &tape.values[input]),
+                        factor => add(&mut sum, &scaled(&tape.values[input], factor)),
+                    }
+                }
                 sum
             }
             StepKind::Normalize(normalization) => {
                 let recorded = match training {
-                    None => Some(&self.statistics[normalization.statistics]),
-                    Some(_) => None,
+                    Some(_) if !normalization.frozen => None,
+                    _ => Some(&self.statistics[normalization.statistics]),
                 };
                 let normalize = self.normalize(index, normalization, training);
-                let normalized = normalize.forward(x, recorded);
+                let mut normalized = normalize.forward(x, recorded);
+                if let Activated::Teacher(function) = &normalization.activation {
+                    let planes = normalized.values.par_chunks_mut(shape.channel_elements());
+                    planes.enumerate().for_each(|(plane, values)| {
+                        let of = |x: f32| function.apply(x.into(), plane % shape.channels()) as f32;
+                        values.iter_mut().for_each(|value| *value = of(*value));
+                    });
+                }
                 tape.statistics.push(normalized.statistics);
                 tape.added_loss += normalized.added_loss;
                 normalized.values
@@ -167,7 +229,8 @@ impl Network {
         training: Option<Training<'_>>,
     ) -> Normalize<'_> {
         let function = match normalization.activation {
-            Activated::Not => Function::Identity,
+            // The function of a teacher follows.
+            Activated::Not | Activated::Teacher(_) => Function::Identity,
             Activated::Relu => Function::Relu,
             Activated::Quadratic {
                 granularity,
@@ -175,7 +238,7 @@ impl Network {
             } => Function::Quadratic(granularity, coefficients.map(|index| self.values(index))),
         };
         let mut terms = Terms::default();
-        if let Some(Training { batch, config }) = training
+        if let Some(Training { batch, config, .. }) = training
             && normalization.activation != Activated::Not
         {
             terms.range_limit = config.range_limit as f32;
@@ -190,9 +253,21 @@ impl Network {
             gamma: self.values(normalization.gamma),
             beta: self.values(normalization.beta),
             function,
-            blend: training.map_or(0.0, |training| training.batch.blend),
+            frozen: normalization.frozen,
+            blend: match training {
+                Some(training) if normalization.blends => training.batch.blend,
+                _ => 0.0,
+            },
             terms,
         }
+    }
+}
+
+/// Values times a factor; none is 1.
+pub(crate) fn scaled(values: &[f32], factor: Option<&f32>) -> Vec<f32> {
+    match factor {
+        None => values.to_vec(),
+        Some(factor) => values.iter().map(|value| factor * value).collect(),
     }
 }
 
@@ -205,7 +280,7 @@ pub(crate) fn count_correct(logits: &[f32], labels: &[u16], classes: usize) -> u
         .count()
 }
 
-fn argmax(row: &[f32]) -> usize {
+pub(crate) fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(
         0,
         |best, (index, value)| if *value > row[best] { index } else { best },

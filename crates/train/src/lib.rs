@@ -14,19 +14,24 @@ mod batches;
 mod builder;
 mod checkpoint;
 mod config;
+mod convert;
 mod data;
 mod error;
 mod export;
+mod first_quadratic;
 mod forward;
 mod kernel;
 mod loss;
 mod network;
 mod optimizer;
 mod student;
+#[cfg(test)]
+mod student_tests;
 mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};
 pub use config::{Activation, Distillation, Optimizer, Schedule, TrainConfig};
+pub use convert::{Conversion, ConvertConfig, ConvertPhase, ConvertProgress, Difference, convert};
 pub use data::TrainingData;
 pub use error::Error;
 pub use network::{RELU_FIT, SLOPE_BOUND};

@@ -44,7 +44,7 @@ pub(crate) fn loss(logits: &[f32], batch: &Batch<'_>, config: &TrainConfig) -> (
 }
 
 /// Logarithms of the probabilities of logits divided by a temperature.
-fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
+pub(crate) fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let scaled = || logits.iter().map(|&logit| f64::from(logit) / temperature);
     let largest = scaled().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scaled().map(|logit| (logit - largest).exp()).sum();

@@ -5,10 +5,11 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use sordino_graph::{Granularity, Shape};
+use sordino_graph::{Function, Granularity, Shape};
+use std::sync::Arc;
 
 use crate::TrainConfig;
-use crate::kernel::Window;
+use crate::kernel::{Layout, Window};
 
 /// Least-squares fit of ReLU by a quadratic `(a, b, c)` under a standard normal: a = c = 1/(2 sqrt(2 pi)), b = 1/2.
 pub const RELU_FIT: [f32; 3] = [0.199_471_14, 0.5, 0.199_471_14];
@@ -93,9 +94,32 @@ pub(crate) enum StepKind {
         bias: Option<usize>,
         window: Option<Window>,
     },
+    /// A convolution in groups, with dilation or with unlike padding.
+    Sliding {
+        weight: usize,
+        bias: Option<usize>,
+        layout: Layout,
+    },
     AveragePool(Window),
+    /// A pool with padding or dilation; the maximum is a teacher's.
+    Pool {
+        layout: Layout,
+        maximum: bool,
+    },
+    /// Elements in a new order, -1 for 0.
+    Select(Arc<Vec<i32>>),
+    /// A factor and an offset that are not trained.
+    Affine {
+        granularity: Granularity,
+        factor: Arc<Vec<f32>>,
+        offset: Arc<Vec<f32>>,
+    },
+    Concat,
     Flatten,
-    Add,
+    /// The sum of the inputs, each times its factor; no factors are all 1.
+    Add {
+        factors: Vec<f32>,
+    },
     Normalize(Normalization),
 }
 
@@ -106,15 +130,21 @@ pub(crate) struct Normalization {
     pub(crate) gamma: usize,
     pub(crate) beta: usize,
     pub(crate) statistics: usize,
+    /// Statistics, factor and offset stay as they are.
+    pub(crate) frozen: bool,
     pub(crate) activation: Activated,
+    /// Whether ReLU may be mixed into a quadratic: not where it stands for a function of another shape.
+    pub(crate) blends: bool,
 }
 
 /// The activation behind a normalization.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Activated {
     /// None.
     Not,
     Relu,
+    /// Any other function: of a teacher.
+    Teacher(Function),
     Quadratic {
         granularity: Granularity,
         /// The numbers of a, b and c.
@@ -162,8 +192,58 @@ impl Network {
             gamma: self.parameter(&name, Role::Gamma, gamma),
             beta: self.parameter(&name, Role::Beta, beta),
             statistics: self.statistics.len() - 1,
+            frozen: false,
             activation: Activated::Not,
+            blends: true,
             name,
+        }
+    }
+
+    /// Adds a batch normalization without an activation that changes nothing and stays so.
+    pub(crate) fn no_normalization(&mut self, name: String, channels: usize) -> Normalization {
+        let statistics = Statistics::constant(channels, (1.0 - EPSILON) as f32);
+        let (gamma, beta) = (vec![1.0; channels], vec![0.0; channels]);
+        Normalization {
+            frozen: true,
+            ..self.normalization(name, gamma, beta, statistics)
+        }
+    }
+
+    /// Whether a batch normalization changes nothing and stays so.
+    pub(crate) fn is_without_effect(&self, normalization: &Normalization) -> bool {
+        let channels = self.values(normalization.gamma).len();
+        let same =
+            |parameter: usize, value: f32| self.values(parameter).iter().all(|v| *v == value);
+        normalization.frozen
+            && same(normalization.gamma, 1.0)
+            && same(normalization.beta, 0.0)
+            && self.statistics[normalization.statistics]
+                == Statistics::constant(channels, (1.0 - EPSILON) as f32)
+    }
+
+    /// Normalizes values `[images][elements]` with the recorded statistics.
+    pub(crate) fn apply_affine(
+        &self,
+        normalization: &Normalization,
+        shape: Shape,
+        values: &mut [f32],
+    ) {
+        let statistics = &self.statistics[normalization.statistics];
+        let (gamma, beta) = (
+            self.values(normalization.gamma),
+            self.values(normalization.beta),
+        );
+        for (index, plane) in values
+            .chunks_exact_mut(shape.channel_elements())
+            .enumerate()
+        {
+            let channel = index % shape.channels();
+            let deviation = (f64::from(statistics.variance[channel]) + EPSILON).sqrt() as f32;
+            let scale = gamma[channel] * (1.0 / deviation);
+            let shift = beta[channel] - statistics.mean[channel] * scale;
+            plane
+                .iter_mut()
+                .for_each(|value| *value = scale * *value + shift);
         }
     }
 

@@ -1,11 +1,13 @@
 //! A trainable network from a graph: a teacher as it is, or a student that starts from it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use sordino_graph::{Graph, NodeId, Op};
+use sordino_graph::{Function, Graph, NodeId, Op};
 
 use crate::Activation;
-use crate::kernel::Window;
+use crate::first_quadratic::{fit, fit_any, is_like_relu};
+use crate::kernel::{Layout, Window};
 use crate::network::{
     Activated, EPSILON, Network, RELU_FIT, Role, Statistics, Step, StepKind, transposed,
 };
@@ -13,12 +15,33 @@ use crate::network::{
 /// Images that measure the statistics of activations which had no batch normalization.
 const MEASURED_IMAGES: usize = 2048;
 
+/// Largest mean of the values of a quadratic that stands for a function other than ReLU, before training.
+const FARTHEST_MEAN: f32 = 3.0;
+
 /// Images measured at once.
 const BATCH: usize = 256;
 
 /// The steps of a graph. An activation without a batch normalization gets one that changes nothing; `images` measure
 /// its statistics.
 pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
+    let (mut network, inserted) = read(graph);
+    measure(&mut network, &inserted, images);
+    network
+}
+
+/// The steps of a graph, whose batch normalizations stay as they are.
+pub(crate) fn frozen(graph: &Graph) -> Network {
+    let (mut network, _) = read(graph);
+    for step in &mut network.steps {
+        if let StepKind::Normalize(normalization) = &mut step.kind {
+            normalization.frozen = true;
+        }
+    }
+    network
+}
+
+/// The steps of a graph, and those of them whose normalization the graph did not have.
+fn read(graph: &Graph) -> (Network, Vec<usize>) {
     let mut reader = Reader {
         graph,
         network: Network::default(),
@@ -30,67 +53,94 @@ pub(crate) fn network(graph: &Graph, images: &[f32]) -> Network {
         let step = reader.node(NodeId(index));
         reader.steps.push(step);
     }
-    let mut network = reader.network;
-    measure(&mut network, &reader.inserted, images);
-    network
+    (reader.network, reader.inserted)
 }
 
-/// Replaces every ReLU by the quadratic that fits it best on normally distributed values.
-pub(crate) fn replace_relus(network: &mut Network, activation: Activation) {
-    let Some(granularity) = activation.granularity() else {
-        return;
-    };
+/// Puts means in place of the maxima of windows.
+pub(crate) fn replace_maxima(network: &mut Network) {
+    for step in &mut network.steps {
+        let StepKind::Pool { layout, maximum } = &mut step.kind else {
+            continue;
+        };
+        *maximum = false;
+        if layout.padding.is_none() && layout.dilation == [1, 1] {
+            step.kind = StepKind::AveragePool(Window {
+                kernel: layout.kernel,
+                stride: layout.stride,
+                padding: [0; 2],
+            });
+        }
+    }
+}
+
+/// Replaces every function by the quadratic that fits it best on normally distributed values, and maxima by means of the
+/// same windows. Students of ReLUs have ReLUs in place of all functions.
+pub(crate) fn replace_functions(network: &mut Network, activation: Activation) {
+    replace_maxima(network);
     for index in 0..network.steps.len() {
         let Step { name, shape, .. } = network.steps[index].clone();
         let StepKind::Normalize(normalization) = &mut network.steps[index].kind else {
             continue;
         };
-        if normalization.activation != Activated::Relu {
+        let function = match &normalization.activation {
+            Activated::Relu => Function::Relu,
+            Activated::Teacher(function) => function.clone(),
+            Activated::Not | Activated::Quadratic { .. } => continue,
+        };
+        let Some(granularity) = activation.granularity() else {
+            normalization.activation = Activated::Relu;
             continue;
-        }
+        };
+        normalization.blends = is_like_relu(&function);
         let (gamma, beta) = (normalization.gamma, normalization.beta);
         let count = granularity.coefficients(&shape);
-        let mut fits = vec![RELU_FIT; count];
-        // Coefficients of a layer serve channels of every scale: the fit for the unit scale, like the start without a
-        // teacher. Else each channel has its own, and its values get the unit scale.
-        if count > 1 || shape.channels() == 1 {
-            let parameters = &mut network.parameters;
+        let parameters = &mut network.parameters;
+        // Coefficients of a layer serve channels of every scale: for ReLU the fit for the unit scale, like the start
+        // without a teacher. Else each channel has its own, and its values get the unit scale.
+        let fits = if count > 1 || shape.channels() == 1 {
             let channels: Vec<[f32; 3]> = (0..shape.channels())
                 .map(|channel| {
                     let scale = parameters[gamma].values[channel];
-                    let size = scale.abs().max(1e-3);
-                    let mean = parameters[beta].values[channel] / size;
-                    parameters[gamma].values[channel] = 1f32.copysign(scale);
+                    let offset = parameters[beta].values[channel];
+                    let mut size = scale.abs().max(1e-3);
+                    if function != Function::Relu {
+                        // Coefficients around a far mean would leave their bounds.
+                        size = size.max(offset.abs() / FARTHEST_MEAN);
+                    }
+                    let mean = offset / size;
                     parameters[beta].values[channel] = mean;
-                    fit(mean).map(|coefficient| coefficient * size)
+                    if function == Function::Relu {
+                        parameters[gamma].values[channel] = 1f32.copysign(scale);
+                        return fit(mean).map(|coefficient| coefficient * size);
+                    }
+                    let deviation = (scale / size).abs().max(1e-3);
+                    parameters[gamma].values[channel] = deviation.copysign(scale);
+                    fit_any(&[(mean.into(), deviation.into())], |_, x| {
+                        function.apply(x * f64::from(size), channel)
+                    })
                 })
                 .collect();
             let per_channel = count / shape.channels();
-            fits = (0..count)
-                .map(|index| channels[index / per_channel])
+            let all = (0..count).map(|index| channels[index / per_channel]);
+            all.collect()
+        } else if function == Function::Relu {
+            vec![RELU_FIT; count]
+        } else {
+            let channels = parameters[beta]
+                .values
+                .iter()
+                .zip(&parameters[gamma].values);
+            let seen: Vec<(f64, f64)> = channels
+                .map(|(&mean, &scale)| (mean.into(), f64::from(scale.abs().max(1e-3))))
                 .collect();
-        }
+            vec![fit_any(&seen, |channel, x| function.apply(x, channel)); count]
+        };
         let coefficients = [0, 1, 2].map(|which| fits.iter().map(|fit| fit[which]).collect());
         let quadratic = network.quadratic(&name, granularity, coefficients);
         if let StepKind::Normalize(normalization) = &mut network.steps[index].kind {
             normalization.activation = quadratic;
         }
     }
-}
-
-/// Least-squares fit `(a, b, c)` of ReLU under a normal distribution of this mean and variance 1, by its first three
-/// Hermite polynomials.
-fn fit(mean: f32) -> [f32; 3] {
-    let mean = f64::from(mean);
-    let density = (-0.5 * mean * mean).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    let below = 0.5 * libm::erfc(-mean / std::f64::consts::SQRT_2);
-    let (constant, slope, curvature) = (density + mean * below, below, 0.5 * density);
-    [
-        curvature,
-        slope - 2.0 * curvature * mean,
-        constant - curvature - slope * mean + curvature * mean * mean,
-    ]
-    .map(|coefficient| coefficient as f32)
 }
 
 struct Reader<'a> {
@@ -121,6 +171,8 @@ impl Reader<'_> {
                 bias,
                 stride,
                 padding,
+                dilation,
+                groups,
             } => {
                 let &[_, _, height, width] = weight.shape() else {
                     unreachable!("checked by the graph")
@@ -128,9 +180,24 @@ impl Reader<'_> {
                 let window = Window {
                     kernel: [height, width],
                     stride: *stride,
-                    padding: *padding,
+                    padding: padding.before,
                 };
-                self.linear(&node.name, weight.data().to_vec(), bias, Some(window))
+                let plain = *groups == 1 && *dilation == [1, 1] && padding.is_same();
+                let values = weight.data().to_vec();
+                match self.linear(&node.name, values, bias, Some(window)) {
+                    StepKind::Linear { weight, bias, .. } if !plain => StepKind::Sliding {
+                        weight,
+                        bias,
+                        layout: Layout {
+                            kernel: [height, width],
+                            stride: *stride,
+                            padding: *padding,
+                            dilation: *dilation,
+                            groups: *groups,
+                        },
+                    },
+                    plain => plain,
+                }
             }
             Op::Dense { weight, bias } => {
                 let values = transposed(weight.data(), weight.shape()[1]);
@@ -142,7 +209,35 @@ impl Reader<'_> {
                 padding: [0; 2],
             }),
             Op::Flatten => StepKind::Flatten,
-            Op::Add => StepKind::Add,
+            Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+                dilation,
+            } => StepKind::Pool {
+                layout: Layout {
+                    kernel: *kernel,
+                    stride: *stride,
+                    padding: *padding,
+                    dilation: *dilation,
+                    groups: shape.channels(),
+                },
+                maximum: true,
+            },
+            Op::Select { indices, .. } => StepKind::Select(Arc::new(indices.clone())),
+            Op::Affine {
+                granularity,
+                factor,
+                offset,
+            } => StepKind::Affine {
+                granularity: *granularity,
+                factor: Arc::new(factor.clone()),
+                offset: Arc::new(offset.clone()),
+            },
+            Op::Concat => StepKind::Concat,
+            Op::Add { factors } => StepKind::Add {
+                factors: factors.clone(),
+            },
             Op::BatchNorm {
                 gamma,
                 beta,
@@ -150,24 +245,30 @@ impl Reader<'_> {
                 variance,
                 epsilon,
             } => {
+                // The trainer has one epsilon; where the variance cannot make up for the difference, the factor does.
+                let squares = || variance.iter().map(|v| f64::from(*v) + epsilon);
                 let statistics = Statistics {
                     mean: mean.clone(),
-                    // The trainer has one epsilon.
-                    variance: variance
-                        .iter()
-                        .map(|v| (f64::from(*v) + epsilon - EPSILON).max(0.0) as f32)
-                        .collect(),
+                    variance: squares().map(|v| (v - EPSILON).max(0.0) as f32).collect(),
                 };
+                let gamma: Vec<f32> = gamma
+                    .iter()
+                    .zip(squares())
+                    .map(|(gamma, v)| match v < EPSILON {
+                        true => (f64::from(*gamma) * (EPSILON / v).sqrt()) as f32,
+                        false => *gamma,
+                    })
+                    .collect();
                 // A factor and an offset only: nothing was normalized, so statistics are yet to be measured.
                 if mean.iter().all(|m| *m == 0.0)
                     && statistics.variance.iter().all(|v| (v - 1.0).abs() < 1e-4)
                 {
                     self.inserted.push(next);
                 }
-                let (name, gamma, beta) = (node.name.clone(), gamma.clone(), beta.clone());
+                let (name, beta) = (node.name.clone(), beta.clone());
                 StepKind::Normalize(self.network.normalization(name, gamma, beta, statistics))
             }
-            Op::Relu | Op::Quadratic { .. } => {
+            Op::Activation(_) | Op::Quadratic { .. } => {
                 let activation = match &node.op {
                     Op::Quadratic {
                         granularity,
@@ -178,6 +279,9 @@ impl Reader<'_> {
                         let coefficients = [a, b, c].map(Vec::clone);
                         self.network
                             .quadratic(&node.name, *granularity, coefficients)
+                    }
+                    Op::Activation(function) if *function != Function::Relu => {
+                        Activated::Teacher(function.clone())
                     }
                     _ => Activated::Relu,
                 };
@@ -291,7 +395,7 @@ mod tests {
     use crate::network::unit;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
-    use sordino_graph::{Shape, Tensor, execute};
+    use sordino_graph::{Padding, Shape, Tensor, execute};
 
     fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
         (0..count).map(|_| 2.0 * unit(rng) - 1.0).collect()
@@ -304,7 +408,9 @@ mod tests {
                 .unwrap(),
             bias: random(rng, outputs),
             stride: [1, 1],
-            padding: [1, 1],
+            padding: Padding::same([1, 1]),
+            dilation: [1, 1],
+            groups: 1,
         };
         let (first, second) = (conv(1, 4), conv(4, 4));
         let mut graph = Graph::builder(Shape::map(1, 6, 6));
@@ -318,10 +424,10 @@ mod tests {
         };
         let scaled = graph.push("scaled", scaled, &[input]);
         let first = graph.push("first", first, &[scaled]);
-        let relu = graph.push("relu1", Op::Relu, &[first]);
+        let relu = graph.push("relu1", Op::RELU, &[first]);
         let second = graph.push("second", second, &[relu]);
-        let sum = graph.push("sum", Op::Add, &[second, relu]);
-        let relu = graph.push("relu2", Op::Relu, &[sum]);
+        let sum = graph.push("sum", Op::SUM, &[second, relu]);
+        let relu = graph.push("relu2", Op::RELU, &[sum]);
         let flat = graph.push("flat", Op::Flatten, &[relu]);
         let dense = Op::Dense {
             weight: Tensor::new(&[3, 144], random(rng, 432)).unwrap(),
@@ -357,9 +463,34 @@ mod tests {
         for statistics in &network.statistics {
             assert!(statistics.variance.iter().all(|v| *v > 1e-6));
         }
-        replace_relus(&mut network, Activation::Channel);
+        replace_functions(&mut network, Activation::Channel);
         let (off, correlation) = (worst(&network), correlation(&network));
         assert!(off > 1e-3 && correlation > 0.95, "{off} {correlation}");
+    }
+
+    #[test]
+    fn a_normalization_of_tiny_variance_keeps_its_factor() {
+        let mut graph = Graph::builder(Shape::map(2, 1, 1));
+        let input = graph.push("input", Op::Input, &[]);
+        let norm = Op::BatchNorm {
+            gamma: vec![1.0, 2.0],
+            beta: vec![0.5, 0.0],
+            mean: vec![1e-3, 1.0],
+            variance: vec![1e-8, 4.0],
+            epsilon: 1e-9,
+        };
+        let norm = graph.push("norm", norm, &[input]);
+        graph.push("flat", Op::Flatten, &[norm]);
+        let graph = graph.finish().unwrap();
+        let values = [2e-3, 5.0, 1e-3, 1.0];
+        let expected = execute(&graph, &values, 2).unwrap();
+        for (x, y) in frozen(&graph)
+            .logits(&values, |_, _| ())
+            .iter()
+            .zip(expected)
+        {
+            assert!((x - y).abs() < 1e-3, "{x}, not {y}");
+        }
     }
 
     #[test]

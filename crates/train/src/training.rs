@@ -12,7 +12,7 @@ use crate::backward::Gradient;
 use crate::batches::{Epoch, ImageSet, split};
 use crate::builder;
 use crate::checkpoint::{self, Best, Position};
-use crate::forward::{Batch, TeacherOutput, Training, count_correct};
+use crate::forward::{Batch, TeacherOutput, Trained, Training, count_correct};
 use crate::network::{Network, Statistics, StepKind};
 use crate::optimizer::{State, norm};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
@@ -104,7 +104,8 @@ impl<'a> Trainer<'a> {
         self.run(architecture.name(), network, None, identity, progress)
     }
 
-    /// Trains a student that starts from a teacher's weights, with quadratics in place of its ReLUs, and is compared with
+    /// Trains a student that starts from a teacher's weights, with quadratics in place of its activation functions and
+    /// means in place of its maxima, and is compared with
     /// it as [`TrainConfig::distillation`] says. A teacher that has quadratics already is trained further.
     ///
     /// # Errors
@@ -130,7 +131,7 @@ impl<'a> Trainer<'a> {
         }
         let teacher_network = student::network(&teacher.graph, &self.data.images);
         let mut student = teacher_network.clone();
-        student::replace_relus(&mut student, self.config.activation);
+        student::replace_functions(&mut student, self.config.activation);
         let mut identity = self.identity()?;
         identity.insert("teacher".to_string(), json!(teacher.digest()?));
         let mut model = self.run(
@@ -404,13 +405,22 @@ impl Run<'_> {
             let training = Training {
                 batch: &batch,
                 config,
+                trained: Trained::All,
             };
             let tape = position.network.forward(&images, Some(training), |_, _| ());
             for (sum, batch) in sums.iter_mut().zip(&tape.statistics) {
                 sum.add(batch, 1.0 / count as f32);
             }
         }
-        position.network.statistics = sums;
+        let network = &mut position.network;
+        for step in &network.steps {
+            if let StepKind::Normalize(normalization) = &step.kind
+                && !normalization.frozen
+            {
+                let index = normalization.statistics;
+                std::mem::swap(&mut network.statistics[index], &mut sums[index]);
+            }
+        }
     }
 
     fn teacher_output(&self, images: &[f32]) -> Option<TeacherOutput> {

@@ -112,6 +112,10 @@ pub struct Record {
     pub activation: Option<String>,
     /// Whether a teacher took part, in comparisons of training.
     pub distilled: Option<bool>,
+    /// Whether a ReLU network's activations were replaced while its weights stayed, in comparisons of training.
+    pub frozen: Option<bool>,
+    /// Whether batch normalizations stand in front of activations, in comparisons of frozen networks.
+    pub batch_norm: Option<bool>,
     /// Seed of the training, in comparisons of training.
     pub seed: Option<u64>,
     /// Epochs of the training, in comparisons of training.
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn the_names_that_scripts_rely_on_are_all_there() {
         let contract = "network dataset images batch blocks packing block_images rotations accuracy_plain accuracy_encrypted \
-            accuracy_integer accuracy_teacher activation distilled seed epochs auc agreement agreement_float worst_logit_error \
+            accuracy_integer accuracy_teacher activation distilled frozen batch_norm seed epochs auc agreement agreement_float worst_logit_error \
             worst_logit_error_float keygen_seconds encrypt_seconds read_seconds evaluate_seconds decrypt_seconds \
             amortized_seconds upload_bytes key_bytes reply_bytes peak_rss_bytes ring_degree log2_q log2_qp \
             security_bits log2_scale weight_bits threads backend int8_peak_gmacs int8_gmacs linear_share_of_peak \

@@ -16,7 +16,7 @@ use sordino_report::{Provenance, Report, page_with};
 use crate::record::Record;
 
 pub use amortized::{AmortizedRatio, amortized_table};
-pub use seeds::{AccuracyGroup, ablation_table, accuracy_groups};
+pub use seeds::{AccuracyGroup, ablation_table, accuracy_groups, frozen_gains};
 pub use sweep::{BreakEven, SweepPoint, sweep_table};
 
 /// What `report.json` of a benchmark holds and its page shows.

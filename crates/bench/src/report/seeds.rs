@@ -1,5 +1,8 @@
 //! The effect of granularity and distillation on accuracy, over several seeds.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
 
 use sordino_report::Align::{Left, Right};
@@ -19,6 +22,10 @@ pub struct AccuracyGroup {
     pub activation: String,
     /// Whether a teacher took part.
     pub distilled: bool,
+    /// Whether a ReLU network's activations were replaced while its weights stayed.
+    pub frozen: bool,
+    /// Whether the networks have batch normalizations.
+    pub batch_norm: bool,
     /// Accuracy of the float network of every seed.
     pub accuracies: Vec<f64>,
     /// Mean of the accuracies.
@@ -34,10 +41,10 @@ pub struct AccuracyGroup {
 impl AccuracyGroup {
     /// The kind of training, in words.
     pub fn training(&self) -> &'static str {
-        if self.distilled {
-            "distilled"
-        } else {
-            "labels only"
+        match (self.frozen, self.distilled) {
+            (true, _) => "weights frozen",
+            (false, true) => "distilled",
+            (false, false) => "labels only",
         }
     }
 
@@ -63,9 +70,13 @@ pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
         else {
             continue;
         };
+        // Records from before there were others are of networks with batch normalization whose weights were trained.
+        let frozen = record.frozen.unwrap_or(false);
+        let batch_norm = record.batch_norm.unwrap_or(true);
         let known = groups.iter_mut().find(|group| {
             (&group.network, &group.dataset) == (&record.network, &record.dataset)
                 && (&group.activation, group.distilled) == (activation, distilled)
+                && (group.frozen, group.batch_norm) == (frozen, batch_norm)
         });
         match known {
             Some(group) => group.accuracies.push(accuracy),
@@ -74,6 +85,8 @@ pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
                 dataset: record.dataset.clone(),
                 activation: activation.clone(),
                 distilled,
+                frozen,
+                batch_norm,
                 accuracies: vec![accuracy],
                 ..AccuracyGroup::default()
             }),
@@ -87,15 +100,19 @@ pub fn accuracy_groups(records: &[Record]) -> Vec<AccuracyGroup> {
         let activation = group.activation.clone();
         let rank = rank(&activation).unwrap_or(usize::MAX);
         let of = (group.network.clone(), group.dataset.clone());
-        (of, rank, activation, group.distilled)
+        let training = (group.frozen, group.distilled);
+        (of, group.batch_norm, rank, activation, training)
     });
     groups.iter_mut().for_each(AccuracyGroup::summarize);
     groups
 }
 
-const COLUMNS: [Column<'_, AccuracyGroup>; 6] = [
+const COLUMNS: [Column<'_, AccuracyGroup>; 7] = [
     ("activation", Left, |g| Some(g.activation.clone())),
     ("training", Left, |g| Some(g.training().to_owned())),
+    ("batch normalization", Left, |g| {
+        Some(if g.batch_norm { "yes" } else { "no" }.to_owned())
+    }),
     ("seeds", Right, |g| Some(g.accuracies.len().to_string())),
     ("mean", Right, |g| Some(percent_text(g.mean))),
     ("deviation", Right, |g| {
@@ -111,6 +128,55 @@ const COLUMNS: [Column<'_, AccuracyGroup>; 6] = [
 /// distillation, teachers first, then from coarse to fine quadratics.
 pub fn ablation_table(records: &[Record]) -> String {
     columns(&COLUMNS, &accuracy_groups(records))
+}
+
+/// The gain of a finer quadratic over a coarser one while the weights stay, seed by seed: a line for each pair, network and
+/// kind of network, with the standard error of the mean.
+pub fn frozen_gains(records: &[Record]) -> String {
+    let frozen: Vec<&Record> = records.iter().filter(|r| r.frozen == Some(true)).collect();
+    let mut text = String::new();
+    for (fine, coarse) in [
+        ("element", "channel"),
+        ("element", "layer"),
+        ("channel", "layer"),
+    ] {
+        for batch_norm in [false, true] {
+            let of = |activation: &str| -> BTreeMap<(&str, &str, u64), f64> {
+                let wanted = frozen.iter().filter(|r| {
+                    r.activation.as_deref() == Some(activation)
+                        && r.batch_norm.unwrap_or(true) == batch_norm
+                });
+                wanted
+                    .filter_map(|r| Some(((&*r.network, &*r.dataset, r.seed?), r.accuracy_plain?)))
+                    .collect()
+            };
+            let coarser = of(coarse);
+            let mut gains: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+            for ((network, dataset, seed), accuracy) in of(fine) {
+                if let Some(other) = coarser.get(&(network, dataset, seed)) {
+                    let gains = gains.entry((network, dataset)).or_default();
+                    gains.push(100.0 * (accuracy - other));
+                }
+            }
+            for ((network, dataset), gains) in gains {
+                let count = gains.len() as f64;
+                let mean = gains.iter().sum::<f64>() / count;
+                let squares: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
+                let error = match gains.len() {
+                    1 => String::new(),
+                    _ => format!(" ± {:.2}", (squares / (count - 1.0) / count).sqrt()),
+                };
+                let with = if batch_norm { "with" } else { "without" };
+                let _ = writeln!(
+                    text,
+                    "{network} {with} batch normalization on {dataset}, weights frozen: {fine} over {coarse} \
+                     {mean:+.2}{error} points ({} seeds, standard error)",
+                    gains.len()
+                );
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -139,5 +205,35 @@ mod tests {
                 && lines[2].contains("1.41")
                 && lines[2].contains("92.00, 90.00")
         );
+    }
+
+    #[test]
+    fn gains_are_taken_seed_by_seed_and_kinds_of_networks_apart() {
+        let record = |activation: &str, seed, accuracy, batch_norm| Record {
+            network: "lenet".to_owned(),
+            dataset: "fashion-mnist".to_owned(),
+            activation: Some(activation.to_owned()),
+            distilled: Some(false),
+            frozen: Some(true),
+            batch_norm: Some(batch_norm),
+            seed: Some(seed),
+            accuracy_plain: Some(accuracy),
+            ..Record::default()
+        };
+        let records = [
+            record("channel", 1, 0.80, false),
+            record("channel", 2, 0.90, false),
+            record("element", 2, 0.92, false),
+            record("element", 1, 0.81, false),
+            record("element", 3, 0.10, false),
+            record("channel", 1, 0.85, true),
+            record("element", 1, 0.84, true),
+        ];
+        let gains = frozen_gains(&records);
+        let lines: Vec<&str> = gains.lines().collect();
+        assert_eq!(lines.len(), 2, "{gains}");
+        assert!(lines[0].contains("without") && lines[0].contains("+1.50 ± 0.50 points (2 seeds"));
+        assert!(lines[1].contains("with batch") && lines[1].contains("-1.00 points (1 seeds"));
+        assert_eq!(accuracy_groups(&records).len(), 4);
     }
 }

@@ -60,7 +60,7 @@ fn a_layer_list_with_a_residual_is_trained_as_its_file_and_the_flags_say() {
         assert_eq!(config[field], expected, "{config}");
     }
     assert_eq!(config["activation"], "channel");
-    let sums = model.graph.nodes().iter().filter(|node| node.op == Op::Add);
+    let sums = model.graph.nodes().iter().filter(|node| node.op == Op::SUM);
     assert_eq!(sums.count(), 1);
     let metrics = fs::read_to_string(folder.join("m.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = metrics

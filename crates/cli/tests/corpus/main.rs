@@ -171,6 +171,7 @@ formats! {
     npy: NPY,
     npz: NPZ,
     picture: PICTURE,
+    onnx: ONNX,
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Small good files of every format, and bad ones that a parser must refuse for what they say rather than for a
 //! wrong digest. Keys, requests and replies have fresh randomness, so they differ from run to run.
 
+use std::fs;
 use std::io::{Cursor, Write};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,7 +11,8 @@ use image::{DynamicImage, ImageFormat};
 use sordino_ckks::{Ciphertexts, KeySet, Scale, SlotTag};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};
@@ -36,6 +39,7 @@ pub(crate) fn of(format: &Format) -> Files {
         "npy" => arrays(),
         "npz" => archives(),
         "picture" => pictures(),
+        "onnx" => networks(),
         name => panic!("no seeds for {name}"),
     }
 }
@@ -222,7 +226,9 @@ fn model() -> Model {
         weight: tensor(&[2, 1, 3, 3]),
         bias: values(2),
         stride: [1, 1],
-        padding: [1, 1],
+        padding: Padding::same([1, 1]),
+        dilation: [1, 1],
+        groups: 1,
     };
     let convolution = graph.push("convolution", convolution, &[input]);
     let normalization = Op::BatchNorm {
@@ -451,5 +457,21 @@ fn pictures() -> Files {
             encode(colour.clone().into(), ImageFormat::Png),
         ),
         ("good-colour-jpeg", encode(colour.into(), ImageFormat::Jpeg)),
+    ]
+}
+
+/// Networks that exporters wrote, from the tests of the importer.
+fn networks() -> Files {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx/tests/cases");
+    let file = |name: &str| fs::read(folder.join(name)).expect("a network");
+    let good = file("23-softmax_identity.onnx");
+    vec![
+        ("bad-cut", good[..good.len() / 2].to_vec()),
+        ("good-softmax", good),
+        ("good-channels-last", file("22-rgb.tf2onnx.onnx")),
+        ("good-half-precision", file("26-fp16_weights_cast.onnx")),
+        ("good-quantized", file("26-qdq_weights.onnx")),
+        ("good-difference", file("35-ResSub.leg17.onnx")),
+        ("bad-two-outputs", file("28-two_outputs.onnx")),
     ]
 }

@@ -42,8 +42,18 @@ fn submissions_over_tls() {
         submit(&other_name, &format!("{flags} --retry-for 1")).code,
         0
     );
-    // Plain HTTP is not spoken there.
-    assert!(once(&server.address, &Request::new("GET", "/health")).is_err());
+    // Plain HTTP is not spoken there, and who speaks it is told.
+    let answer = once(&server.address, &Request::new("GET", "/health")).expect("an answer");
+    assert_eq!(answer.status, 400);
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("https://"), "{detail}");
+    let mut plain_url = submission.to("plain.csv");
+    plain_url.url = submission.url.replace("https", "http");
+    let run = submit(&plain_url, "--retry-for 1");
+    assert!(
+        run.code != 0 && run.stderr.contains("give its address with https://"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cases;
 mod connections;
+mod delete_time;
 mod equal;
 #[path = "../../../server/tests/served/files.rs"]
 mod files;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, DIGEST_HEADER, Problem, content_digest};
 
-use super::cause::{innermost, is_about_tls};
+use super::cause::{innermost, is_about_tls, is_no_http, is_no_tls};
 use super::connect::RemoteServer;
 use super::retry::{Failure, Tries, passes, retry_after};
 use crate::Error;
@@ -206,6 +206,28 @@ impl RemoteServer {
         } else {
             printable(&innermost(error))
         };
+        if error.is_connect() && is_no_tls(error) {
+            let advice = "it speaks http, or something else: give the address with http:// (and --plain if the server is another machine), or the port that speaks https";
+            let scheme = "https";
+            return Error::OtherProtocol {
+                what,
+                server,
+                scheme,
+                advice,
+            }
+            .into();
+        }
+        if !self.is_secure() && is_no_http(error) {
+            let advice = "it speaks https, or something else: give the address with https://";
+            let scheme = "http";
+            return Error::OtherProtocol {
+                what,
+                server,
+                scheme,
+                advice,
+            }
+            .into();
+        }
         if error.is_connect() && is_about_tls(error) {
             return Error::Certificate {
                 what,

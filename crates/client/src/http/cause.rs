@@ -13,16 +13,39 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 /// Whether the connection failed over TLS: a certificate that is not trusted will not be in a second.
 pub(super) fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
-        return true;
+    tls(error).is_some()
+}
+
+/// Whether the other side did not even begin to speak TLS.
+pub(super) fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
+    use rustls::InvalidMessage::{InvalidContentType, UnknownProtocolVersion};
+
+    matches!(
+        tls(error),
+        Some(rustls::Error::InvalidMessage(
+            InvalidContentType | UnknownProtocolVersion
+        ))
+    )
+}
+
+/// Whether the other side answered with something else than HTTP, such as the alert by which TLS refuses.
+pub(super) fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
+    // The library's own error has no public kind for it.
+    innermost(error).starts_with("invalid HTTP version")
+}
+
+/// The error of TLS in a chain.
+fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(error);
     }
     // What an I/O error wraps is not its source, but that one's.
     let wrapped = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
     match wrapped {
-        Some(inner) => is_about_tls(inner),
-        None => error.source().is_some_and(is_about_tls),
+        Some(inner) => tls(inner),
+        None => tls(error.source()?),
     }
 }
 

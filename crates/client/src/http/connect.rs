@@ -125,6 +125,11 @@ impl RemoteServer {
         }
     }
 
+    /// Whether connections are encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        self.shared.base.scheme() == "https"
+    }
+
     pub(super) fn http(&self) -> HttpClient {
         let client = self.shared.client.lock();
         client.unwrap_or_else(PoisonError::into_inner).clone()

@@ -46,6 +46,11 @@ pub enum Event<'a> {
         /// BLAKE3 digest of the client plan's file.
         client_plan: Digest,
     },
+    /// Something was guessed or passed over while the images were read.
+    Note {
+        /// What, in one sentence.
+        text: &'a str,
+    },
     /// Images are unlike those that the network is made for.
     Unusual {
         /// Which, and which of them are left out.

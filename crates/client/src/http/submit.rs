@@ -69,13 +69,21 @@ pub async fn submit(
     let preparing = {
         let client = Arc::clone(&client);
         move || {
-            let Prepared { values, names, .. } = images.prepare(&client, range)?;
+            let Prepared {
+                values,
+                names,
+                notes,
+                ..
+            } = images.prepare(&client, range)?;
             let marks = client.screen(&values, unusual)?;
             let digest = digest_of(&values, names.as_deref());
-            Ok((values, digest, marks, names))
+            Ok((values, digest, marks, names, notes))
         }
     };
-    let (prepared, digest, marks, names) = blocking("preparation", preparing).await?;
+    let (prepared, digest, marks, names, notes) = blocking("preparation", preparing).await?;
+    for text in &notes {
+        server.report(&Event::Note { text });
+    }
     if !marks.unusual().is_empty() {
         server.report(&Event::Unusual { marks: &marks });
     }

@@ -196,7 +196,30 @@ async fn a_server_without_tls_is_told_apart_at_once() {
     });
     let (remote, heard) = connect(&address, SOON);
     let error = remote.models().await.unwrap_err();
-    assert!(matches!(error, Error::Certificate { .. }), "{error}");
+    assert!(matches!(error, Error::OtherProtocol { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("speaks http,") && text.contains("--plain"),
+        "{text}"
+    );
+    assert_eq!(heard.count("Retry"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_tls_is_told_from_one_without() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The alert by which TLS refuses what is no handshake.
+            let _ = stream.read(&mut [0; 1024]).await;
+            stream.write_all(&[21, 3, 3, 0, 2, 2, 50]).await.unwrap();
+        }
+    });
+    let (remote, heard) = connect(&address, SOON);
+    let error = remote.models().await.unwrap_err();
+    assert!(matches!(error, Error::OtherProtocol { .. }), "{error}");
+    assert!(error.to_string().contains("https://"), "{error}");
     assert_eq!(heard.count("Retry"), 0);
 }
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
-use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::metadata::Orientation;
+use image::{ImageDecoder, ImageError, ImageReader};
 
-use super::Sink;
+use super::{Sink, foreign, jpeg};
 use crate::images::{CheckedShape, each};
 use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, open_file, reserve};
@@ -18,8 +19,29 @@ const ENTRY_LIMIT: u64 = 1 << 22;
 /// A packed PNG bit may stand for a palette entry of three bytes.
 const EXPANSION: u64 = 24;
 
-// Files that file managers leave behind.
-const IGNORED: [&str; 2] = ["thumbs.db", "desktop.ini"];
+/// How names of pictures end.
+const ENDINGS: [&str; 5] = [".png", ".jpg", ".jpeg", ".jpe", ".jfif"];
+
+// Files that file managers and archivers leave behind.
+const IGNORED: [&str; 6] = [
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "__macosx",
+    "@eadir",
+];
+
+/// Whether a file's name is that of a picture.
+pub(crate) fn is_picture_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ENDINGS.iter().any(|ending| lower.ends_with(ending))
+}
+
+/// Whether a file or folder is passed over.
+pub(crate) fn is_ignored(name: &str) -> bool {
+    name.starts_with('.') || IGNORED.contains(&&*name.to_ascii_lowercase())
+}
 
 /// One image, its values plane by plane.
 struct Picture {
@@ -27,6 +49,36 @@ struct Picture {
     height: usize,
     width: usize,
     values: Pixels,
+    /// Whether the metadata say that the picture is to be turned or mirrored.
+    turned: bool,
+}
+
+/// The pictures that are to be turned or mirrored according to their metadata.
+#[derive(Default)]
+struct Turned {
+    count: usize,
+    first: String,
+}
+
+impl Turned {
+    fn see(&mut self, picture: &Picture, name: &str) {
+        if picture.turned {
+            if self.count == 0 {
+                self.first = name.to_owned();
+            }
+            self.count += 1;
+        }
+    }
+
+    fn notes(self, origin: &str) -> Vec<String> {
+        match self.count {
+            0 => Vec::new(),
+            count => vec![format!(
+                "{origin}: metadata of {count} pictures, such as {}, say that they are to be turned or mirrored; they are taken as they are stored: turn the pixels first if the network was trained that way",
+                self.first
+            )],
+        }
+    }
 }
 
 impl Picture {
@@ -80,27 +132,35 @@ fn decode(path: &Path, bounds: Option<&Bounds<'_>>) -> Result<Picture, Error> {
         .take(length)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(path, "read", error))?;
-    let jpeg = bytes.starts_with(&[0xff, 0xd8]);
-    // The JPEG decoder fills up what is missing with gray; a sound file ends with this marker, or with zeros behind it.
-    let last = bytes.iter().rposition(|&byte| byte != 0);
-    let end = last.map_or(0, |last| last + 1);
-    if jpeg && !bytes[..end].ends_with(&[0xff, 0xd9]) {
-        return wrong("a JPEG with its end marker", "a cut file", FETCH_AGAIN);
+    if bytes.starts_with(&[0xff, 0xd8]) {
+        match jpeg::walk(&bytes) {
+            None => return wrong("a JPEG with its end marker", "a cut file", FETCH_AGAIN),
+            Some(jpeg) if jpeg.channels == 4 => {
+                return wrong("a gray or RGB JPEG", "one of CMYK", "convert it to RGB");
+            }
+            Some(_) => {}
+        }
+    } else if is_animated(&bytes) {
+        let advice = "save the picture that is meant on its own";
+        return wrong("a PNG with one picture", "an animation", advice);
+    }
+    let start = &bytes[..bytes.len().min(foreign::MAGIC_BYTES as usize)];
+    if !start.starts_with(&[0xff, 0xd8]) && !start.starts_with(b"\x89PNG") {
+        return Err(foreign::refusal(path, start));
     }
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| Error::io(path, "read", error))?;
-    if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-        let format = reader.format().map(|format| format!("{format:?}"));
-        let found = format.as_deref().unwrap_or("another format");
-        return wrong("a PNG or JPEG", found, "convert it to PNG");
-    }
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(1 << 14);
     limits.max_image_height = Some(1 << 14);
     reader.limits(limits);
     let decoder = reader.into_decoder();
-    let decoder = decoder.map_err(|error| undecodable(path, error))?;
+    let mut decoder = decoder.map_err(|error| undecodable(path, error))?;
+    // Metadata that cannot be read say nothing.
+    let turned = decoder
+        .orientation()
+        .is_ok_and(|orientation| orientation != Orientation::NoTransforms);
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
     let channels = u64::from(color.channel_count());
@@ -148,7 +208,23 @@ fn decode(path: &Path, bounds: Option<&Bounds<'_>>) -> Result<Picture, Error> {
         height: height as usize,
         width: width as usize,
         values,
+        turned,
     })
+}
+
+/// Whether a PNG has several pictures: a chunk `acTL` before the first with pixels.
+fn is_animated(png: &[u8]) -> bool {
+    let mut rest = png.get(8..).unwrap_or_default();
+    while let [a, b, c, d, kind @ ..] = rest {
+        match kind.get(..4) {
+            Some(b"acTL") => return true,
+            None | Some(b"IDAT") => return false,
+            Some(_) => {}
+        }
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        rest = rest.get(length.saturating_add(12)..).unwrap_or_default();
+    }
+    false
 }
 
 /// Interleaved values of `W` bytes each, plane by plane. A last channel of opacity is left out; `None` where it is not opaque
@@ -179,9 +255,11 @@ fn collect(
     origin: String,
 ) -> Result<Images, Error> {
     let mut names = Vec::new();
+    let mut turned = Turned::default();
     let mut collected: Option<(String, CheckedShape, Pixels)> = None;
     for picture in pictures {
         let (name, mut picture) = picture?;
+        turned.see(&picture, &name);
         let description = picture.describe();
         match &mut collected {
             None => {
@@ -205,7 +283,11 @@ fn collect(
         names.push(name);
     }
     match collected {
-        Some((_, shape, pixels)) => Images::new(shape.image(), pixels, None, Some(names), origin),
+        Some((_, shape, pixels)) => {
+            let notes = turned.notes(&origin);
+            let images = Images::new(shape.image(), pixels, None, Some(names), origin)?;
+            Ok(Images { notes, ..images })
+        }
         None => Err(no_pictures(origin)),
     }
 }
@@ -217,23 +299,37 @@ pub(crate) fn read_single(path: &Path) -> Result<Images, Error> {
     collect(std::iter::once(picture), 1, path.display().to_string())
 }
 
-/// Reads one picture that is within bounds.
-pub(crate) fn single_part(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+/// Reads one picture that is within bounds, and gives notes.
+pub(crate) fn single_part(
+    path: &Path,
+    bounds: &Bounds<'_>,
+    sink: &mut Sink,
+) -> Result<Vec<String>, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let origin = path.parent().unwrap_or(Path::new("")).display().to_string();
-    decode(path, Some(bounds)).and_then(|picture| sink(picture.alone(&name, &origin)?))
+    let picture = decode(path, Some(bounds))?;
+    let mut turned = Turned::default();
+    turned.see(&picture, &name);
+    sink(picture.alone(&name, &origin)?)?;
+    Ok(turned.notes(&path.display().to_string()))
 }
 
-/// Reads the pictures of a folder one by one.
+/// Reads the pictures of a folder one by one, and gives notes.
 ///
 /// They have the channels and the depth of the first, and a size that the bounds allow.
-pub(crate) fn parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+pub(crate) fn parts(
+    path: &Path,
+    bounds: &Bounds<'_>,
+    sink: &mut Sink,
+) -> Result<Vec<String>, Error> {
     let origin = path.display().to_string();
     let names = names(path)?;
     bounds.check_count(names.len() as u64, &origin)?;
+    let mut turned = Turned::default();
     let mut first: Option<(usize, u64)> = None;
     for name in &names {
         let picture = decode(&path.join(name), Some(bounds))?;
+        turned.see(&picture, name);
         let kind = (picture.channels, picture.bytes_a_value());
         let expected = *first.get_or_insert(kind);
         if kind != expected {
@@ -247,19 +343,20 @@ pub(crate) fn parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result
         sink(picture.alone(name, &origin)?)?;
     }
     match first {
-        Some(_) => Ok(()),
+        Some(_) => Ok(turned.notes(&origin)),
         None => Err(no_pictures(origin)),
     }
 }
 
-fn no_pictures(origin: String) -> Error {
+/// The error of a folder without pictures.
+pub(crate) fn no_pictures(origin: String) -> Error {
     let (expected, advice) = ("PNG or JPEG files", "check the path");
     Error::malformed(origin, expected, "none", advice)
 }
 
 /// Reads all pictures of a folder, in the byte order of their names.
 ///
-/// Hidden files are passed over. Anything else that is no PNG or JPEG is an error: silently leaving out an image would
+/// Hidden files and those of file managers are passed over. Anything else that is no PNG or JPEG is an error: silently leaving out an image would
 /// shift all that follow.
 pub(crate) fn read_folder(path: &Path) -> Result<Images, Error> {
     let names = names(path)?;
@@ -284,11 +381,19 @@ fn names(path: &Path) -> Result<Vec<String>, Error> {
             let (expected, found) = ("file names in UTF-8", name.to_string_lossy());
             return Err(Error::malformed(origin, expected, found, "rename it"));
         };
-        let lower = name.to_ascii_lowercase();
-        if name.starts_with('.') || IGNORED.contains(&&*lower) {
+        if is_ignored(name) {
             continue;
         }
-        if !lower.ends_with(".png") && !lower.ends_with(".jpg") && !lower.ends_with(".jpeg") {
+        if entry.path().is_dir() {
+            let expected = "a flat folder of PNG or JPEG files";
+            let found = format!("the folder {name:?} in it");
+            let advice = format!(
+                "give one folder of images, such as {}",
+                entry.path().display()
+            );
+            return Err(Error::malformed(origin, expected, found, advice));
+        }
+        if !is_picture_name(name) {
             let expected = "a flat folder of PNG or JPEG files";
             let found = format!("{name:?} in it");
             let advice = "move it out, or give the path of one file of images or of another folder";

@@ -1,5 +1,7 @@
 //! IDX, the format of MNIST: big-endian magic (two zeros, type, number of dimensions), dimensions, values.
 
+use sordino_graph::Preprocess;
+
 use super::Sink;
 use crate::images::{CheckedShape, image_dimensions};
 use crate::prepare_path::Bounds;
@@ -26,20 +28,26 @@ fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
         .collect()
 }
 
-/// The shape of a file of images; one of three dimensions has one channel.
-fn images_shape(source: &mut Source) -> Result<CheckedShape, Error> {
+/// The shape of a file of images.
+fn images_shape(source: &mut Source, network: Option<&Preprocess>) -> Result<CheckedShape, Error> {
     let dimensions = dimensions(source)?;
-    let Some(shape) = image_dimensions(&dimensions) else {
-        let found = format!("{} dimensions, as label files have", dimensions.len());
-        let advice = "give the file of images (its name has images and idx3)";
-        return Err(source.wrong("images of 3 or 4 dimensions", found, advice));
-    };
+    let shape = image_dimensions(&dimensions, network).map_err(|why| match dimensions.len() {
+        1 => {
+            let advice = "give the file of images (its name has images and idx3)";
+            source.wrong(
+                "images of 3 or 4 dimensions",
+                "1 dimension, as label files have",
+                advice,
+            )
+        }
+        _ => source.wrong(why.expected, format!("shape {dimensions:?}"), why.advice),
+    })?;
     CheckedShape::new(shape, 1, source.location())
 }
 
 /// Reads images.
-pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
-    let shape = images_shape(&mut source)?;
+pub(crate) fn images(mut source: Source, network: Option<&Preprocess>) -> Result<Images, Error> {
+    let shape = images_shape(&mut source, network)?;
     let pixels = source.bytes(shape.values())?;
     let location = source.finish()?;
     Images::new(shape.image(), Pixels::U8(pixels), None, None, location)
@@ -47,7 +55,7 @@ pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
 
 /// Reads images part by part.
 pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
-    let shape = images_shape(&mut source)?;
+    let shape = images_shape(&mut source, Some(bounds.preprocess))?;
     bounds.check(&shape, 1, source.location())?;
     for count in shape.parts(bounds.part(&shape, 1)) {
         let pixels = Pixels::U8(source.bytes(count)?);

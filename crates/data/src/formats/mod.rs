@@ -2,11 +2,15 @@
 
 pub(crate) mod cifar;
 pub(crate) mod folder;
+mod foreign;
 pub(crate) mod idx;
+mod jpeg;
 pub(crate) mod npy;
 pub(crate) mod npz;
 
 use std::path::{Path, PathBuf};
+
+use sordino_graph::Preprocess;
 
 use crate::prepare_path::Bounds;
 use crate::source::{Source, magic};
@@ -20,31 +24,48 @@ use crate::{Error, Images};
 /// | one PNG/JPEG | none | file name |
 /// | IDX of unsigned bytes, `[N, H, W]` or `[N, C, H, W]`, gzipped or not | if a labels file is in the same folder | none |
 /// | CIFAR-10 binary (`*.bin`) | in the file | none |
-/// | `.npy` of u8, u16, f32 or f64, `[N, C, H, W]` or `[N, H, W]` | if a labels file is in the same folder | none |
+/// | `.npy` of numbers, `[N, C, H, W]`, `[N, H, W]` or `[N, H, W, 1]` | if a labels file is in the same folder | none |
 /// | `.npz` with one such array, or one called `images`; `FILE.npz:NAME` picks another | if an array of labels is there | none |
 ///
 /// The labels of an array or file are looked for under its name with `images` replaced by `labels` (and `idx3` by
-/// `idx1`). The orientation that a JPEG's metadata may state is ignored.
+/// `idx1`), or `x_` by `y_`. Labels that cannot be used are passed over with a note. What a picture's metadata says of its orientation is
+/// ignored with a note.
 ///
 /// # Errors
 /// [`Error::Malformed`] for damaged files and other formats, [`Error::TooLarge`] for sizes over the limits,
 /// [`Error::Ambiguous`] for an archive with several arrays, [`Error::Io`] where reading fails.
 pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
-    let path = path.as_ref();
+    open(path.as_ref(), None)
+}
+
+/// Reads images as [`open_images`] does; where an array has exactly the size of the images of the network `preprocess`, it may also be one
+/// image, `[H, W]` or `[C, H, W]`, or flattened gray images, `[N, H * W]`.
+///
+/// # Errors
+/// Those of [`open_images`].
+pub fn open_images_for(path: impl AsRef<Path>, preprocess: &Preprocess) -> Result<Images, Error> {
+    open(path.as_ref(), Some(preprocess))
+}
+
+fn open(path: &Path, network: Option<&Preprocess>) -> Result<Images, Error> {
     if path.is_dir() {
         return folder::read_folder(path);
     }
     match format_of(path)? {
         Format::Npy => {
-            let images = npy::images(Source::open(path)?)?;
-            with_labels_beside(images, path, |path| npy::labels(Source::open(path)?))
+            let images = npy::images(Source::open(path)?, network)?;
+            Ok(with_labels_beside(images, path, |path| {
+                npy::labels(Source::open(path)?)
+            }))
         }
-        Format::Npz(archive, array) => npz::read_images(&archive, array.as_deref()),
+        Format::Npz(archive, array) => npz::read_images(&archive, array.as_deref(), network),
         Format::Picture => folder::read_single(path),
         Format::Cifar => cifar::read_batch(path),
         Format::Idx => {
-            let images = idx::images(Source::open(path)?)?;
-            with_labels_beside(images, path, |path| idx::labels(Source::open(path)?))
+            let images = idx::images(Source::open(path)?, network)?;
+            Ok(with_labels_beside(images, path, |path| {
+                idx::labels(Source::open(path)?)
+            }))
         }
     }
 }
@@ -52,18 +73,23 @@ pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
 /// Takes images part by part.
 pub(crate) type Sink<'a> = dyn FnMut(Images) -> Result<(), Error> + 'a;
 
-/// Reads images as [`open_images`] does, without labels and part by part.
-pub(crate) fn read_parts(path: &Path, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
+/// Reads images as [`open_images_for`] does, without labels and part by part, and gives notes.
+pub(crate) fn read_parts(
+    path: &Path,
+    bounds: &Bounds<'_>,
+    sink: &mut Sink,
+) -> Result<Vec<String>, Error> {
     if path.is_dir() {
         return folder::parts(path, bounds, sink);
     }
     match format_of(path)? {
-        Format::Npy => npy::parts(Source::open(path)?, bounds, sink),
-        Format::Npz(archive, array) => npz::parts(&archive, array.as_deref(), bounds, sink),
-        Format::Picture => folder::single_part(path, bounds, sink),
-        Format::Cifar => cifar::parts(path, bounds, sink),
-        Format::Idx => idx::parts(Source::open(path)?, bounds, sink),
+        Format::Npy => npy::parts(Source::open(path)?, bounds, sink)?,
+        Format::Npz(archive, array) => npz::parts(&archive, array.as_deref(), bounds, sink)?,
+        Format::Picture => return folder::single_part(path, bounds, sink),
+        Format::Cifar => cifar::parts(path, bounds, sink)?,
+        Format::Idx => idx::parts(Source::open(path)?, bounds, sink)?,
     }
+    Ok(Vec::new())
 }
 
 /// What a file is.
@@ -85,24 +111,19 @@ fn format_of(path: &Path) -> Result<Format, Error> {
         path.extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("bin"))
     };
-    Ok(match &*magic(path)? {
+    let start = magic(path, foreign::MAGIC_BYTES)?;
+    if foreign::is_dicom(&start) {
+        return Err(foreign::refusal(path, &start));
+    }
+    Ok(match &*start {
         [0x93, b'N', b'U', b'M', ..] => Format::Npy,
         [b'P', b'K', 3..=8, ..] => Format::Npz(path.to_owned(), None),
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => Format::Picture,
         // Before IDX, since a batch whose first label is 0 may start like one.
         _ if is_bin() => Format::Cifar,
+        _ if foreign::known(&start).is_some() => return Err(foreign::refusal(path, &start)),
         [0x1f, 0x8b, ..] | [0, 0, ..] => Format::Idx,
-        _ => {
-            let location = path.display().to_string();
-            let advice =
-                "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz";
-            return Err(Error::malformed(
-                location,
-                "images",
-                "another format",
-                advice,
-            ));
-        }
+        _ => return Err(foreign::refusal(path, &start)),
     })
 }
 
@@ -118,6 +139,12 @@ fn archive_member(path: &Path) -> Option<(PathBuf, String)> {
 
 /// What the labels of images of this name are called, if the name says so.
 pub(crate) fn labels_name(name: &str) -> Option<String> {
+    if !name.contains("images")
+        && let Some(rest) = name.strip_prefix(['x', 'X'])
+        && rest.starts_with(['_', '.'])
+    {
+        return Some(format!("y{rest}"));
+    }
     let labels = name
         .replace("images", "labels")
         .replace("idx3", "idx1")
@@ -129,13 +156,13 @@ fn with_labels_beside(
     images: Images,
     path: &Path,
     read: impl Fn(&Path) -> Result<Vec<u16>, Error>,
-) -> Result<Images, Error> {
+) -> Images {
     let Some(name) = path
         .file_name()
         .and_then(|name| name.to_str())
         .and_then(labels_name)
     else {
-        return Ok(images);
+        return images;
     };
     // One of the two may be packed and the other not.
     let other = name
@@ -145,8 +172,5 @@ fn with_labels_beside(
         .map(|name| path.with_file_name(name))
         .into_iter()
         .find(|path| path.is_file());
-    match found {
-        None => Ok(images),
-        Some(path) => images.with_labels(Some(read(&path)?)),
-    }
+    images.with_optional_labels(found.map(|path| read(&path)).transpose())
 }

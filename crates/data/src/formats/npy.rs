@@ -6,10 +6,13 @@
 //! # Reference
 //! NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays"; numpy.lib.format.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
+use sordino_graph::Preprocess;
 
 use super::Sink;
-use crate::images::{CheckedShape, image_dimensions};
+use crate::images::{CheckedShape, image_dimensions, map};
 use crate::prepare_path::Bounds;
 use crate::source::Source;
 use crate::{Error, Images, Pixels};
@@ -24,6 +27,29 @@ struct Header {
     big_endian: bool,
     width: u64,
     shape: Vec<u64>,
+    /// Whether the first index changes fastest.
+    fortran_order: bool,
+}
+
+impl Header {
+    /// Whether images of this type are read.
+    fn is_number(&self) -> bool {
+        matches!(
+            (self.kind, self.width),
+            ('b', 1) | ('u' | 'i', 1 | 2 | 4 | 8) | ('f', 2 | 4 | 8)
+        )
+    }
+}
+
+/// How likely an array is one of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Likeness {
+    /// Another shape or another type.
+    None,
+    /// The shape of images, of a type that masks and labels have as well.
+    Weak,
+    /// The shape and the type of images.
+    Strong,
 }
 
 /// The header's dictionary.
@@ -76,7 +102,8 @@ fn parse_type(descr: &str) -> Option<(bool, char, u64)> {
     Some((big_endian, kind, width))
 }
 
-fn header(source: &mut Source) -> Result<Header, Error> {
+/// Reads a header; the inner error is that of an array that is sound and has values of another kind than plain numbers.
+fn any_header(source: &mut Source) -> Result<Result<Header, Error>, Error> {
     let [magic @ .., major, _minor]: [u8; 8] = source.array()?;
     let advice = "save the array again with numpy.save";
     if magic != *b"\x93NUMPY" {
@@ -97,89 +124,203 @@ fn header(source: &mut Source) -> Result<Header, Error> {
     let Some(entries) = parse(&text) else {
         let expected = "a .npy header with a plain descr, fortran_order and shape";
         let shortened: String = text.trim().chars().take(120).collect();
-        return Err(source.wrong(expected, shortened, advice));
+        return Ok(Err(source.wrong(expected, shortened, advice)));
     };
-    if entries.fortran_order && entries.shape.len() > 1 {
-        let advice = "save numpy.ascontiguousarray(array)";
-        return Err(source.wrong("values in C order", "Fortran order", advice));
-    }
     let Some((big_endian, kind, width)) = parse_type(&entries.descr) else {
         let found = format!("{:?}", entries.descr);
-        return Err(source.wrong("a number type such as |u1 or <f4", found, advice));
+        let advice = "convert with array.astype(...) and save again";
+        return Ok(Err(source.wrong(
+            "a number type such as |u1 or <f4",
+            found,
+            advice,
+        )));
     };
-    Ok(Header {
+    Ok(Ok(Header {
         kind,
         big_endian,
         width,
+        fortran_order: entries.fortran_order && entries.shape.len() > 1,
         shape: entries.shape,
+    }))
+}
+
+fn header(source: &mut Source) -> Result<Header, Error> {
+    any_header(source)?
+}
+
+fn wrong_type(source: &Source, header: &Header, expected: &str, advice: &str) -> Error {
+    let Header { kind, width, .. } = header;
+    let kind = match kind {
+        'U' | 'S' => "strings".to_owned(),
+        'f' => format!("floating-point numbers ({kind}{width})"),
+        'b' => "truth values".to_owned(),
+        'c' => "complex numbers".to_owned(),
+        _ => format!("{kind}{width}"),
+    };
+    source.wrong(expected, kind, advice)
+}
+
+/// Whether an array could be images; a damaged one is an error.
+pub(crate) fn likeness(
+    mut source: Source,
+    network: Option<&Preprocess>,
+) -> Result<Likeness, Error> {
+    let Ok(header) = any_header(&mut source)? else {
+        return Ok(Likeness::None);
+    };
+    if !header.is_number() || image_dimensions(&header.shape, network).is_err() {
+        // Images that are refused for their order are still what was meant.
+        let refused = header.is_number() && matches!(header.shape.len(), 3 | 4);
+        return Ok(if refused {
+            Likeness::Strong
+        } else {
+            Likeness::None
+        });
+    }
+    let usual =
+        matches!((header.kind, header.width), ('u', 1 | 2) | ('f', _)) && header.shape.len() > 2;
+    Ok(if usual {
+        Likeness::Strong
+    } else {
+        Likeness::Weak
     })
 }
 
-fn wrong_type(source: &Source, header: &Header, expected: &str) -> Error {
-    let Header { kind, width, .. } = header;
-    let found = format!("{kind}{width} ({width} bytes a value)");
-    let advice = "convert with array.astype(...) and save again";
-    source.wrong(expected, found, advice)
-}
-
-/// Whether an array could be images: three or four dimensions of a type that is read.
-pub(crate) fn looks_like_images(mut source: Source) -> Result<bool, Error> {
-    let header = header(&mut source)?;
-    let readable = matches!((header.kind, header.width), ('u', 1 | 2) | ('f', 4 | 8));
-    Ok(readable && matches!(header.shape.len(), 3 | 4))
-}
-
 /// The header of an array of images.
-fn images_header(source: &mut Source) -> Result<(Header, CheckedShape), Error> {
+fn images_header(
+    source: &mut Source,
+    network: Option<&Preprocess>,
+) -> Result<(Header, CheckedShape), Error> {
     let header = header(source)?;
-    let Some(dimensions) = image_dimensions(&header.shape) else {
-        let found = format!("shape {:?}", header.shape);
-        let advice = "reshape the array and save it again";
-        return Err(source.wrong("[N, C, H, W] or [N, H, W]", found, advice));
-    };
+    let dimensions = image_dimensions(&header.shape, network).map_err(|why| {
+        source.wrong(
+            why.expected,
+            format!("shape {:?}", header.shape),
+            why.advice,
+        )
+    })?;
+    if !header.is_number() {
+        let expected =
+            "numbers of at most 64 bits (bool, int8 to int64, uint8 to uint64, float16 to float64)";
+        let advice = "convert with array.astype(...) and save again";
+        return Err(wrong_type(source, &header, expected, advice));
+    }
     let shape = CheckedShape::new(dimensions, header.width, source.location())?;
     Ok((header, shape))
 }
 
-/// The next values.
+/// The next values. Integers must be exact as 32-bit floating point, where no type of their own is kept for them.
 fn pixels(source: &mut Source, header: &Header, count: u64) -> Result<Pixels, Error> {
     let big = header.big_endian;
-    Ok(match (header.kind, header.width) {
+    // The first value that is not exact.
+    let inexact = Cell::new(None);
+    let exact = |value: i128| {
+        let rounded = value as f32;
+        if rounded as i128 != value {
+            inexact.set(inexact.get().or(Some(value)));
+        }
+        rounded
+    };
+    macro_rules! integers {
+        ($kind:ty) => {
+            Pixels::F32(source.elements(count, |b| {
+                exact(<$kind>::from_le_bytes(little(b, big)).into())
+            })?)
+        };
+    }
+    let pixels = match (header.kind, header.width) {
+        ('b', 1) => Pixels::U8(source.elements(count, |[byte]| u8::from(byte != 0))?),
         ('u', 1) => Pixels::U8(source.bytes(count)?),
         ('u', 2) => Pixels::U16(source.elements(count, |b| u16::from_le_bytes(little(b, big)))?),
+        ('u', 4) => integers!(u32),
+        ('u', _) => integers!(u64),
+        ('i', 1) => integers!(i8),
+        ('i', 2) => integers!(i16),
+        ('i', 4) => integers!(i32),
+        ('i', _) => integers!(i64),
+        ('f', 2) => {
+            Pixels::F32(source.elements(count, |b| half(u16::from_le_bytes(little(b, big))))?)
+        }
         ('f', 4) => Pixels::F32(source.elements(count, |b| f32::from_le_bytes(little(b, big)))?),
-        ('f', 8) => {
-            Pixels::F32(source.elements(count, |b| f64::from_le_bytes(little(b, big)) as f32)?)
-        }
-        _ => {
-            let expected = "u1, u2, f4 or f8 (uint8, uint16, float32, float64)";
-            return Err(wrong_type(source, header, expected));
-        }
-    })
+        _ => Pixels::F32(source.elements(count, |b| f64::from_le_bytes(little(b, big)) as f32)?),
+    };
+    match inexact.get() {
+        None => Ok(pixels),
+        Some(value) => Err(source.wrong(
+            "integers that 32-bit floating point has exactly",
+            value.to_string(),
+            "check that these are images, or scale the values before they are saved",
+        )),
+    }
 }
 
-/// Reads images, `[N, C, H, W]` or `[N, H, W]`.
-pub(crate) fn images(mut source: Source) -> Result<Images, Error> {
-    let (header, shape) = images_header(&mut source)?;
-    let pixels = pixels(&mut source, &header, shape.values())?;
+/// A 16-bit floating-point number.
+fn half(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * (-24f32).exp2(),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1024.0 + fraction) * ((exponent - 25) as f32).exp2(),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
+/// Values in the order in which the last index changes fastest, from that in which the first does.
+fn from_fortran<T: Copy>(values: &[T], shape: &[u64]) -> Vec<T> {
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    let mut out = Vec::with_capacity(values.len());
+    while out.len() < values.len() {
+        out.push(values[at as usize]);
+        let mut stride = values.len() as u64;
+        for (position, &size) in index.iter_mut().zip(shape).rev() {
+            stride /= size;
+            *position += 1;
+            at += stride;
+            if *position < size {
+                break;
+            }
+            at -= size * stride;
+            *position = 0;
+        }
+    }
+    out
+}
+
+/// All values of an array, the last index changing fastest.
+fn all_pixels(source: &mut Source, header: &Header, shape: &CheckedShape) -> Result<Pixels, Error> {
+    let pixels = pixels(source, header, shape.values())?;
+    if !header.fortran_order {
+        return Ok(pixels);
+    }
+    Ok(map!(pixels, values => from_fortran(&values, &header.shape)))
+}
+
+/// Reads images; see [`image_dimensions`] for their shapes.
+pub(crate) fn images(mut source: Source, network: Option<&Preprocess>) -> Result<Images, Error> {
+    let (header, shape) = images_header(&mut source, network)?;
+    let pixels = all_pixels(&mut source, &header, &shape)?;
     let location = source.finish()?;
     Images::new(shape.image(), pixels, None, None, location)
 }
 
 /// Reads images part by part.
 pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
-    let (header, shape) = images_header(&mut source)?;
+    let (header, shape) = images_header(&mut source, Some(bounds.preprocess))?;
     bounds.check(&shape, header.width, source.location())?;
-    let part = bounds.part(&shape, header.width);
-    for count in shape.parts(part) {
+    let mut give = |pixels: Pixels, location: &str| {
+        sink(Images::new(shape.image(), pixels, None, None, location)?)
+    };
+    if header.fortran_order {
+        // The values of an image are all over the file.
+        let pixels = all_pixels(&mut source, &header, &shape)?;
+        let location = source.finish()?;
+        return give(pixels, &location);
+    }
+    for count in shape.parts(bounds.part(&shape, header.width)) {
         let pixels = pixels(&mut source, &header, count)?;
-        sink(Images::new(
-            shape.image(),
-            pixels,
-            None,
-            None,
-            source.location(),
-        )?)?;
+        give(pixels, source.location())?;
     }
     source.finish().map(drop)
 }
@@ -197,11 +338,33 @@ pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
     let header = header(&mut source)?;
     let ([count] | [count, 1]) = *header.shape else {
         let found = format!("shape {:?}", header.shape);
-        let advice = "give one class number per image";
+        let advice = match *header.shape {
+            [_, _] => {
+                "give one class number per image: array.argmax(axis=1), if there is a column per class"
+            }
+            _ => "give one class number per image",
+        };
         return Err(source.wrong("labels of shape [N] or [N, 1]", found, advice));
     };
-    if !matches!((header.kind, header.width), ('u' | 'i', 1 | 2 | 4 | 8)) {
-        return Err(wrong_type(&source, &header, "labels of an integer type"));
+    let expected = "labels of an integer type";
+    match (header.kind, header.width) {
+        ('u' | 'i', 1 | 2 | 4 | 8) => {}
+        ('U' | 'S', _) => {
+            let advice = "number the classes: numpy.unique(array, return_inverse=True)[1]";
+            return Err(wrong_type(&source, &header, expected, advice));
+        }
+        ('f' | 'b', _) => {
+            let advice = "save array.astype('int64') if the values are class numbers";
+            return Err(wrong_type(&source, &header, expected, advice));
+        }
+        _ => {
+            return Err(wrong_type(
+                &source,
+                &header,
+                expected,
+                "give one class number per image",
+            ));
+        }
     }
     let bytes = source.bytes(count.saturating_mul(header.width))?;
     let location = source.finish()?;
@@ -237,6 +400,26 @@ fn integer(bytes: &[u8], big_endian: bool, signed: bool) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_precision_is_exact() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x8000, -0.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x03ff, 6.097_555e-5),
+            (0x0400, 6.103_515_6e-5),
+            (0x3555, 0.333_251_95),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+        ] {
+            assert_eq!(half(bits).to_bits(), f32::to_bits(value), "{bits:04x}");
+        }
+        assert!(half(0x7c01).is_nan());
+    }
 
     #[test]
     fn headers_as_numpy_writes_them_are_understood() {

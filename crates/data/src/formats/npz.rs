@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use sordino_graph::Preprocess;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Sink, labels_name, npy};
+use super::folder::is_picture_name;
+use super::npy::{self, Likeness};
+use super::{Sink, labels_name};
 use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
 use crate::{Error, Images};
@@ -39,9 +42,19 @@ impl Npz {
     /// The arrays' names, in the order of the archive.
     pub(crate) fn names(&self) -> Vec<String> {
         let names = self.archive.file_names().filter_map(Result::ok);
-        names
-            .filter_map(|name| name.strip_suffix(".npy").map(str::to_owned))
-            .collect()
+        let arrays = names.filter_map(|name| name.strip_suffix(".npy").map(str::to_owned));
+        arrays.filter(|name| !is_hidden(name)).collect()
+    }
+
+    /// What an archive without arrays holds, for messages.
+    fn contents(&self) -> String {
+        let mut names = self.archive.file_names().filter_map(Result::ok);
+        let pictures = |name: &str| is_picture_name(name) && !is_hidden(name);
+        match names.find(|name| name.ends_with("data.pkl") || pictures(name)) {
+            Some(name) if name.ends_with("data.pkl") => "a PyTorch file".into(),
+            Some(name) => format!("pictures such as {name}"),
+            None => "no arrays".into(),
+        }
     }
 
     /// The bytes of an array.
@@ -76,17 +89,24 @@ impl Npz {
     }
 
     /// The labels that belong to the array `name`, where there are any.
-    fn labels_of(&mut self, name: &str, names: &[String]) -> Result<Option<Vec<u16>>, Error> {
+    fn labels_of(&mut self, name: &str) -> Result<Option<Vec<u16>>, Error> {
+        let names = self.names();
         let candidates = labels_name(name)
             .into_iter()
             .chain(["labels".to_owned(), "y".to_owned()]);
         // With several arrays of images, `labels` alone would not say whose they are.
-        let mut found = candidates.take(if name.contains("images") { 1 } else { 2 });
+        let mut found = candidates.take(if labels_name(name).is_some() { 1 } else { 2 });
         match found.find(|candidate| candidate != name && names.contains(candidate)) {
             Some(labels) => npy::labels(self.array(&labels)?).map(Some),
             None => Ok(None),
         }
     }
+}
+
+/// What archivers leave behind, such as `__MACOSX/._images`.
+fn is_hidden(name: &str) -> bool {
+    name.split('/')
+        .any(|part| part.starts_with('.') || part == "__MACOSX")
 }
 
 fn damaged(location: &str, error: &ZipError) -> Error {
@@ -109,45 +129,59 @@ pub(crate) fn parts(
     sink: &mut Sink,
 ) -> Result<(), Error> {
     let mut archive = Npz::open(path)?;
-    let name = array_of_images(&mut archive, name)?;
+    let name = images_array(&mut archive, name, Some(bounds.preprocess))?;
     npy::parts(archive.array(&name)?, bounds, sink)
 }
 
-/// The name of the array of images.
-fn array_of_images(archive: &mut Npz, name: Option<&str>) -> Result<String, Error> {
-    match name {
-        Some(name) => Ok(name.to_owned()),
-        None => {
-            let names = archive.names();
-            images_array(archive, &names)
-        }
-    }
-}
-
-/// Reads the array `name`, or the only one of images, or the one called `images`.
-pub(crate) fn read_images(path: &Path, name: Option<&str>) -> Result<Images, Error> {
+/// Reads the array `name`, or the only one of images, or the one called `images`. Labels that cannot be used are passed over.
+pub(crate) fn read_images(
+    path: &Path,
+    name: Option<&str>,
+    network: Option<&Preprocess>,
+) -> Result<Images, Error> {
     let mut archive = Npz::open(path)?;
-    let names = archive.names();
-    let name = array_of_images(&mut archive, name)?;
-    let labels = archive.labels_of(&name, &names)?;
-    let images = npy::images(archive.array(&name)?)?;
-    images.with_labels(labels)
+    let name = images_array(&mut archive, name, network)?;
+    let labels = archive.labels_of(&name);
+    let images = npy::images(archive.array(&name)?, network)?;
+    Ok(images.with_optional_labels(labels))
 }
 
-/// The only array that looks like images, or the one called `images`.
-fn images_array(archive: &mut Npz, names: &[String]) -> Result<String, Error> {
-    let mut candidates = Vec::new();
-    for name in names {
-        if npy::looks_like_images(archive.array(name)?)? {
-            candidates.push(name.clone());
-        }
+/// The array that was named, or the one called `images`, or the only one that looks like images. Arrays of truth values, integers that may be
+/// negative or wide integers count only where there are no others.
+fn images_array(
+    archive: &mut Npz,
+    name: Option<&str>,
+    network: Option<&Preprocess>,
+) -> Result<String, Error> {
+    if let Some(name) = name {
+        return Ok(name.to_owned());
     }
+    let names = archive.names();
+    if names.iter().any(|name| name == "images") {
+        return Ok("images".into());
+    }
+    let mut candidates = Vec::new();
+    for name in &names {
+        let likeness = npy::likeness(archive.array(name)?, network)?;
+        candidates.push((likeness, name.clone()));
+    }
+    let most = candidates.iter().map(|&(likeness, _)| likeness).max();
+    let most = most.filter(|&likeness| likeness > Likeness::None);
+    candidates.retain(|&(likeness, _)| Some(likeness) == most);
+    let candidates: Vec<String> = candidates.into_iter().map(|(_, name)| name).collect();
     let location = archive.location.clone();
     match &*candidates {
         [] => {
-            let found = format!("arrays {}", names.join(", "));
-            let advice =
-                "save one array of shape [N, C, H, W] as uint8, uint16, float32 or float64";
+            let (found, advice) = match names.is_empty() {
+                true => (
+                    archive.contents(),
+                    "unpack it and give the folder of pictures, or save an array with numpy.savez",
+                ),
+                false => (
+                    format!("arrays {}", names.join(", ")),
+                    "save one array of shape [N, C, H, W] or [N, H, W] as uint8, uint16 or float32",
+                ),
+            };
             Err(Error::malformed(
                 location,
                 "an array of images",
@@ -156,7 +190,6 @@ fn images_array(archive: &mut Npz, names: &[String]) -> Result<String, Error> {
             ))
         }
         [only] => Ok(only.clone()),
-        several if several.iter().any(|name| name == "images") => Ok("images".into()),
         [first, ..] => Err(Error::Ambiguous {
             advice: format!("such as {location}:{first}"),
             location,

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sordino_data::Images;
+use sordino_graph::{Preprocess, SizePolicy};
 
 /// An IDX file of unsigned bytes.
 pub(crate) fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
@@ -47,4 +49,65 @@ pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, bytes).unwrap();
     path
+}
+
+/// A `.npy` file of bytes whose first index changes fastest; `values` are in the order in which the last one does.
+pub(crate) fn fortran(shape: &[usize], values: &[u8]) -> Vec<u8> {
+    let mut stored = vec![0; values.len()];
+    for (at, &value) in values.iter().enumerate() {
+        let (mut rest, mut stride, mut place) = (at, values.len(), 0);
+        for (axis, &size) in shape.iter().enumerate() {
+            stride /= size;
+            place += rest / stride * shape[..axis].iter().product::<usize>();
+            rest %= stride;
+        }
+        stored[place] = value;
+    }
+    let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut array = npy("|u1", &format!("({shape})"), &stored);
+    let place = array
+        .windows(5)
+        .position(|bytes| bytes == b"False")
+        .unwrap();
+    // "True" is one letter shorter, and the header may have blanks anywhere.
+    array[place..place + 5].copy_from_slice(b" True");
+    array
+}
+
+/// An archive of arrays.
+pub(crate) fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, bytes) in arrays {
+        archive
+            .start_file(
+                format!("{name}.npy"),
+                zip::write::SimpleFileOptions::default(),
+            )
+            .unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+/// What a network of this size takes.
+pub(crate) fn network(shape: [usize; 3], range: (f64, f64)) -> Preprocess {
+    let [channels, height, width] = shape;
+    Preprocess {
+        channels,
+        height,
+        width,
+        size: SizePolicy::Refuse,
+        input_range: range,
+        mean: vec![0.0; channels],
+        std: vec![1.0; channels],
+        allowed: range,
+    }
+}
+
+/// The range of raw bytes.
+pub(crate) const BYTES: (f64, f64) = (0.0, 255.0);
+
+/// Number, channels, rows and columns.
+pub(crate) fn shape(images: &Images) -> [usize; 4] {
+    [images.len(), images.channels, images.height, images.width]
 }

@@ -1,9 +1,9 @@
 //! Quadratic activations.
 
 use super::scale::NewRow;
-use super::view::Extra;
+use super::view::Entry;
 use super::{Folder, View};
-use crate::{FoldedOp, Node};
+use crate::{Error, FoldedOp, Node};
 
 /// The scale of an element is not taken below this share of the layer's largest.
 ///
@@ -41,7 +41,7 @@ impl Folder<'_> {
         node: &Node,
         mut x: View,
         mut coefficients: Vec<[f64; 3]>,
-    ) -> View {
+    ) -> Result<View, Error> {
         for (element, abc) in coefficients.iter_mut().enumerate() {
             if x.is_constant(element) {
                 let [a, b, c] = *abc;
@@ -60,8 +60,9 @@ impl Folder<'_> {
         let (largest_a, largest_b) = (largest(0), largest(1));
         if largest_a == 0.0 {
             x.map(|element| (coefficients[element][1], coefficients[element][2]));
-            return x;
+            return Ok(x);
         }
+        let x = self.in_place(node, x)?;
         let elements: Vec<Element> = coefficients
             .iter()
             .map(|&abc| split(abc, largest_a, largest_b))
@@ -70,44 +71,56 @@ impl Folder<'_> {
         let seconds: Vec<usize> = (0..elements.len())
             .filter(|&element| elements[element].second.is_some())
             .collect();
-        let mut view = View::identity(0, elements.len());
         let mut shift: Vec<f64> = elements.iter().map(|element| element.shift).collect();
         shift.extend(seconds.iter().map(|_| 0.0));
-        for (place, element) in elements.iter().enumerate() {
-            view.alpha[place] = element.factor;
-            view.beta[place] = element.constant;
-        }
-        view.extra = seconds
-            .iter()
-            .enumerate()
-            .filter_map(|(number, &element)| {
-                let (_, factor) = elements[element].second?;
-                Some(Extra {
-                    element,
-                    base_element: self.draft(source).elements - seconds.len() + number,
-                    factor,
-                })
-            })
-            .collect();
+        let mut place = self.draft(source).elements - seconds.len();
         let length = shift.len();
-        view.base = self.push(&node.name, FoldedOp::Square { source, shift }, length);
-        view
+        let base = self.push(&node.name, FoldedOp::Square { source, shift }, length);
+        let value = |(f, element): (usize, &Element)| {
+            let mut entries = vec![Entry::new(base, f, element.factor)];
+            if let Some((_, factor)) = element.second {
+                entries.push(Entry::new(base, place, factor));
+                place += 1;
+            }
+            (entries, element.constant)
+        };
+        Ok(View::collect(elements.iter().enumerate().map(value)))
+    }
+
+    /// The view as a plain one: the rows of the linear maps under a view whose elements have changed places, or come
+    /// from several maps, become the rows of a new map.
+    fn in_place(&mut self, node: &Node, x: View) -> Result<View, Error> {
+        if self.plain_base(&x).is_some() {
+            return Ok(x);
+        }
+        let name = format!("{}:input", node.name);
+        let base = self.gather(&name, &x, |_| true)?.bases()[0];
+        Ok(View::collect((0..x.elements()).map(
+            |f| match x.is_constant(f) {
+                // The row of a constant has no weights.
+                true => ([Entry::new(base, f, 0.0)], x.beta[f]),
+                false => ([Entry::new(base, f, 1.0)], 0.0),
+            },
+        )))
     }
 
     /// A linear map whose value is every element's `scale * x + offset`, followed by the second ones.
     fn prepare(&mut self, node: &Node, x: &View, elements: &[Element]) -> usize {
         let (mut factors, mut offsets) = affine(x, elements);
         // A linear map with more elements than the view already feeds something else.
-        let direct = self.can_transform(x.base)
-            && x.extra.is_empty()
-            && self.draft(x.base).elements == x.elements()
-            && (self.is_unread(x.base) || can_undo(&factors, &offsets));
+        let base = self.plain_base(x).expect("the caller made it plain");
+        let direct = self.can_transform(base)
+            && x.is_single()
+            && self.draft(base).elements == x.elements()
+            && (self.is_unread(base) || can_undo(&factors, &offsets));
         let source = if direct {
-            x.base
+            base
         } else {
-            let copy = self.push_linear(&format!("{}:input", node.name), x.linear());
-            (factors, offsets) = affine(&copy, elements);
-            copy.base
+            let name = format!("{}:input", node.name);
+            let copy = self.push_map(&name, x.linear(base));
+            let elements_of_copy = self.draft(copy).elements;
+            (factors, offsets) = affine(&View::identity(copy, elements_of_copy), elements);
+            copy
         };
         self.transform(source, &factors, &offsets);
         let rows: Vec<NewRow> = elements
@@ -127,8 +140,9 @@ impl Folder<'_> {
 fn affine(x: &View, elements: &[Element]) -> (Vec<f64>, Vec<f64>) {
     elements
         .iter()
-        .zip(x.alpha.iter().zip(&x.beta))
-        .map(|(element, (&alpha, &beta))| {
+        .enumerate()
+        .map(|(f, element)| {
+            let (alpha, beta) = (x.alpha(f), x.beta[f]);
             if alpha == 0.0 {
                 // The square of a constant is not used, but other readers of its row must be able to undo the factor.
                 (1.0, 0.0)

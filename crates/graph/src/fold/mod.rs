@@ -1,17 +1,20 @@
 //! Folding: every operation becomes an input, a linear map or a square.
 //!
-//! The value of a graph node is kept as a [`View`] of a folded node, `alpha * base + beta` element by element, for as
-//! long as possible: batch normalization, the signs and constants of activations and the divisor of a pooling only
-//! change the view. A convolution or dense layer takes the view of its input into its columns and its bias, where a
+//! The value of a graph node is kept as a [`View`] of folded nodes for as long as possible: in the simplest case
+//! `alpha * base + beta` element by element, in general a sum of elements of several bases. Batch normalization, the signs
+//! and constants of activations, the divisor of a pooling, selections and concatenations only change the view. A convolution or dense layer takes the view of its input into its columns and its bias, where a
 //! padded tap contributes nothing at all (the zeros are put around the value, after everything that the view holds).
 //!
 //! An activation `a x^2 + b x + c` becomes `x' (x' + r)` with `x' = t x`; the `t` of every element is multiplied into
 //! the rows of the linear map that computes `x` ([`scale`]), which others that read `x` undo. Where `x` is not the value
-//! of a linear map, a diagonal one is inserted.
+//! of a linear map, a diagonal one is inserted; where its elements have changed places, or come from several maps, the
+//! rows of these maps make a new one ([`gather`]).
 
 mod activation;
 mod add;
+mod gather;
 mod linear;
+mod pool;
 mod scale;
 mod sums;
 mod view;
@@ -30,7 +33,7 @@ pub const MAX_WEIGHTS: u64 = 1 << 29;
 /// would need a huge `r`, and is computed as a difference of two squares instead; the second ones follow after the others.
 ///
 /// # Errors
-/// [`Error::Relu`] for a network with ReLU, [`Error::FoldedSize`] when the matrices would have more than
+/// [`Error::TeacherOnly`] for a network with operations of teachers only, [`Error::FoldedSize`] when the matrices would have more than
 /// [`MAX_WEIGHTS`] entries.
 ///
 /// # Cost
@@ -72,9 +75,27 @@ impl Folder<'_> {
         let mut x = self.take_view(source);
         match &node.op {
             Op::Input | Op::Flatten => Ok(x),
-            Op::Relu => Err(Error::Relu {
+            Op::Activation(_) | Op::MaxPool { .. } => Err(Error::TeacherOnly {
                 node: node.name.clone(),
+                operation: node.op.kind(),
             }),
+            Op::Affine {
+                granularity,
+                factor,
+                offset,
+            } => {
+                x.map(|element| {
+                    let k = granularity.index(&from, element);
+                    (f64::from(factor[k]), f64::from(offset[k]))
+                });
+                Ok(x)
+            }
+            Op::Select { indices, .. } => Ok(x.select(indices)),
+            Op::Concat => {
+                let others = node.inputs[1..].iter().map(|&id| self.take_view(id));
+                let views: Vec<View> = std::iter::once(x).chain(others).collect();
+                Ok(View::concat(&views))
+            }
             Op::BatchNorm { .. } => {
                 let affine = batch_norm_affine(&node.op);
                 let per_channel = from.channel_elements();
@@ -82,9 +103,7 @@ impl Folder<'_> {
                 Ok(x)
             }
             Op::Conv2d { .. } | Op::Dense { .. } => self.fold_linear(node, &x, &from, &to),
-            Op::AveragePool { kernel, stride } => {
-                self.fold_pool(node, &x, &from, &to, *kernel, *stride)
-            }
+            Op::AveragePool { .. } => self.fold_pool(node, &x, &from, &to),
             Op::Quadratic {
                 granularity,
                 a,
@@ -97,11 +116,17 @@ impl Folder<'_> {
                         [a[k], b[k], c[k]].map(f64::from)
                     })
                     .collect();
-                Ok(self.fold_quadratic(node, x, coefficients))
+                self.fold_quadratic(node, x, coefficients)
             }
-            Op::Add => {
-                let y = self.take_view(node.inputs[1]);
-                Ok(self.fold_add(node, x, y))
+            Op::Add { factors } => {
+                let factor = |place: usize| factors.get(place).map_or(1.0, |&f| f64::from(f));
+                x.map(|_| (factor(0), 0.0));
+                for (place, &id) in node.inputs.iter().enumerate().skip(1) {
+                    let mut y = self.take_view(id);
+                    y.map(|_| (factor(place), 0.0));
+                    x = self.fold_add(node, x, y)?;
+                }
+                Ok(x)
             }
         }
     }
@@ -145,13 +170,16 @@ impl Folder<'_> {
         }
     }
 
+    /// Appends a linear map and returns its number.
+    fn push_map(&mut self, name: &str, linear: Linear) -> usize {
+        let elements = linear.bias.len();
+        self.push(name, FoldedOp::Linear(linear), elements)
+    }
+
     /// Appends a linear map.
     fn push_linear(&mut self, name: &str, linear: Linear) -> View {
         let elements = linear.bias.len();
-        View::identity(
-            self.push(name, FoldedOp::Linear(linear), elements),
-            elements,
-        )
+        View::identity(self.push_map(name, linear), elements)
     }
 
     /// Counts matrix entries before they are allocated.
@@ -167,9 +195,16 @@ impl Folder<'_> {
         Ok(())
     }
 
+    /// The base of a view that is plain: every element reads the element of its own number, and nothing more but a second
+    /// square.
+    fn plain_base(&self, view: &View) -> Option<usize> {
+        let base = view.plain_base()?;
+        (view.is_single() || self.draft(base).linear().is_none()).then_some(base)
+    }
+
     /// Whether no folded node and no view that is still needed reads a folded node.
     fn is_unread(&self, index: usize) -> bool {
-        let viewed = self.views.iter().flatten().any(|view| view.base == index);
+        let viewed = self.views.iter().flatten().any(|view| view.reads(index));
         !viewed && self.readers(index).next().is_none()
     }
 
@@ -188,12 +223,23 @@ impl Folder<'_> {
         let view = self.views[output.0]
             .take()
             .expect("the output has no reader that took it");
-        let last = if self.draft(view.base).linear().is_some() && self.is_unread(view.base) {
-            self.linear_mut(view.base).apply(&view);
-            view.base
-        } else {
-            let name = format!("{name}:logits");
-            self.push_linear(&name, view.linear()).base
+        let name_of_copy = format!("{name}:logits");
+        let last = match self.plain_base(&view) {
+            Some(base)
+                if self.draft(base).linear().is_some()
+                    && self.draft(base).elements == view.elements()
+                    && self.is_unread(base) =>
+            {
+                self.linear_mut(base).apply(&view);
+                base
+            }
+            Some(base) => self.push_map(&name_of_copy, view.linear(base)),
+            None => {
+                let fits = |&base: &usize| !self.draft(base).is_exact_sum() && self.is_unread(base);
+                let absorbed: Vec<usize> = view.bases().iter().copied().filter(fits).collect();
+                self.gather(&name_of_copy, &view, |base| absorbed.contains(&base))?;
+                self.drafts.len() - 1
+            }
         };
         Ok(Folded {
             nodes: sums::push_sums(self.compact(last)),

@@ -22,9 +22,10 @@ fn multiply(values: &mut [f64], factors: &[f64]) {
 }
 
 impl Linear {
-    /// Makes the map's value that of a view of it.
+    /// Makes the map's value that of a plain view of it.
     pub(super) fn apply(&mut self, view: &View) {
-        self.scale_rows(&view.alpha);
+        let factors: Vec<f64> = (0..view.elements()).map(|f| view.alpha(f)).collect();
+        self.scale_rows(&factors);
         add(&mut self.bias, &view.beta);
     }
 
@@ -111,9 +112,7 @@ impl Folder<'_> {
         }
         add(&mut self.linear_mut(index).bias, offsets);
         for view in self.views.iter_mut().flatten() {
-            if view.base == index {
-                undo_in_view(view, factors, offsets);
-            }
+            view.undo(index, factors, offsets);
         }
         for reader in self.drafts.iter_mut().flatten() {
             if let FoldedOp::Linear(linear) = &mut reader.op {
@@ -132,7 +131,7 @@ impl Folder<'_> {
         let Some((source, tiles)) = self.draft(index).pool() else {
             return false;
         };
-        let viewed = self.views.iter().flatten().any(|view| view.base == source);
+        let viewed = self.views.iter().flatten().any(|view| view.reads(source));
         let summed = self.draft(source);
         if viewed
             || self.readers(source).count() != 1
@@ -169,17 +168,6 @@ fn append_to_tile(tile: &mut Tile, rows: &[NewRow], first: usize) {
             let start = place * columns;
             tile.weights.extend_from_within(start..start + columns);
         }
-    }
-}
-
-fn undo_in_view(view: &mut View, factors: &[f64], offsets: &[f64]) {
-    for (element, (alpha, beta)) in view.alpha.iter_mut().zip(&mut view.beta).enumerate() {
-        *alpha /= factors[element];
-        *beta -= *alpha * offsets[element];
-    }
-    for extra in &mut view.extra {
-        extra.factor /= factors[extra.base_element];
-        view.beta[extra.element] -= extra.factor * offsets[extra.base_element];
     }
 }
 

@@ -24,8 +24,10 @@ pub(super) fn push_sums(mut nodes: Vec<FoldedNode>) -> Vec<FoldedNode> {
         let layers_take = readers(&nodes, sum)
             .filter(|reader| !pools.contains(reader))
             .all(|reader| takes(reader, sum));
+        // The last node holds the logits, and stays.
         let pools_give = pools.iter().all(|&pool| {
-            readers(&nodes, pool).all(|reader| takes(reader, pool))
+            pool + 1 < nodes.len()
+                && readers(&nodes, pool).all(|reader| takes(reader, pool))
                 && added_entries(&nodes, pool) as f64 <= CHEAP * total as f64
         });
         let read = readers(&nodes, sum).next().is_some();

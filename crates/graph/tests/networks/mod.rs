@@ -6,7 +6,9 @@
     reason = "every test file compiles this module and uses a part"
 )]
 
-use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Shape, Tensor};
+pub mod folding;
+
+use sordino_graph::{Builder, Granularity, Graph, NodeId, Op, Padding, Shape, Tensor, execute_f64};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -49,7 +51,9 @@ pub fn conv(random: &mut Random, shape: [usize; 4], stride: [usize; 2], padding:
         weight: Tensor::new(&shape, weights).unwrap(),
         bias: random.values(shape[0], 0.5),
         stride,
-        padding,
+        padding: Padding::same(padding),
+        dilation: [1, 1],
+        groups: 1,
     }
 }
 
@@ -161,33 +165,8 @@ impl Sketch {
 
     pub fn push(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
         let name = format!("{}{}", op.kind(), self.shapes.len());
-        let from = self.shapes[inputs[0].0];
-        let windows = |kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| match from {
-            Shape::Map { height, width, .. } => [height, width]
-                .iter()
-                .enumerate()
-                .map(|(axis, size)| (size + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1)
-                .collect::<Vec<_>>(),
-            Shape::Flat(_) => panic!("windows of a vector"),
-        };
-        let shape = match &op {
-            Op::Conv2d {
-                weight,
-                stride,
-                padding,
-                ..
-            } => {
-                let size = windows([weight.shape()[2], weight.shape()[3]], *stride, *padding);
-                Shape::map(weight.shape()[0], size[0], size[1])
-            }
-            Op::AveragePool { kernel, stride } => {
-                let size = windows(*kernel, *stride, [0, 0]);
-                Shape::map(from.channels(), size[0], size[1])
-            }
-            Op::Dense { weight, .. } => Shape::Flat(weight.shape()[0]),
-            Op::Flatten => Shape::Flat(from.elements()),
-            _ => from,
-        };
+        let read: Vec<Shape> = inputs.iter().map(|id| self.shapes[id.0]).collect();
+        let shape = op.output_shape(&name, &read).unwrap();
         self.shapes.push(shape);
         self.builder.push(name, op, inputs)
     }
@@ -284,7 +263,7 @@ pub fn random_network(seed: u64) -> Graph {
                     let op = conv(random, [channels, channels, 1, 1], [1, 1], [0, 0]);
                     shortcut = net.push(op, &[start]);
                 }
-                net.push(Op::Add, &[branch, shortcut]);
+                net.push(Op::SUM, &[branch, shortcut]);
             }
         }
     }
@@ -305,4 +284,33 @@ pub fn random_network(seed: u64) -> Graph {
         return net.done();
     }
     net.finish(random, 3)
+}
+
+/// The value of one operation on values of some shapes, which are parts of one image.
+pub fn apply(op: &Op, inputs: &[(Shape, &[f32])]) -> Vec<f64> {
+    let image: Vec<f32> = inputs.iter().flat_map(|(_, x)| x.to_vec()).collect();
+    let mut net = Sketch::new(Shape::Flat(image.len()));
+    let mut start = 0;
+    let mut parts = Vec::new();
+    for (shape, x) in inputs {
+        let indices = (start..start + x.len()).map(|i| i as i32).collect();
+        let shape = *shape;
+        parts.push(net.push(Op::Select { shape, indices }, &[NodeId(0)]));
+        start += x.len();
+    }
+    net.push(op.clone(), &parts);
+    net.then(Op::Flatten);
+    execute_f64(&net.done(), &image, 1).unwrap()
+}
+
+/// Equal but for rounding.
+pub fn close(expected: &[f64], found: &[f64]) {
+    assert_eq!(expected.len(), found.len());
+    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+        let tolerance = 1e-9 * expected.abs().max(1.0);
+        assert!(
+            (expected - found).abs() <= tolerance,
+            "element {index}: {expected}, found {found}"
+        );
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Candidate {
 /// Finds the cheapest channel-wise plan.
 ///
 /// # Errors
-/// [`Error::Impossible`] when none meets security, precision and memory.
+/// [`Error::Impossible`] when none meets security and precision, [`Error::Memory`] when none of those that do fits the memory.
 pub(crate) fn search(
     graph: &Graph,
     folded: &Folded,
@@ -97,6 +97,7 @@ pub(crate) fn search(
         best: None,
         closest: Closest::default(),
         failed_rms: f64::INFINITY,
+        least_memory: None,
     };
     for &degree in &degrees {
         for plaintext_bits in PLAINTEXT_BITS {
@@ -110,14 +111,20 @@ pub(crate) fn search(
         best,
         closest,
         demand,
+        least_memory,
         ..
     } = search;
     let best = best.ok_or_else(|| {
-        let bits = demand.bits;
-        let mut constraints = format!(", channel-wise packing, precision of {bits:.1} bits");
-        if let Some(limit) = options.memory_bytes {
-            constraints += &format!(", memory of {:.2} GiB", limit as f64 / f64::from(1 << 30));
+        if let (Some(limit), Some(needed)) = (options.memory_bytes, least_memory) {
+            let hint = String::new();
+            return Error::Memory {
+                limit,
+                needed,
+                hint,
+            };
         }
+        let bits = demand.bits;
+        let constraints = format!(", channel-wise packing, precision of {bits:.1} bits");
         let no_room = "no ring degree has room for the shortest chain of primes".to_owned();
         closest.into_error(constraints, (no_room, HINT), HINT)
     })?;
@@ -141,6 +148,8 @@ struct Search<'a> {
     closest: Closest,
     /// Smallest rms error that turned out to miss the precision.
     failed_rms: f64,
+    /// Least memory of the candidates that have the precision and not the memory.
+    least_memory: Option<u64>,
 }
 
 impl Search<'_> {
@@ -217,10 +226,12 @@ impl Search<'_> {
         }
         let rotations = geometry.counts.iter().flatten().map(Counts::rotations);
         let sizes = geometry.sizes(sized, reserved.blocks, rotations.sum());
-        let fits = self
-            .options
-            .memory_bytes
-            .is_none_or(|limit| sizes.memory <= limit);
+        let limit = self.options.memory_bytes;
+        let fits = limit.is_none_or(|limit| sizes.memory <= limit);
+        if !fits {
+            let least = self.least_memory.get_or_insert(sizes.memory);
+            *least = sizes.memory.min(*least);
+        }
         fits.then_some((seconds, rms_noise))
     }
 }

@@ -1,11 +1,13 @@
 //! Small networks with random weights, calibrated on random images.
 #![allow(dead_code, reason = "every test binary uses some of it")]
 
+pub(crate) mod exported;
+
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sordino_graph::{
-    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Preprocess, Shape, SizePolicy,
-    Tensor, calibrate,
+    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape,
+    SizePolicy, Tensor, calibrate,
 };
 
 pub(crate) struct Random(ChaCha12Rng);
@@ -36,7 +38,9 @@ pub(crate) fn conv(random: &mut Random, from: usize, to: usize, stride: usize) -
         weight: random.weights(&[to, from, 3, 3], from * 9),
         bias: random.values(to, -0.2, 0.2),
         stride: [stride; 2],
-        padding: [1; 2],
+        padding: Padding::same([1; 2]),
+        dilation: [1, 1],
+        groups: 1,
     }
 }
 
@@ -69,7 +73,7 @@ pub(crate) fn batch_norm(random: &mut Random, channels: usize) -> Op {
     }
 }
 
-fn halve() -> Op {
+pub(crate) fn halve() -> Op {
     Op::AveragePool {
         kernel: [2; 2],
         stride: [2; 2],
@@ -118,7 +122,7 @@ pub(crate) fn residual() -> Graph {
     let x = g.push("conv1", conv(&mut r, 4, 4, 1), &[skip]);
     let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 4), &[x]);
     let x = g.push("conv2", conv(&mut r, 4, 4, 1), &[x]);
-    let x = g.push("sum", Op::Add, &[x, skip]);
+    let x = g.push("sum", Op::SUM, &[x, skip]);
     let x = g.push("act3", quadratic(&mut r, Granularity::Layer, 1), &[x]);
     let x: NodeId = g.push("flatten", Op::Flatten, &[x]);
     g.push("logits", dense(&mut r, 36, 3), &[x]);
@@ -154,12 +158,12 @@ pub(crate) fn activated_residual() -> Graph {
     let skip = g.push("act1", quadratic(&mut r, Granularity::Element, 256), &[x]);
     let x = g.push("conv1", conv(&mut r, 4, 4, 1), &[skip]);
     let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 4), &[x]);
-    let x = g.push("sum1", Op::Add, &[x, skip]);
+    let x = g.push("sum1", Op::SUM, &[x, skip]);
     let x = g.push("down", conv(&mut r, 4, 4, 2), &[x]);
     let skip = g.push("act3", quadratic(&mut r, Granularity::Layer, 1), &[x]);
     let x = g.push("conv2", conv(&mut r, 4, 4, 1), &[skip]);
     let x = g.push("act4", quadratic(&mut r, Granularity::Element, 64), &[x]);
-    let x = g.push("sum2", Op::Add, &[skip, x]);
+    let x = g.push("sum2", Op::SUM, &[skip, x]);
     let x: NodeId = g.push("flatten", Op::Flatten, &[x]);
     g.push("logits", dense(&mut r, 64, 3), &[x]);
     g.finish().unwrap()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use sordino_command::exit::code;
 use sordino_command::{
-    Error as CommandError, EvaluateArgs, GlobalArgs, summary, terminal, version,
+    Allocator, Error as CommandError, EvaluateArgs, GlobalArgs, summary, terminal, version,
 };
 use sordino_fault::{Classified, Fault};
 use sordino_server::{Error, ServeArgs, TokenArgs};
@@ -31,7 +31,11 @@ enum Command {
     Evaluate(EvaluateArgs),
 }
 
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new("sordino-server");
+
 fn main() -> ExitCode {
+    ALLOCATOR.keep_reserve();
     terminal::report_panics("sordino-server");
     if let Err(reason) = terminal::handle_interrupts() {
         terminal::say(format_args!(

@@ -1,5 +1,6 @@
 //! Keys and jobs: files that clients upload in chunks, under names that they choose.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,8 +170,13 @@ pub(super) async fn make<T: Upload>(
     bytes: u64,
     make: impl FnOnce(&Database, &str, &Id, Quota) -> Result<Made, rusqlite::Error> + Send + 'static,
 ) -> Result<(StatusCode, Json<T::Description>), Refusal> {
-    if free_bytes(&service.config.state).is_some_and(|free| free < bytes.saturating_add(ROOM_BYTES))
-    {
+    // The file goes to the blobs, and what is computed to the state folder, which may be on another disk.
+    let state = (&*service.config.state, ROOM_BYTES);
+    let blobs = service.blobs.folder();
+    let blobs = blobs.map(|folder| (folder, bytes.saturating_add(ROOM_BYTES)));
+    let has_no_room =
+        |(folder, needed): (&Path, u64)| free_bytes(folder).is_some_and(|free| free < needed);
+    if blobs.into_iter().chain([state]).any(has_no_room) {
         return Err(Refusal::new(
             ProblemKind::Storage,
             format!(

@@ -1,7 +1,8 @@
 //! Small networks with weights that nobody trained: enough for tests that compare replies.
 
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 
 /// A layer of a network.
@@ -49,7 +50,9 @@ pub(crate) fn model(name: &str, side: usize, layers: &[Layer], count: usize) -> 
                     weight,
                     bias: vec![0.1; outputs],
                     stride: [stride; 2],
-                    padding: [1; 2],
+                    padding: Padding::same([1; 2]),
+                    dilation: [1, 1],
+                    groups: 1,
                 }
             }
             Layer::Activation => Op::Quadratic {

@@ -166,13 +166,13 @@ impl Convolution {
         maps
     }
 
-    /// The gradients of the images, if wanted, and of the weights, given that of the maps.
+    /// The gradients of the images and of the weights, if wanted, given that of the maps; without, none and an empty one.
     pub(crate) fn backward(
         &self,
         images: &[f32],
         weights: &[f32],
         gradient: &[f32],
-        of_images: bool,
+        [of_images, of_weights]: [bool; 2],
     ) -> (Option<Vec<f32>>, Vec<f32>) {
         let count = images.len() / self.input_len();
         let mut image_gradient = vec![0.0; if of_images { images.len() } else { 0 }];
@@ -188,16 +188,19 @@ impl Convolution {
         let sums: Vec<Vec<f32>> = parts
             .zip(&mut slices)
             .map(|((images, gradient), image_gradient)| {
-                let mut sum = vec![0.0; weights.len()];
+                let mut sum = vec![0.0; if of_weights { weights.len() } else { 0 }];
                 let pieces = images
                     .chunks(self.together() * self.input_len())
                     .zip(gradient.chunks(self.together() * self.output_len()));
                 let mut rest = &mut image_gradient[..];
                 for (images, gradient) in pieces {
-                    let (rows, windows) = (self.gather(gradient), self.unfold(images));
+                    let rows = self.gather(gradient);
                     let columns = rows.len() / self.channels;
                     let rows = matrix(&rows, columns);
-                    add_product(&mut sum, rows, matrix(&windows, columns).transpose());
+                    if of_weights {
+                        let windows = self.unfold(images);
+                        add_product(&mut sum, rows, matrix(&windows, columns).transpose());
+                    }
                     if of_images {
                         let (piece, left) = rest.split_at_mut(images.len());
                         rest = left;
@@ -208,7 +211,7 @@ impl Convolution {
                 sum
             })
             .collect();
-        let mut weight_gradient = vec![0.0; weights.len()];
+        let mut weight_gradient = vec![0.0; if of_weights { weights.len() } else { 0 }];
         sums.iter()
             .for_each(|sum| super::add(&mut weight_gradient, sum));
         (of_images.then_some(image_gradient), weight_gradient)

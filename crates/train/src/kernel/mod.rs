@@ -4,16 +4,20 @@
 //! the batch and the layer alone, so results do not depend on the number of threads.
 
 mod convolution;
+mod moves;
 mod normalize;
 mod pool;
 mod product;
+mod sliding;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use convolution::Convolution;
+pub(crate) use moves::{concat, part, select, select_backward};
 pub(crate) use normalize::{Function, Normalize, Terms};
 pub(crate) use pool::AveragePool;
 pub(crate) use product::{matrix, product};
+pub(crate) use sliding::{Layout, Sliding};
 
 use sordino_graph::Shape;
 

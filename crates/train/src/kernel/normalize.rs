@@ -38,6 +38,8 @@ pub(crate) struct Normalize<'a> {
     pub(crate) function: Function<'a>,
     /// Share of ReLU that is mixed into a quadratic while training warms up.
     pub(crate) blend: f32,
+    /// Statistics, gamma and beta are constants.
+    pub(crate) frozen: bool,
     pub(crate) terms: Terms,
 }
 
@@ -264,6 +266,9 @@ impl Normalize<'_> {
                         sums.beta += sum(x.len(), |i| output[i]);
                         sums.gamma += sum(x.len(), |i| output[i] * (x[i] - channel.mean))
                             * f64::from(channel.inverse);
+                    }
+                    if self.frozen {
+                        (sums.beta, sums.gamma) = (0.0, 0.0);
                     }
                     let count = (planes[index].len() * plane) as f64;
                     let mean = (sums.beta / count) as f32;

@@ -63,7 +63,7 @@ fn a_convolution_with_padding_and_strides() {
         let step = Convolution::new(shapes[0], shapes[1], window);
         let inputs = [random(1, COUNT * 40), random(2, 3 * 2 * 9)];
         let weights = random(3, COUNT * shapes[1].elements());
-        let (of_images, of_weights) = step.backward(&inputs[0], &inputs[1], &weights, true);
+        let (of_images, of_weights) = step.backward(&inputs[0], &inputs[1], &weights, [true, true]);
         let gradients = [&of_images.unwrap()[..], &of_weights];
         check(inputs, gradients, |[images, kernels]| {
             dot(&step.forward(images, kernels), &weights)
@@ -137,6 +137,7 @@ fn a_normalization_with_every_activation_and_every_term() {
                         Some(granularity) => Function::Quadratic(granularity, [a, b, c]),
                     },
                     blend,
+                    frozen: false,
                     terms: Terms {
                         range_limit: 0.5,
                         range_penalty: 0.7,

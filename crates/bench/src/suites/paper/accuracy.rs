@@ -9,7 +9,7 @@ use crate::record::{Record, read_records};
 use crate::report::{AccuracyGroup, accuracy_groups};
 
 /// Reads the newest record file of every network and data set, by name, and notes the gains of finer quadratics.
-pub(super) fn over_seeds(results: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Record>> {
+pub(crate) fn over_seeds(results: &Path, notes: &mut Vec<String>) -> anyhow::Result<Vec<Record>> {
     let mut names = Vec::new();
     match fs::read_dir(results) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -44,12 +44,13 @@ pub(super) fn over_seeds(results: &Path, notes: &mut Vec<String>) -> anyhow::Res
     Ok(found)
 }
 
-/// `YYYYMMDD-ablation-ARCH-COMMIT.json`.
+/// `YYYYMMDD-ablation-ARCH-COMMIT.json`, of networks whose weights were trained.
 fn is_ablation(name: &str) -> bool {
     name.split_once('-').is_some_and(|(date, rest)| {
         date.len() == 8
             && date.bytes().all(|b| b.is_ascii_digit())
             && rest.starts_with("ablation-")
+            && !rest.starts_with("ablation-frozen-")
             && rest.ends_with(".json")
     })
 }

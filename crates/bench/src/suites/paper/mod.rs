@@ -20,6 +20,7 @@ use sordino_report::ReportFile;
 use super::places::{DataArgs, ModelArgs, ResultArgs};
 use crate::record::table;
 use crate::report::{ablation_table, accuracy_groups, amortized_table, sweep_table};
+pub(super) use accuracy::over_seeds;
 use measuring::Session;
 use settings::Settings;
 use state::State;
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         output.note(format!("{}: batch sizes", subject.title()));
         points.extend(sweep::measure(subject, &mut session, &mut notes)?);
     }
-    let seeds = accuracy::over_seeds(args.results.folder(), &mut notes)?;
+    let seeds = over_seeds(args.results.folder(), &mut notes)?;
     let mut report = pages::report(&subjects, &measured, points, &session)?;
     report.accuracy = accuracy_groups(&seeds);
     report.report.notes = notes;
