@@ -20,14 +20,29 @@ pub(crate) struct Choice {
     pub log2_scale: f64,
     /// Whether the linear layers before the first activation are rescaled too.
     pub rescale_first: bool,
-    /// For every folded node that is a square: relinearize at once (or after its pooling), not after the next layer.
-    pub early: Vec<bool>,
+    /// By folded node, for squares that are relinearized.
+    pub places: Vec<Option<Place>>,
+}
+
+/// Where a square is relinearized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At once, or after its pooling.
+    BeforeLayer,
+    /// After the next layer, before that is rescaled.
+    AfterLayer,
+    /// After the next layer is rescaled: with the fewest limbs, and the noise of rounding three components.
+    AfterRescale,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 3] = [Self::BeforeLayer, Self::AfterLayer, Self::AfterRescale];
 }
 
 impl Choice {
-    /// How many squares are relinearized at once.
-    pub(crate) fn early_squares(&self) -> usize {
-        self.early.iter().filter(|&&early| early).count()
+    /// How many squares are relinearized in a place.
+    pub(crate) fn count(&self, place: Place) -> usize {
+        self.places.iter().filter(|&&found| found == Some(place)).count()
     }
 }
 
@@ -172,7 +187,7 @@ impl Draft<'_> {
             scale: scale * scale,
         });
         let pooled = self.network.sole_reader_is_pooling(node);
-        match self.choice.early[node] && !pooled {
+        match self.choice.places[node] == Some(Place::BeforeLayer) && !pooled {
             true => self.two_components(value),
             false => value,
         }
@@ -210,7 +225,7 @@ impl Draft<'_> {
             scale,
         });
         if exact {
-            return match sources.iter().all(|&source| self.choice.early[source]) {
+            return match self.all_in(sources, Place::BeforeLayer) {
                 true => self.two_components(value),
                 false => value,
             };
@@ -220,7 +235,10 @@ impl Draft<'_> {
         if last || (before_first_activation && !self.choice.rescale_first) {
             return value;
         }
-        value = self.two_components(value);
+        let after_rescale = self.all_in(sources, Place::AfterRescale);
+        if !after_rescale {
+            value = self.two_components(value);
+        }
         if !self.fixed && self.divisors.len() == dropped {
             // A whole number of bits, as primes stand just below powers of two; the scale follows.
             let bits = (scale.log2() - self.choice.log2_scale).round().max(0.0);
@@ -228,13 +246,29 @@ impl Draft<'_> {
         }
         let divisor = self.divisors[dropped];
         let source = self.operations[value].clone();
-        self.push(SketchOperation {
+        value = self.push(SketchOperation {
             kind: SketchKind::Rescale,
             sources: vec![value],
             dropped: dropped + 1,
             scale: source.scale / divisor,
             ..source
-        })
+        });
+        self.two_components(value)
+    }
+
+    /// Whether all of these squares, and squares that these nodes pool, are relinearized in a place.
+    fn all_in(&self, nodes: &[usize], place: Place) -> bool {
+        nodes
+            .iter()
+            .all(|&node| match &self.network.nodes[node].kind {
+                NodeKind::Square { .. } => self.choice.places[node] == Some(place),
+                NodeKind::Linear {
+                    sources,
+                    exact: true,
+                    ..
+                } => self.all_in(sources, place),
+                NodeKind::Linear { .. } | NodeKind::Input => false,
+            })
     }
 
     fn two_components(&mut self, value: usize) -> usize {

@@ -14,7 +14,7 @@ use crate::estimate::SwitchSeconds;
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
 use crate::precision::Demand;
-use crate::sketch::{Choice, Sketch, SketchKind, SketchOperation};
+use crate::sketch::{Choice, Place, Sketch, SketchKind, SketchOperation};
 use crate::{CheckImageCount, CompileOptions, CostTable, Error};
 
 /// Plaintext bits that are tried.
@@ -261,7 +261,7 @@ fn choices(network: &Network, degree: usize) -> Vec<Choice> {
         log2_input_scale: least_input + input,
         log2_scale: least + scale,
         rescale_first,
-        early: vec![true; network.nodes.len()],
+        places: vec![Some(Place::BeforeLayer); network.nodes.len()],
     };
     points.map(choice).collect()
 }

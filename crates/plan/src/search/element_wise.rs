@@ -19,7 +19,7 @@ use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::{Network, NodeKind};
 use crate::noise::of_sketch;
 use crate::precision::{Demand, NodeNoise};
-use crate::sketch::{Choice, Sketch};
+use crate::sketch::{Choice, Place, Sketch};
 use crate::{CompileOptions, Error, weights};
 
 /// Step of the grid of the input's scale, in bits.
@@ -138,8 +138,8 @@ pub(super) struct Search<'a> {
 pub(super) struct Kind {
     pub(super) ring_degree: usize,
     pub(super) rescale_first: bool,
-    /// Squares that are relinearized before the next layer.
-    pub(super) early: usize,
+    /// Squares that are relinearized before, after and after the rescale of the next layer.
+    pub(super) places: [usize; 3],
     /// Limbs of a digit of the gadget, 0 for parts of a limb.
     pub(super) digit_limbs: Option<u32>,
     /// Which of the networks.
@@ -151,7 +151,7 @@ impl Kind {
         Kind {
             ring_degree: choice.ring_degree,
             rescale_first: choice.rescale_first,
-            early: choice.early_squares(),
+            places: Place::ALL.map(|place| choice.count(place)),
             digit_limbs: gadget.map(GadgetChoice::digit_limbs),
             network,
         }
@@ -225,7 +225,7 @@ impl Search<'_> {
     /// All candidates of one ring degree within the security bound.
     fn enumerate(&mut self, degree: usize) {
         let squares: Vec<usize> = squares(&self.networks[0]).collect();
-        let early = early_sets(&self.networks[0]);
+        let usual = usual_places(&self.networks[0]);
         let fresh = scheme_noise::fresh(degree).log2().floor();
         let rounding = scheme_noise::rescale_two(degree).log2().floor();
         let grid = |from: f64, step: f64, bits: f64| {
@@ -239,16 +239,26 @@ impl Search<'_> {
             let scale_bits = if rescales { GRID_BITS } else { SCALE_GRID };
             for network in 0..self.networks.len() {
                 for scale in grid(rounding, SCALE_GRID, scale_bits) {
-                    for (position, early) in early.iter().enumerate() {
-                        for input in grid(fresh, INPUT_GRID, GRID_BITS) {
-                            let choice = Choice {
-                                ring_degree: degree,
-                                log2_input_scale: input,
-                                log2_scale: scale,
-                                rescale_first,
-                                early: early.clone(),
-                            };
-                            match self.draw(network, choice) {
+                    let choice = |places: &Places, input: f64| Choice {
+                        ring_degree: degree,
+                        log2_input_scale: input,
+                        log2_scale: scale,
+                        rescale_first,
+                        places: places.clone(),
+                    };
+                    let inputs = || grid(fresh, INPUT_GRID, GRID_BITS);
+                    let mut places = usual.clone();
+                    for allowed in [&Place::ALL[..2], &Place::ALL] {
+                        let cheapest = |input| {
+                            self.cheapest_places(network, choice(&usual[0], input), allowed)
+                        };
+                        let cheapest = inputs().find_map(cheapest);
+                        let unknown = cheapest.filter(|cheapest| !places.contains(cheapest));
+                        places.extend(unknown);
+                    }
+                    for (position, places) in places.iter().enumerate() {
+                        for input in inputs() {
+                            match self.draw(network, choice(places, input)) {
                                 // Larger scales need even more.
                                 Drawn::TooMuch => break,
                                 // Nothing is relinearized: all places are the same.
@@ -260,6 +270,50 @@ impl Search<'_> {
                 }
             }
         }
+    }
+
+    /// The choice's places with the cheapest of the allowed ones for every square, with the cheapest gadget; none for a choice without
+    /// primes.
+    ///
+    /// The time of a chain is a sum over its squares, each with its next layer, so that the best places are found one by one.
+    fn cheapest_places(
+        &self,
+        index: usize,
+        mut choice: Choice,
+        allowed: &[Place],
+    ) -> Option<Places> {
+        let (network, cost) = (&self.networks[index], &self.options.cost);
+        let seconds = |choice: &Choice, gadget: GadgetChoice| {
+            let sketch = &Sketch::draw(network, choice, None);
+            let limbs = &Limbs::ideal(sketch)?;
+            let gadget = Some(gadget);
+            let sized = SizedSketch {
+                network,
+                sketch,
+                limbs,
+                gadget,
+            };
+            Some(block_seconds(&sized, cost))
+        };
+        let degree = choice.ring_degree;
+        let limbs = Limbs::ideal(&Sketch::draw(network, &choice, None))?;
+        let spare = largest_log2_qp(degree)?.checked_sub(limbs.log2_q())?;
+        let gadgets = GadgetChoice::with_special_primes(&limbs, spare, 0, degree);
+        let timed = gadgets
+            .into_iter()
+            .flatten()
+            .filter_map(|gadget| Some((seconds(&choice, gadget)?, gadget)));
+        let (mut least, gadget) = timed.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        for node in relinearized(network) {
+            for &place in allowed {
+                let before = choice.places[node].replace(place);
+                match seconds(&choice, gadget) {
+                    Some(seconds) if seconds < least => least = seconds,
+                    _ => choice.places[node] = before,
+                }
+            }
+        }
+        Some(choice.places)
     }
 
     /// Draws one choice with every gadget that fits.
@@ -388,21 +442,32 @@ fn squares(network: &Network) -> impl Iterator<Item = usize> + '_ {
     (0..network.nodes.len()).filter(is_square)
 }
 
-/// Sets of squares to relinearize at once instead of after the next layer: every set where squares are few, else none and all.
-/// Squares that only the logits read are never in a set: the client decrypts three components.
-fn early_sets(network: &Network) -> Vec<Vec<bool>> {
+/// Where every square is relinearized, by node; none for other nodes, and for squares that only the logits read: the client decrypts
+/// three components.
+type Places = Vec<Option<Place>>;
+
+/// Squares that are relinearized.
+fn relinearized(network: &Network) -> Vec<usize> {
     let last = network.nodes.len() - 1;
     let only_logits = |node: usize| network.readers(node).iter().all(|&reader| reader == last);
     let pooled_logits =
         |node: usize| network.sole_reader_is_pooling(node) && only_logits(network.readers(node)[0]);
     let free = squares(network).filter(|&node| !only_logits(node) && !pooled_logits(node));
-    let free: Vec<usize> = free.collect();
-    let set = |chosen: &dyn Fn(usize) -> bool| {
-        let mut early = vec![false; network.nodes.len()];
+    free.collect()
+}
+
+/// Places that are tried whatever they cost: all squares after the layer, all before it, and everything between where squares are few.
+fn usual_places(network: &Network) -> Vec<Places> {
+    let free = relinearized(network);
+    let set = |before: &dyn Fn(usize) -> bool| {
+        let mut places = vec![None; network.nodes.len()];
         for (position, &node) in free.iter().enumerate() {
-            early[node] = chosen(position);
+            places[node] = Some(match before(position) {
+                true => Place::BeforeLayer,
+                false => Place::AfterLayer,
+            });
         }
-        early
+        places
     };
     if free.len() <= MAX_FREE_SQUARES {
         (0..1usize << free.len())
@@ -420,6 +485,6 @@ pub(super) fn plainest(network: &Network, degree: usize) -> Choice {
         log2_input_scale: scheme_noise::fresh(degree).log2().floor(),
         log2_scale: scheme_noise::rescale_two(degree).log2().floor(),
         rescale_first: false,
-        early: vec![false; network.nodes.len()],
+        places: usual_places(network).swap_remove(0),
     }
 }

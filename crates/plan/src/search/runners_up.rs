@@ -30,7 +30,7 @@ impl Search<'_> {
             let differs = [
                 kind.ring_degree != winner.ring_degree,
                 kind.rescale_first != winner.rescale_first,
-                kind.early != winner.early,
+                kind.places != winner.places,
                 kind.digit_limbs != winner.digit_limbs,
                 kind.network != winner.network,
             ];
@@ -104,7 +104,6 @@ impl Search<'_> {
     }
 
     fn kind_in_words(&self, candidate: &Candidate) -> String {
-        let early = candidate.choice.early_squares();
         let relinearization = match candidate.gadget {
             None => "no relinearization".to_owned(),
             Some(gadget) => {
@@ -117,10 +116,7 @@ impl Search<'_> {
                     ),
                     Gadget::SmallDigits { digit_bits } => format!("digits of {digit_bits} bits"),
                 };
-                match early {
-                    0 => format!("relinearized after the layer, {gadget}"),
-                    _ => format!("{early} relinearized before the layer, {gadget}"),
-                }
+                format!("{}, {gadget}", places_in_words(candidate.kind.places))
             }
         };
         let rounding = weights::rounding_error(&self.networks[candidate.kind.network]);
@@ -136,4 +132,11 @@ fn rescaling(rescale_first: bool) -> &'static str {
         true => "first layer rescaled",
         false => "first layer not rescaled",
     }
+}
+
+fn places_in_words(counts: [usize; 3]) -> String {
+    let names = ["before the layer", "after the layer", "after its rescale"];
+    let used = counts.into_iter().zip(names).filter(|&(count, _)| count > 0);
+    let parts: Vec<String> = used.map(|(count, name)| format!("{count} {name}")).collect();
+    format!("relinearized {}", parts.join(", "))
 }
