@@ -99,6 +99,26 @@ impl Ciphertexts {
         }
     }
 
+    /// Unspecified residues, for an operation that writes all of them.
+    pub(crate) fn unspecified(
+        context: &Context,
+        rows: usize,
+        components: usize,
+        limbs: usize,
+        scale: Scale,
+    ) -> Self {
+        let component = || {
+            (0..limbs)
+                .map(|limb| context.unspecified(rows, limb))
+                .collect()
+        };
+        Self {
+            parameters: context.digest(),
+            parts: (0..components).map(|_| component()).collect(),
+            scale,
+        }
+    }
+
     /// The digest of the parameters that these ciphertexts belong to.
     pub fn parameters(&self) -> Digest {
         self.parameters
@@ -204,7 +224,8 @@ impl Ciphertexts {
         }
         let gather = |component: usize, limb: usize| {
             let shape = &first.parts[component][limb];
-            let mut gathered = ResidueMatrix::zeros(rows.len(), shape.columns(), shape.width());
+            let (columns, width) = (shape.columns(), shape.width());
+            let mut gathered = ResidueMatrix::unspecified(rows.len(), columns, width);
             gathered
                 .rows_mut()
                 .zip(rows)

@@ -151,6 +151,11 @@ impl Context {
         ResidueMatrix::zeros(rows, self.ring_degree(), self.modulus(limb).byte_width())
     }
 
+    /// One limb of `rows` polynomials with unspecified residues, for an operation that writes all of them.
+    pub(crate) fn unspecified(&self, rows: usize, limb: usize) -> ResidueMatrix {
+        ResidueMatrix::unspecified(rows, self.ring_degree(), self.modulus(limb).byte_width())
+    }
+
     /// Reads the packed residues of a limb.
     ///
     /// # Panics

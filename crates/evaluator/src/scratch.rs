@@ -15,6 +15,7 @@ mod files;
 mod pieces;
 mod policy;
 mod stop;
+mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -160,6 +161,7 @@ impl ScratchFolder {
             });
         }
         (self.schedule, self.reserved) = (schedule, reserved);
+        self.pieces.limit_transfers(self.budget.transfer_bytes());
         if reserved > 0 {
             self.open()?;
             if let Some(free) = free_bytes(self.pieces.folder())
@@ -296,10 +298,14 @@ impl Scratch for ScratchFolder {
         })
     }
 
-    fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), RuntimeError> {
+    fn store(&mut self, unit: usize, piece: Ciphertexts) -> Result<(), RuntimeError> {
         let limit = self.budget.scratch_bytes;
         self.pieces.make_room(piece.size_bytes() as u64, limit)?;
-        self.pieces.store(unit, piece)
+        Ok(self.pieces.store_beside(unit, piece)?)
+    }
+
+    fn prefetch(&mut self, context: &Context, unit: usize) -> bool {
+        self.pieces.read_beside(context, unit)
     }
 
     fn load(&mut self, context: &Context, unit: usize) -> Result<Ciphertexts, RuntimeError> {
@@ -355,6 +361,7 @@ impl Scratch for ScratchFolder {
 
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
+        self.pieces.finish();
         if let Some((folder, lock)) = self.open.take() {
             if self.options.keep && self.pieces.checkpoint_path().exists() {
                 folder.keep();

@@ -63,6 +63,34 @@ pub struct Budget {
 impl Budget {
     /// Scratch that an evaluation may take unless asked otherwise.
     pub const USUAL_SCRATCH_BYTES: u64 = 30 << 30;
+
+    /// Most bytes of memory for pieces on the way to scratch, and as many for those on the way back, where pieces leave memory.
+    pub fn transfer_bytes(&self) -> u64 {
+        self.memory_bytes.map_or(0, transfer_bytes)
+    }
+}
+
+const fn transfer_bytes(memory_bytes: u64) -> u64 {
+    memory_bytes / 16
+}
+
+/// Bytes for pieces that stay in memory where others leave it, besides `other` bytes.
+fn room_beside_transfers(memory_bytes: u64, other: u64) -> u64 {
+    let pieces = without_fragments(memory_bytes.saturating_sub(other));
+    pieces.saturating_sub(2 * transfer_bytes(memory_bytes))
+}
+
+/// The least memory that has room for so many bytes of pieces where others leave it.
+fn memory_beside_transfers(pieces: u64, other: u64) -> u64 {
+    let (mut too_little, mut enough) = (0, u64::MAX / 2);
+    while enough - too_little > 1 {
+        let middle = too_little + (enough - too_little) / 2;
+        match room_beside_transfers(middle, other) >= pieces {
+            true => enough = middle,
+            false => too_little = middle,
+        }
+    }
+    enough
 }
 
 /// The units of a plan in the order in which they are computed, for one block.
@@ -154,21 +182,22 @@ impl Schedule {
         // Of the schedules that do not fit by themselves: the one that moves the fewest bytes, and what any of them needs.
         let mut best: Option<(u64, Self)> = None;
         let (mut needed, mut scratch_needed) = (u64::MAX, u64::MAX);
-        let room = without_fragments(limit.saturating_sub(other));
+        let room = room_beside_transfers(limit, other);
         let fits = fitting(limit, &mut |schedule| {
             if budget.scratch_bytes == 0 {
                 needed = needed.min(schedule.memory_bytes);
                 return;
             }
             match residency(&schedule.units, steps, &sizes, Some(room)) {
-                Err(least) => needed = needed.min(other + with_fragments(least)),
+                Err(least) => needed = needed.min(memory_beside_transfers(least, other)),
                 Ok(residency) if residency.scratch_bytes > budget.scratch_bytes => {
                     scratch_needed = scratch_needed.min(residency.scratch_bytes);
                 }
                 Ok(residency) => {
                     let moved = residency.moved_bytes;
                     if best.as_ref().is_none_or(|(least, _)| moved < *least) {
-                        best = Some((moved, Self::of(schedule.units, steps, residency, other)));
+                        let beside = other + 2 * transfer_bytes(limit);
+                        best = Some((moved, Self::of(schedule.units, steps, residency, beside)));
                     }
                 }
             }

@@ -42,7 +42,10 @@ impl Place {
 impl Choice {
     /// How many squares are relinearized in a place.
     pub(crate) fn count(&self, place: Place) -> usize {
-        self.places.iter().filter(|&&found| found == Some(place)).count()
+        self.places
+            .iter()
+            .filter(|&&found| found == Some(place))
+            .count()
     }
 }
 

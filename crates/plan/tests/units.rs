@@ -333,7 +333,12 @@ fn what_does_not_fit_the_memory_waits_on_scratch() {
         let schedule = with(limit, u64::MAX).unwrap();
         walk(&steps, schedule.units());
         let (peak, scratch) = walk_with_scratch(&steps, &schedule);
-        assert_eq!(schedule.memory_bytes(), memory(peak));
+        let budget = Budget {
+            memory_bytes: Some(limit),
+            scratch_bytes: u64::MAX,
+        };
+        let on_the_way = 2 * budget.transfer_bytes();
+        assert_eq!(schedule.memory_bytes(), memory(peak) + on_the_way);
         assert_eq!(schedule.scratch_bytes(), scratch);
         assert!(schedule.memory_bytes() <= limit && scratch > last);
         last = scratch;

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::allocator;
 use crate::{Error, error::check_shape};
 
 /// One limb of one component of a feature map: a matrix of packed residues, one polynomial per row.
@@ -29,6 +30,19 @@ impl ResidueMatrix {
             columns,
             width,
             data: vec![0; Self::size(rows, columns, width)],
+        }
+    }
+
+    /// A matrix whose residues are unspecified: for results, of which every byte is written.
+    ///
+    /// # Panics
+    /// As [`zeros`](Self::zeros).
+    pub fn unspecified(rows: usize, columns: usize, width: usize) -> Self {
+        Self {
+            rows,
+            columns,
+            width,
+            data: allocator::take(Self::size(rows, columns, width)),
         }
     }
 
@@ -134,6 +148,12 @@ impl ResidueMatrix {
     pub fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [u8]> {
         let size = self.row_bytes();
         self.data.par_chunks_exact_mut(size)
+    }
+}
+
+impl Drop for ResidueMatrix {
+    fn drop(&mut self) {
+        allocator::put(std::mem::take(&mut self.data));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use sordino_ckks::{Ciphertexts, Context, EvaluationKey, SeededCiphertexts};
 use sordino_plan::{Budget, Packing, ServerPlan, Step, unread};
+use sordino_ring::allocator::Keeping;
 
 use crate::clear_product::LANES;
 use crate::element::check_parameters;
@@ -169,6 +170,9 @@ pub fn evaluate_blocks<E: From<Error>>(
     Ok(replies)
 }
 
+/// Units in advance that are looked at for what comes back from scratch.
+const LOOK_AHEAD: usize = 64;
+
 /// What the evaluation of a block uses.
 struct Block<'a, 'r, 's> {
     engine: &'a dyn EncryptedEngine,
@@ -187,6 +191,7 @@ impl Block<'_, '_, '_> {
         let units = schedule.units();
         (0..done).for_each(|unit| self.recorder.skip_unit(schedule.shares(unit)));
         let mut pieces: Vec<Option<Piece>> = units.iter().map(|_| None).collect();
+        let mut memory = Keeping::default();
         let mut there = schedule.in_memory(done);
         let start = Instant::now();
         if done == 0 || there.remove(&0) {
@@ -202,13 +207,17 @@ impl Block<'_, '_, '_> {
                 for &evicted in &transfers.evict {
                     let piece = pieces[evicted].take();
                     if let (Some(Piece::Expanded(piece)), Some(scratch)) =
-                        (&piece, &mut self.scratch)
+                        (piece, &mut self.scratch)
                     {
                         scratch.store(evicted, piece)?;
                     }
                 }
                 self.load(transfers.load.iter().copied(), &mut pieces)?;
+                self.prefetch(index + 1, &pieces);
             }
+            // Pieces that leave make room for those that come.
+            let live = schedule.live_bytes(index);
+            memory.limit(self.peak_bytes.saturating_sub(live));
             let start = Instant::now();
             let shares = advance(self.engine, schedule, index, &mut pieces)?;
             self.record(index, fresh, start, &shares);
@@ -232,6 +241,16 @@ impl Block<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Says which pieces come back from unit `next` on.
+    fn prefetch(&mut self, next: usize, pieces: &[Option<Piece>]) {
+        let schedule = self.engine.schedule();
+        let soon = (next..next + LOOK_AHEAD).filter_map(|unit| schedule.transfers(unit));
+        let mut soon = soon.flat_map(|transfers| transfers.load.iter().copied());
+        if let Some(scratch) = &mut self.scratch {
+            soon.all(|unit| pieces[unit].is_some() || scratch.prefetch(self.context, unit));
+        }
     }
 
     /// Records a unit that took the time since `start`.

@@ -25,11 +25,18 @@ pub trait Scratch {
         Ok(BlockState::New)
     }
 
-    /// Keeps a piece until it is freed. There is nothing to do for a piece that was stored before.
+    /// Takes a piece and keeps it until it is freed. There is nothing to do for a piece that was stored before. It may be written while
+    /// the evaluation goes on, within [`Budget::transfer_bytes`](sordino_plan::Budget::transfer_bytes) of memory.
     ///
     /// # Errors
-    /// When it cannot be written.
-    fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), Error>;
+    /// When it, or a piece before it, cannot be written.
+    fn store(&mut self, unit: usize, piece: Ciphertexts) -> Result<(), Error>;
+
+    /// A piece that was stored is loaded soon: it may be read while the evaluation goes on, within as much memory again. Returns whether
+    /// there is room for more.
+    fn prefetch(&mut self, _context: &Context, _unit: usize) -> bool {
+        false
+    }
 
     /// Returns a piece that was stored.
     ///

@@ -189,9 +189,9 @@ impl Scratch for Shelf {
         })
     }
 
-    fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), sordino_runtime::Error> {
+    fn store(&mut self, unit: usize, piece: Ciphertexts) -> Result<(), sordino_runtime::Error> {
         self.stored += 1;
-        self.pieces.insert(unit, piece.clone());
+        self.pieces.insert(unit, piece);
         Ok(())
     }
 

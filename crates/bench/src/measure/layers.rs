@@ -97,7 +97,7 @@ impl Probe<'_> {
 }
 
 impl Scratch for Probe<'_> {
-    fn store(&mut self, _: usize, _: &Ciphertexts) -> Result<(), RuntimeError> {
+    fn store(&mut self, _: usize, _: Ciphertexts) -> Result<(), RuntimeError> {
         Ok(())
     }
 

@@ -137,7 +137,8 @@ impl Context {
         check_count("inputs of a linear layer", map.input_rows(), a.len())?;
         let scale = a.scale.times(weight_scale)?;
         let (components, limbs) = (a.components(), a.limbs());
-        let mut result = Ciphertexts::zeros(self, map.output_rows(), components, limbs, scale);
+        let mut result =
+            Ciphertexts::unspecified(self, map.output_rows(), components, limbs, scale);
         for (inputs, outputs) in a.parts.iter().zip(&mut result.parts) {
             for (limb, (input, output)) in inputs.iter().zip(outputs).enumerate() {
                 map.apply(self.modulus(limb), input, output);

@@ -167,7 +167,7 @@ impl Context {
         check_range(what, available, limbs)?;
         let components = shape.components;
         let (shape, scale) = check(shape, scale, operations)?;
-        let mut result = Ciphertexts::zeros(self, shape.rows, shape.components, limbs, scale);
+        let mut result = Ciphertexts::unspecified(self, shape.rows, shape.components, limbs, scale);
         let chain = Chain {
             context: self,
             source,

@@ -20,7 +20,7 @@ impl Context {
         self.check_pair("product", a, b)?;
         check_two_components("product", a)?;
         let scale = a.scale.times(b.scale.value())?;
-        let mut product = Ciphertexts::zeros(self, a.len(), 3, a.limbs(), scale);
+        let mut product = Ciphertexts::unspecified(self, a.len(), 3, a.limbs(), scale);
         let n = self.ring_degree();
         for limb in 0..a.limbs() {
             let modulus = self.modulus(limb);
@@ -97,8 +97,11 @@ impl Context {
     ) -> Result<Ciphertexts, Error> {
         a.scale = a.scale.times(a.scale.value())?;
         let (rows, limbs, n) = (a.len(), a.limbs(), self.ring_degree());
-        a.parts
-            .push((0..limbs).map(|limb| self.zeros(rows, limb)).collect());
+        a.parts.push(
+            (0..limbs)
+                .map(|limb| self.unspecified(rows, limb))
+                .collect(),
+        );
         for limb in 0..limbs {
             rows_of(a.parts.iter_mut().map(|component| &mut component[limb]))
                 .par_chunks_exact_mut(3)

@@ -1,6 +1,6 @@
 //! The pieces of an evaluation as files of a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use sordino_container::{Digest, Error as FileError, TEMPORARY_SUFFIX, file_bytes
 use sordino_runtime::Error as RuntimeError;
 
 use super::files::{read_piece, write_piece};
+use super::worker::{Pending, Worker};
 
 /// The name of the file that says what is done.
 const CHECKPOINT: &str = "checkpoint";
@@ -22,6 +23,21 @@ struct Stored {
     named: bool,
 }
 
+/// A piece on its way into the folder.
+#[derive(Debug)]
+struct Written {
+    unit: usize,
+    bytes: u64,
+    digest: Pending<Result<Digest, FileError>>,
+}
+
+/// A piece on its way back.
+#[derive(Debug)]
+struct Read {
+    bytes: u64,
+    piece: Pending<Result<Ciphertexts, RuntimeError>>,
+}
+
 /// The pieces of one block, and the results of those before it.
 #[derive(Debug)]
 pub(super) struct Pieces {
@@ -31,8 +47,16 @@ pub(super) struct Pieces {
     stored: BTreeMap<usize, Stored>,
     /// Files that only the checkpoint on the disk needs.
     superseded: Vec<(PathBuf, u64)>,
-    /// Bytes of all pieces, the superseded ones among them.
+    /// Bytes of all pieces, the superseded ones and those on their way here among them.
     used: u64,
+    /// Most bytes in memory on the way here, and as many on the way back.
+    transfer_bytes: u64,
+    /// On the way here, first begun first.
+    written: VecDeque<Written>,
+    /// On the way back, by unit.
+    read: BTreeMap<usize, Read>,
+    writer: Worker,
+    reader: Worker,
 }
 
 impl Pieces {
@@ -43,7 +67,26 @@ impl Pieces {
             stored: BTreeMap::new(),
             superseded: Vec::new(),
             used: 0,
+            transfer_bytes: 0,
+            written: VecDeque::new(),
+            read: BTreeMap::new(),
+            writer: Worker::default(),
+            reader: Worker::default(),
         }
+    }
+
+    /// Most bytes in memory on the way here, and as many on the way back.
+    pub(super) fn limit_transfers(&mut self, bytes: u64) {
+        self.transfer_bytes = bytes;
+    }
+
+    /// Waits for what is on the way; nothing reads or writes the folder then.
+    pub(super) fn finish(&mut self) {
+        // Whoever needed the pieces has failed already.
+        let _ = self.settle(0);
+        self.written.clear();
+        self.read.clear();
+        (self.writer, self.reader) = Default::default();
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -74,13 +117,92 @@ impl Pieces {
         self.folder.join(format!("b{}-u{unit}", self.block))
     }
 
+    fn is_here(&self, unit: usize) -> bool {
+        let mut written = self.written.iter();
+        self.stored.contains_key(&unit) || written.any(|written| written.unit == unit)
+    }
+
     /// Writes a piece, unless it is here.
-    pub(super) fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), RuntimeError> {
-        if !self.stored.contains_key(&unit) {
+    pub(super) fn store(&mut self, unit: usize, piece: &Ciphertexts) -> Result<(), FileError> {
+        if !self.is_here(unit) {
             let digest = write_piece(&self.path(unit), piece)?;
+            self.used += piece.size_bytes() as u64;
             self.insert(unit, digest, piece.size_bytes() as u64, false);
         }
         Ok(())
+    }
+
+    /// Takes a piece to write it beside the evaluation, unless it is here. Waits while too much is on the way.
+    pub(super) fn store_beside(
+        &mut self,
+        unit: usize,
+        piece: Ciphertexts,
+    ) -> Result<(), FileError> {
+        if self.is_here(unit) {
+            return Ok(());
+        }
+        let bytes = piece.size_bytes() as u64;
+        self.settle(self.transfer_bytes.saturating_sub(bytes))?;
+        let path = self.path(unit);
+        let digest = self.writer.start(move || write_piece(&path, &piece));
+        self.used += bytes;
+        self.written.push_back(Written {
+            unit,
+            bytes,
+            digest,
+        });
+        match bytes > self.transfer_bytes {
+            true => self.settle(0),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes note of what has been written, and waits until at most so many bytes are on the way.
+    pub(super) fn settle(&mut self, most: u64) -> Result<(), FileError> {
+        let mut on_the_way: u64 = self.written.iter().map(|written| written.bytes).sum();
+        while let Some(Written {
+            unit,
+            bytes,
+            digest,
+        }) = self.written.pop_front()
+        {
+            let digest = match digest.ready() {
+                Ok(digest) => digest,
+                Err(pending) if on_the_way > most => pending.wait(),
+                Err(digest) => {
+                    let back = Written {
+                        unit,
+                        bytes,
+                        digest,
+                    };
+                    self.written.push_front(back);
+                    break;
+                }
+            };
+            on_the_way -= bytes;
+            self.insert(unit, digest?, bytes, false);
+        }
+        Ok(())
+    }
+
+    /// Begins to read a piece, if it is here. Returns whether there is room for more.
+    pub(super) fn read_beside(&mut self, context: &Context, unit: usize) -> bool {
+        let Some(&Stored { digest, bytes, .. }) = self.stored.get(&unit) else {
+            return true;
+        };
+        if self.read.contains_key(&unit) {
+            return true;
+        }
+        let on_the_way: u64 = self.read.values().map(|read| read.bytes).sum();
+        if on_the_way + bytes > self.transfer_bytes {
+            return false;
+        }
+        let (path, context) = (self.path(unit), context.clone());
+        let piece = self
+            .reader
+            .start(move || read_piece(&path, &context, digest));
+        self.read.insert(unit, Read { bytes, piece });
+        true
     }
 
     fn insert(&mut self, unit: usize, digest: Digest, bytes: u64, named: bool) {
@@ -90,10 +212,19 @@ impl Pieces {
             named,
         };
         self.stored.insert(unit, stored);
-        self.used += bytes;
     }
 
-    pub(super) fn load(&self, context: &Context, unit: usize) -> Result<Ciphertexts, RuntimeError> {
+    pub(super) fn load(
+        &mut self,
+        context: &Context,
+        unit: usize,
+    ) -> Result<Ciphertexts, RuntimeError> {
+        if let Some(Read { piece, .. }) = self.read.remove(&unit) {
+            return piece.wait();
+        }
+        if !self.stored.contains_key(&unit) {
+            self.settle(0)?;
+        }
         let path = self.path(unit);
         let missing = || FileError::io(&path, "find", std::io::ErrorKind::NotFound.into());
         let stored = self.stored.get(&unit).ok_or_else(missing)?;
@@ -102,6 +233,12 @@ impl Pieces {
 
     /// Removes pieces, but for those that the checkpoint on the disk names.
     pub(super) fn free(&mut self, units: &[usize]) -> Result<(), FileError> {
+        if units
+            .iter()
+            .any(|unit| !self.stored.contains_key(unit) && self.is_here(*unit))
+        {
+            self.settle(0)?;
+        }
         for &unit in units {
             if let Some(Stored { bytes, named, .. }) = self.stored.remove(&unit) {
                 let path = self.path(unit);
@@ -118,6 +255,7 @@ impl Pieces {
 
     /// [`free`](Self::free) of every piece of the block.
     pub(super) fn free_all(&mut self) -> Result<(), FileError> {
+        self.settle(0)?;
         let units: Vec<usize> = self.stored.keys().copied().collect();
         self.free(&units)
     }
@@ -148,9 +286,7 @@ impl Pieces {
 
     /// Bytes that a checkpoint would have to write: of those pieces that are in memory only.
     pub(super) fn unstored_bytes(&self, in_memory: &[(usize, &Ciphertexts)]) -> u64 {
-        let unstored = in_memory
-            .iter()
-            .filter(|(unit, _)| !self.stored.contains_key(unit));
+        let unstored = in_memory.iter().filter(|(unit, _)| !self.is_here(*unit));
         unstored.map(|(_, piece)| piece.size_bytes() as u64).sum()
     }
 
@@ -159,13 +295,16 @@ impl Pieces {
         stored.filter(|(_, stored)| !stored.named)
     }
 
-    /// Bytes of pieces here that no checkpoint has made durable.
+    /// Bytes of pieces here, and on their way, that no checkpoint has made durable.
     pub(super) fn volatile_bytes(&self) -> u64 {
-        self.volatile().map(|(_, stored)| stored.bytes).sum()
+        let written = self.written.iter().map(|written| written.bytes);
+        let stored = self.volatile().map(|(_, stored)| stored.bytes);
+        stored.chain(written).sum()
     }
 
     /// Waits until every piece, and the result of the block if it is `done`, is on the disk; returns the digests by unit.
-    pub(super) fn sync(&self, done: bool) -> Result<BTreeMap<usize, Digest>, FileError> {
+    pub(super) fn sync(&mut self, done: bool) -> Result<BTreeMap<usize, Digest>, FileError> {
+        self.settle(0)?;
         let pieces = self.volatile().map(|(unit, _)| self.path(unit));
         for path in pieces.chain(done.then(|| self.reply_path(self.block))) {
             let file = File::open(&path).and_then(|file| file.sync_all());
@@ -191,6 +330,7 @@ impl Pieces {
             let path = self.path(unit);
             let missing = || FileError::io(&path, "find", std::io::ErrorKind::NotFound.into());
             let bytes = file_bytes(&path)?.ok_or_else(missing)?;
+            self.used += bytes;
             self.insert(unit, digest, bytes, true);
             wanted.push(path);
         }

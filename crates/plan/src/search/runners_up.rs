@@ -136,7 +136,12 @@ fn rescaling(rescale_first: bool) -> &'static str {
 
 fn places_in_words(counts: [usize; 3]) -> String {
     let names = ["before the layer", "after the layer", "after its rescale"];
-    let used = counts.into_iter().zip(names).filter(|&(count, _)| count > 0);
-    let parts: Vec<String> = used.map(|(count, name)| format!("{count} {name}")).collect();
+    let used = counts
+        .into_iter()
+        .zip(names)
+        .filter(|&(count, _)| count > 0);
+    let parts: Vec<String> = used
+        .map(|(count, name)| format!("{count} {name}"))
+        .collect();
     format!("relinearized {}", parts.join(", "))
 }
