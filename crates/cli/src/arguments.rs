@@ -5,8 +5,8 @@ use sordino_bench::Suite;
 use sordino_command::{GlobalArgs, version};
 
 use crate::{
-    compile, convert, data, decrypt, demo, distill, encrypt, evaluate, explain, import, inspect,
-    keygen, ranges, submit, train, verify,
+    compile, convert, cost, data, decrypt, demo, distill, encrypt, evaluate, explain, import,
+    inspect, keygen, ranges, submit, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Record activation ranges into a model file
     Ranges(ranges::Args),
+    /// What a network costs encrypted, layer by layer, before it is trained
+    Cost(cost::Args),
     /// Compile a model into server.plan and client.plan
     Compile(compile::Args),
     /// Make keys for a client plan

@@ -6,6 +6,7 @@ mod arguments;
 mod classes;
 mod compile;
 mod convert;
+mod cost;
 mod data;
 mod decrypt;
 mod demo;
@@ -75,6 +76,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Convert(arguments) => convert::run(arguments, global, &output),
         Command::Import(arguments) => import::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
+        Command::Cost(arguments) => cost::run(arguments, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),
         Command::Keygen(arguments) => keygen::run(arguments, global, &output),
         Command::Encrypt(arguments) => encrypt::run(arguments, global, &output),

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 /// A named architecture, or the layer list in a file.
-fn architecture(text: &str) -> anyhow::Result<Architecture> {
+pub(crate) fn architecture(text: &str) -> anyhow::Result<Architecture> {
     match read_settings(Path::new(text), "a layer list")? {
         Some(list) => Ok(Architecture::Custom(list)),
         None => Ok(text.parse()?),

@@ -7,7 +7,7 @@ use crate::alternatives::PackingComparison;
 use crate::channel::noise::of_channel_wise;
 use crate::check_images::{MOST_CHECK_IMAGES, Reserved};
 use crate::containment::contained_images;
-use crate::estimate::Sizes;
+use crate::estimate::{Sizes, operation_seconds};
 use crate::modulus::{GadgetChoice, Limbs, SizedSketch};
 use crate::network::Network;
 use crate::norms::with_norms;
@@ -15,7 +15,7 @@ use crate::options::MAX_BATCH;
 use crate::precision::{Demand, NodeNoise};
 use crate::primes::{self, Chain};
 use crate::search::channel_wise::{
-    Candidate, ChannelWinner, scale_weights, search as search_channel_wise,
+    self, Candidate, ChannelWinner, scale_weights, search as search_channel_wise,
 };
 use crate::search::element_wise::{Winner, search};
 use crate::server_plan::{Content, ServerParents};
@@ -325,6 +325,7 @@ fn realize(
     let quantized = quantize(folded, &weights::formats(network))?;
     let mut steps = integers::steps(&sized, &realized.chain, folded, &quantized, 1.0)?;
     noise::set_rms_noise(&mut steps, &sized);
+    set_seconds(&mut steps, operation_seconds(&sized, &options.cost));
     let contained = contained_images(
         &realized.parameters,
         &OutputLayout::of(&steps),
@@ -386,7 +387,9 @@ fn realize_channel_wise(
     // Integer weights are those of the network without the plaintexts' factor.
     let unscaled = SizedSketch { network, ..sized };
     let (chain, folded) = (&realized.chain, &winner.folded);
-    let steps = integers::steps(&unscaled, chain, folded, &quantized, factor)?;
+    let mut steps = integers::steps(&unscaled, chain, folded, &quantized, factor)?;
+    let by_operation = channel_wise::operation_seconds(&sized, geometry, &options.cost);
+    set_seconds(&mut steps, by_operation);
     let nodes = || sized.sketch.operations.iter().map(|op| op.node);
     let schedules = steps.iter().zip(nodes()).map(|(step, node)| {
         let counts = geometry.counts[node].filter(|_| !step.terms().is_empty());
@@ -415,6 +418,12 @@ fn realize_channel_wise(
             steps,
         )?
     })
+}
+
+fn set_seconds(steps: &mut [Step], seconds: impl Iterator<Item = f64>) {
+    for (step, seconds) in steps.iter_mut().zip(seconds) {
+        step.seconds = Some(seconds);
+    }
 }
 
 /// The search's estimate, with sizes and precision as predicted for the real primes.

@@ -106,12 +106,15 @@ impl SwitchSeconds {
     }
 }
 
-/// Seconds for one block of an element-wise sketch.
-pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
+/// Seconds for one block of an element-wise sketch, by operation.
+pub(crate) fn operation_seconds<'a>(
+    sized: &'a SizedSketch<'_>,
+    cost: &'a CostTable,
+) -> impl Iterator<Item = f64> + 'a {
     let limbs = sized.limbs;
     let n = sized.ring_degree() as f64;
     let ntt = cost.ntt_seconds(sized.ring_degree());
-    let of = |op: &SketchOperation| {
+    let of = move |op: &SketchOperation| {
         let info = &sized.network.nodes[op.node];
         let (elements, components) = (info.elements as f64, op.components as f64);
         match op.kind {
@@ -132,7 +135,12 @@ pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
             }
         }
     };
-    sized.sketch.operations.iter().map(of).sum()
+    sized.sketch.operations.iter().map(of)
+}
+
+/// Seconds for one block of an element-wise sketch.
+pub(crate) fn block_seconds(sized: &SizedSketch<'_>, cost: &CostTable) -> f64 {
+    operation_seconds(sized, cost).sum()
 }
 
 /// Bytes of a switching key; 0 without a gadget.

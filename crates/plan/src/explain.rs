@@ -100,6 +100,11 @@ pub struct StepSummary {
     pub weight_passes: u32,
     /// Largest |r| of x·(x + r) in real units, 0 for other than squares: large values amplify noise.
     pub largest_shift: f64,
+    /// Bytes of the result, per block; half of a fresh ciphertext is a seed.
+    pub bytes: u64,
+    /// Estimated seconds for all blocks; unknown for values that only explain failed check images, and in older plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 impl StepSummary {
@@ -119,12 +124,22 @@ impl StepSummary {
             }
             _ => 0.0,
         };
+        let ciphertexts =
+            channel.map_or(step.elements, |channel| channel.layouts[index].ciphertexts);
+        let parameters = plan.parameters();
+        let widths = parameters.primes()[..step.limbs]
+            .iter()
+            .map(|&prime| prime.ilog2() as usize / 8 + 1);
+        let stored = match step.operation {
+            Operation::Input => 1,
+            _ => step.components,
+        };
+        let polynomial = widths.sum::<usize>() * parameters.ring_degree();
         StepSummary {
             name: step.name.clone(),
             operation: step.operation.kind(),
             elements: step.elements,
-            ciphertexts: channel
-                .map_or(step.elements, |channel| channel.layouts[index].ciphertexts),
+            ciphertexts,
             rotations: counts.map_or(0, |counts| counts.rotations()),
             products: counts.map_or(0, |counts| counts.products),
             components: step.components,
@@ -133,6 +148,8 @@ impl StepSummary {
             macs: step.multiply_accumulates(),
             weight_passes: step.terms().iter().map(passes).max().unwrap_or(0),
             largest_shift,
+            bytes: (ciphertexts * stored * polynomial) as u64,
+            seconds: step.seconds.map(|seconds| seconds * plan.blocks() as f64),
         }
     }
 }
@@ -313,7 +330,7 @@ impl Explanation {
         // Tabs end cells; the first two are aligned to the left.
         let mut row = |cells: String| {
             write!(f, "\n ")?;
-            let widths = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8];
+            let widths = [24, 12, 8, 6, 5, 6, 10, 12, 8, 8, 9];
             let mut cells = cells.split('\t').zip(widths).enumerate();
             cells.try_for_each(|(column, (cell, width))| match column {
                 0 | 1 => write!(f, " {cell:<width$}"),
@@ -325,7 +342,7 @@ impl Explanation {
             true => "rotations\tproducts",
         };
         let head = "step\toperation\telements\tcipher\tcomp.\tlevel\tlog2 scale";
-        row(format!("{head}\t{work}\tmax |r|"))?;
+        row(format!("{head}\t{work}\tmax |r|\tseconds"))?;
         self.steps.iter().try_for_each(|step| {
             let (name, operation, elements) = (&step.name, step.operation, step.elements);
             let (ciphertexts, components, level) = (step.ciphertexts, step.components, step.level);
@@ -335,8 +352,11 @@ impl Explanation {
                 true => format!("{}\t{}", step.rotations, step.products),
             };
             let (scale, shift) = (step.log2_scale, step.largest_shift);
+            let seconds = step
+                .seconds
+                .map_or_else(String::new, |seconds| format!("{seconds:.4}"));
             row(format!(
-                "{name}\t{operation}\t{value}\t{scale:.1}\t{work}\t{shift:.2}"
+                "{name}\t{operation}\t{value}\t{scale:.1}\t{work}\t{shift:.2}\t{seconds}"
             ))
         })
     }

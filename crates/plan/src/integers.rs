@@ -60,6 +60,7 @@ pub(crate) fn steps(
             limbs: sized.limbs.left[op.dropped],
             scale: op.scale,
             rms_noise: None,
+            seconds: None,
         });
     }
     Ok(steps)

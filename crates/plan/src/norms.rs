@@ -87,6 +87,7 @@ fn norm_of(step: &Step, source: usize, places: &[u32]) -> Result<Step, Error> {
         limbs: step.limbs,
         scale: step.scale,
         rms_noise: None,
+        seconds: None,
     })
 }
 

@@ -28,6 +28,9 @@ pub struct Step {
     /// units. Known for element-wise plans only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rms_noise: Option<f64>,
+    /// Estimated seconds for one block, by the cost table that the plan was compiled with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// The operation of a step. `source` is always the index of an earlier step.

@@ -63,6 +63,7 @@ impl Steps {
             limbs,
             scale: 2f64.powi(30),
             rms_noise: None,
+            seconds: None,
         });
         self.0.len() - 1
     }

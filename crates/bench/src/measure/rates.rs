@@ -154,6 +154,7 @@ mod tests {
             limbs: 1,
             scale: 1.0,
             rms_noise: None,
+            seconds: None,
         }
     }
 

@@ -230,6 +230,7 @@ fn plan() -> (Vec<Step>, ChannelPlan) {
         limbs: 1,
         scale: 1.0,
         rms_noise: None,
+        seconds: None,
     };
     let linear = Operation::Linear {
         terms: vec![product(4, 16, &[1; 64])],

@@ -204,7 +204,8 @@ impl Search<'_> {
             .options
             .check_images
             .reserve(self.options.batch, degree / geometry.slots)?;
-        let seconds = reserved.blocks as f64 * block_seconds(sized, geometry, &self.options.cost);
+        let seconds = reserved.blocks as f64
+            * operation_seconds(sized, geometry, &self.options.cost).sum::<f64>();
         let slower = |best: &Candidate| seconds > best.seconds * SAME_COST;
         if self.best.as_ref().is_some_and(slower) {
             return None;
@@ -266,13 +267,17 @@ fn choices(network: &Network, degree: usize) -> Vec<Choice> {
     points.map(choice).collect()
 }
 
-/// Seconds for one block.
-fn block_seconds(sized: &SizedSketch<'_>, geometry: &Geometry, cost: &CostTable) -> f64 {
+/// Seconds for one block, by operation.
+pub(crate) fn operation_seconds<'a>(
+    sized: &'a SizedSketch<'_>,
+    geometry: &'a Geometry,
+    cost: &'a CostTable,
+) -> impl Iterator<Item = f64> + 'a {
     let (limbs, degree) = (sized.limbs, sized.ring_degree());
     let n = degree as f64;
     let ntt = cost.ntt_seconds(degree);
     let pointwise = n * cost.pointwise_ns * 1e-9;
-    let of = |op: &SketchOperation| {
+    let of = move |op: &SketchOperation| {
         let ciphertexts = geometry.layouts[op.node].ciphertexts as f64;
         let left = limbs.left[op.dropped] as f64;
         let special = sized.gadget.map_or(0, |gadget| gadget.special_primes);
@@ -301,5 +306,5 @@ fn block_seconds(sized: &SizedSketch<'_>, geometry: &Geometry, cost: &CostTable)
             }
         }
     };
-    sized.sketch.operations.iter().map(of).sum()
+    sized.sketch.operations.iter().map(of)
 }
