@@ -5,6 +5,7 @@ mod bench;
 mod chain;
 mod check_images;
 mod convert;
+mod cost;
 mod determinism;
 mod fixture;
 mod images;
