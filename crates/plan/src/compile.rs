@@ -68,16 +68,15 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
     };
     let folded = fold(&model.graph)?;
     check_alive(&folded, calibration)?;
-    let mut content = find(model, &folded, calibration, options)?;
-    if options.check_images == CheckImageCount::Auto && may_be_ruined(&content) {
+    let mut server = find(model, &folded, calibration, options)?;
+    if options.check_images == CheckImageCount::Auto && may_be_ruined(&server) {
         // One image may ruin all others of its block. Then that has to be found, even if it takes a further block.
         let options = &CompileOptions {
             check_images: CheckImageCount::Exactly(USUAL_CHECK_IMAGES),
             ..options.clone()
         };
-        content = find(model, &folded, calibration, options).unwrap_or(content);
+        server = find(model, &folded, calibration, options).unwrap_or(server);
     }
-    let server = ServerPlan::new(content).map_err(impossible)?;
     let logits = &model.graph.node(model.graph.output()).name;
     let range = calibration
         .nodes
@@ -130,9 +129,9 @@ fn check_alive(folded: &Folded, calibration: &Calibration) -> Result<(), Error> 
 }
 
 /// Whether one image may ruin others without being found, in a plan that has room for check images.
-fn may_be_ruined(content: &Content) -> bool {
-    let header = &content.header;
-    let places = header.block(&content.packing).places;
+fn may_be_ruined(plan: &ServerPlan) -> bool {
+    let header = plan.header();
+    let places = header.block(plan.packing()).places;
     header.check_images == 0 && header.contained_images == 0 && places > USUAL_CHECK_IMAGES
 }
 
@@ -195,62 +194,87 @@ fn impossible(error: Error) -> Error {
     }
 }
 
-/// Searches the packings that the options ask for, and turns the cheapest candidate into a plan.
+/// Searches the packings that the options ask for, and turns the cheapest candidate that can be one into a plan.
 fn find(
     model: &Model,
     folded: &Folded,
     calibration: &Calibration,
     options: &CompileOptions,
-) -> Result<Content, Error> {
+) -> Result<ServerPlan, Error> {
     let element_wise = || search(&Network::new(folded, calibration)?, options);
     let channel_wise = || search_channel_wise(&model.graph, folded, calibration, options);
-    let of_element = |winner| realize(model, folded, options, winner);
-    let of_channel = |winner| realize_channel_wise(model, options, winner);
+    let plan = |content: Content, other: Other| {
+        let (comparison, impossible_packing) = other;
+        let content = Content {
+            comparison,
+            impossible_packing,
+            ..content
+        };
+        ServerPlan::new(content).map_err(impossible)
+    };
+    let of_element = |winner, other| plan(realize(model, folded, options, winner)?, other);
+    let of_channel = |winner, other| plan(realize_channel_wise(model, options, winner)?, other);
+    let alone = (None, None);
     match options.packing {
         Some(PackingKind::ElementWise) => element_wise()
-            .and_then(of_element)
-            .map_err(|error| with_hint(error, "channel-wise", channel_wise().map(drop))),
-        Some(PackingKind::ChannelWise) => channel_wise().and_then(of_channel).map_err(|error| {
-            let other = || element_wise().and_then(of_element).map(drop);
-            with_hint(error, "element-wise", other())
-        }),
-        None => match (element_wise(), channel_wise()) {
-            (Ok(element), Ok(channel)) => {
+            .and_then(|winner| of_element(winner, alone))
+            .map_err(|error| with_hint(error, PackingKind::ChannelWise, channel_wise().map(drop))),
+        Some(PackingKind::ChannelWise) => channel_wise()
+            .and_then(|winner| of_channel(winner, alone.clone()))
+            .map_err(|error| {
+                let other = element_wise().and_then(|winner| of_element(winner, alone));
+                with_hint(error, PackingKind::ElementWise, other.map(drop))
+            }),
+        None => {
+            let (element, channel) = (element_wise(), channel_wise());
+            let both = element.as_ref().ok().zip(channel.as_ref().ok());
+            let comparison = both.map(|(element, channel)| {
                 let candidate = &channel.candidate;
                 let channel_images = candidate.choice.ring_degree / channel.geometry.slots;
-                let comparison = PackingComparison::new(
+                let element_images = element.reserved.left(element.choice.ring_degree);
+                PackingComparison::new(
                     options.batch,
-                    (
-                        element.seconds,
-                        element.reserved.left(element.choice.ring_degree),
-                    ),
+                    (element.seconds, element_images),
                     (candidate.seconds, channel.reserved.left(channel_images)),
-                );
-                let content = match candidate.seconds < element.seconds {
-                    true => of_channel(channel)?,
-                    false => match of_element(element) {
-                        Err(Error::Memory { .. }) => of_channel(channel)?,
-                        content => content?,
-                    },
-                };
-                Ok(Content {
-                    comparison: Some(comparison),
-                    ..content
+                )
+            });
+            let channel_is_cheaper = comparison
+                .is_some_and(|both| both.channel_wise_seconds < both.element_wise_seconds);
+            let without = |other: PackingKind, why: Option<&Error>| {
+                (comparison, why.map(|why| format!("{other}: {why}")))
+            };
+            let without_element = without(PackingKind::ElementWise, element.as_ref().err());
+            let without_channel = without(PackingKind::ChannelWise, channel.as_ref().err());
+            let element = |other| element.and_then(|winner| of_element(winner, other));
+            let channel = |other| channel.and_then(|winner| of_channel(winner, other));
+            if channel_is_cheaper {
+                channel(without_element).or_else(|why| {
+                    let other = without(PackingKind::ChannelWise, Some(&why));
+                    element(other).map_err(|_| why)
+                })
+            } else {
+                element(without_channel).or_else(|why| {
+                    let other = without(PackingKind::ElementWise, Some(&why));
+                    channel(other).map_err(|other| neither(why, other))
                 })
             }
-            (Ok(element), Err(Error::Impossible { .. })) => of_element(element),
-            (Ok(element), Err(error @ Error::Memory { .. })) => {
-                of_element(element).map_err(|least| with_hint(least, "channel-wise", Err(error)))
-            }
-            (Err(Error::Impossible { .. }), Ok(channel)) => of_channel(channel),
-            (Err(Error::Impossible { .. }), Err(error @ Error::Memory { .. })) => Err(error),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        },
+        }
+    }
+}
+
+/// How a plan compares with the best one of the other packing, and why there is none.
+type Other = (Option<PackingComparison>, Option<String>);
+
+/// Why there is no plan of either packing.
+fn neither(element_wise: Error, channel_wise: Error) -> Error {
+    match (&element_wise, &channel_wise) {
+        (Error::Impossible { .. }, Error::Memory { .. }) => channel_wise,
+        _ => with_hint(element_wise, PackingKind::ChannelWise, Err(channel_wise)),
     }
 }
 
 /// An error about memory with what the other packing comes to.
-fn with_hint(mut error: Error, packing: &str, other: Result<(), Error>) -> Error {
+fn with_hint(mut error: Error, packing: PackingKind, other: Result<(), Error>) -> Error {
     if let Error::Memory { hint, .. } = &mut error {
         *hint = match other {
             Ok(()) => format!(", or compile with --packing {packing}"),
@@ -484,6 +508,7 @@ fn content(
         estimate,
         alternatives: vec![],
         comparison: None,
+        impossible_packing: None,
         steps,
     })
 }

@@ -68,6 +68,9 @@ pub struct Explanation {
     /// Estimated time of both packings, where the planner was free to choose; known to the server only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<PackingComparison>,
+    /// Which packing has no plan where the planner was free to choose, and why; known to the server only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impossible_packing: Option<String>,
     /// The best plans of other kinds, and what ruled them out; known to the server only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
@@ -165,6 +168,7 @@ impl ServerPlan {
                 .map(|index| StepSummary::of(self, index))
                 .collect(),
             comparison: self.comparison(),
+            impossible_packing: self.impossible_packing().map(str::to_owned),
             alternatives: self.alternatives().to_vec(),
             ..Explanation::new(header, self.packing(), estimate)
         }
@@ -217,6 +221,7 @@ impl Explanation {
             reply_bytes_per_image: per_image(estimate.reply_bytes),
             steps: Vec::new(),
             comparison: None,
+            impossible_packing: None,
             alternatives: Vec::new(),
         }
     }
@@ -288,6 +293,9 @@ impl fmt::Display for Explanation {
             let packings =
                 format!("element-wise {element:.4} s, channel-wise {channel:.4} s; {from}");
             line("packings", packings)?;
+        }
+        if let Some(reason) = &self.impossible_packing {
+            line("impossible", reason.clone())?;
         }
         let (bytes, per_image) = (mib(e.reply_bytes), self.reply_bytes_per_image);
         line(

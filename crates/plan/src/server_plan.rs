@@ -45,6 +45,8 @@ pub(crate) struct Content {
     pub alternatives: Vec<Alternative>,
     #[serde(default)]
     pub comparison: Option<PackingComparison>,
+    #[serde(default)]
+    pub impossible_packing: Option<String>,
     pub steps: Vec<Step>,
 }
 
@@ -63,6 +65,9 @@ impl Serialize for Content {
         map.serialize_entry("alternatives", &self.alternatives)?;
         if let Some(comparison) = &self.comparison {
             map.serialize_entry("comparison", comparison)?;
+        }
+        if let Some(reason) = &self.impossible_packing {
+            map.serialize_entry("impossible_packing", reason)?;
         }
         if let Packing::ChannelWise(channel) = &self.packing {
             map.serialize_entry("channel", &channel.without_positions())?;
@@ -224,6 +229,11 @@ impl ServerPlan {
     /// Estimated times of both packings, where the planner was free to choose.
     pub fn comparison(&self) -> Option<PackingComparison> {
         self.content.comparison
+    }
+
+    /// Which packing has no plan where the planner was free to choose, and why.
+    pub fn impossible_packing(&self) -> Option<&str> {
+        self.content.impossible_packing.as_deref()
     }
 
     /// Images of a request that one block holds.
