@@ -45,9 +45,8 @@ impl Evaluator {
     /// [`Error::Memory`] for a channel-wise plan that is expected to need more; an element-wise plan is computed in smaller
     /// pieces, and [`prepare`](Self::prepare) says where even the smallest are too large.
     pub fn with_budget(mut self, budget: Budget) -> Result<Self, Error> {
-        let estimate = self.plan.estimate().memory_bytes;
         if let Some(limit) = budget.memory_bytes
-            && self.plan.channel().is_some()
+            && let Some((estimate, _)) = self.plan.channel_memory(Some(limit))
             && estimate > limit
         {
             return Err(Error::Memory { estimate, limit });
@@ -148,8 +147,10 @@ impl Evaluator {
     /// # Errors
     /// As [`prepare`](Self::prepare).
     pub fn needs(&self) -> Result<(u64, u64), Error> {
-        let estimate = self.plan.estimate().memory_bytes;
-        Ok(self.prepare()?.map_or((estimate, 0), |schedule| {
+        if let Some((bytes, _)) = self.plan.channel_memory(self.budget.memory_bytes) {
+            return Ok((bytes, 0));
+        }
+        Ok(self.prepare()?.map_or((0, 0), |schedule| {
             (schedule.memory_bytes(), schedule.scratch_bytes())
         }))
     }

@@ -12,6 +12,7 @@ pub(crate) mod counts;
 pub(crate) mod diagonals;
 pub(crate) mod geometry;
 pub(crate) mod layout;
+pub(crate) mod memory;
 pub(crate) mod noise;
 #[cfg(test)]
 mod tests;

@@ -426,7 +426,7 @@ fn realize_channel_wise(
         schedules: schedules.collect(),
     };
     let rotations = channel.rotations(&steps, sized.ring_degree()).len();
-    let sizes = geometry.sizes(&sized, blocks, rotations);
+    let sizes = geometry.sizes(&sized, blocks, rotations, options.memory_bytes);
     let estimate = estimate(network, options, seconds, &noise, sizes);
     // An image alone in its ciphertexts harms no other. Nothing is proven where several share them.
     let contained = usize::from(realized.parameters.ring_degree() == channel.slots);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
 use sordino_ckks::{
     Ciphertexts, Context, EvaluationKey, KeySet, Plaintexts, RotatedTerm, Scale, SeededCiphertexts,
 };
@@ -17,7 +18,7 @@ use crate::{Computed, Engine, Error, Piece};
 /// The encoded weights and constants of a channel-wise plan, with its units.
 #[derive(Debug)]
 pub struct ChannelWeights {
-    /// Products of linear steps, by step.
+    /// Products of linear steps, by step; those that are missing are encoded when they are used.
     products: HashMap<usize, Product>,
     /// Shifts of squares, and biases that are not all zero, by step.
     constants: HashMap<usize, Plaintexts>,
@@ -31,6 +32,7 @@ pub struct ChannelWeights {
 #[derive(Debug)]
 pub struct ChannelEngine<'a> {
     steps: &'a [Step],
+    channel: &'a ChannelPlan,
     context: &'a Context,
     key: &'a EvaluationKey,
     weights: &'a ChannelWeights,
@@ -54,63 +56,64 @@ struct TermProduct {
 }
 
 impl ChannelWeights {
-    /// Encodes the weights of a plan.
+    /// Encodes the constants of a plan, and its weights if that is to be done `beforehand`; else a step's weights are encoded, in less
+    /// memory, when the step is computed.
     ///
     /// # Errors
     /// [`Error::Step`] for weights that cannot be encoded or rotations that no key may have.
     ///
     /// # Cost
     /// A vector of N residues for every diagonal and limb of the step.
-    pub fn new(plan: &ServerPlan, channel: &ChannelPlan, context: &Context) -> Result<Self, Error> {
+    pub fn new(
+        plan: &ServerPlan,
+        channel: &ChannelPlan,
+        context: &Context,
+        beforehand: bool,
+    ) -> Result<Self, Error> {
         let steps = plan.steps();
         let keys = KeySet::new(steps.iter().any(relinearizes), plan.rotations());
-        let mut encoder = Encoder {
+        let encoder = Encoder {
             context,
             channel,
-            weights: Self {
-                products: HashMap::new(),
-                constants: HashMap::new(),
-                keys: keys.map_err(at(&steps[0]))?,
-                schedule: plan.whole_steps(),
-            },
+            compact: false,
+        };
+        let mut weights = Self {
+            products: HashMap::new(),
+            constants: HashMap::new(),
+            keys: keys.map_err(at(&steps[0]))?,
+            schedule: plan.whole_steps(),
         };
         for (index, step) in steps.iter().enumerate() {
-            encoder.prepare(index, step, steps).map_err(at(step))?;
+            let constants = match &step.operation {
+                Operation::Linear { terms, bias } => {
+                    if beforehand {
+                        let product = encoder.product(index, step, terms).map_err(at(step))?;
+                        weights.products.insert(index, product);
+                    }
+                    let any = bias.iter().any(|&constant| constant != 0);
+                    any.then_some((bias, step.scale))
+                }
+                Operation::Square { source, shift } => Some((shift, steps[*source].scale)),
+                _ => None,
+            };
+            if let Some((values, scale)) = constants {
+                let encoded = encoder.constants(index, values, scale, step.limbs);
+                weights.constants.insert(index, encoded.map_err(at(step))?);
+            }
         }
-        Ok(encoder.weights)
+        Ok(weights)
     }
 }
 
-/// Weights while they are encoded.
+/// Encodes weights and constants.
 struct Encoder<'a> {
     context: &'a Context,
     channel: &'a ChannelPlan,
-    weights: ChannelWeights,
+    /// Whether weights are kept as coefficients.
+    compact: bool,
 }
 
 impl Encoder<'_> {
-    fn prepare(
-        &mut self,
-        index: usize,
-        step: &Step,
-        steps: &[Step],
-    ) -> Result<(), sordino_ckks::Error> {
-        match &step.operation {
-            Operation::Linear { terms, bias } => {
-                let product = self.product(index, step, terms)?;
-                self.weights.products.insert(index, product);
-                if bias.iter().all(|&constant| constant == 0) {
-                    return Ok(());
-                }
-                self.constants(index, bias, step.scale, step.limbs)
-            }
-            Operation::Square { source, shift } => {
-                self.constants(index, shift, steps[*source].scale, step.limbs)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Images per position, interleaved.
     fn images(&self) -> usize {
         self.context.ring_degree() / self.channel.slots
@@ -118,12 +121,12 @@ impl Encoder<'_> {
 
     /// Encodes one integer per element, at a scale, in the layout of a step.
     fn constants(
-        &mut self,
+        &self,
         index: usize,
         values: &[i128],
         scale: f64,
         limbs: usize,
-    ) -> Result<(), sordino_ckks::Error> {
+    ) -> Result<Plaintexts, sordino_ckks::Error> {
         let (layout, images) = (&self.channel.layouts[index], self.images());
         let (slots, n) = (self.channel.slots, self.context.ring_degree());
         let mut vectors = vec![0.0; layout.ciphertexts * n];
@@ -134,9 +137,7 @@ impl Encoder<'_> {
             }
         }
         let scale = Scale::new(scale)?;
-        let plaintexts = self.context.encode_plaintexts(&vectors, scale, limbs)?;
-        self.weights.constants.insert(index, plaintexts);
-        Ok(())
+        self.context.encode_plaintexts(&vectors, scale, limbs)
     }
 
     fn product(
@@ -181,14 +182,9 @@ impl Encoder<'_> {
         let factor = self.channel.plaintext_factor();
         // Factors of residual branches are complete; weights are multiplied by the plaintexts' scale.
         let unit = term.map().map_or(1.0 / factor, |_| 1.0);
-        let mut vectors = Vec::with_capacity(found.len() * self.context.ring_degree());
         let mut sums: BTreeMap<(usize, usize), Vec<RotatedTerm>> = BTreeMap::new();
         for (plaintext, diagonal) in found.iter().enumerate() {
             let outer = schedule.outer(diagonal.distance);
-            // The sum is rotated to the left afterwards: its weights stand further to the right.
-            let turned = |p: usize| diagonal.weights[(p + slots - outer % slots) % slots] * unit;
-            let turned = (0..slots).map(turned);
-            vectors.extend(turned.flat_map(|weight| std::iter::repeat_n(weight, stride)));
             let sum = sums.entry((diagonal.output, outer)).or_default();
             sum.push(RotatedTerm {
                 input: diagonal.input,
@@ -196,16 +192,31 @@ impl Encoder<'_> {
                 plaintext: Some(plaintext),
             });
         }
+        // The sum is rotated to the left afterwards: its weights stand further to the right.
+        let fill = |plaintext: usize, vector: &mut [f64]| {
+            let diagonal = &found[plaintext];
+            let turn = slots - schedule.outer(diagonal.distance) % slots;
+            for (position, images) in vector.chunks_exact_mut(stride).enumerate() {
+                images.fill(diagonal.weights[(position + turn) % slots] * unit);
+            }
+        };
         let mut outer = vec![Vec::new(); output.ciphertexts];
         for (input, &(output, positions)) in sums.keys().enumerate() {
             outer[output].push(rotation(input, positions % slots * stride));
         }
         let rotated = outer.iter().flatten().any(|term| term.steps != 0);
-        let scale = Scale::new(factor)?;
+        let (context, scale) = (self.context, Scale::new(factor)?);
+        let plaintexts = if self.compact {
+            context.encode_compact(found.len(), fill, scale, step.limbs)?
+        } else {
+            let n = context.ring_degree();
+            let mut vectors = vec![0.0; found.len() * n];
+            let vector = vectors.par_chunks_exact_mut(n).enumerate();
+            vector.for_each(|(plaintext, vector)| fill(plaintext, vector));
+            context.encode_plaintexts(&vectors, scale, step.limbs)?
+        };
         Ok(TermProduct {
-            plaintexts: self
-                .context
-                .encode_plaintexts(&vectors, scale, step.limbs)?,
+            plaintexts,
             sums: sums.into_values().collect(),
             outer: rotated.then_some(outer),
         })
@@ -238,6 +249,7 @@ impl<'a> ChannelEngine<'a> {
         covers.map_err(at(&steps[0]))?;
         Ok(Self {
             steps,
+            channel: plan.channel().expect("weights are those of the plan"),
             context,
             key,
             weights,
@@ -250,7 +262,19 @@ impl<'a> ChannelEngine<'a> {
         step: &Step,
         sources: &[&Ciphertexts],
     ) -> Result<Ciphertexts, sordino_ckks::Error> {
-        let product = &self.weights.products[&index];
+        let encoded;
+        let product = match self.weights.products.get(&index) {
+            Some(product) => product,
+            None => {
+                let encoder = Encoder {
+                    context: self.context,
+                    channel: self.channel,
+                    compact: true,
+                };
+                encoded = encoder.product(index, step, step.terms())?;
+                &encoded
+            }
+        };
         let scale = Scale::new(step.scale)?;
         let mut sum: Option<Ciphertexts> = None;
         for (term, source) in product.terms.iter().zip(sources) {

@@ -89,7 +89,9 @@ impl Weights {
                 PackedWeights::new(plan, context, budget).map(Self::ElementWise)
             }
             Packing::ChannelWise(channel) => {
-                ChannelWeights::new(plan, channel, context).map(Self::ChannelWise)
+                let beforehand = plan.channel_memory(budget.memory_bytes);
+                let beforehand = beforehand.is_none_or(|(_, beforehand)| beforehand);
+                ChannelWeights::new(plan, channel, context, beforehand).map(Self::ChannelWise)
             }
         }
     }

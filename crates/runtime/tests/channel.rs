@@ -132,12 +132,13 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     let expected = expected.into_inner();
 
     let channel = plan.channel().unwrap();
-    let weights = ChannelWeights::new(plan, channel, &setup.context).unwrap();
+    // Weights are encoded step by step here, and beforehand by the front door.
+    let weights = ChannelWeights::new(plan, channel, &setup.context, false).unwrap();
     let engine = ChannelEngine::new(plan, &weights, &setup.context, Some(&setup.key)).unwrap();
     let input = setup.encrypted().expand(&setup.context).unwrap();
     // The promise is about logits; values on the way may be off by more, a wrong weight by far more.
     let tolerance = 16.0 * (-plan.estimate().precision_bits).exp2();
-    walk(&engine, &schedule, Piece::Expanded(input), |index, piece| {
+    let last = walk(&engine, &schedule, Piece::Expanded(input), |index, piece| {
         let Piece::Expanded(value) = piece else {
             panic!("{name}, step {index} is not expanded")
         };
@@ -166,6 +167,7 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
         Options::default(),
     )
     .unwrap();
+    assert!(matches!(last, Piece::Expanded(value) if value == replies[0]));
     let logits = setup.read(steps.len() - 1, &replies[0]);
     let clear = evaluate_clear(plan, &setup.images, setup.count).unwrap();
     let classes = plan.output().logits;

@@ -168,6 +168,13 @@ fn sums_of_products_and_folds() {
             .sum_rotated(&map, &with, Some(&plaintexts), &key)
             .unwrap();
         assert_eq!((sums.len(), sums.level()), (3, level));
+        let fill = |vector: usize, slots: &mut [f64]| slots.copy_from_slice(&w[vector]);
+        let compact = context
+            .encode_compact(w.len(), fill, scale(weights_at), limbs)
+            .unwrap();
+        assert!(compact.size_bytes() < plaintexts.size_bytes());
+        let same = context.sum_rotated(&map, &with, Some(&compact), &key);
+        assert!(same.unwrap() == sums);
         assert_eq!(sums.scale().log2(), at + weights_at);
         let unit = (-at - weights_at).exp2();
         // Weights are uniform in [-1, 1]: their mean square is 1/3.

@@ -215,6 +215,10 @@ impl<'a> RotatedSums<'a> {
         let n = self.context.ring_degree();
         self.transform_digits(target, centred, digits);
         let digits = &*digits;
+        let weights = self
+            .plaintexts
+            .map(|plaintexts| plaintexts.of_modulus(self.context, target));
+        let weights = weights.as_deref();
         let (length, outputs) = (STRIP.min(n), halves[0].rows());
         let [first, second] = halves.map(|half| half.strips_mut(length));
         first.into_par_iter().zip(second).enumerate().for_each_init(
@@ -225,7 +229,8 @@ impl<'a> RotatedSums<'a> {
                 unpacked: vec![0; length],
             },
             |scratch, (index, (first, second))| {
-                self.sum_strip(target, index * length, digits, scratch, [first, second]);
+                let operands = (digits, weights);
+                self.sum_strip(target, index * length, operands, scratch, [first, second]);
             },
         );
     }
@@ -254,7 +259,7 @@ impl<'a> RotatedSums<'a> {
         &self,
         target: usize,
         start: usize,
-        digits: &[u64],
+        (digits, weights): (&[u64], Option<&ResidueMatrix>),
         scratch: &mut Scratch,
         mut halves: [StripMut<'_>; 2],
     ) {
@@ -262,9 +267,6 @@ impl<'a> RotatedSums<'a> {
         let (width, length) = (modulus.byte_width(), halves[0].columns());
         let strip = start..start + length;
         let packed = strip.start * width..strip.end * width;
-        let weights = self
-            .plaintexts
-            .map(|plaintexts| plaintexts.of_modulus(self.context, target));
         let Scratch {
             sums,
             switched,

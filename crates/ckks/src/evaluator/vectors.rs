@@ -23,7 +23,7 @@ impl Context {
         for (limb, matrix) in a.parts[0].iter_mut().enumerate() {
             let modulus = self.modulus(limb);
             let vectors = plaintexts.of_modulus(self, limb);
-            update_rows_by(self.backend(), matrix, vectors, |_, residues, vector| {
+            update_rows_by(self.backend(), matrix, &vectors, |_, residues, vector| {
                 self.backend().add_assign(modulus, residues, vector);
             });
         }
@@ -44,10 +44,13 @@ impl Context {
     ) -> Result<Ciphertexts, Error> {
         check_two_components("square", &a)?;
         self.check_vectors("square", &a, shift)?;
+        let shifts: Vec<_> = (0..a.limbs())
+            .map(|limb| shift.of_modulus(self, limb))
+            .collect();
         self.square_rows(a, |limb, row, [c0, c1, c2, sum]| {
             let (modulus, backend) = (self.modulus(limb), self.backend());
             // (c0 (c0 + R), c1 (2 c0 + R), c1²).
-            backend.unpack_row(shift.of_modulus(self, limb), row, sum);
+            backend.unpack_row(&shifts[limb], row, sum);
             backend.add_assign(modulus, sum, c0);
             backend.multiply_into(modulus, c1, c1, c2);
             backend.add_assign(modulus, c0, sum);

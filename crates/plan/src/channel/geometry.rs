@@ -12,6 +12,7 @@ use sordino_graph::{Folded, FoldedNode, FoldedOp, Graph, Shape, Term};
 use super::counts::Counts;
 use super::diagonals::distances;
 use super::layout::SlotLayout;
+use super::memory::EncodedBytes;
 use super::{MIN_SLOTS, RotationSchedule};
 use crate::estimate::{BASE_BYTES, Sizes};
 use crate::modulus::{GadgetChoice, SizedSketch};
@@ -31,23 +32,32 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// Bytes of `blocks` blocks with `rotations` Galois keys.
-    pub(crate) fn sizes(&self, sized: &SizedSketch<'_>, blocks: usize, rotations: usize) -> Sizes {
+    /// Bytes of `blocks` blocks with `rotations` Galois keys, within a limit of memory if there is one.
+    pub(crate) fn sizes(
+        &self,
+        sized: &SizedSketch<'_>,
+        blocks: usize,
+        rotations: usize,
+        limit: Option<u64>,
+    ) -> Sizes {
         let ciphertexts = |node: usize| self.layouts[node].ciphertexts;
         let files = Sizes::of_files(sized, blocks, rotations + 1, ciphertexts);
         let gadget = sized.gadget.into_iter();
         let special = gadget.flat_map(GadgetChoice::special_sizes);
         let special: usize = special.map(primes::bytes_of).sum();
         let operations = || sized.sketch.operations.iter();
-        let linear = operations().filter(|op| op.kind == SketchKind::Linear);
-        let plaintexts = linear.filter_map(|op| {
-            let residues = self.counts[op.node]?.products * sized.ring_degree();
-            Some((residues * (sized.limbs.bytes(op.dropped) + special)) as u64)
-        });
+        let mut encoded = EncodedBytes::default();
+        for op in operations().filter(|op| op.kind == SketchKind::Linear) {
+            if let Some(counts) = self.counts[op.node] {
+                let moduli = sized.limbs.bytes(op.dropped) + special;
+                encoded.add(counts.products, sized.ring_degree(), moduli);
+            }
+        }
         let values = operations().map(|op| sized.bytes(op, ciphertexts(op.node)));
-        let prepared = plaintexts.sum::<u64>() + 3 * values.max().unwrap_or(0) + BASE_BYTES;
+        let other =
+            files.upload + files.reply + 2 * files.key + 3 * values.max().unwrap_or(0) + BASE_BYTES;
         Sizes {
-            memory: files.upload + files.reply + 2 * files.key + prepared,
+            memory: other + encoded.within(other, limit),
             ..files
         }
     }

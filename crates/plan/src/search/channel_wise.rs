@@ -226,8 +226,8 @@ impl Search<'_> {
             return None;
         }
         let rotations = geometry.counts.iter().flatten().map(Counts::rotations);
-        let sizes = geometry.sizes(sized, reserved.blocks, rotations.sum());
         let limit = self.options.memory_bytes;
+        let sizes = geometry.sizes(sized, reserved.blocks, rotations.sum(), limit);
         let fits = limit.is_none_or(|limit| sizes.memory <= limit);
         if !fits {
             let least = self.least_memory.get_or_insert(sizes.memory);
