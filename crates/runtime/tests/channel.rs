@@ -135,7 +135,8 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
     // Weights are encoded step by step here, and beforehand by the front door.
     let weights = ChannelWeights::new(plan, channel, &setup.context, false).unwrap();
     let engine = ChannelEngine::new(plan, &weights, &setup.context, Some(&setup.key)).unwrap();
-    let input = setup.encrypted().expand(&setup.context).unwrap();
+    let request = setup.encrypted();
+    let input = request.clone().expand(&setup.context).unwrap();
     // The promise is about logits; values on the way may be off by more, a wrong weight by far more.
     let tolerance = 16.0 * (-plan.estimate().precision_bits).exp2();
     let last = walk(&engine, &schedule, Piece::Expanded(input), |index, piece| {
@@ -163,7 +164,7 @@ fn check_steps(name: &str, graph: Graph, batch: usize) -> Setup {
         plan,
         &setup.context,
         Some(&setup.key),
-        vec![setup.encrypted()],
+        vec![request],
         Options::default(),
     )
     .unwrap();
