@@ -14,7 +14,7 @@ use crate::training::{ACTIVATIONS, TrainingArgs, test_accuracy};
 /// Arguments of `distill`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The trained ReLU network: a model file, or one exported as ONNX
+    /// The trained network, with ReLUs or other activations: a model file, or one exported as ONNX
     #[arg(long, value_name = "MODEL|NET.onnx")]
     teacher: PathBuf,
     #[command(flatten)]
@@ -34,6 +34,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     training: TrainingArgs,
 }
+
+/// Share of the epochs over which the activations of a network from elsewhere fade out. Quadratics in place of all of them at once
+/// may be far from a deep network that normalizes nothing between its blocks.
+const FADING: f64 = 0.25;
 
 /// The recipe for students of a network: its teacher's, at a lower learning rate.
 fn recipe(teacher: &Model) -> TrainConfig {
@@ -59,6 +63,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let mut config = training.configuration(recipe(&teacher))?;
     config.activation = args.activation.unwrap_or(config.activation);
+    if !training.is_configured() && teacher.name.parse::<Architecture>().is_err() {
+        config.blend_epochs = FADING * config.epochs as f64;
+    }
     let distillation = config.distillation.get_or_insert_default();
     distillation.weight = args.teacher_weight.unwrap_or(distillation.weight);
     distillation.temperature = args.temperature.unwrap_or(distillation.temperature);

@@ -144,9 +144,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         let next = if to_replace == 0 {
             "next: `sordino ranges` with images like those to come"
         } else if relus == to_replace {
-            "next: `sordino distill`, which replaces its ReLUs by quadratics"
+            "next: `sordino convert`, which replaces its ReLUs by quadratics and needs no labels, or `sordino distill`, \
+             which trains its weights too"
         } else {
-            "next: `sordino distill`, which replaces its activations by quadratics and its maxima by averages"
+            "next: `sordino convert`, which replaces its activations by quadratics and its maxima by averages and needs no \
+             labels, or `sordino distill`, which trains its weights too"
         };
         let counted = match relus == to_replace {
             true => format!("{relus} ReLUs"),

@@ -15,7 +15,7 @@ use sordino_report::Align::{Left, Right};
 use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
-use crate::training::tune;
+use crate::training::{tune, tune_if_planned};
 
 /// Arguments of `ranges`.
 #[derive(clap::Args)]
@@ -106,13 +106,17 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     model.calibration = Some(calibration.clone());
     // As after training: validation images, where there are any.
-    let trials = match &validation {
-        _ if inputs_only => Vec::new(),
+    let (prepared, labels) = match &validation {
         Some(images) => {
             let prepared = prepare(images, &model.preprocess, args.range)?;
-            tune(&mut model, &prepared, images.labels.as_deref(), output)?
+            (prepared, images.labels.as_deref())
         }
-        None => tune(&mut model, &prepared, images.labels.as_deref(), output)?,
+        None => (prepared, images.labels.as_deref()),
+    };
+    let trials = match (inputs_only, args.weights_only) {
+        (true, _) => Vec::new(),
+        (_, true) => tune(&mut model, &prepared, labels, output)?,
+        _ => tune_if_planned(&mut model, &prepared, labels, output),
     };
     // The command's purpose is to change this file.
     let digest = model.save(&args.model, Overwrite::Replace)?;
