@@ -82,6 +82,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         sordino::train::Error::DataSet(error) => error.for_option(option).into(),
         other => anyhow::Error::from(other),
     })?;
+    // Before the training, since test images may be wrong too.
+    let teacher_accuracy = test_accuracy(&teacher, &set, training.range());
+    let teacher_accuracy =
+        teacher_accuracy.map_err(|error| match error.downcast::<sordino::data::Error>() {
+            Ok(error) => error.for_option(option).into(),
+            Err(other) => other,
+        })?;
     output.note(format!(
         "distilling {} into quadratics per {} on {} images of {}, {} epochs",
         teacher.name,
@@ -93,7 +100,6 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut model = training.run(&data, &config, global, |trainer, progress| {
         trainer.distill(&teacher, progress)
     })?;
-    model.training["teacher"]["test_accuracy"] =
-        json!(test_accuracy(&teacher, &set, training.range())?);
+    model.training["teacher"]["test_accuracy"] = json!(teacher_accuracy);
     training.finish(model, &data, &set, global, output)
 }

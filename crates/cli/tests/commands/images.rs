@@ -178,6 +178,21 @@ fn distilling_names_its_own_option() {
             .input_range,
         (0.0, 1.0)
     );
+    // Nor is the test part of another scale, which is found before the training.
+    let bytes = |count: usize| npy("|u1", &[count, 1, 8, 8], &values[..count * 64]);
+    npz(
+        &folder.join("mixed.npz"),
+        &[
+            ("x_train", bytes(40)),
+            ("y_train", part(0, 40).1),
+            ("x_test", part(40, 20).0),
+            ("y_test", part(40, 20).1),
+        ],
+    );
+    let mixed = line.replace("f01.npz", "mixed.npz");
+    let mixed = format!("{mixed} --force --input-range 0..16");
+    let run = sordino(&folder, &mixed).refused(2, &["x_test", "--input-range 0..1,"]);
+    assert!(!run.stderr.contains("epoch"), "{run:?}");
     // A teacher that is a model file has its range, and this option moves it.
     let teacher = shared().join("model.safetensors");
     let line = format!(
