@@ -11,7 +11,7 @@ pub(crate) fn is_not_read(out: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
     };
     let same = |input: &&Path| input.canonicalize().is_ok_and(|input| input == real);
     anyhow::ensure!(
-        !inputs.iter().any(|input| same(input)),
+        !inputs.iter().any(same),
         Usage(format!(
             "--out {}: this file is read, and would be replaced: give another path",
             out.display()
