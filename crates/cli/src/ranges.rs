@@ -61,15 +61,16 @@ pub(crate) fn images_at(
     path: &Path,
     network: &Preprocess,
 ) -> anyhow::Result<(Images, Option<Images>)> {
-    match open_set(path) {
-        Ok(set) => Ok((set.train, set.validation)),
-        Err(error) if error.fault() != Fault::Io && path.exists() => {
-            let images = open_images_for(path, network);
-            let images =
-                images.with_context(|| format!("no data set ({error}) and no images either"))?;
-            Ok((images, None))
+    let no_set = match open_set(path) {
+        Ok(set) => return Ok((set.train, set.validation)),
+        Err(error) => error,
+    };
+    match open_images_for(path, network) {
+        Ok(images) => Ok((images, None)),
+        Err(error) if no_set.fault() != Fault::Io && path.exists() => {
+            Err(error).with_context(|| format!("no data set ({no_set}) and no images either"))
         }
-        Err(error) => Err(error.into()),
+        Err(_) => Err(no_set.into()),
     }
 }
 

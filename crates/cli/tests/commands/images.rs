@@ -100,6 +100,22 @@ fn what_encrypting_does_not_need_does_not_stop_it() {
 }
 
 #[test]
+fn ranges_takes_an_array_of_an_archive_as_encrypt_does() {
+    let folder = folder("one-array");
+    let (values, _) = some_digits(40);
+    let images = npy("|u1", &[40, 1, 8, 8], &values);
+    npz(
+        &folder.join("a.npz"),
+        &[("before", images.clone()), ("after", images)],
+    );
+    let model = shared().join("model.safetensors");
+    fs::copy(model, folder.join("model.safetensors")).unwrap();
+    let line = "ranges model.safetensors --inputs-only --force --data a.npz";
+    sordino(&folder, &format!("{line}:after")).good();
+    sordino(&folder, &format!("{line}:other")).refused(3, &["a.npz", "before", "after"]);
+}
+
+#[test]
 fn dicom_is_named() {
     let folder = folder("dicom");
     fs::write(
