@@ -70,6 +70,8 @@ pub(crate) fn images_at(
         Err(error) if no_set.fault() != Fault::Io && path.exists() => {
             Err(error).with_context(|| format!("no data set ({no_set}) and no images either"))
         }
+        // Such as an archive without the array that is named.
+        Err(error) if error.fault() != Fault::Io => Err(error.into()),
         Err(_) => Err(no_set.into()),
     }
 }
