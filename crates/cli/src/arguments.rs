@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Data(data::Args),
     /// Train a network: a ReLU teacher, or one with polynomial activations
     Train(train::Args),
-    /// Turn a trained ReLU network into one with polynomial activations
+    /// Turn a trained network into one with polynomial activations
     Distill(distill::Args),
     /// Replace the activations of a trained network by quadratics without training its weights: what to try first
     Convert(convert::Args),

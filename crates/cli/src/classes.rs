@@ -1,5 +1,6 @@
 //! Names of classes, on the command line or in a file as other programs write it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::exit::{Mismatch, Usage};
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The names in `text`: separated by commas, or the lines of the file of this name.
-pub(crate) fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
+fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
     let path = Path::new(text);
     if path.is_dir() {
         bail!(Usage(format!(
@@ -34,6 +35,26 @@ pub(crate) fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
             "--classes {text:?}: expected a name between commas, found none"
         ))
     );
+    Ok(names)
+}
+
+/// The names in `text` for a network with so many logits.
+pub(crate) fn class_names_for(text: &str, logits: usize) -> anyhow::Result<Vec<String>> {
+    let names = class_names(text)?;
+    ensure!(
+        names.len() == logits,
+        Mismatch(format!(
+            "--classes {text}: {} names for the {logits} classes of the network: give one name for each class, in a file one on \
+             each line",
+            names.len()
+        ))
+    );
+    let mut seen = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+        bail!(Mismatch(format!(
+            "--classes {text}: two classes have the name {name:?}: give each its own"
+        )));
+    }
     Ok(names)
 }
 
@@ -106,6 +127,16 @@ mod tests {
         assert_eq!(class_names("a/b,c").expect("names"), ["a/b", "c"]);
         let error = class_names("a,,b").expect_err("an empty name");
         assert_eq!(code(&error), 2, "{error}");
+    }
+
+    #[test]
+    fn each_class_has_one_name_of_its_own() {
+        assert_eq!(class_names_for("a,b", 2).expect("names"), ["a", "b"]);
+        for (text, part) in [("a,b,c", "3 names for the 2 classes"), ("a,a", "\"a\"")] {
+            let error = class_names_for(text, 2).expect_err("other names");
+            assert!(error.to_string().contains(part), "{error}");
+            assert_eq!(code(&error), 3, "{error}");
+        }
     }
 
     #[test]

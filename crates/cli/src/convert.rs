@@ -18,7 +18,7 @@ use crate::encrypt::parse_range;
 use crate::import::{ImagesArgs, is_onnx};
 use crate::one_of::one_of;
 use crate::ranges::images_at;
-use crate::training::tune;
+use crate::training::tune_if_planned;
 
 /// Below this share of images in the class of the original network, training of the weights is suggested.
 const GOOD_AGREEMENT: f64 = 0.95;
@@ -94,13 +94,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         show(&bar, progress);
     })?;
     drop(bar);
-    // A network that only the other packing can plan keeps the usual weights.
-    let trials = tune(&mut model, &prepared, None, output).unwrap_or_else(|error| {
-        output.warn(format!(
-            "integer weights were not tried with element-wise packing: {error}"
-        ));
-        Vec::new()
-    });
+    let trials = tune_if_planned(&mut model, &prepared, None, output);
     let digest = model.save(&args.out, global.overwrite())?;
     let good = difference.agreement >= GOOD_AGREEMENT;
     let result = json!({

@@ -11,6 +11,7 @@ use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::encrypt::note_no_check_images;
 use crate::passphrase::PassphraseFile;
+use crate::replaced::is_not_read;
 
 /// Arguments of `decrypt`.
 #[derive(clap::Args)]
@@ -42,6 +43,7 @@ const NAMED: usize = 5;
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
     // Refuses before the work predictions that cannot be written.
+    is_not_read(&args.out, &[&args.plan, &args.key, &args.reply])?;
     check_writable(&args.out, global.overwrite(), Access::OwnerOnly)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let key = args.passphrase.read_key(&client, &args.key)?;

@@ -14,7 +14,7 @@ use crate::training::{ACTIVATIONS, TrainingArgs, test_accuracy};
 /// Arguments of `distill`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The trained ReLU network: a model file, or one exported as ONNX
+    /// The trained network, with ReLUs or other activations: a model file, or one exported as ONNX
     #[arg(long, value_name = "MODEL|NET.onnx")]
     teacher: PathBuf,
     #[command(flatten)]
@@ -34,6 +34,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     training: TrainingArgs,
 }
+
+/// Share of the epochs over which the activations of a network from elsewhere fade out. Quadratics in place of all of them at once
+/// may be far from a deep network that normalizes nothing between its blocks.
+const FADING: f64 = 0.25;
 
 /// The recipe for students of a network: its teacher's, at a lower learning rate.
 fn recipe(teacher: &Model) -> TrainConfig {
@@ -59,6 +63,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let mut config = training.configuration(recipe(&teacher))?;
     config.activation = args.activation.unwrap_or(config.activation);
+    if !training.is_configured() && teacher.name.parse::<Architecture>().is_err() {
+        config.blend_epochs = FADING * config.epochs as f64;
+    }
     let distillation = config.distillation.get_or_insert_default();
     distillation.weight = args.teacher_weight.unwrap_or(distillation.weight);
     distillation.temperature = args.temperature.unwrap_or(distillation.temperature);
@@ -75,6 +82,13 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         sordino::train::Error::DataSet(error) => error.for_option(option).into(),
         other => anyhow::Error::from(other),
     })?;
+    // Before the training, since test images may be wrong too.
+    let teacher_accuracy = test_accuracy(&teacher, &set, training.range());
+    let teacher_accuracy =
+        teacher_accuracy.map_err(|error| match error.downcast::<sordino::data::Error>() {
+            Ok(error) => error.for_option(option).into(),
+            Err(other) => other,
+        })?;
     output.note(format!(
         "distilling {} into quadratics per {} on {} images of {}, {} epochs",
         teacher.name,
@@ -86,7 +100,6 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut model = training.run(&data, &config, global, |trainer, progress| {
         trainer.distill(&teacher, progress)
     })?;
-    model.training["teacher"]["test_accuracy"] =
-        json!(test_accuracy(&teacher, &set, training.range())?);
+    model.training["teacher"]["test_accuracy"] = json!(teacher_accuracy);
     training.finish(model, &data, &set, global, output)
 }

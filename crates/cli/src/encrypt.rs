@@ -11,6 +11,7 @@ use sordino::protocol::Request;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::passphrase::NewPassphrase;
+use crate::replaced::is_not_read;
 
 /// Arguments of `encrypt`.
 #[derive(clap::Args)]
@@ -106,6 +107,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     // The flag is taken so that scripts can give both commands the same.
     let _ = args.no_resubmit;
     // Refuses before the work a request that cannot be written.
+    is_not_read(&args.out, &[&args.plan, &args.images])?;
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let client = Client::new(ClientPlan::read(&args.plan)?, global.backend()?)?;
     let passphrase = match &args.key {

@@ -9,8 +9,9 @@ use sordino::container::{Access, check_writable};
 use sordino::onnx::{Description, ImportOptions, InputLayout, Network};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
-use crate::classes::class_names;
+use crate::classes::class_names_for;
 use crate::encrypt::parse_range;
+use crate::replaced::is_not_read;
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
@@ -96,15 +97,16 @@ impl ImagesArgs {
         if !self.no_check {
             network.check(&imported)?;
         }
+        let classes = match &self.classes {
+            Some(text) => class_names_for(text, imported.graph.classes())?,
+            None => Vec::new(),
+        };
         let name = path.file_stem().and_then(|name| name.to_str());
         Ok(imported.into_model(Description {
             name: name.unwrap_or("network").to_string(),
             mean: self.mean.clone(),
             std: self.std.clone(),
-            classes: match &self.classes {
-                Some(text) => class_names(text)?,
-                None => Vec::new(),
-            },
+            classes,
             input_range: self.input_range,
         })?)
     }
@@ -117,6 +119,7 @@ pub(crate) fn is_onnx(path: &Path) -> bool {
 }
 
 pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    is_not_read(&args.out, &[&args.network])?;
     check_writable(&args.out, global.overwrite(), Access::Shared)?;
     let model = args.images.load(&args.network, output)?;
     let digest = model.save(&args.out, global.overwrite())?;
@@ -144,9 +147,11 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         let next = if to_replace == 0 {
             "next: `sordino ranges` with images like those to come"
         } else if relus == to_replace {
-            "next: `sordino distill`, which replaces its ReLUs by quadratics"
+            "next: `sordino convert`, which replaces its ReLUs by quadratics and needs no labels, or `sordino distill`, \
+             which trains its weights too"
         } else {
-            "next: `sordino distill`, which replaces its activations by quadratics and its maxima by averages"
+            "next: `sordino convert`, which replaces its activations by quadratics and its maxima by averages and needs no \
+             labels, or `sordino distill`, which trains its weights too"
         };
         let counted = match relus == to_replace {
             true => format!("{relus} ReLUs"),

@@ -24,6 +24,7 @@ mod passphrase;
 mod ranges;
 #[cfg(test)]
 mod reference;
+mod replaced;
 mod report;
 mod submit;
 mod train;

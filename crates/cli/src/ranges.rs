@@ -15,7 +15,7 @@ use sordino_report::Align::{Left, Right};
 use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
-use crate::training::tune;
+use crate::training::{tune, tune_if_planned};
 
 /// Arguments of `ranges`.
 #[derive(clap::Args)]
@@ -61,15 +61,18 @@ pub(crate) fn images_at(
     path: &Path,
     network: &Preprocess,
 ) -> anyhow::Result<(Images, Option<Images>)> {
-    match open_set(path) {
-        Ok(set) => Ok((set.train, set.validation)),
-        Err(error) if error.fault() != Fault::Io && path.exists() => {
-            let images = open_images_for(path, network);
-            let images =
-                images.with_context(|| format!("no data set ({error}) and no images either"))?;
-            Ok((images, None))
+    let no_set = match open_set(path) {
+        Ok(set) => return Ok((set.train, set.validation)),
+        Err(error) => error,
+    };
+    match open_images_for(path, network) {
+        Ok(images) => Ok((images, None)),
+        Err(error) if no_set.fault() != Fault::Io && path.exists() => {
+            Err(error).with_context(|| format!("no data set ({no_set}) and no images either"))
         }
-        Err(error) => Err(error.into()),
+        // Such as an archive without the array that is named.
+        Err(error) if error.fault() != Fault::Io => Err(error.into()),
+        Err(_) => Err(no_set.into()),
     }
 }
 
@@ -106,13 +109,17 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     model.calibration = Some(calibration.clone());
     // As after training: validation images, where there are any.
-    let trials = match &validation {
-        _ if inputs_only => Vec::new(),
+    let (prepared, labels) = match &validation {
         Some(images) => {
             let prepared = prepare(images, &model.preprocess, args.range)?;
-            tune(&mut model, &prepared, images.labels.as_deref(), output)?
+            (prepared, images.labels.as_deref())
         }
-        None => tune(&mut model, &prepared, images.labels.as_deref(), output)?,
+        None => (prepared, images.labels.as_deref()),
+    };
+    let trials = match (inputs_only, args.weights_only) {
+        (true, _) => Vec::new(),
+        (_, true) => tune(&mut model, &prepared, labels, output)?,
+        _ => tune_if_planned(&mut model, &prepared, labels, output),
     };
     // The command's purpose is to change this file.
     let digest = model.save(&args.model, Overwrite::Replace)?;

@@ -140,6 +140,11 @@ impl TrainingArgs {
         Ok(set)
     }
 
+    /// Whether the configuration comes from a file.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// The range that was given.
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
         self.range
@@ -200,7 +205,7 @@ impl TrainingArgs {
             Some((images, labels)) => (images, labels),
             None => (&data.images, &data.labels),
         };
-        let trials = tune(&mut model, images, Some(labels), output)?;
+        let trials = tune_if_planned(&mut model, images, Some(labels), output);
         let accuracy = test_accuracy(&model, set, self.range)?;
         model.training["test_accuracy"] = json!(accuracy);
         let digest = model.save(&self.out, global.overwrite())?;
@@ -283,6 +288,21 @@ pub(crate) fn tune(
     let trials = tune_weight_error(model, images, labels, DEFAULT_WEIGHT_ERROR)?;
     trials.iter().for_each(|trial| output.note(trial));
     Ok(trials)
+}
+
+/// As [`tune`], for a model that is kept whatever comes of it: one that no element-wise plan takes keeps the usual weights.
+pub(crate) fn tune_if_planned(
+    model: &mut Model,
+    images: &[f32],
+    labels: Option<&[u16]>,
+    output: &Output,
+) -> Vec<WeightTrial> {
+    tune(model, images, labels, output).unwrap_or_else(|error| {
+        output.warn(format!(
+            "integer weights were not tried with element-wise packing: {error}"
+        ));
+        Vec::new()
+    })
 }
 
 /// Accuracy on the test images, which take no part in training; `None` without labels.

@@ -215,10 +215,10 @@ pub enum Error {
         detail: String,
     },
     /// The server's certificate is not trusted.
-    #[error(
-        "cannot {what} at {server}: {detail}: check the address, or give the certificate that it is signed with (--ca FILE)"
-    )]
+    #[error("cannot {what} at {server}: {detail}: {advice}")]
     Certificate {
+        /// What to try.
+        advice: &'static str,
         /// What was asked for.
         what: String,
         /// The server.

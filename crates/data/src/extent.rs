@@ -15,7 +15,7 @@ const USUAL: [(f64, f64); 3] = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)];
 const MUCH_WIDER: f64 = 4.0;
 
 /// Images whose brightest value is below this share of white are dark enough for a note.
-const DARK: f64 = 1.0 / 8.0;
+const DARK: f64 = 1.0 / 2.0;
 
 /// How far width and height may be stretched differently without a note.
 const STRETCH: f64 = 1.5;

@@ -284,12 +284,22 @@ pub(crate) fn class_folders(path: &Path) -> Result<Option<Found>, Error> {
     if pictures || names.len() < 2 {
         return Ok(None);
     }
+    let mut empty = Vec::new();
     for name in &names {
         if !has_pictures(&path.join(name))? {
-            return Ok(None);
+            empty.push(&name[..]);
         }
     }
-    found(path.to_owned(), None, None)
+    match empty[..] {
+        [] => found(path.to_owned(), None, None),
+        _ if empty.len() == names.len() => Ok(None),
+        [name, ..] => Err(Error::malformed(
+            path.display().to_string(),
+            "a folder of pictures for each class",
+            format!("the folder {name:?} without pictures beside others that have some"),
+            "put the pictures of this class there, or move the folder away (docs/guide/images.md has the layouts)",
+        )),
+    }
 }
 
 fn class_names(path: &Path) -> Result<Vec<String>, Error> {

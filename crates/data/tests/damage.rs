@@ -186,6 +186,24 @@ fn sizes_are_checked_before_memory_is_taken() {
 }
 
 #[test]
+fn other_files_in_gzip_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = npy("|u1", "(1, 2, 2)", &[0, 1, 2, 3]);
+    for (content, part) in [
+        (&array[..], "an array of numpy"),
+        (&b"PK\x03\x04...."[..], "an archive"),
+        (&b"\x89PNG...."[..], "a picture"),
+    ] {
+        let path = write(folder.path(), "packed.gz", &gzip(content));
+        let message = open_images(&path).unwrap_err().to_string();
+        assert!(
+            message.contains(part) && message.contains("gunzip"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_gzip_bomb_is_not_unpacked() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = idx(&[1, 4, 4], &[5; 16]);

@@ -302,6 +302,14 @@ fn scales_that_are_almost_surely_wrong_are_refused() {
         (u8s(&[0, 1, 1]), unit, Taken),
         (u8s(&[0, 9, 16]), (0.0, 16.0), Taken),
         (u8s(&[0, 9, 16]), BYTES, Noted("no value is above 16")),
+        // Percent, and seven bits.
+        (u8s(&[0, 50, 100]), BYTES, Noted("no value is above 100")),
+        (
+            f32s(&[0.0, 99.5, 127.0]),
+            BYTES,
+            Noted("no value is above 127"),
+        ),
+        (u8s(&[0, 50, 128]), BYTES, Taken),
         (u8s(&[0, 128, 255]), words, Refused("--range 0..255")),
         (u8s(&[0, 128, 255]), scanner, Refused("--range 0..255")),
         (u8s(&[0, 128, 255]), unit, Refused("--range 0..255")),

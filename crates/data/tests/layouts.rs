@@ -282,10 +282,10 @@ fn a_folder_per_class_without_parts_holds_some_back() {
     assert_eq!(parts(&set), [train, (vec![4, 10], vec![0, 1])]);
     assert!(set.notes[0].contains("held back"), "{:?}", set.notes);
 
-    // An empty class, and pictures beside the classes, are no set.
+    // An empty class is named, and pictures beside the classes are no set.
     fs::create_dir(folder.path().join("c")).unwrap();
     let message = open_set(folder.path()).unwrap_err().to_string();
-    assert!(message.contains("not found"), "{message}");
+    assert!(message.contains("\"c\" without pictures"), "{message}");
     fs::remove_dir(folder.path().join("c")).unwrap();
     picture(folder.path(), "loose.png", 1);
     assert!(open_set(folder.path()).is_err());

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use sordino_graph::{Function, Op, Shape};
+use sordino_graph::{Op, Shape};
 
 use crate::Error;
-use crate::computed::{Call, Called, Computed, Expression, Value};
+use crate::computed::{Computed, Expression, Value};
 use crate::operators::Operator;
+use crate::outputs::{logit, sigmoid_of};
 use crate::view::View;
 
 /// A part of a concatenation: its dimensions, and its elements by the node of all parts.
@@ -148,7 +149,7 @@ impl Operator<'_, '_> {
         Ok(Value::Computed(joined))
     }
 
-    /// `[1 - p, p]` for the sigmoid `p` of one value: two classes.
+    /// `[1 - p, p]` or `[p, 1 - p]` for the sigmoid `p` of one value: two classes.
     fn two_classes(&mut self) -> Result<Option<Value>, Error> {
         if self.at.node.input.len() != 2 {
             return Ok(None);
@@ -162,25 +163,20 @@ impl Operator<'_, '_> {
         else {
             return Ok(None);
         };
-        let sigmoid = |call: &Call, factor: f64, offset: f64| {
-            call.function == Called::Own(Function::Sigmoid)
-                && (call.factor, call.offset) == (factor, offset)
+        let (Some(first), Some(second)) = (sigmoid_of(negative), sigmoid_of(positive)) else {
+            return Ok(None);
         };
-        let same = negative.node == positive.node
-            && (negative.scale, negative.shift) == (positive.scale, positive.shift)
+        let opposite = negative.node == positive.node
+            && first == (-second.0, -second.1)
             && one.view.same_order(&other.view)
             && one.view.elements() == 1;
         let last = one.view.dims.len() as i64 - 1;
         let axis = self.at.int("axis", 1)?;
-        if !same
-            || !sigmoid(negative, -1.0, 1.0)
-            || !sigmoid(positive, 1.0, 0.0)
-            || axis != last && axis != -1
-        {
+        if !opposite || axis != last && axis != -1 {
             return Ok(None);
         }
-        let (one, call) = (one.clone(), positive.clone());
-        let logits = self.two_logits(&one, &call)?;
+        let one = one.with(Expression::Polynomial(logit(positive, second)));
+        let logits = self.two_logits(&one)?;
         let mut dims = one.view.dims.clone();
         dims[last as usize] = 2;
         let logits = Computed {

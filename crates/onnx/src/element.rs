@@ -1,5 +1,7 @@
 //! Element types of ONNX tensors.
 
+use std::fmt;
+
 /// What the elements of a tensor are, by ONNX's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -97,5 +99,11 @@ impl Element {
             Uint64 => (0, i64::MAX),
             _ => (i64::MIN, i64::MAX),
         }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&format!("{self:?}").to_lowercase())
     }
 }

@@ -56,10 +56,12 @@ pub enum Error {
         expected: f64,
     },
     /// The file, or one beside it with its weights, could not be read.
-    #[error("{path}: cannot read: {reason}")]
+    #[error("{path}: cannot read: {reason}: {advice}")]
     Read {
         /// The path.
         path: String,
+        /// What to try.
+        advice: &'static str,
         /// What the system says.
         reason: std::io::Error,
     },

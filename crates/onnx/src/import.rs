@@ -249,11 +249,11 @@ fn read_nodes<'f>(
         ))
     })?;
     let ending = ending(&mut reader, last, &value, output)?;
-    let takes_raw = input.element == Element::Uint8 || scales_itself(&reader);
+    let takes_raw = input.element == Element::Uint8 || reader.reads_raw();
     if takes_raw {
         let why = match input.element {
             Element::Uint8 => "its input is of type uint8",
-            _ => "it scales its input itself, as for values of 0 to 255",
+            _ => "it scales its input itself, or takes a mean from it, as for values of 0 to 255",
         };
         reader.warnings.push(format!(
             "the images go in as they are, 0 to 255, because {why}: --std 1 has them scaled to 0..1 first"
@@ -269,13 +269,6 @@ fn read_nodes<'f>(
         output: output.to_string(),
         layout: options.layout.unwrap_or(input.layout),
     })
-}
-
-/// Whether the network begins by making small numbers of what must be raw bytes.
-fn scales_itself(reader: &Reader) -> bool {
-    reader
-        .first_factors()
-        .is_some_and(|largest| largest > 0.0 && largest < 1.0 / 48.0)
 }
 
 /// One node.

@@ -112,7 +112,7 @@ impl<'a> Settings<'a> {
             let numbers = array.as_ints().filter(|_| array.dims.len() <= 1);
             return numbers.map(Some).ok_or_else(|| {
                 self.wrong(format!(
-                    "{name} is {:?} {:?}, expected whole numbers",
+                    "{name} is {} {:?}, expected whole numbers",
                     array.element, array.dims
                 ))
             });

@@ -25,6 +25,7 @@ mod faults;
 mod gates;
 mod import;
 mod input;
+mod interval;
 mod layout;
 mod linear;
 mod model;

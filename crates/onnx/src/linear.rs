@@ -41,6 +41,11 @@ impl Operator<'_, '_> {
     pub(crate) fn map_dims(&self, view: &View) -> Result<[usize; 3], Error> {
         match (&view.dims[..], view.batch_first()) {
             (&[_, channels, height, width], true) => Ok([channels, height, width]),
+            (&[images, height, width], true) => Err(self.wrong(format!(
+                "it reads a value of dimensions {:?}, expected [batch, channels, height, width]: export a network whose input has an \
+                 axis of channels, [{images}, 1, {height}, {width}]",
+                view.dims
+            ))),
             _ => Err(self.wrong(format!(
                 "it reads a value of dimensions {:?}, expected [batch, channels, height, width]: only images of two dimensions are supported",
                 view.dims

@@ -105,6 +105,7 @@ impl Network {
         let path = path.as_ref();
         let failed = |reason| Error::Read {
             path: path.display().to_string(),
+            advice: "check the path and its permissions",
             reason,
         };
         let file = File::open(path).map_err(failed)?;
@@ -151,7 +152,8 @@ impl Network {
         }
     }
 
-    /// The output to import: the one asked for, the only one, or the only one that is no label.
+    /// The output to import: the one asked for, which may be a value inside the network, the only one, or the only one that
+    /// is no label.
     pub(crate) fn output(&self, wanted: Option<&str>) -> Result<(&str, bool), Error> {
         let names: Vec<&str> = self
             .graph
@@ -168,10 +170,12 @@ impl Network {
                 .join(", ")
         };
         if let Some(wanted) = wanted {
-            return match names.iter().find(|name| **name == wanted) {
+            let inner = self.graph.node.iter().flat_map(|node| &node.output);
+            let mut all = names.iter().copied().chain(inner.map(|name| &name[..]));
+            return match all.find(|&name| name == wanted) {
                 Some(name) => Ok((name, false)),
                 None => Err(malformed(format!(
-                    "it has no output {wanted:?}; its outputs are {}",
+                    "it has no output and no value {wanted:?}; its outputs are {}",
                     listed()
                 ))),
             };

@@ -12,17 +12,13 @@ use crate::element::Element;
 use crate::evaluate::shape_part;
 use crate::layout::{Layout, Settings, moves};
 use crate::reader::Reader;
-use crate::table::nearest;
+use crate::table::{refusal, step};
 
 /// A node of the file that reads the image, and the network that it is read into.
 pub(crate) struct Operator<'r, 'f> {
     pub(crate) reader: &'r mut Reader<'f>,
     pub(crate) at: Attributes<'f>,
 }
-
-/// What is said of computing with probabilities.
-const AFTER_SOFTMAX: &str = "it reads a softmax, which the client applies after decryption: choose the logits or the \
-                             probabilities as output with --output, or export the network without this node";
 
 pub(crate) const HALF: &str =
     "half precision is computed in single precision: results differ by its rounding";
@@ -69,7 +65,7 @@ impl Operator<'_, '_> {
             "LinearClassifier" => return self.linear_classifier(),
             _ => match self.function()? {
                 Some(value) => value,
-                None => return Err(self.unsupported(nearest(operator))),
+                None => return Err(refusal(self.at)),
             },
         };
         Ok(vec![value])
@@ -118,7 +114,7 @@ impl Operator<'_, '_> {
     pub(crate) fn computed(&self, index: usize) -> Result<Computed, Error> {
         match self.value(index)? {
             Value::Computed(computed) => Ok(computed.clone()),
-            Value::Softmax { .. } => Err(self.unsupported(AFTER_SOFTMAX)),
+            Value::Softmax { .. } => Err(self.reads_probabilities()),
             Value::Constant(_) | Value::Unread(_) | Value::Refused => Err(self.wrong(format!(
                 "input {index} is a constant, expected what is computed from the image"
             ))),
@@ -207,13 +203,16 @@ impl Operator<'_, '_> {
                 if matches!(code, Element::Float16 | Element::BFloat16) {
                     self.reader.warn_once(self.at, HALF);
                 }
-                Ok(Value::Computed(Computed { raw: false, ..value }))
+                Ok(Value::Computed(Computed {
+                    raw: false,
+                    ..value
+                }))
             }
             // Wider types of whole numbers hold the same bytes.
             (false, true) if code.bounds().1 >= 255 => Ok(Value::Computed(value)),
             _ => Err(self.wrong(format!(
-                "it makes whole numbers ({code:?}) of what is computed from the image, a step function that cannot be \
-                 computed under encryption: train and export the network without it"
+                "it makes whole numbers ({code}) of what is computed from the image, {}",
+                step(self.at)
             ))),
         }
     }
@@ -232,15 +231,30 @@ impl Operator<'_, '_> {
     }
 
     fn reads_softmax(&self) -> bool {
+        self.softmax_name().is_some()
+    }
+
+    /// The name of the softmax that the node reads.
+    fn softmax_name(&self) -> Option<&str> {
         let mut names = self.at.node.input.iter();
-        names.any(|name| matches!(self.reader.values.get(name), Some(Value::Softmax { .. })))
+        let softmax =
+            |name: &&String| matches!(self.reader.values.get(*name), Some(Value::Softmax { .. }));
+        names.find(softmax).map(|name| &name[..])
+    }
+
+    fn reads_probabilities(&self) -> Error {
+        self.unsupported(&format!(
+            "it reads a softmax, which the client applies after decryption: import the softmax itself with --output {}, or export \
+             the network without this node",
+            self.softmax_name().unwrap_or("NAME")
+        ))
     }
 
     /// What changes nothing about probabilities is looked through.
     fn after_softmax(&mut self) -> Result<Value, Error> {
         let operator = self.at.operator();
         let Value::Softmax { logits, log, name } = self.value(0)?.clone() else {
-            return Err(self.unsupported(AFTER_SOFTMAX));
+            return Err(self.reads_probabilities());
         };
         let logits = match operator {
             "Shape" | "Size" => return self.shape(),
@@ -249,7 +263,7 @@ impl Operator<'_, '_> {
             "Cast" | "CastLike" => {
                 let code = i32::try_from(self.at.int("to", 1)?).unwrap_or_default();
                 if !Element::of(code).is_some_and(Element::is_float) {
-                    return Err(self.unsupported(AFTER_SOFTMAX));
+                    return Err(self.reads_probabilities());
                 }
                 logits
             }
@@ -269,11 +283,11 @@ impl Operator<'_, '_> {
                     _ => false,
                 };
                 if !same {
-                    return Err(self.unsupported(AFTER_SOFTMAX));
+                    return Err(self.reads_probabilities());
                 }
                 moved
             }
-            _ => return Err(self.unsupported(AFTER_SOFTMAX)),
+            _ => return Err(self.reads_probabilities()),
         };
         Ok(Value::Softmax { logits, log, name })
     }

@@ -8,7 +8,7 @@ use crate::attributes::Attributes;
 use crate::computed::{Call, Called, Computed, Expression, Value};
 use crate::evaluate::softmax_axes;
 use crate::operators::Operator;
-use crate::polynomial::Polynomial;
+use crate::polynomial::{Coefficient, Polynomial};
 use crate::reader::Reader;
 use crate::view::View;
 
@@ -64,15 +64,9 @@ impl Operator<'_, '_> {
         })
     }
 
-    /// The logits `-z / 2` and `z / 2` of two classes, for the sigmoid of `z`.
-    pub(crate) fn two_logits(&mut self, value: &Computed, call: &Call) -> Result<Computed, Error> {
-        let line = Polynomial::line(
-            call.node,
-            crate::polynomial::Coefficient::scalar(call.scale),
-            crate::polynomial::Coefficient::scalar(call.shift),
-        );
-        let logit = value.with(Expression::Polynomial(line));
-        let node = two_logits(self.reader, self.at, &logit)?;
+    /// The logits `-z / 2` and `z / 2` of two classes, for the sigmoid of a value's `z`.
+    pub(crate) fn two_logits(&mut self, logit: &Computed) -> Result<Computed, Error> {
+        let node = two_logits(self.reader, self.at, logit)?;
         Ok(Computed::of(node, View::ordered(self.reader.batch, &[2])))
     }
 
@@ -180,28 +174,26 @@ pub(crate) fn ending(
             };
             (logits.clone(), OutputKind::Softmax, form, name.clone())
         }
-        Value::Computed(value) => match &value.expression {
-            Expression::Call(call) if is_sigmoid(call) => {
-                let line = Polynomial::line(
-                    call.node,
-                    crate::polynomial::Coefficient::scalar(call.scale),
-                    crate::polynomial::Coefficient::scalar(call.shift),
-                );
-                let logits = value.with(Expression::Polynomial(line));
-                (
-                    logits,
-                    OutputKind::Sigmoid,
-                    Form::Sigmoid,
-                    call.argument.clone(),
-                )
+        Value::Computed(value) => {
+            let call = match &value.expression {
+                Expression::Call(call) => sigmoid_of(call).map(|line| (call, line)),
+                Expression::Polynomial(_) => None,
+            };
+            match call {
+                Some((call, line)) => {
+                    let own = line == (call.scale, call.shift);
+                    let name = if own { &call.argument[..] } else { "" };
+                    let logits = value.with(Expression::Polynomial(logit(call, line)));
+                    (logits, OutputKind::Sigmoid, Form::Sigmoid, name.to_string())
+                }
+                None => (
+                    value.clone(),
+                    OutputKind::Raw,
+                    Form::Logits,
+                    name.to_string(),
+                ),
             }
-            _ => (
-                value.clone(),
-                OutputKind::Raw,
-                Form::Logits,
-                name.to_string(),
-            ),
-        },
+        }
         Value::Unread(operator) => {
             return Err(at.wrong(format!(
                 "the output is one of {operator} that is not read (class numbers, places, masks): choose the scores with --output"
@@ -228,6 +220,14 @@ pub(crate) fn ending(
             _ => Form::Difference,
         };
         if form == Form::Difference {
+            let (low, high) = reader.interval(&computed);
+            if low >= 0.0 || high <= 0.0 {
+                return Err(at.wrong(format!(
+                    "the only output is always between {low} and {high}, so that it is no logit, which is below 0 for the first \
+                     of two classes and above for the second: import the logit with --output NAME, or export the network with a \
+                     Sigmoid as its end"
+                )));
+            }
             reader.warn(
                 at,
                 "one output without a sigmoid: it is taken for the logit of the second of two classes",
@@ -256,6 +256,20 @@ pub(crate) fn ending(
     })
 }
 
-fn is_sigmoid(call: &Call) -> bool {
-    call.function == Called::Own(Function::Sigmoid) && (call.factor, call.offset) == (1.0, 0.0)
+/// Slope and offset of `z` in a node's value, where the call is `sigmoid(z)`; other activations may be written so too.
+pub(crate) fn sigmoid_of(call: &Call) -> Option<(f64, f64)> {
+    let by = match (&call.function, call.factor, call.offset) {
+        (Called::Own(Function::Sigmoid), 1.0, 0.0) => 1.0,
+        (Called::Own(Function::Sigmoid), -1.0, 1.0) => -1.0,
+        (Called::Own(Function::Tanh), 0.5, 0.5) => 2.0,
+        (Called::Own(Function::Tanh), -0.5, 0.5) => -2.0,
+        _ => return None,
+    };
+    Some((by * call.scale, by * call.shift))
+}
+
+/// The line of a call's node.
+pub(crate) fn logit(call: &Call, (slope, offset): (f64, f64)) -> Polynomial {
+    let [slope, offset] = [slope, offset].map(Coefficient::scalar);
+    Polynomial::line(call.node, slope, offset)
 }

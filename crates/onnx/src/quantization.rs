@@ -1,10 +1,8 @@
 //! Quantizing and dequantizing of values between layers.
 
-use sordino_graph::{Function, Op};
-
 use crate::Error;
 use crate::array::Array;
-use crate::computed::{Call, Called, Computed, Expression, Value};
+use crate::computed::{Computed, Value};
 use crate::element::Element;
 use crate::operators::Operator;
 use crate::polynomial::Coefficient;
@@ -49,52 +47,13 @@ impl Operator<'_, '_> {
         let value = self.numbers(0)?;
         match zeros.iter().filter(|&&zero| zero == lowest).count() {
             0 => Ok(Value::Computed(value)),
-            count if count == zeros.len() => match self.is_positive(&value) {
+            count if count == zeros.len() => match self.reader.interval(&value).0 >= 0.0 {
                 true => Ok(Value::Computed(value)),
                 false => self.clipped(0, 0.0, f64::INFINITY).map(Value::Computed),
             },
             _ => Err(self.wrong(
                 "some channels are cut off at zero and some are not: quantize with one zero point",
             )),
-        }
-    }
-
-    /// Whether a value is known not to be below zero.
-    fn is_positive(&self, value: &Computed) -> bool {
-        let positive = |function: &Function| match function {
-            Function::Relu
-            | Function::Sigmoid
-            | Function::HardSigmoid { .. }
-            | Function::Softplus => true,
-            Function::Clip { min, .. } => *min >= 0.0,
-            _ => false,
-        };
-        match &value.expression {
-            Expression::Call(Call {
-                function: Called::Own(function),
-                factor,
-                offset,
-                ..
-            }) => positive(function) && *factor >= 0.0 && *offset >= 0.0,
-            Expression::Call(_) => false,
-            Expression::Polynomial(polynomial) => {
-                let mut node = polynomial.node;
-                if !polynomial.is_value() {
-                    return false;
-                }
-                loop {
-                    match self.reader.op(node) {
-                        Op::Activation(function) => return positive(function),
-                        Op::MaxPool { .. }
-                        | Op::AveragePool { .. }
-                        | Op::Flatten
-                        | Op::Select { .. } => {
-                            node = self.reader.reads(node);
-                        }
-                        _ => return false,
-                    }
-                }
-            }
         }
     }
 }

@@ -27,6 +27,12 @@ pub(crate) struct Reader<'a> {
     consumers: HashMap<&'a str, usize>,
 }
 
+/// A network that multiplies its input by less makes small numbers of raw bytes.
+const RAW_FACTOR: f64 = 1.0 / 48.0;
+
+/// A network that takes more from its input takes the mean of raw bytes from them.
+const RAW_MEAN: f64 = 16.0;
+
 /// Most nodes of the graph while it is read.
 const MAX_NODES: usize = 1 << 14;
 
@@ -57,40 +63,48 @@ impl<'a> Reader<'a> {
         &self.nodes[node.0].op
     }
 
-    /// The largest factor of the operations that read the image, if all of them are lines.
-    pub(crate) fn first_factors(&self) -> Option<f64> {
-        let mut largest = None;
+    /// Whether the operations that read the image scale raw values of 0 to 255, or take a mean of such values from them.
+    pub(crate) fn reads_raw(&self) -> bool {
+        let mut largest = 0.0f64;
+        let mut mean = 0.0f64;
         for node in self
             .nodes
             .iter()
             .filter(|node| node.inputs.contains(&NodeId(0)))
         {
-            let factors: Vec<f64> = match &node.op {
-                Op::Affine { factor, .. } => {
-                    factor.iter().map(|&factor| f64::from(factor)).collect()
+            // Factors, and what is taken from the image before them.
+            let lines: Vec<(f64, f64)> = match &node.op {
+                Op::Affine { factor, offset, .. } => {
+                    let lines = factor.iter().zip(offset);
+                    lines
+                        .map(|(&factor, &offset)| {
+                            (factor.into(), -f64::from(offset) / f64::from(factor))
+                        })
+                        .collect()
                 }
                 Op::BatchNorm {
                     gamma,
+                    mean,
                     variance,
                     epsilon,
                     ..
                 } => {
-                    let pairs = gamma.iter().zip(variance);
-                    pairs
-                        .map(|(&gamma, &variance)| {
-                            f64::from(gamma) / (f64::from(variance) + epsilon).sqrt()
+                    let channels = gamma.iter().zip(mean).zip(variance);
+                    channels
+                        .map(|((&gamma, &mean), &variance)| {
+                            let deviation = (f64::from(variance) + epsilon).sqrt();
+                            (f64::from(gamma) / deviation, mean.into())
                         })
                         .collect()
                 }
-                _ => return None,
+                _ => return false,
             };
-            largest = factors
-                .into_iter()
-                .map(f64::abs)
-                .chain(largest)
-                .reduce(f64::max);
+            for (factor, taken) in lines {
+                largest = largest.max(factor.abs());
+                mean = mean.max(taken);
+            }
         }
-        largest
+        largest > 0.0 && largest < RAW_FACTOR || (RAW_MEAN..=255.0).contains(&mean)
     }
 
     /// The first node that a node reads.
@@ -172,14 +186,19 @@ impl<'a> Reader<'a> {
     ) -> Result<NodeId, Error> {
         let shapes: Vec<Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
         let shape = op.output_shape(at.name(), &shapes)?;
+        self.has_room(at, &shape)?;
+        Ok(self.append_shaped(at.name(), op, inputs, shape))
+    }
+
+    /// Refuses networks that are too large.
+    fn has_room(&self, at: Attributes, shape: &Shape) -> Result<(), Error> {
         if shape.elements() > sordino_graph::MAX_ELEMENTS || self.nodes.len() >= MAX_NODES {
             return Err(at.wrong(format!(
                 "the network has more than {MAX_NODES} operations, or a value of more than {} elements: use a smaller one",
                 sordino_graph::MAX_ELEMENTS
             )));
         }
-        self.evaluator.charge(at, shape.elements() as u64)?;
-        Ok(self.append_shaped(at.name(), op, inputs, shape))
+        self.evaluator.charge(at, shape.elements() as u64)
     }
 
     fn append_shaped(&mut self, name: &str, op: Op, inputs: &[NodeId], shape: Shape) -> NodeId {
@@ -237,7 +256,11 @@ impl<'a> Reader<'a> {
                 };
                 let inner = line(call.node, call.scale, call.shift);
                 let inner = self.polynomial_node(at, &inner)?;
-                let active = self.append(at, Op::Activation(function), &[inner])?;
+                // The node has the name of its activation, not of what reads it.
+                let shape = self.shape(inner);
+                self.has_room(at, &shape)?;
+                let active =
+                    self.append_shaped(&call.made_by, Op::Activation(function), &[inner], shape);
                 let outer = line(active, call.factor, call.offset);
                 self.polynomial_node(at, &outer)?
             }

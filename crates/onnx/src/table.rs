@@ -327,13 +327,13 @@ pub(crate) fn check(at: Attributes) -> Result<(), Error> {
     let learn = LEARN_OPERATORS.contains(&operator);
     if !(matches!(domain, "" | "ai.onnx") && !learn || domain == LEARN && learn) {
         return Err(match domain {
-            "" | "ai.onnx" | LEARN => at.unsupported(nearest(operator)),
+            "" | "ai.onnx" | LEARN => refusal(at),
             other => at.unsupported(&format!(
                 "it is of the domain {other:?}: export with standard operators only"
             )),
         });
     }
-    let row = row.ok_or_else(|| at.unsupported(nearest(operator)))?;
+    let row = row.ok_or_else(|| refusal(at))?;
     let mut attributes = at.node.attribute.iter();
     match attributes.find(|attribute| !row.attributes.contains(&&attribute.name[..])) {
         Some(attribute) => Err(at.wrong(format!(
@@ -346,10 +346,40 @@ pub(crate) fn check(at: Attributes) -> Result<(), Error> {
     }
 }
 
+/// A node whose operator is not read, and what to do about it.
+pub(crate) fn refusal(at: Attributes) -> Error {
+    match at.operator() {
+        "ArgMax" | "ArgMin" | "TopK" | "Hardmax" | "ArrayFeatureExtractor" | "LabelEncoder" => at
+            .unsupported(&format!(
+                "the client chooses the class: import the scores that it reads with --output {}",
+                scores(at)
+            )),
+        "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Not" | "And" | "Or"
+        | "Xor" | "Where" | "Floor" | "Ceil" | "Round" | "Sign" | "Mod" => {
+            at.unsupported(&step(at))
+        }
+        operator => at.unsupported(nearest(operator)),
+    }
+}
+
+/// What is said of operators that are steps.
+pub(crate) fn step(at: Attributes) -> String {
+    format!(
+        "a step function, which cannot be computed under encryption: where it only chooses the class, import the scores that it \
+         reads with --output {}, else train the network without it",
+        scores(at)
+    )
+}
+
+/// The value that a node at the end of a network chooses a class of.
+fn scores(at: Attributes<'_>) -> &str {
+    at.node.input.first().map_or("NAME", |name| name)
+}
+
 /// What to use instead of an operator that cannot be computed under encryption.
-pub(crate) fn nearest(operator: &str) -> &'static str {
+fn nearest(operator: &str) -> &'static str {
     match operator {
-        "Exp" | "Softsign" | "ThresholdedRelu" | "Shrink" | "Hardmax" | "Sin" | "Cos" => {
+        "Exp" | "Softsign" | "ThresholdedRelu" | "Shrink" | "Sin" | "Cos" => {
             "train the network with an activation of the list (docs/reference/onnx.md), which `sordino distill` replaces by quadratics"
         }
         "LayerNormalization"
@@ -371,9 +401,6 @@ pub(crate) fn nearest(operator: &str) -> &'static str {
         | "MatMulInteger"
         | "DynamicQuantizeLinear" => {
             "quantize in the QDQ format (QuantizeLinear and DequantizeLinear), or export the float network"
-        }
-        "ArgMax" | "TopK" | "ArrayFeatureExtractor" | "LabelEncoder" => {
-            "the client chooses the class: choose the scores as output with --output"
         }
         "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "export a plain feed-forward network",
         "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike"

@@ -166,6 +166,7 @@ impl Beside {
         let path = folder.join(location);
         let read = |reason| Error::Read {
             path: path.display().to_string(),
+            advice: "weights of the network are in this file: keep the files of one export together",
             reason,
         };
         if location.is_empty() || !inside {

@@ -71,7 +71,7 @@ fn images_of_bytes_are_raw() {
 fn rounding_to_whole_numbers_is_refused() {
     let message = import("07-binarise").unwrap_err().to_string();
     assert!(
-        message.contains("Cast") && message.contains("Int32"),
+        message.contains("Cast") && message.contains("int32"),
         "{message}"
     );
 }
@@ -153,7 +153,7 @@ fn inputs_and_outputs_are_named() {
     assert!(chosen("x").unwrap_err().to_string().contains("l, f"));
     let message = import("28-nhw_input").unwrap_err().to_string();
     assert!(
-        message.contains("[2, 8, 8]") && message.contains("[batch, channels, height, width]"),
+        message.contains("[2, 8, 8]") && message.contains("[2, 1, 8, 8]"),
         "{message}"
     );
 }

@@ -116,7 +116,12 @@ fn check_alive(folded: &Folded, calibration: &Calibration) -> Result<(), Error> 
     let dead = nodes
         .skip(1)
         .find(|(_, statistics)| statistics.max_abs == 0.0);
+    let last = folded.nodes.last().map(|node| &node.name);
     if let Some((node, _)) = dead {
+        // A last layer of zeros is no fault of the images.
+        if last == Some(&node.name) {
+            return Err(Error::ConstantLogits);
+        }
         return Err(Error::Dead {
             node: node.name.clone(),
         });
@@ -188,7 +193,7 @@ fn impossible(error: Error) -> Error {
         } => Error::Impossible {
             constraints: String::new(),
             closest: format!("{what} of {found}, where {expected} is expected"),
-            hint: "retraining with smaller logits".into(),
+            hint: "scaling the weights of the last layers so that the logits are between 1 and 1000, or retraining".into(),
         },
         other => other,
     }

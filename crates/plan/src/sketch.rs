@@ -5,7 +5,7 @@
 //! the steps.
 
 use crate::network::{Network, NodeKind};
-use crate::weights;
+use crate::{primes, weights};
 
 /// Bits above the calibrated ranges that every value keeps.
 pub(crate) const RANGE_MARGIN_BITS: f64 = 2.0;
@@ -106,15 +106,14 @@ impl Sketch {
 
     /// Draws the candidate; `divisors` are the real ones once primes are chosen, else the ideal ones are used.
     pub(crate) fn draw(network: &Network, choice: &Choice, divisors: Option<&[f64]>) -> Sketch {
-        let mut draft = Draft {
-            network,
-            choice,
-            fixed: divisors.is_some(),
-            operations: Vec::new(),
-            divisors: divisors.map(<[f64]>::to_vec).unwrap_or_default(),
-            value: Vec::new(),
+        let draft = match divisors {
+            None => Draft::drawn(network, choice, None),
+            Some(divisors) => {
+                // The real divisors move the scales a little, but no rescale.
+                let ideal = Draft::drawn(network, choice, None);
+                Draft::drawn(network, choice, Some((divisors, ideal.rescaled)))
+            }
         };
-        (0..network.nodes.len()).for_each(|node| draft.node(node));
         Sketch {
             ring_degree: choice.ring_degree,
             base_bits: base_bits(network, &draft.operations, &draft.divisors),
@@ -149,14 +148,33 @@ fn base_bits(network: &Network, operations: &[SketchOperation], divisors: &[f64]
 struct Draft<'a> {
     network: &'a Network,
     choice: &'a Choice,
-    fixed: bool,
+    /// With real divisors: which folded nodes are rescaled.
+    fixed: Option<Vec<bool>>,
     operations: Vec<SketchOperation>,
     divisors: Vec<f64>,
     /// Folded node → operation that holds its value.
     value: Vec<usize>,
+    /// Folded node → whether its value was rescaled.
+    rescaled: Vec<bool>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    /// All nodes; `fixed` has real divisors and says which nodes are rescaled.
+    fn drawn(network: &'a Network, choice: &'a Choice, fixed: Option<(&[f64], Vec<bool>)>) -> Self {
+        let (divisors, fixed) = fixed.unzip();
+        let mut draft = Draft {
+            network,
+            choice,
+            fixed,
+            operations: Vec::new(),
+            divisors: divisors.map(<[f64]>::to_vec).unwrap_or_default(),
+            value: Vec::new(),
+            rescaled: vec![false; network.nodes.len()],
+        };
+        (0..network.nodes.len()).for_each(|node| draft.node(node));
+        draft
+    }
+
     fn push(&mut self, operation: SketchOperation) -> usize {
         self.operations.push(operation);
         self.operations.len() - 1
@@ -238,13 +256,19 @@ impl Draft<'_> {
         if last || (before_first_activation && !self.choice.rescale_first) {
             return value;
         }
-        let after_rescale = self.all_in(sources, Place::AfterRescale);
-        if !after_rescale {
+        // A whole number of bits, as primes stand just below powers of two; the scale follows.
+        let bits = (scale.log2() - self.choice.log2_scale).round().max(0.0);
+        self.rescaled[node] = match &self.fixed {
+            Some(rescaled) => rescaled[node],
+            None => self.fills_a_prime(bits) && !self.is_rescaled_by_readers(node),
+        };
+        if !self.rescaled[node] {
+            return value;
+        }
+        if !self.all_in(sources, Place::AfterRescale) {
             value = self.two_components(value);
         }
-        if !self.fixed && self.divisors.len() == dropped {
-            // A whole number of bits, as primes stand just below powers of two; the scale follows.
-            let bits = (scale.log2() - self.choice.log2_scale).round().max(0.0);
+        if self.fixed.is_none() && self.divisors.len() == dropped {
             self.divisors.push(bits.exp2());
         }
         let divisor = self.divisors[dropped];
@@ -271,6 +295,30 @@ impl Draft<'_> {
                     ..
                 } => self.all_in(sources, place),
                 NodeKind::Linear { .. } | NodeKind::Input => false,
+            })
+    }
+
+    /// Whether there are primes that divide by so many bits. Those of the weights alone are too few: a linear layer that reads a
+    /// linear layer is not rescaled if that one is.
+    fn fills_a_prime(&self, bits: f64) -> bool {
+        bits >= f64::from(primes::min_prime_bits(self.choice.ring_degree))
+    }
+
+    /// Whether a linear node is left to the rescales of its readers: linear layers that could not be rescaled after it. That takes
+    /// fewer bits than rescaling it and not them.
+    fn is_rescaled_by_readers(&self, node: usize) -> bool {
+        let readers = self.network.readers(node);
+        !readers.is_empty()
+            && readers.iter().all(|&reader| {
+                let info = &self.network.nodes[reader];
+                let NodeKind::Linear { sources, exact, .. } = &info.kind else {
+                    return false;
+                };
+                let last = reader + 1 == self.network.nodes.len();
+                !last
+                    && !exact
+                    && sources.len() == 1
+                    && !self.fills_a_prime(info.weight_scale.log2())
             })
     }
 

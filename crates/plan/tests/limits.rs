@@ -105,7 +105,7 @@ fn a_relu_network_is_refused() {
 }
 
 /// A hidden layer and logits, of which one or the other says nothing.
-fn silent(hidden: f32, logits: f32) -> sordino_graph::Model {
+fn silent(hidden: f32, logits: f32, bias: f32) -> sordino_graph::Model {
     let mut silent = model(1);
     let dense = |outputs: usize, inputs: usize, weight: f32, bias: f32| Op::Dense {
         weight: Tensor::new(&[outputs, inputs], vec![weight; outputs * inputs]).unwrap(),
@@ -122,7 +122,7 @@ fn silent(hidden: f32, logits: f32) -> sordino_graph::Model {
         c: vec![0.1],
     };
     let x = graph.push("act", quadratic, &[x]);
-    graph.push("logits", dense(silent.classes.len(), 4, logits, 0.5), &[x]);
+    graph.push("logits", dense(silent.classes.len(), 4, logits, bias), &[x]);
     silent.graph = graph.finish().unwrap();
     let images: Vec<f32> = (0..240).map(|k| (k % 17) as f32 / 17.0).collect();
     silent.calibration = None;
@@ -135,19 +135,22 @@ fn silent(hidden: f32, logits: f32) -> sordino_graph::Model {
 fn networks_that_say_the_same_of_every_image_are_refused_by_name() {
     for packing in [PackingKind::ElementWise, PackingKind::ChannelWise] {
         let options = CompileOptions::new(10).with_packing(packing);
-        assert!(compile(&silent(0.1, 0.1), &options).is_ok());
-        let error = compile(&silent(0.0, 0.1), &options).unwrap_err();
+        assert!(compile(&silent(0.1, 0.1, 0.5), &options).is_ok());
+        let error = compile(&silent(0.0, 0.1, 0.5), &options).unwrap_err();
         assert!(
             error
                 .to_string()
                 .starts_with("node \"hidden\" is 0 for every image")
         );
-        let error = compile(&silent(0.1, 0.0), &options).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("the logits are the same for every image")
-        );
+        // With a bias, and without.
+        for bias in [0.5, 0.0] {
+            let error = compile(&silent(0.1, 0.0, bias), &options).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.starts_with("the logits are the same for every image"),
+                "{message}"
+            );
+        }
     }
 }
 

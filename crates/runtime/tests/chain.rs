@@ -346,6 +346,7 @@ fn networks_of_exported_operations() {
     check_chain("separable", exported::separable());
     check_chain("branches", exported::branches());
     check_chain("moved", exported::moved());
+    check_chain("bottlenecks", exported::bottlenecks());
 }
 
 #[test]

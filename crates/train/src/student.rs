@@ -85,7 +85,12 @@ pub(crate) fn replace_functions(network: &mut Network, activation: Activation) {
         let function = match &normalization.activation {
             Activated::Relu => Function::Relu,
             Activated::Teacher(function) => function.clone(),
-            Activated::Not | Activated::Quadratic { .. } => continue,
+            Activated::Not => continue,
+            Activated::Quadratic { .. } => {
+                // It stands for nothing else: no ReLU fades out of it.
+                normalization.blends = false;
+                continue;
+            }
         };
         let Some(granularity) = activation.granularity() else {
             normalization.activation = Activated::Relu;

@@ -56,6 +56,22 @@ fn an_exported_network_and_a_folder_without_labels_become_a_model_that_compiles(
     assert_ne!(read("other.safetensors"), model.graph);
 }
 
+/// Squares of elements that are pooled together have very unlike factors here.
+#[test]
+fn quadratics_per_element_have_a_plan_of_either_packing() {
+    let folder = folder("convert-element");
+    let flags = "--activation element --epochs 0 --data digits --mean 0.306 --std 0.375 --input-range 0..16";
+    let run = sordino(&folder, &format!("convert {} {flags} --out m", network())).good();
+    assert!(!run.stderr.contains("were not tried"), "{run:?}");
+    for packing in ["element-wise", "channel-wise"] {
+        sordino(
+            &folder,
+            &format!("compile m --batch 100 --packing {packing} --out {packing}"),
+        )
+        .good();
+    }
+}
+
 #[test]
 fn a_network_that_is_far_from_its_original_is_reported_with_what_to_do() {
     let folder = folder("convert-far");

@@ -100,6 +100,22 @@ fn what_encrypting_does_not_need_does_not_stop_it() {
 }
 
 #[test]
+fn ranges_takes_an_array_of_an_archive_as_encrypt_does() {
+    let folder = folder("one-array");
+    let (values, _) = some_digits(40);
+    let images = npy("|u1", &[40, 1, 8, 8], &values);
+    npz(
+        &folder.join("a.npz"),
+        &[("before", images.clone()), ("after", images)],
+    );
+    let model = shared().join("model.safetensors");
+    fs::copy(model, folder.join("model.safetensors")).unwrap();
+    let line = "ranges model.safetensors --inputs-only --force --data a.npz";
+    sordino(&folder, &format!("{line}:after")).good();
+    sordino(&folder, &format!("{line}:other")).refused(3, &["a.npz", "before", "after"]);
+}
+
+#[test]
 fn dicom_is_named() {
     let folder = folder("dicom");
     fs::write(
@@ -178,6 +194,21 @@ fn distilling_names_its_own_option() {
             .input_range,
         (0.0, 1.0)
     );
+    // Nor is the test part of another scale, which is found before the training.
+    let bytes = |count: usize| npy("|u1", &[count, 1, 8, 8], &values[..count * 64]);
+    npz(
+        &folder.join("mixed.npz"),
+        &[
+            ("x_train", bytes(40)),
+            ("y_train", part(0, 40).1),
+            ("x_test", part(40, 20).0),
+            ("y_test", part(40, 20).1),
+        ],
+    );
+    let mixed = line.replace("f01.npz", "mixed.npz");
+    let mixed = format!("{mixed} --force --input-range 0..16");
+    let run = sordino(&folder, &mixed).refused(2, &["x_test", "--input-range 0..1,"]);
+    assert!(!run.stderr.contains("epoch"), "{run:?}");
     // A teacher that is a model file has its range, and this option moves it.
     let teacher = shared().join("model.safetensors");
     let line = format!(

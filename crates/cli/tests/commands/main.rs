@@ -17,4 +17,5 @@ mod refusals;
 mod report;
 mod resume;
 mod show;
+mod teachers;
 mod training;

@@ -208,10 +208,13 @@ fn one_process_at_a_time_works_in_a_scratch_folder() {
     let folder = folder("busy");
     let out = folder.join("reply");
     let mut child = start(deep(), &slow(&out, ""));
-    while !listing(&folder)
-        .iter()
-        .any(|name| name.starts_with("sordino-scratch"))
-    {
+    // The folder is there a moment before its lock is.
+    let begun = || {
+        let mut names = listing(&folder).into_iter();
+        let scratch = names.find(|name| name.starts_with("sordino-scratch"));
+        scratch.is_some_and(|scratch| !pieces(&folder.join(scratch)).is_empty())
+    };
+    while !begun() {
         std::thread::sleep(Duration::from_millis(1));
     }
     // It takes longer than the other one waits.

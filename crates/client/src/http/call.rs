@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sordino_protocol::api::{BINARY_MEDIA_TYPE, DIGEST_HEADER, Problem, content_digest};
 
-use super::cause::{innermost, is_about_tls, is_no_http, is_no_tls};
+use super::cause::{
+    innermost, is_about_tls, is_authority_itself, is_closed, is_no_http, is_no_tls,
+};
 use super::connect::RemoteServer;
 use super::retry::{Failure, Tries, passes, retry_after};
 use crate::Error;
@@ -229,13 +231,25 @@ impl RemoteServer {
             .into();
         }
         if error.is_connect() && is_about_tls(error) {
+            let advice = if is_authority_itself(error) {
+                "the server shows the certificate of an authority as its own: make it one with CA:FALSE, as with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
+            } else {
+                "check the address, or give the certificate that it is signed with (--ca FILE)"
+            };
             return Error::Certificate {
                 what,
                 server,
                 detail,
+                advice,
             }
             .into();
         }
+        let detail = match !self.is_secure() && is_closed(error) {
+            true => format!(
+                "{detail} (a server that speaks https closes it so: then give the address with https://)"
+            ),
+            false => detail,
+        };
         Failure::passing(Error::Connection {
             what,
             server,

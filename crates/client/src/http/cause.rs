@@ -34,6 +34,17 @@ pub(super) fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
     innermost(error).starts_with("invalid HTTP version")
 }
 
+/// Whether the connection was closed before there was an answer.
+pub(super) fn is_closed(error: &(dyn StdError + 'static)) -> bool {
+    innermost(error).starts_with("connection closed before")
+}
+
+/// Whether the server's certificate may sign others, as self-signed ones do that are made without care.
+pub(super) fn is_authority_itself(error: &(dyn StdError + 'static)) -> bool {
+    // The library that checks certificates has its own type for it, behind one of rustls.
+    tls(error).is_some_and(|error| error.to_string().contains("CaUsedAsEndEntity"))
+}
+
 /// The error of TLS in a chain.
 fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref() {
@@ -56,6 +67,22 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("above")]
     struct Above(#[source] std::io::Error);
+
+    /// What the library that checks certificates says of an authority's.
+    #[derive(Debug, thiserror::Error)]
+    #[error("an authority")]
+    struct CaUsedAsEndEntity;
+
+    #[test]
+    fn the_certificate_of_an_authority_is_told_from_others() {
+        let other = rustls::OtherError(std::sync::Arc::new(CaUsedAsEndEntity));
+        let of = |error| {
+            let error = rustls::Error::InvalidCertificate(error);
+            is_authority_itself(&std::io::Error::other(error))
+        };
+        assert!(of(rustls::CertificateError::Other(other)));
+        assert!(!of(rustls::CertificateError::Expired));
+    }
 
     #[test]
     fn trouble_with_tls_is_found_however_deep() {

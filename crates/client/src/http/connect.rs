@@ -187,9 +187,13 @@ fn parse(address: &str) -> Result<Url, Error> {
         address: address.to_owned(),
         what: what.to_owned(),
     };
-    let base = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
+    const SCHEME: &str = "expected http:// or https:// in front";
+    let base = Url::parse(address).map_err(|error| match address.contains("://") {
+        true => wrong(&error.to_string()),
+        false => wrong(SCHEME),
+    })?;
     if !matches!(base.scheme(), "http" | "https") {
-        return Err(wrong("expected http:// or https://"));
+        return Err(wrong(SCHEME));
     }
     if base.host_str().is_none_or(str::is_empty) {
         return Err(wrong("expected a host"));
@@ -285,6 +289,13 @@ mod tests {
         ] {
             let error = connect(bad, true).expect_err(bad);
             assert!(matches!(error, Error::Address { .. }), "{error}");
+        }
+        for bad in ["example.org", "127.0.0.1:80", "localhost:80"] {
+            let error = connect(bad, true).expect_err(bad);
+            assert!(
+                error.to_string().contains("http:// or https:// in front"),
+                "{error}"
+            );
         }
         let error = connect("https://me:hunter2@example.org", false).expect_err("a password");
         assert!(!error.to_string().contains("hunter2"), "{error}");

@@ -10,13 +10,25 @@ use crate::{Error, Images, Pixels};
 
 const UNSIGNED_BYTE: u8 = 0x08;
 
+/// What is said of other files that are compressed with gzip, as only IDX files may be.
+const UNPACK: &str = "unpack it first, as with `gunzip`: only IDX files are read compressed";
+
 /// Reads the magic and as many dimensions as it announces.
 fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
     let [zero, zero_too, kind, count] = source.array()?;
     if (zero, zero_too) != (0, 0) || !(1..=4).contains(&count) {
         let expected = "an IDX file (magic 0000 08 and 1 to 4 dimensions)";
-        let found = format!("{zero:02x}{zero_too:02x}{kind:02x}{count:02x}");
-        return Err(source.wrong(expected, found, "check that this is the right file"));
+        let advice = "check that this is the right file";
+        let (found, advice) = match [zero, zero_too, kind, count] {
+            [0x93, b'N', b'U', b'M'] => ("an array of numpy".to_owned(), UNPACK),
+            [b'P', b'K', ..] => ("an archive (zip, npz)".to_owned(), UNPACK),
+            [0x89, b'P', b'N', b'G'] | [0xff, 0xd8, ..] => ("a picture".to_owned(), UNPACK),
+            other => (
+                other.iter().map(|byte| format!("{byte:02x}")).collect(),
+                advice,
+            ),
+        };
+        return Err(source.wrong(expected, found, advice));
     }
     if kind != UNSIGNED_BYTE {
         let expected = "IDX values of type 08 (unsigned byte)";

@@ -118,18 +118,27 @@ impl Node<'_> {
             return Ok(match operator {
                 "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or"
                 | "Xor" => truth(whole),
-                _ => Array {
-                    dims,
-                    element: x.element,
-                    data: Data::Int(whole),
-                },
+                _ => {
+                    let (low, high) = x.element.bounds();
+                    if let Some(found) = whole.iter().find(|&found| !(low..=high).contains(found)) {
+                        return Err(self.wrong(format!(
+                            "it makes {found} of constants of type {}, which has no such number: export again",
+                            x.element
+                        )));
+                    }
+                    Array {
+                        dims,
+                        element: x.element,
+                        data: Data::Int(whole),
+                    }
+                }
             });
         }
         // The exponent may be of another type than the base.
         // Floating-point numbers of every width are computed alike.
         if x.element.is_float() != y.element.is_float() && operator != "Pow" {
             return Err(self.wrong(format!(
-                "{:?} and {:?}, expected one type: export again",
+                "{} and {}, expected one type: export again",
                 x.element, y.element
             )));
         }
@@ -196,7 +205,7 @@ impl Node<'_> {
         let dims = dims.ok_or_else(|| self.wrong("its values do not fit each other"))?;
         if x.element.is_float() != y.element.is_float() {
             return Err(self.wrong(format!(
-                "{:?} and {:?}, expected one type",
+                "{} and {}, expected one type",
                 x.element, y.element
             )));
         }

@@ -107,11 +107,7 @@ impl<'a> Evaluator<'a> {
                 let target = i32::try_from(at.int("to", 0)?).unwrap_or_default();
                 cast(at, node.input(0)?, target)?
             }
-            "CastLike" => Array {
-                data: cast_data(node.input(0)?, node.input(1)?.element),
-                element: node.input(1)?.element,
-                dims: node.input(0)?.dims.clone(),
-            },
+            "CastLike" => cast_to(at, node.input(0)?, node.input(1)?.element)?,
             "Shape" => node.shape()?,
             "Size" => Array {
                 dims: vec![],
@@ -332,6 +328,22 @@ fn cast(at: Attributes, array: &Array, target: i32) -> Result<Array, Error> {
     let Some(element) = Element::of(target) else {
         return Err(at.wrong(format!("it casts to {}", Element::name(target))));
     };
+    cast_to(at, array, element)
+}
+
+fn cast_to(at: Attributes, array: &Array, element: Element) -> Result<Array, Error> {
+    let (low, high) = element.bounds();
+    // What other programs make of numbers that the type does not have differs between them.
+    if let (Data::Float(values), false) =
+        (&array.data, element.is_float() || element == Element::Bool)
+        && let Some(found) = values
+            .iter()
+            .find(|value| !(low as f64..=high as f64).contains(&f64::from(value.trunc())))
+    {
+        return Err(at.wrong(format!(
+            "it casts {found} to {element}, which has no such number: export again"
+        )));
+    }
     Ok(Array {
         dims: array.dims.clone(),
         element,
@@ -362,12 +374,7 @@ fn cast_data(array: &Array, element: Element) -> Data {
         }
         (Data::Float(_), float) if float.is_float() => array.data.clone(),
         (Data::Int(_), float) if float.is_float() => Data::Float(array.floats().into_owned()),
-        (Data::Float(values), _) => Data::Int(
-            values
-                .iter()
-                .map(|&v| (v.trunc() as i64).clamp(low, high))
-                .collect(),
-        ),
+        (Data::Float(values), _) => Data::Int(values.iter().map(|&v| v.trunc() as i64).collect()),
         // Whole numbers wrap around.
         (Data::Int(values), _) if low == i64::MIN || element == Element::Uint64 => {
             Data::Int(values.clone())

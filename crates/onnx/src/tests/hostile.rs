@@ -139,7 +139,10 @@ fn data_beside_the_file_stays_in_its_folder() {
             vec![("location", "weights"), ("offset", "x")],
             "expected a number",
         ),
-        (vec![("location", "absent")], "cannot read"),
+        (
+            vec![("location", "absent")],
+            "keep the files of one export together",
+        ),
     ] {
         let message = import(&entries).unwrap_err().to_string();
         assert!(message.contains(part), "no {part:?} in {message}");

@@ -1,5 +1,7 @@
 //! Files put together node by node: operators that PyTorch's exporters fold away, and those that are refused.
 
+mod constants;
+mod endings;
 mod hostile;
 mod refusals;
 

@@ -24,7 +24,7 @@ fn what_cannot_be_computed_is_refused_by_operator_node_and_nearest_alternative()
             node("NonZero", "", image, "x"),
             "supported are convolutions",
         ),
-        (node("ArgMax", "", image, "x"), "--output"),
+        (node("ArgMax", "", image, "x"), "--output image"),
         (node("Erf", "", image, "x"), "GELU"),
         (
             with_int(node("Cast", "", image, "x"), "to", 6),

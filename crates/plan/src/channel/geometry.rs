@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use sordino_graph::{Folded, FoldedNode, FoldedOp, Graph, Shape, Term};
 
 use super::counts::Counts;
-use super::diagonals::distances;
+use super::diagonals::{Distances, distances};
 use super::layout::SlotLayout;
 use super::memory::EncodedBytes;
 use super::{MIN_SLOTS, RotationSchedule};
@@ -27,8 +27,9 @@ pub(crate) struct Geometry {
     pub layouts: Vec<SlotLayout>,
     /// One per linear node.
     pub counts: Vec<Option<Counts>>,
-    /// For each node the sum of the mean squared values over all positions of an image, copies included.
-    pub energies: Vec<f64>,
+    /// For each linear node and each of its terms, products first: the largest sum of mean squared values that the products of an
+    /// element read, those with a weight of zero included.
+    pub energies: Vec<Vec<f64>>,
 }
 
 impl Geometry {
@@ -142,17 +143,18 @@ pub(crate) fn least_slots(graph: &Graph) -> usize {
     plane.next_power_of_two().max(MIN_SLOTS)
 }
 
-/// Lays a folded network out; `mean_squares` are the sums of mean squared values of its nodes. `None` if a vector does not fit
-/// the slots.
+/// Lays a folded network out; `mean_squares` are the mean squared values of the elements of its nodes. `None` if a vector does
+/// not fit the slots.
 pub(crate) fn lay_out(
     graph: &Graph,
     folded: &Folded,
-    mean_squares: &[f64],
+    mean_squares: &[&[f32]],
     slots: usize,
 ) -> Option<Geometry> {
     let mut planner = Planner {
         graph,
         folded,
+        mean_squares,
         slots,
         grids: Vec::new(),
         geometry: Geometry {
@@ -165,26 +167,30 @@ pub(crate) fn lay_out(
     for node in &folded.nodes {
         planner.node(node)?;
     }
-    let mut geometry = planner.geometry;
-    let sums = mean_squares.iter().zip(&geometry.layouts);
-    let energies = sums.map(|(sum, layout)| sum * (slots / layout.period) as f64);
-    geometry.energies = energies.collect();
-    Some(geometry)
+    Some(planner.geometry)
 }
 
 struct Planner<'a> {
     graph: &'a Graph,
     folded: &'a Folded,
+    mean_squares: &'a [&'a [f32]],
     slots: usize,
     grids: Vec<Option<Grid>>,
     geometry: Geometry,
 }
 
 impl Planner<'_> {
-    fn push(&mut self, grid: Option<Grid>, layout: SlotLayout, counts: Option<Counts>) {
+    fn push(
+        &mut self,
+        grid: Option<Grid>,
+        layout: SlotLayout,
+        product: Option<(Counts, Vec<f64>)>,
+    ) {
+        let (counts, energies) = product.unzip();
         self.grids.push(grid);
         self.geometry.layouts.push(layout);
         self.geometry.counts.push(counts);
+        self.geometry.energies.push(energies.unwrap_or_default());
     }
 
     fn node(&mut self, node: &FoldedNode) -> Option<()> {
@@ -201,9 +207,11 @@ impl Planner<'_> {
             }
             FoldedOp::Linear(linear) => {
                 let options = self.options(node, &linear.terms).into_iter();
-                let (grid, layout, counts) =
-                    options.min_by(|a, b| a.2.cost().total_cmp(&b.2.cost()))?;
-                self.push(grid, layout, Some(counts));
+                let cost = |option: &(_, _, (Counts, _))| option.2.0.cost();
+                let (grid, layout, (counts, distances)) =
+                    options.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+                let energies = self.energies(&linear.terms, &layout, &counts, &distances);
+                self.push(grid, layout, Some((counts, energies)));
             }
         }
         Some(())
@@ -234,7 +242,7 @@ impl Planner<'_> {
         &self,
         node: &FoldedNode,
         terms: &[Term],
-    ) -> Vec<(Option<Grid>, SlotLayout, Counts)> {
+    ) -> Vec<(Option<Grid>, SlotLayout, (Counts, Distances))> {
         let sources = terms
             .iter()
             .map(|term| &self.geometry.layouts[term.source()]);
@@ -372,7 +380,7 @@ impl Planner<'_> {
         sources: &[&SlotLayout],
         output: &SlotLayout,
         folded_from: usize,
-    ) -> Counts {
+    ) -> (Counts, Distances) {
         let slots = self.slots;
         let with_step = |step| RotationSchedule { step, folded_from };
         let distances = distances(terms, sources, output, &with_step(slots), slots);
@@ -381,11 +389,62 @@ impl Planner<'_> {
         let grids = terms.iter().filter_map(|term| self.grids[term.source()]);
         let small = 1..=(2 * (output.period as f64).sqrt() as usize).min(64);
         let steps = powers.chain(grids.map(|grid| grid.row)).chain(small);
-        steps
+        let counts = steps
             .filter(|&step| step <= slots)
             .map(|step| Counts::new(&distances, &with_step(step), slots, output.ciphertexts))
             .min_by(|a, b| a.cost().total_cmp(&b.cost()))
-            .expect("there is at least the step of all slots")
+            .expect("there is at least the step of all slots");
+        (counts, distances)
+    }
+
+    /// See [`Geometry::energies`].
+    fn energies(
+        &self,
+        terms: &[Term],
+        output: &SlotLayout,
+        counts: &Counts,
+        distances: &Distances,
+    ) -> Vec<f64> {
+        let is_product = |&number: &usize| matches!(terms[number], Term::Tiles { .. });
+        let (products, branches): (Vec<usize>, Vec<usize>) = (0..terms.len()).partition(is_product);
+        let ordered = products.into_iter().chain(branches);
+        let largest = |number: usize| {
+            let held = self.held(terms[number].source());
+            let mut read = vec![0.0f64; output.ciphertexts * self.slots];
+            let of_term = distances.seen.iter();
+            for &(_, input, to, distance) in of_term.filter(|seen| seen.0 as usize == number) {
+                let [input, to] = [input, to].map(|row| row as usize * self.slots);
+                let (before, behind) =
+                    held[input..][..self.slots].split_at(distance as usize % self.slots);
+                let rotated = behind.iter().chain(before);
+                let sums = read[to..][..self.slots].iter_mut();
+                sums.zip(rotated).for_each(|(sum, energy)| *sum += energy);
+            }
+            // An element is the sum of its shares.
+            let of_element = |element: usize| -> f64 {
+                let (ciphertext, position) = output.place(element, self.slots);
+                let share = |share: usize| (position + share * output.period) % self.slots;
+                let shares = (0..counts.shares).map(share);
+                shares.map(|at| read[ciphertext * self.slots + at]).sum()
+            };
+            (0..output.positions.len())
+                .map(of_element)
+                .fold(0.0, f64::max)
+        };
+        ordered.map(largest).collect()
+    }
+
+    /// The mean squared values of a node at all positions of its ciphertexts.
+    fn held(&self, node: usize) -> Vec<f64> {
+        let layout = &self.geometry.layouts[node];
+        let mut held = vec![0.0; layout.ciphertexts * self.slots];
+        for (element, &square) in self.mean_squares[node].iter().enumerate() {
+            let (ciphertext, position) = layout.place(element, self.slots);
+            for at in (position..self.slots).step_by(layout.period) {
+                held[ciphertext * self.slots + at] = f64::from(square);
+            }
+        }
+        held
     }
 }
 

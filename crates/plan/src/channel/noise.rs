@@ -33,18 +33,15 @@ pub(crate) fn of_channel_wise(
         let NodeKind::Linear { sources, .. } = &network.nodes[operation.node].kind else {
             unreachable!("a linear operation belongs to a linear node")
         };
-        for (&source, &value) in sources.iter().zip(&operation.sources) {
+        let terms = sources.iter().zip(&operation.sources);
+        for ((&source, &value), &energy) in terms.zip(&geometry.energies[operation.node]) {
             // A hoisted rotation adds to what it rotates; the division by P comes after the sum.
             if counts.hoisted > 0 {
                 nodes[source].keyed += variance / sketch.operations[value].scale.powi(2);
             }
             let scale = operation.scale / sketch.operations[value].scale;
-            let terms = counts.products as f64 * counts.shares as f64
-                / geometry.layouts[operation.node].ciphertexts as f64;
-            nodes[operation.node].gaussian +=
-                (rounding / scale).powi(2) * terms * geometry.energies[source]
-                    / geometry.slots as f64
-                    / geometry.layouts[source].ciphertexts as f64;
+            // No element has a larger error, so the sum over elements in a logit's sensitivity stays a bound.
+            nodes[operation.node].gaussian += (rounding / scale).powi(2) * energy;
         }
         // Sums are divided by P once each, rotated again and folded.
         let switched = (counts.sums + counts.outer) as f64 * counts.shares as f64;

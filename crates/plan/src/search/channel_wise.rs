@@ -2,7 +2,7 @@
 
 use sordino_ckks::noise as scheme_noise;
 use sordino_ckks::security::largest_log2_qp;
-use sordino_graph::{Calibration, Folded, FoldedStatistics, Graph, without_pooling};
+use sordino_graph::{Calibration, Folded, Graph, without_pooling};
 
 use super::closest::Closest;
 use super::{CLEARLY_LESS, SAME_COST, weight_networks};
@@ -70,11 +70,8 @@ pub(crate) fn search(
         .expect("there is always the network of the finest weights");
     let degrees = options.ring_degrees();
     let most = degrees.iter().copied().max().unwrap_or(1);
-    let mean_square = |node: &FoldedStatistics| {
-        let squares = node.mean_square.iter();
-        squares.map(|&square| f64::from(square)).sum()
-    };
-    let mean_squares: Vec<f64> = calibration.folded.iter().map(mean_square).collect();
+    let nodes = calibration.folded.iter();
+    let mean_squares: Vec<&[f32]> = nodes.map(|node| &node.mean_square[..]).collect();
     let mut geometries: Vec<Geometry> = (least_slots(graph).ilog2()..=most.ilog2())
         .filter_map(|log| lay_out(graph, &folded, &mean_squares, 1 << log))
         .collect();

@@ -135,3 +135,29 @@ pub(crate) fn moved() -> Graph {
     g.push("logits", dense(&mut r, 108, 3), &[x]);
     g.finish().unwrap()
 }
+
+/// Layers that read layers without an activation between them: inverted residuals, one of them with a sum, and a pool over
+/// elements whose squares have very unlike factors.
+pub(crate) fn bottlenecks() -> Graph {
+    let mut r = Random::new(24);
+    let mut g = Graph::builder(Shape::map(1, 6, 6));
+    let x = g.push("input", Op::Input, &[]);
+    let x = g.push("stem", conv(&mut r, 1, 4, 1), &[x]);
+    let mut unlike = quadratic(&mut r, Granularity::Element, 144);
+    if let Op::Quadratic { a, b, .. } = &mut unlike {
+        a.iter_mut().step_by(5).for_each(|a| *a *= 1e-3);
+        b.iter_mut().step_by(5).for_each(|b| *b *= 1e-2);
+    }
+    let x = g.push("act1", unlike, &[x]);
+    let x = g.push("pool", halve(), &[x]);
+    let narrow = g.push("project1", pointwise(&mut r, 4, 2), &[x]);
+    let x = g.push("expand2", pointwise(&mut r, 2, 6), &[narrow]);
+    let x = g.push("act2", quadratic(&mut r, Granularity::Channel, 6), &[x]);
+    let x = g.push("project2", pointwise(&mut r, 6, 2), &[x]);
+    let x = g.push("sum", Op::SUM, &[x, narrow]);
+    let x = g.push("expand3", pointwise(&mut r, 2, 6), &[x]);
+    let x = g.push("act3", quadratic(&mut r, Granularity::Channel, 6), &[x]);
+    let x = g.push("flatten", Op::Flatten, &[x]);
+    g.push("logits", dense(&mut r, 54, 3), &[x]);
+    g.finish().unwrap()
+}
