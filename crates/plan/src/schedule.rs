@@ -107,6 +107,7 @@ pub struct Schedule {
     live_bytes: Vec<u64>,
     memory_bytes: u64,
     scratch_bytes: u64,
+    moved_bytes: u64,
 }
 
 impl Schedule {
@@ -125,49 +126,52 @@ impl Schedule {
         budget: Budget,
     ) -> Result<Self, Error> {
         let sizes = Sizes::new(parameters);
-        let needs = Needs::new(steps);
-        let layers = needs.layers();
-        let build = |unit_bytes: u64, whole: &[bool]| {
-            let units = Builder::new(steps, &needs, &sizes, unit_bytes).build(whole);
+        let orders: Vec<Needs> = (1..=MOST_STRIPS)
+            .map(|strips| Needs::new(steps, strips))
+            .collect();
+        let layers = orders[0].layers();
+        let build = |needs: &Needs, unit_bytes: u64, whole: &[bool]| {
+            let units = Builder::new(steps, needs, &sizes, unit_bytes).build(whole);
             let Ok(residency) = residency(&units, steps, &sizes, None) else {
                 unreachable!("there is room for everything")
             };
             Self::of(units, steps, residency, other)
         };
-        let whole = build(u64::MAX, &vec![true; layers]);
+        let whole = build(&orders[0], u64::MAX, &vec![true; layers]);
         let Some(limit) = budget.memory_bytes else {
             return Ok(whole);
         };
-        // The first schedule that fits a limit; `passed` gets those that do not.
-        let fitting = |limit: u64, passed: &mut dyn FnMut(Self)| {
-            // Sizes of pieces that every larger limit tries too: what is said to be needed is then enough.
-            let steps_down = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
-            let sizes_down = (0..=steps_down)
-                .rev()
-                .map(|step| 1 << (step * PIECE_STEP_BITS));
-            for unit_bytes in sizes_down {
-                // Layers that are finished before the next one begins: all of them, as long as memory lasts.
-                let mut whole = vec![true; layers];
-                let mut schedule = build(unit_bytes, &whole);
-                loop {
+        let mut needed = u64::MAX;
+        // The first schedule that fits a limit. Where scratch may be used, other orders than row by row are tried with it.
+        let tried = match budget.scratch_bytes {
+            0 => &orders[..],
+            _ => &orders[..1],
+        };
+        let mut fitting = |limit: u64| {
+            let mut units = 0;
+            for unit_bytes in piece_sizes(limit, &sizes) {
+                let streamed = build(&orders[0], unit_bytes, &vec![false; layers]);
+                if std::mem::replace(&mut units, streamed.units.len()) == streamed.units.len() {
+                    // No piece is smaller than a window.
+                    continue;
+                }
+                for needs in tried {
+                    // Layers that are finished before the next one begins: all of them, as long as memory lasts.
+                    let mut whole = vec![true; layers];
+                    let mut schedule = build(needs, unit_bytes, &whole);
+                    while schedule.memory_bytes > limit {
+                        needed = needed.min(schedule.memory_bytes);
+                        let streamed = flipped(&whole, |&whole| whole).map(|whole| {
+                            let schedule = build(needs, unit_bytes, &whole);
+                            (schedule, whole)
+                        });
+                        let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
+                        let Some(next) = next else { break };
+                        (schedule, whole) = next;
+                    }
                     if schedule.memory_bytes <= limit {
                         return Some(schedule);
                     }
-                    let candidates = (0..layers.saturating_sub(1)).filter(|&layer| whole[layer]);
-                    let streamed = candidates.map(|layer| {
-                        let mut whole = whole.clone();
-                        whole[layer] = false;
-                        (build(unit_bytes, &whole), layer)
-                    });
-                    let next = streamed.min_by_key(|(schedule, _)| schedule.memory_bytes);
-                    passed(schedule);
-                    let Some((next, layer)) = next else { break };
-                    whole[layer] = false;
-                    schedule = next;
-                }
-                if unit_bytes < sizes.polynomial[1] {
-                    // No piece is smaller.
-                    break;
                 }
             }
             None
@@ -175,46 +179,90 @@ impl Schedule {
         let half = whole.memory_bytes / 2;
         if whole.memory_bytes > WHOLE_BYTES
             && half < limit
-            && let Some(schedule) = fitting(half, &mut drop)
+            && let Some(schedule) = fitting(half)
         {
             return Ok(schedule);
         }
-        // Of the schedules that do not fit by themselves: the one that moves the fewest bytes, and what any of them needs.
-        let mut best: Option<(u64, Self)> = None;
-        let (mut needed, mut scratch_needed) = (u64::MAX, u64::MAX);
+        if let Some(schedule) = fitting(limit) {
+            return Ok(schedule);
+        }
+        if budget.scratch_bytes == 0 {
+            let hint = String::new();
+            return Err(Error::Memory {
+                limit,
+                needed,
+                hint,
+            });
+        }
+        Self::least_moved(steps, &orders, &sizes, other, budget)
+    }
+
+    /// The schedule that moves the fewest bytes between memory and scratch, of those that were tried.
+    fn least_moved(
+        steps: &[Step],
+        orders: &[Needs],
+        sizes: &Sizes,
+        other: u64,
+        Budget {
+            memory_bytes,
+            scratch_bytes: scratch,
+        }: Budget,
+    ) -> Result<Self, Error> {
+        let limit = memory_bytes.unwrap_or(u64::MAX);
         let room = room_beside_transfers(limit, other);
-        let fits = fitting(limit, &mut |schedule| {
-            if budget.scratch_bytes == 0 {
-                needed = needed.min(schedule.memory_bytes);
-                return;
-            }
-            match residency(&schedule.units, steps, &sizes, Some(room)) {
-                Err(least) => needed = needed.min(memory_beside_transfers(least, other)),
-                Ok(residency) if residency.scratch_bytes > budget.scratch_bytes => {
-                    scratch_needed = scratch_needed.min(residency.scratch_bytes);
-                }
-                Ok(residency) => {
-                    let moved = residency.moved_bytes;
-                    if best.as_ref().is_none_or(|(least, _)| moved < *least) {
-                        let beside = other + 2 * transfer_bytes(limit);
-                        best = Some((moved, Self::of(schedule.units, steps, residency, beside)));
+        let (mut needed, mut scratch_needed) = (u64::MAX, u64::MAX);
+        for unit_bytes in piece_sizes(limit / 8, sizes) {
+            let mut best: Option<(Vec<Unit>, Residency, Vec<bool>)> = None;
+            for needs in orders {
+                let mut tried = |whole: Vec<bool>| {
+                    let units = Builder::new(steps, needs, sizes, unit_bytes).build(&whole);
+                    match residency(&units, steps, sizes, Some(room)) {
+                        Err(least) => {
+                            needed = needed.min(memory_beside_transfers(least, other));
+                            None
+                        }
+                        Ok(residency) if residency.scratch_bytes > scratch => {
+                            scratch_needed = scratch_needed.min(residency.scratch_bytes);
+                            None
+                        }
+                        Ok(residency) => Some((units, residency, whole)),
+                    }
+                };
+                let streamed = || vec![false; needs.layers()];
+                let begin = best
+                    .as_ref()
+                    .map_or_else(streamed, |(_, _, whole)| whole.clone());
+                let mut found = tried(begin.clone());
+                loop {
+                    let whole = found.as_ref().map_or(&begin, |(_, _, whole)| whole);
+                    let others: Vec<Vec<bool>> = flipped(whole, |_| true).collect();
+                    let next = others.into_iter().filter_map(&mut tried).min_by_key(moved);
+                    match (next, &found) {
+                        (Some(next), Some(last)) if moved(&next) >= moved(last) => break,
+                        (None, _) => break,
+                        (next, _) => found = next,
                     }
                 }
+                let both = best.into_iter().chain(found);
+                best = both.min_by_key(moved);
             }
-        });
-        match (fits.or(best.map(|(_, schedule)| schedule)), scratch_needed) {
-            (Some(schedule), _) => Ok(schedule),
-            (None, u64::MAX) => Err(Error::Memory {
+            if let Some((units, residency, _)) = best {
+                let beside = other + 2 * transfer_bytes(limit);
+                return Ok(Self::of(units, steps, residency, beside));
+            }
+        }
+        Err(match scratch_needed {
+            u64::MAX => Error::Memory {
                 limit,
                 needed,
                 hint: String::new(),
-            }),
-            (None, needed) => Err(Error::Scratch {
+            },
+            needed => Error::Scratch {
                 memory: limit,
-                limit: budget.scratch_bytes,
+                limit: scratch,
                 needed,
-            }),
-        }
+            },
+        })
     }
 
     /// The schedule with one unit per step, each of which makes the whole value of its step.
@@ -260,6 +308,7 @@ impl Schedule {
             live_bytes: (0..steps.len()).map(live).collect(),
             memory_bytes: plan.estimate().memory_bytes,
             scratch_bytes: 0,
+            moved_bytes: 0,
         }
     }
 
@@ -271,6 +320,7 @@ impl Schedule {
             live_bytes: residency.live,
             transfers: residency.transfers,
             scratch_bytes: residency.scratch_bytes,
+            moved_bytes: residency.moved_bytes,
         }
     }
 
@@ -338,6 +388,11 @@ impl Schedule {
         self.memory_bytes
     }
 
+    /// Bytes that are written to scratch and those that are read back, together.
+    pub fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
+    }
+
     /// Most bytes on scratch; 0 where nothing has to leave memory.
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch_bytes
@@ -396,6 +451,36 @@ fn without_fragments(bytes: u64) -> u64 {
 /// Every size of pieces that is tried is smaller than the one before by 2 to this power.
 const PIECE_STEP_BITS: u32 = 3;
 
+/// Most strips of columns in which images are computed where pieces leave memory. Of two or more strips less is at hand at a
+/// time, and what lies along their edges waits.
+const MOST_STRIPS: usize = 4;
+
+/// Sizes of pieces that are tried, largest first: those that every larger limit tries too, so that what is said to be needed is
+/// enough.
+fn piece_sizes(limit: u64, sizes: &Sizes) -> impl Iterator<Item = u64> {
+    // The smallest one of them makes no difference to smaller ones: no piece is smaller than a polynomial.
+    let least = sizes.polynomial[1].ilog2() / PIECE_STEP_BITS;
+    let most = (limit / 16).max(1).ilog2() / PIECE_STEP_BITS;
+    let steps = least.min(most)..=most;
+    steps.rev().map(|step| 1 << (step * PIECE_STEP_BITS))
+}
+
+/// The choices that differ in one place, where it may differ; the last layer has none.
+fn flipped(whole: &[bool], may: impl Fn(&bool) -> bool) -> impl Iterator<Item = Vec<bool>> {
+    let last = whole.len().saturating_sub(1);
+    let layers = (0..last).filter(move |&layer| may(&whole[layer]));
+    layers.map(|layer| {
+        let mut other = whole.to_vec();
+        other[layer] ^= true;
+        other
+    })
+}
+
+/// The bytes that a schedule moves.
+fn moved((_, residency, _): &(Vec<Unit>, Residency, Vec<bool>)) -> u64 {
+    residency.moved_bytes
+}
+
 /// Bytes of ciphertexts.
 struct Sizes {
     /// Bytes of a polynomial, by number of limbs.
@@ -446,7 +531,7 @@ impl Unit {
 
 /// For every step, the place of its elements in the order in which they are best computed; elements of one place are one window.
 pub(crate) fn places_of(steps: &[Step]) -> Vec<Vec<u32>> {
-    Needs::new(steps).place
+    Needs::new(steps, 1).place
 }
 
 /// The steps that one unit may take together, from a step on: linear steps of products and squares, each the only reader

@@ -51,12 +51,19 @@ impl<'a> Builder<'a> {
         let mut layers = whole.iter();
         let mut present = true;
         let needs = self.needs;
+        let last = needs.runs.len() - 1;
+        let begins_layer = |index: usize| index <= last && needs.begins_layer(&needs.runs[index]);
         for (index, run) in needs.runs.iter().enumerate() {
-            if needs.begins_layer(run) {
+            if begins_layer(index) {
                 present = *layers.next().expect("one for every layer");
             }
-            let is_last = index + 1 == needs.runs.len();
-            if present || index == 0 || is_last || needs.is_for_reply(run) {
+            if needs.is_for_reply(run) && index != last {
+                continue;
+            }
+            let next = (index + 1..=last)
+                .find(|&next| next == last || !needs.is_for_reply(&needs.runs[next]));
+            let ends_layer = next.is_none_or(begins_layer);
+            if (present && ends_layer) || index == 0 || index == last {
                 let all = (0..self.steps[run.end - 1].elements as u32).collect();
                 self.make(index, all);
             }
@@ -74,34 +81,84 @@ impl<'a> Builder<'a> {
         if missing.is_empty() {
             return;
         }
+        if let Some(source) = self.worked_on(run) {
+            // Piece by piece, so that no more than one of them waits for the step.
+            for part in self.parts(source, missing) {
+                self.make(source, part.clone());
+                for piece in self.by_source(source, &part) {
+                    self.make_unit(run, piece);
+                }
+            }
+        } else {
+            for piece in self.pieces(run, missing) {
+                self.make_unit(run, piece);
+            }
+        }
+    }
+
+    /// The run whose value a run works on element by element.
+    fn worked_on(&self, run: usize) -> Option<usize> {
+        let steps = &self.steps[self.needs.runs[run].clone()];
+        let by_element = steps
+            .iter()
+            .all(|step| !matches!(step.operation, Operation::Input | Operation::Linear { .. }));
+        let source = steps[0].operation.sources().first().copied();
+        source
+            .filter(|_| by_element)
+            .map(|source| self.needs.run_of[source])
+    }
+
+    /// The pieces in which a run will make elements.
+    fn parts(&self, run: usize, elements: Vec<u32>) -> Vec<Vec<u32>> {
+        match self.worked_on(run) {
+            Some(source) => self.parts(source, elements),
+            None => self.pieces(run, elements),
+        }
+    }
+
+    fn make_unit(&mut self, run: usize, piece: Vec<u32>) {
         let range = self.needs.runs[run].clone();
-        let pieces = match &self.steps[range.start].operation {
-            Operation::Relinearize { source } | Operation::Rescale { source, .. } => {
-                let source = self.needs.run_of[*source];
-                self.make(source, missing.clone());
-                self.by_source(source, &missing)
+        let Needed { elements, reads } = self.needs.of(&range, piece);
+        let sources = self.steps[range.start].operation.sources();
+        for (source, read) in sources.into_iter().zip(&reads) {
+            self.make(self.needs.run_of[source], read.clone());
+        }
+        let unit = self.units.len();
+        for &element in elements.last().into_iter().flatten() {
+            self.made_by[run][element as usize] = Some(unit);
+        }
+        self.units.push(Unit {
+            steps: range,
+            elements,
+            reads,
+            from: Vec::new(),
+            frees: Vec::new(),
+        });
+        self.make_for_reply(run);
+    }
+
+    /// Makes the values that the reply alone reads as soon as what they sum is there.
+    fn make_for_reply(&mut self, source: usize) {
+        let needs = self.needs;
+        for (index, run) in needs.runs.iter().enumerate() {
+            if index + 1 == needs.runs.len()
+                || !needs.is_for_reply(run)
+                || self.made_by[index][0].is_some()
+            {
+                continue;
             }
-            Operation::Input | Operation::Linear { .. } | Operation::Square { .. } => {
-                self.pieces(run, missing)
-            }
-        };
-        for piece in pieces {
-            let Needed { elements, reads } = self.needs.of(&range, piece);
-            let sources = self.steps[range.start].operation.sources();
-            for (source, read) in sources.into_iter().zip(&reads) {
-                self.make(self.needs.run_of[source], read.clone());
-            }
-            let unit = self.units.len();
-            for &element in elements.last().into_iter().flatten() {
-                self.made_by[run][element as usize] = Some(unit);
-            }
-            self.units.push(Unit {
-                steps: range.clone(),
-                elements,
-                reads,
-                from: Vec::new(),
-                frees: Vec::new(),
+            let all = (0..self.steps[run.end - 1].elements as u32).collect();
+            let reads = needs.of(run, all).reads;
+            let sources = self.steps[run.start].operation.sources();
+            let there = sources.iter().zip(&reads).all(|(&step, read)| {
+                let of = needs.run_of[step];
+                read.iter()
+                    .all(|&element| self.made_by[of][element as usize].is_some())
             });
+            if there && sources.iter().any(|&step| needs.run_of[step] == source) {
+                let all = (0..self.steps[run.end - 1].elements as u32).collect();
+                self.make(index, all);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which elements of a step read which of its sources.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use sordino_ring::linear::LinearMap;
@@ -32,7 +33,8 @@ pub(super) struct Needed {
 }
 
 impl<'a> Needs<'a> {
-    pub(super) fn new(steps: &'a [Step]) -> Self {
+    /// Of windows row by row, in each of so many strips of columns of the image.
+    pub(super) fn new(steps: &'a [Step], strips: usize) -> Self {
         let last_reader = last_readers(steps);
         let mut runs = Vec::new();
         let mut run_of = vec![0; steps.len()];
@@ -43,17 +45,13 @@ impl<'a> Needs<'a> {
             start = run.end;
             runs.push(run);
         }
-        let mut place: Vec<Vec<u32>> = Vec::with_capacity(steps.len());
-        for step in steps {
-            place.push(places(step, &place));
-        }
         Self {
             steps,
             runs,
             run_of,
             unread: unread(steps),
             tile_of: steps.iter().map(tiles_of).collect(),
-            place,
+            place: places(steps, strips),
         }
     }
 
@@ -110,33 +108,43 @@ impl<'a> Needs<'a> {
 
     fn reads_of_term(&self, term: &Term, tile_of: &[Option<u32>], elements: &[u32]) -> Vec<u32> {
         let count = self.steps[term.source()].elements;
-        let mut read = vec![false; count];
-        match term {
+        let mut list: Vec<u32> = match term {
             Term::Scaled { .. } => {
                 let present = elements.iter().filter(|&&e| (e as usize) < count);
-                present.for_each(|&element| read[element as usize] = true);
+                present.copied().collect()
             }
             Term::Product { map, .. } => {
-                let mut seen = vec![false; map.tiles().len()];
                 let tiles = elements.iter().filter_map(|&e| tile_of[e as usize]);
-                for tile in tiles.map(|tile| tile as usize) {
-                    if !std::mem::replace(&mut seen[tile], true) {
-                        let inputs = &map.tiles()[tile].inputs;
-                        inputs.iter().for_each(|&input| read[input as usize] = true);
-                    }
-                }
+                let mut tiles: Vec<u32> = tiles.collect();
+                tiles.sort_unstable();
+                tiles.dedup();
+                let inputs = tiles
+                    .into_iter()
+                    .map(|tile| &map.tiles()[tile as usize].inputs);
+                union(inputs, count)
             }
-        }
-        let mut list: Vec<u32> = (0..)
-            .zip(read)
-            .filter_map(|(e, read)| read.then_some(e))
-            .collect();
+        };
         if list.is_empty() {
             // An operation needs a ciphertext to work on, if only to multiply it by zero.
             list.push(0);
         }
         list
     }
+}
+
+/// All elements of some lists, each below `count`, ascending and once.
+fn union<'l>(lists: impl Iterator<Item = &'l Vec<u32>> + Clone, count: usize) -> Vec<u32> {
+    let total: usize = lists.clone().map(Vec::len).sum();
+    if total < count / 4 {
+        let mut list: Vec<u32> = lists.flatten().copied().collect();
+        list.sort_unstable();
+        list.dedup();
+        return list;
+    }
+    let mut there = vec![false; count];
+    lists.flatten().for_each(|&e| there[e as usize] = true);
+    let listed = (0..).zip(there);
+    listed.filter_map(|(e, there)| there.then_some(e)).collect()
 }
 
 /// The tile that makes every element, by term; none of a term without tiles.
@@ -152,39 +160,111 @@ fn tiles_of(step: &Step) -> Vec<Vec<Option<u32>>> {
     step.terms().iter().map(of_term).collect()
 }
 
-/// The place of every element: that of its window where windows have several outputs, else that of the first element read.
-fn places(step: &Step, before: &[Vec<u32>]) -> Vec<u32> {
-    match &step.operation {
-        Operation::Input => (0..step.elements as u32).collect(),
-        Operation::Square { source, .. }
-        | Operation::Relinearize { source }
-        | Operation::Rescale { source, .. } => before[*source].clone(),
-        Operation::Linear { terms, .. } => {
-            let product = terms
-                .iter()
-                .find_map(|term| Some((term.source(), term.map()?)));
-            let Some((source, map)) = product else {
-                let source = &before[terms[0].source()];
-                let place = |element: usize| source[element.min(source.len() - 1)];
-                return (0..step.elements).map(place).collect();
-            };
-            let windows = map.tiles().iter().any(|tile| tile.outputs.len() > 1);
-            let mut places = vec![0; step.elements];
-            for (index, tile) in (0..).zip(map.tiles()) {
-                let inputs = tile
-                    .inputs
-                    .iter()
-                    .map(|&input| before[source][input as usize]);
-                let place = if windows {
-                    index
-                } else {
-                    inputs.min().unwrap_or(0)
-                };
-                for &output in &tile.outputs {
-                    places[output as usize] = place;
+/// The place of every element of every step: where in the image, on average, that lies which it is computed from. Places come
+/// strip by strip, in each row by row, every second strip from below, so that a strip begins where the one before it ends.
+fn places(steps: &[Step], strips: usize) -> Vec<Vec<u32>> {
+    let columns = image_columns(steps);
+    let strip = |position: &Position| strips as u32 * position.column / (columns * FINENESS);
+    let key = |position: &Position| {
+        let strip = strip(position);
+        let row = match strip % 2 {
+            0 => position.row,
+            _ => u32::MAX - position.row,
+        };
+        (strip, row, position.column)
+    };
+    let of_step = |positions: &Vec<Position>| {
+        let keys: Vec<_> = positions.iter().map(key).collect();
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let place = |key| sorted.partition_point(|other| other < key) as u32;
+        keys.iter().map(place).collect()
+    };
+    positions(steps, columns).iter().map(of_step).collect()
+}
+
+/// How many columns an image has, by the windows that are read of it: as many as there commonly are elements between the
+/// beginnings of two stretches of one window. It decides what is computed first, and nothing else.
+fn image_columns(steps: &[Step]) -> u32 {
+    let terms = steps.iter().flat_map(Step::terms);
+    let maps = terms
+        .filter(|term| term.source() == 0)
+        .filter_map(Term::map);
+    let mut distances: BTreeMap<u32, usize> = BTreeMap::new();
+    for tile in maps.flat_map(LinearMap::tiles) {
+        let stretches = tile.inputs.chunk_by(|&a, &b| a + 1 == b);
+        let begins: Vec<u32> = stretches.map(|stretch| stretch[0]).collect();
+        for pair in begins.windows(2) {
+            *distances
+                .entry(pair[1].saturating_sub(pair[0]))
+                .or_default() += 1;
+        }
+    }
+    let commonest = distances.into_iter().max_by_key(|&(_, count)| count);
+    commonest.map_or(1, |(distance, _)| distance.max(1))
+}
+
+/// Parts of a pixel's width that are told apart.
+const FINENESS: u32 = 64;
+
+/// A place in the image, in parts of a pixel.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    row: u32,
+    column: u32,
+}
+
+/// The mean position of what every element of every step is computed from.
+fn positions(steps: &[Step], columns: u32) -> Vec<Vec<Position>> {
+    let mut of_steps: Vec<Vec<Position>> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let mut positions = vec![Position::default(); step.elements];
+        let product = step
+            .terms()
+            .iter()
+            .find_map(|term| Some((term.source(), term.map()?)));
+        match (step.operation.sources().first(), product) {
+            (None, _) => {
+                for (element, position) in (0..).zip(&mut positions) {
+                    // Every channel begins further down, which is the same for all windows.
+                    position.row = element / columns * FINENESS;
+                    position.column = element % columns * FINENESS;
                 }
             }
-            places
+            (_, Some((source, map))) => {
+                for tile in map.tiles() {
+                    let of_inputs = tile
+                        .inputs
+                        .iter()
+                        .map(|&input| of_steps[source][input as usize]);
+                    let mean = mean(of_inputs);
+                    let outputs = tile.outputs.iter();
+                    outputs.for_each(|&output| positions[output as usize] = mean);
+                }
+            }
+            (Some(&source), None) => {
+                let source = &of_steps[source];
+                for (element, position) in positions.iter_mut().enumerate() {
+                    *position = source[element.min(source.len() - 1)];
+                }
+            }
         }
+        of_steps.push(positions);
+    }
+    of_steps
+}
+
+fn mean(positions: impl ExactSizeIterator<Item = Position>) -> Position {
+    let count = positions.len().max(1) as u64;
+    let (rows, columns) = positions.fold((0, 0), |(rows, columns), position| {
+        (
+            rows + u64::from(position.row),
+            columns + u64::from(position.column),
+        )
+    });
+    Position {
+        row: (rows / count) as u32,
+        column: (columns / count) as u32,
     }
 }
