@@ -42,7 +42,7 @@ fn an_architecture_costs_what_its_trained_network_costs() {
 
 #[test]
 fn a_layer_list_needs_the_shape_of_its_images() {
-    let folder = folder();
+    let folder = folder("cost");
     let list = r#"
         name = "small"
         layers = [
