@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use tempfile::NamedTempFile;
 
 use crate::Error;
+use crate::uncached::PageWriter;
 
 /// How the name of every temporary file ends.
 pub const TEMPORARY_SUFFIX: &str = ".tmp-sordino";
@@ -75,7 +76,7 @@ fn remove_all(paths: &mut BTreeSet<PathBuf>) {
 #[derive(Debug)]
 pub struct AtomicFile {
     // None only after commit or drop have taken it.
-    writer: Option<BufWriter<NamedTempFile>>,
+    writer: Option<BufWriter<PageWriter<NamedTempFile>>>,
     target: PathBuf,
     overwrite: Overwrite,
 }
@@ -139,10 +140,18 @@ impl AtomicFile {
             Access::OwnerOnly => 0,
         };
         Ok(Self {
-            writer: Some(BufWriter::with_capacity(buffer_bytes, file)),
+            writer: Some(BufWriter::with_capacity(
+                buffer_bytes,
+                PageWriter::new(file),
+            )),
             target,
             overwrite,
         })
+    }
+
+    /// Writes past the system's cache, where the system can; for content that is larger than it. Nothing was written before.
+    pub(crate) fn uncached(&mut self) {
+        self.writer().get_mut().uncached();
     }
 
     /// The final path.
@@ -150,7 +159,7 @@ impl AtomicFile {
         &self.target
     }
 
-    fn writer(&mut self) -> &mut BufWriter<NamedTempFile> {
+    fn writer(&mut self) -> &mut BufWriter<PageWriter<NamedTempFile>> {
         self.writer
             .as_mut()
             .expect("only commit and drop take the writer")
@@ -180,11 +189,17 @@ impl AtomicFile {
             .flush()
             .map_err(|error| Error::io(&target, "write", error))?;
         if sync {
-            let file = self.writer().get_ref().as_file();
+            let file = self.writer().get_ref().file.as_file();
             file.sync_all()
                 .map_err(|error| Error::io(&target, "write", error))?;
         }
-        let file = self.writer.take().expect("commit runs once").into_parts().0;
+        let file = self
+            .writer
+            .take()
+            .expect("commit runs once")
+            .into_parts()
+            .0
+            .file;
         let temporary = file.path().to_path_buf();
         let mut paths = unfinished();
         let outcome = match self.overwrite {
@@ -334,7 +349,7 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take() {
             // `into_parts` does not flush: what is being thrown away need not reach the disk first.
-            let file = writer.into_parts().0;
+            let file = writer.into_parts().0.file;
             let path = file.path().to_path_buf();
             let mut paths = unfinished();
             drop(file);

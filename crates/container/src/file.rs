@@ -210,10 +210,34 @@ impl StreamWriter {
         overwrite: Overwrite,
         access: Access,
     ) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let (header, metadata) =
-            describe(kind, metadata, payload_bytes, &path.display().to_string())?;
         let file = AtomicFile::create(path, overwrite, access)?;
+        Self::start(file, kind, metadata, payload_bytes)
+    }
+
+    /// [`create`](Self::create) past the system's cache where the system can, for a file that is written once and read once. An
+    /// older one is replaced.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_uncached<M: Serialize>(
+        path: impl AsRef<Path>,
+        kind: Kind,
+        metadata: &M,
+        payload_bytes: u64,
+    ) -> Result<Self, Error> {
+        let mut file = AtomicFile::create(path, Overwrite::Replace, Access::Shared)?;
+        file.uncached();
+        Self::start(file, kind, metadata, payload_bytes)
+    }
+
+    fn start<M: Serialize>(
+        file: AtomicFile,
+        kind: Kind,
+        metadata: &M,
+        payload_bytes: u64,
+    ) -> Result<Self, Error> {
+        let location = file.path().display().to_string();
+        let (header, metadata) = describe(kind, metadata, payload_bytes, &location)?;
         let mut hasher = header.hasher();
         hasher.update(&metadata);
         let mut writer = Self {

@@ -33,6 +33,7 @@ mod plain_file;
 mod private_folder;
 mod reader;
 mod text;
+mod uncached;
 
 pub use atomic::{
     Access, AtomicFile, Overwrite, TEMPORARY_SUFFIX, TemporaryFolder, check_writable,
@@ -51,3 +52,4 @@ pub use plain_file::{file_bytes, remove_file};
 pub use private_folder::private_folder;
 pub use reader::{Contents, StreamReader};
 pub use text::printable;
+pub use uncached::UncachedFile;

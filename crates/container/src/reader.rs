@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use sordino_fault::with_optional_memory;
 
 use crate::header::{HEADER_BYTES, Header, Kind, Limits};
+use crate::uncached::UncachedFile;
 use crate::{Digest, Error};
 
 /// The name of content without a file in messages.
@@ -72,6 +73,28 @@ impl<M: DeserializeOwned> StreamReader<File, M> {
         let path = path.as_ref();
         let (file, length) = open(path)?;
         Self::start(file, length, None, limits, path)
+    }
+}
+
+impl<M: DeserializeOwned> StreamReader<UncachedFile, M> {
+    /// [`open`](StreamReader::open) past the system's cache where the system can, for a file that is read once.
+    ///
+    /// # Errors
+    /// As [`open`](StreamReader::open).
+    pub fn open_uncached(
+        path: impl AsRef<Path>,
+        expected: Kind,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (file, length) = open(path)?;
+        Self::start(
+            UncachedFile::new(file),
+            length,
+            Some(expected),
+            limits,
+            path,
+        )
     }
 }
 

@@ -19,7 +19,7 @@ fn deep() -> &'static Path {
         let layer = |text: &str| format!("[[layers]]\n{text}\n");
         let convolution = |stride: usize| {
             layer(&format!(
-                "type = \"convolution\"\nchannels = 4\nkernel = 3\npadding = 1\nstride = {stride}"
+                "type = \"convolution\"\nchannels = 8\nkernel = 3\npadding = 1\nstride = {stride}"
             )) + &layer("type = \"activation\"")
         };
         let network = [

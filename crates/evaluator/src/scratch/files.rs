@@ -68,14 +68,8 @@ pub(super) fn write_piece(path: &Path, map: &Ciphertexts) -> Result<Digest, File
         limbs: map.limbs(),
         scale: map.scale().value(),
     };
-    let mut writer = StreamWriter::create(
-        path,
-        Kind::Piece,
-        &shape,
-        map.size_bytes() as u64,
-        Overwrite::Replace,
-        Access::Shared,
-    )?;
+    let bytes = map.size_bytes() as u64;
+    let mut writer = StreamWriter::create_uncached(path, Kind::Piece, &shape, bytes)?;
     for matrix in map.parts().iter().flatten() {
         writer.write(matrix.as_bytes())?;
     }
@@ -97,7 +91,8 @@ pub(super) fn read_piece(
         expected,
         offset: 0,
     };
-    let mut reader = container::StreamReader::<_, PieceShape>::open(path, Kind::Piece, limits)?;
+    let mut reader =
+        container::StreamReader::<_, PieceShape>::open_uncached(path, Kind::Piece, limits)?;
     let shape = reader.metadata();
     let (rows, components) = (shape.ciphertexts, shape.components);
     let (limbs, scale) = (shape.limbs, Scale::new(shape.scale));

@@ -134,18 +134,18 @@ pub(crate) fn streamable() -> Graph {
     let mut r = Random::new(10);
     let mut g = Graph::builder(Shape::map(1, 8, 8));
     let mut x = g.push("input", Op::Input, &[]);
-    let layers = [(1, 1), (4, 1), (4, 2)];
+    let layers = [(1, 1), (8, 1), (8, 2)];
     for (index, (channels, stride)) in layers.into_iter().enumerate() {
         x = g.push(
             format!("conv{index}"),
-            conv(&mut r, channels, 4, stride),
+            conv(&mut r, channels, 8, stride),
             &[x],
         );
-        let quadratic = quadratic(&mut r, Granularity::Channel, 4);
+        let quadratic = quadratic(&mut r, Granularity::Channel, 8);
         x = g.push(format!("act{index}"), quadratic, &[x]);
     }
     let x = g.push("flatten", Op::Flatten, &[x]);
-    g.push("logits", dense(&mut r, 64, 3), &[x]);
+    g.push("logits", dense(&mut r, 128, 3), &[x]);
     g.finish().unwrap()
 }
 
