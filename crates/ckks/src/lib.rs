@@ -40,7 +40,9 @@ pub use context::Context;
 pub use encoder::{Encoder, check_message_range};
 pub use error::Error;
 pub use evaluation_key::{EvaluationKey, EvaluationKeyMetadata};
-pub use evaluator::{ColumnOperation, ColumnResult, ColumnSource, RotatedTerm};
+pub use evaluator::{
+    ColumnOperation, ColumnResult, ColumnSource, RotatedTerm, RowOperation, RowResult,
+};
 pub use gadget::Gadget;
 pub use key_id::{KeyId, SlotTag};
 pub use key_set::KeySet;

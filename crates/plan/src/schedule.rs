@@ -521,11 +521,15 @@ impl Sizes {
 impl Unit {
     /// Whether the unit can work in the memory of the one piece that it reads.
     pub fn takes_over(&self, units: &[Unit], steps: &[Step]) -> bool {
-        let unary = matches!(
-            steps[self.steps.start].operation,
-            Operation::Relinearize { .. } | Operation::Rescale { .. }
-        );
-        unary && matches!(self.frees[..], [source] if units[source].piece() == self.reads[0])
+        let run = &steps[self.steps.clone()];
+        let source = run[0]
+            .operation
+            .sources()
+            .first()
+            .map(|&source| &steps[source]);
+        let within = run.iter().all(Step::is_row_local)
+            && source.is_some_and(|source| run[run.len() - 1].components <= source.components);
+        within && matches!(self.frees[..], [source] if units[source].piece() == self.reads[0])
     }
 }
 
@@ -534,27 +538,39 @@ pub(crate) fn places_of(steps: &[Step]) -> Vec<Vec<u32>> {
     Needs::new(steps, 1).place
 }
 
-/// The steps that one unit may take together, from a step on: linear steps of products and squares, each the only reader
-/// of the one before it. Any other step is alone.
+/// The steps that one unit may take together, from a step on, each the only reader of the one before it: linear steps of
+/// products and squares, a few columns at a time; or rescales, squares and relinearizations, a few ciphertexts at a time. Any
+/// other step is alone.
 fn run_from(steps: &[Step], last_reader: &[usize], start: usize) -> Range<usize> {
-    let mut end = start + 1;
     let column_local = |step: &Step| match &step.operation {
         Operation::Square { .. } => true,
         Operation::Linear { terms, .. } => terms.iter().all(|term| term.map().is_some()),
         _ => false,
     };
-    if !column_local(&steps[start]) {
-        return start..end;
-    }
-    while end < steps.len() {
-        let step = &steps[end];
-        let joined = step.operation.sources() == [end - 1]
-            && last_reader[end - 1] == end
-            && steps[end - 1].limbs == step.limbs;
-        if !(joined && column_local(step)) {
-            break;
+    let joined = |step: usize| {
+        step < steps.len()
+            && steps[step].operation.sources() == [step - 1]
+            && last_reader[step - 1] == step
+    };
+    let in_columns = |step: usize| {
+        joined(step) && column_local(&steps[step]) && steps[step - 1].limbs == steps[step].limbs
+    };
+    let run = |continues: &dyn Fn(usize) -> bool| {
+        let mut end = start + 1;
+        while continues(end) {
+            end += 1;
         }
-        end += 1;
+        start..end
+    };
+    let squares = |step: usize| matches!(steps[step].operation, Operation::Square { .. });
+    if column_local(&steps[start]) && (!squares(start) || in_columns(start + 1)) {
+        return run(&in_columns);
     }
-    start..end
+    if !steps[start].is_row_local() {
+        return start..start + 1;
+    }
+    // A square that a layer reads at once belongs to the layer.
+    run(&|step| {
+        joined(step) && steps[step].is_row_local() && !(squares(step) && in_columns(step + 1))
+    })
 }

@@ -199,6 +199,11 @@ impl Step {
         }
     }
 
+    /// Whether the step makes every element from the same element of its only source: a square, a rescale, a relinearization.
+    pub fn is_row_local(&self) -> bool {
+        !matches!(self.operation, Operation::Input | Operation::Linear { .. })
+    }
+
     /// Multiply-accumulates per slot: the weights of all terms.
     pub fn multiply_accumulates(&self) -> u64 {
         self.terms().iter().map(Term::multiply_accumulates).sum()

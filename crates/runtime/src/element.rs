@@ -1,7 +1,8 @@
 //! The encrypted engine of element-wise packing: a plan's integers on ciphertexts, column by column.
 
 use sordino_ckks::{
-    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, Scale, SeededCiphertexts,
+    Ciphertexts, ColumnOperation, ColumnSource, Context, EvaluationKey, RowOperation, Scale,
+    SeededCiphertexts,
 };
 use sordino_plan::{Budget, Operation, Schedule, ServerPlan, Step, Term, Unit, unread};
 use sordino_ring::linear::{LinearMap, PreparedLinearMap};
@@ -114,17 +115,16 @@ impl EncryptedEngine for ElementEngine<'_> {
 
     /// The input as the units read it: expanded where one of them cannot do that on the way.
     fn input(&self, block: SeededCiphertexts) -> Result<Piece, Error> {
-        let readers = self.weights.schedule.units().iter().filter(|unit| {
+        let mut readers = self.weights.schedule.units().iter().filter(|unit| {
             let sources = self.steps[unit.steps.start].operation.sources();
             sources.contains(&0)
         });
-        let mut first = readers.map(|unit| &self.steps[unit.steps.start].operation);
-        let expands = first.all(|operation| match operation {
-            Operation::Square { .. } => true,
+        let expands = |unit: &Unit| match &self.steps[unit.steps.start].operation {
+            Operation::Square { .. } => !self.is_by_rows(unit),
             Operation::Linear { terms, .. } => matches!(terms[..], [Term::Product { .. }]),
             _ => false,
-        });
-        if expands {
+        };
+        if readers.all(expands) {
             return Ok(Piece::Fresh(block));
         }
         let block = block.expand(self.context).map_err(at(&self.steps[0]))?;
@@ -162,32 +162,59 @@ impl Engine for ElementEngine<'_> {
         pieces: &mut [Option<Piece>],
     ) -> Result<Computed<Piece>, Error> {
         let step = &self.steps[unit.steps.start];
-        let alone = |result: Result<Ciphertexts, sordino_ckks::Error>| {
-            let piece = Piece::Expanded(result.map_err(at(step))?);
-            Ok(Computed::by_one_step(piece))
-        };
         match &step.operation {
             Operation::Input => unreachable!("plans are checked to have one input, first"),
-            Operation::Relinearize { source } => {
-                let key = self.key.ok_or_else(|| missing_key(step))?;
-                let input = self.take_read(pieces, *source, unit);
-                alone(input.and_then(|input| self.context.relinearize(input, key)))
-            }
-            Operation::Rescale { source, primes } => {
-                let input = self.take_read(pieces, *source, unit);
-                alone(input.and_then(|input| self.context.rescale(input, *primes)))
-            }
             Operation::Linear { terms, bias } if has_factors(terms) => {
-                alone(self.sum_of_terms(index, unit, terms, bias, pieces))
+                let sum = self.sum_of_terms(index, unit, terms, bias, pieces);
+                let piece = Piece::Expanded(sum.map_err(at(step))?);
+                Ok(Computed::by_one_step(piece))
             }
-            Operation::Linear { .. } | Operation::Square { .. } => {
-                self.columns(index, unit, pieces)
-            }
+            _ if self.is_by_rows(unit) => self.by_rows(unit, pieces),
+            _ => self.columns(index, unit, pieces),
         }
     }
 }
 
 impl ElementEngine<'_> {
+    fn is_by_rows(&self, unit: &Unit) -> bool {
+        self.steps[unit.steps.clone()]
+            .iter()
+            .all(Step::is_row_local)
+    }
+
+    /// A run of rescales, squares and relinearizations, a few ciphertexts at a time.
+    fn by_rows(&self, unit: &Unit, pieces: &mut [Option<Piece>]) -> Result<Computed<Piece>, Error> {
+        let (first, last) = (&self.steps[unit.steps.start], &self.steps[unit.last_step()]);
+        let shifts: Vec<Vec<i128>> = self.steps[unit.steps.clone()]
+            .iter()
+            .zip(&unit.elements)
+            .map(|(step, elements)| match &step.operation {
+                Operation::Square { shift, .. } => chosen(shift, elements),
+                _ => Vec::new(),
+            })
+            .collect();
+        let operations = self.steps[unit.steps.clone()].iter().zip(&shifts);
+        let operations = operations.map(|(step, shift)| match &step.operation {
+            Operation::Rescale { primes, .. } => Ok(RowOperation::Rescale { primes: *primes }),
+            Operation::Relinearize { .. } => {
+                let key = self.key.ok_or_else(|| missing_key(step))?;
+                Ok(RowOperation::Relinearize { key })
+            }
+            _ => Ok(RowOperation::Square { shift }),
+        });
+        let operations: Vec<RowOperation<'_>> = operations.collect::<Result<_, Error>>()?;
+        let source = first.operation.sources()[0];
+        let limbs = self.steps[source].limbs;
+        let input = self.take(pieces, source, &unit.reads[0], limbs, &unit.frees);
+        let result = input.and_then(|input| self.context.apply_rows(input, &operations));
+        let result = result.map_err(at(last))?;
+        let scale = Scale::new(last.scale).map_err(at(last))?;
+        Ok(Computed {
+            piece: Piece::Expanded(result.ciphertexts.with_scale(scale)),
+            shares: std::iter::once(0).chain(result.nanoseconds).collect(),
+        })
+    }
+
     /// A run of linear steps and squares, a few columns at a time.
     fn columns(
         &self,
@@ -318,17 +345,6 @@ impl ElementEngine<'_> {
             .rows(pieces, step, elements)
             .map(|(map, row)| (map, row as usize));
         Ciphertexts::gather(&rows.collect::<Vec<_>>(), limbs)
-    }
-
-    /// What a unit reads of its only source.
-    fn take_read(
-        &self,
-        pieces: &mut [Option<Piece>],
-        source: usize,
-        unit: &Unit,
-    ) -> Result<Ciphertexts, sordino_ckks::Error> {
-        let limbs = self.steps[source].limbs;
-        self.take(pieces, source, &unit.reads[0], limbs, &unit.frees)
     }
 
     /// Some elements of a step's value: the piece itself where they are all of it and it is among those that no later unit

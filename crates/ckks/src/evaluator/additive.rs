@@ -156,7 +156,7 @@ impl Context {
     /// [`Error::Level`] if no limb would be left, [`Error::ParametersMismatch`].
     pub fn drop_limbs(&self, mut a: Ciphertexts, count: usize) -> Result<Ciphertexts, Error> {
         self.check_parameters("dropped limbs", &a)?;
-        let kept = self.kept_limbs("dropped limbs", &a, count)?;
+        let kept = self.kept_limbs("dropped limbs", a.limbs(), count)?;
         a.parts
             .iter_mut()
             .for_each(|component| component.truncate(kept));
@@ -167,15 +167,15 @@ impl Context {
     pub(super) fn kept_limbs(
         &self,
         what: &'static str,
-        a: &Ciphertexts,
+        limbs: usize,
         count: usize,
     ) -> Result<usize, Error> {
-        match a.limbs().checked_sub(count) {
+        match limbs.checked_sub(count) {
             Some(kept) if kept > 0 => Ok(kept),
             _ => Err(Error::Level {
                 what,
                 expected: count,
-                found: a.level(),
+                found: limbs.saturating_sub(1),
             }),
         }
     }

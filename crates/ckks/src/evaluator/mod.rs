@@ -12,10 +12,12 @@ mod relinearize;
 mod rescale;
 mod rotate;
 mod rotated_sums;
+mod row_run;
 mod vectors;
 
 pub use columns::{ColumnOperation, ColumnResult, ColumnSource};
 pub use rotate::RotatedTerm;
+pub use row_run::{RowOperation, RowResult};
 
 use crate::error::check_count;
 use crate::{Ciphertexts, Context, Error, Scale};

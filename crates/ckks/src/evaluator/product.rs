@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::check_components;
-use crate::error::check_count;
+use super::{RowOperation, check_components};
 use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error};
 
@@ -75,14 +74,8 @@ impl Context {
     /// [`Error::ParametersMismatch`].
     pub fn square_shifted(&self, a: Ciphertexts, shift: &[i128]) -> Result<Ciphertexts, Error> {
         self.check_parameters("square", &a)?;
-        check_two_components("square", &a)?;
-        check_count("shifts, one per ciphertext", a.len(), shift.len())?;
-        self.square_rows(a, |limb, row, [c0, c1, c2, _]| {
-            let modulus = self.modulus(limb);
-            let shift = modulus.from_i128(shift[row]);
-            self.backend()
-                .square_shifted_assign(modulus, c0, c1, shift, c2);
-        })
+        let square = RowOperation::Square { shift };
+        Ok(self.apply_rows(a, &[square])?.ciphertexts)
     }
 
     /// The squared scale and a third component, of ciphertexts with two; `square(limb, row, [c0, c1, c2, scratch])`

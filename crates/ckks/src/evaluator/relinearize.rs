@@ -1,31 +1,27 @@
 //! Three components back to two.
 
-use rayon::prelude::*;
-
-use super::check_components;
+use super::RowOperation;
 use super::digits::Digits;
 use super::rescale::Division;
-use crate::rows::rows_of;
 use crate::{Ciphertexts, Context, Error, EvaluationKey};
 
-/// Ciphertexts that a worker relinearizes together, so that each polynomial of the key is unpacked once for
-/// all of them. Their digits and sums still fit a second-level cache or little more.
-const LARGEST_BLOCK: usize = 4;
+/// Digits that are multiplied with the key together.
+const TOGETHER: usize = 8;
 
-/// Key and sizes of one call.
-struct KeySwitch<'a> {
+/// A key, for ciphertexts with some number of limbs.
+pub(super) struct KeySwitch<'a> {
     context: &'a Context,
     key: &'a EvaluationKey,
     /// The first row of the digits of the key for relinearization.
     first_row: usize,
-    limbs: usize,
+    pub(super) limbs: usize,
     digits: Digits<'a>,
     /// Division by the special primes, with a gadget that has any.
     division: Option<Division>,
 }
 
 /// Memory of one worker for a block of ciphertexts.
-struct Scratch {
+pub(super) struct Scratch {
     /// Coefficients of component 2 of one ciphertext, then of one sum modulo the special primes: limb, coefficient.
     residues: Vec<u64>,
     /// Component 2, centred modulo the limbs of each digit: ciphertext, limb, coefficient.
@@ -35,9 +31,8 @@ struct Scratch {
     /// The sums centred modulo the special primes, in mixed radix: ciphertext, half, prime, coefficient.
     remainders: Vec<u64>,
     cut: Vec<i64>,
+    /// Digits in evaluation form.
     values: Vec<u64>,
-    body: Vec<u64>,
-    uniform: Vec<u64>,
 }
 
 impl Context {
@@ -54,40 +49,37 @@ impl Context {
     /// # Cost
     /// Transforms per ciphertext, with ℓ limbs: ℓ + D(ℓ + k) − ℓ + 2(ℓ + k) with k special primes and D digits of whole limbs (ℓ² + 3ℓ + 2
     /// with one special prime and one digit per limb), ℓ + Dℓ with D small digits.
-    pub fn relinearize(
-        &self,
-        mut a: Ciphertexts,
-        key: &EvaluationKey,
-    ) -> Result<Ciphertexts, Error> {
+    pub fn relinearize(&self, a: Ciphertexts, key: &EvaluationKey) -> Result<Ciphertexts, Error> {
         self.check_parameters("relinearization", &a)?;
-        key.check(self)?;
-        check_components("relinearization", "three", 3, a.components())?;
-        let (rows, limbs) = (a.len(), a.limbs());
-        let special = self.limbs()..self.all_limbs();
-        let switch = KeySwitch {
-            context: self,
+        let relinearize = RowOperation::Relinearize { key };
+        Ok(self.apply_rows(a, &[relinearize])?.ciphertexts)
+    }
+}
+
+impl<'a> KeySwitch<'a> {
+    /// # Errors
+    /// [`Error::ParametersMismatch`], [`Error::MissingRelinearization`].
+    pub(super) fn new(
+        context: &'a Context,
+        key: &'a EvaluationKey,
+        limbs: usize,
+    ) -> Result<Self, Error> {
+        key.check(context)?;
+        let special = context.limbs()..context.all_limbs();
+        Ok(Self {
+            context,
             key,
             first_row: key.relinearization_row()?,
             limbs,
-            digits: Digits::new(self, limbs),
-            division: (!special.is_empty()).then(|| Division::new(self, special, limbs)),
-        };
-        let block = rows
-            .div_ceil(rayon::current_num_threads())
-            .clamp(1, LARGEST_BLOCK);
-        rows_of(a.parts.iter_mut().flatten())
-            .par_chunks_mut(block * 3 * limbs)
-            .for_each_init(
-                || switch.scratch(block),
-                |scratch, rows| switch.run(rows, scratch),
-            );
-        a.parts.truncate(2);
-        Ok(a)
+            digits: Digits::new(context, limbs),
+            division: (!special.is_empty()).then(|| Division::new(context, special, limbs)),
+        })
     }
 }
 
 impl KeySwitch<'_> {
-    fn scratch(&self, block: usize) -> Scratch {
+    /// Memory for as many ciphertexts.
+    pub(super) fn scratch(&self, block: usize) -> Scratch {
         let (limbs, n) = (self.limbs, self.context.ring_degree());
         let special = self.context.all_limbs() - self.context.limbs();
         Scratch {
@@ -96,14 +88,12 @@ impl KeySwitch<'_> {
             sums: vec![0; special.max(1) * 2 * block * n],
             remainders: vec![0; 2 * block * special * n],
             cut: vec![0; n],
-            values: vec![0; n],
-            body: vec![0; n],
-            uniform: vec![0; n],
+            values: vec![0; self.digits.len().clamp(1, TOGETHER) * n],
         }
     }
 
     /// Switches a block of ciphertexts; `rows` holds the limbs of components 0, 1 and 2 of each ciphertext.
-    fn run(&self, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
+    pub(super) fn run(&self, rows: &mut [&mut [u8]], scratch: &mut Scratch) {
         let (context, limbs, n) = (self.context, self.limbs, self.context.ring_degree());
         let block = rows.len() / (3 * limbs);
         for (row, centred) in rows
@@ -159,26 +149,28 @@ impl KeySwitch<'_> {
         let block = rows.len() / (3 * limbs);
         let sums = &mut scratch.sums[place * 2 * block * n..][..2 * block * n];
         sums.fill(0);
-        for index in 0..self.digits.len() {
-            let row = self.first_row + index;
-            backend.unpack_row(&self.key.bodies[target], row, &mut scratch.body);
-            backend.unpack_row(&self.key.uniform[target], row, &mut scratch.uniform);
+        for first in (0..self.digits.len()).step_by(TOGETHER) {
+            let indices = first..self.digits.len().min(first + TOGETHER);
             for ((row, centred), sums) in rows
                 .chunks_exact(3 * limbs)
                 .zip(scratch.centred.chunks_exact(limbs * n))
                 .zip(sums.chunks_exact_mut(2 * n))
             {
-                let values = &mut scratch.values;
-                if self.digits.is_residue(index, target) {
-                    // It is there in evaluation form.
-                    context.unpack(target, row[2 * limbs + target], values);
-                } else {
-                    self.digits
-                        .transform(index, target, centred, values, &mut scratch.cut);
+                for (index, values) in indices.clone().zip(scratch.values.chunks_exact_mut(n)) {
+                    if self.digits.is_residue(index, target) {
+                        // It is there in evaluation form.
+                        context.unpack(target, row[2 * limbs + target], values);
+                    } else {
+                        self.digits
+                            .transform(index, target, centred, values, &mut scratch.cut);
+                    }
                 }
-                let (with_body, with_uniform) = sums.split_at_mut(n);
-                backend.multiply_add_assign(modulus, with_body, values, &scratch.body);
-                backend.multiply_add_assign(modulus, with_uniform, values, &scratch.uniform);
+                let keys = [&self.key.bodies[target], &self.key.uniform[target]];
+                for (sum, key) in sums.chunks_exact_mut(n).zip(keys) {
+                    let rows = indices.clone().map(|index| key.row(self.first_row + index));
+                    let products: Vec<_> = scratch.values.chunks_exact(n).zip(rows).collect();
+                    backend.add_packed_products(modulus, sum, &products);
+                }
             }
         }
     }
@@ -190,9 +182,10 @@ impl KeySwitch<'_> {
         let Scratch {
             sums,
             remainders,
-            values: spare,
+            values,
             ..
         } = scratch;
+        let spare = &mut values[..n];
         let special = context.all_limbs() - context.limbs();
         let remainders = (0..).map(|sum| &remainders[sum * special * n..][..special * n]);
         let halves = sums.chunks_exact_mut(n).zip(remainders);

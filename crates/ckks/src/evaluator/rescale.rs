@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+use super::RowOperation;
 use crate::mixed_radix::MixedRadix;
-use crate::rows::rows_of;
-use crate::{Ciphertexts, Context, Error, Scale};
+use crate::{Ciphertexts, Context, Error};
 
 /// Exact division of residues by the product of a group of moduli, rounded to the nearest integer.
 ///
@@ -54,6 +52,88 @@ impl Division {
     }
 }
 
+/// Division of ciphertexts of some shape by their last primes.
+pub(super) struct Rescale<'a> {
+    context: &'a Context,
+    pub(super) components: usize,
+    pub(super) limbs: usize,
+    /// Limbs that stay.
+    pub(super) kept: usize,
+    /// None where no prime is dropped.
+    division: Option<Division>,
+}
+
+/// Memory of one worker.
+pub(super) struct Scratch {
+    /// Coefficients modulo the primes that are dropped, then a limb that stays.
+    residues: Vec<u64>,
+    /// The centred remainder, in mixed radix.
+    remainder: Vec<u64>,
+    values: Vec<u64>,
+}
+
+impl Scratch {
+    /// For up to `dropped` primes.
+    pub(super) fn new(dropped: usize, ring_degree: usize) -> Self {
+        Self {
+            residues: vec![0; dropped * ring_degree],
+            remainder: vec![0; dropped * ring_degree],
+            values: vec![0; ring_degree],
+        }
+    }
+}
+
+impl<'a> Rescale<'a> {
+    /// # Errors
+    /// [`Error::Level`] if no limb would be left.
+    pub(super) fn new(
+        context: &'a Context,
+        components: usize,
+        limbs: usize,
+        primes: usize,
+    ) -> Result<Self, Error> {
+        let kept = context.kept_limbs("rescale", limbs, primes)?;
+        Ok(Self {
+            context,
+            components,
+            limbs,
+            kept,
+            division: (kept < limbs).then(|| Division::new(context, kept..limbs, kept)),
+        })
+    }
+
+    /// The product of the primes that are dropped.
+    pub(super) fn divisor(&self) -> f64 {
+        let division = self.division.as_ref();
+        division.map_or(1.0, |division| division.group.product())
+    }
+
+    /// Divides one component of one ciphertext, given by its limbs.
+    pub(super) fn divide(&self, limbs: &mut [&mut [u8]], scratch: &mut Scratch) {
+        let (context, n) = (self.context, self.context.ring_degree());
+        let (kept, dropped) = limbs.split_at_mut(self.kept);
+        let Some(division) = &self.division else {
+            return;
+        };
+        let residues = &mut scratch.residues[..dropped.len() * n];
+        let remainder = &mut scratch.remainder[..dropped.len() * n];
+        for ((limb, bytes), residues) in
+            (self.kept..).zip(dropped).zip(residues.chunks_exact_mut(n))
+        {
+            context.unpack(limb, bytes, residues);
+            context.table(limb).inverse(residues);
+        }
+        let backend = context.backend();
+        division.group.digits_into(backend, residues, remainder);
+        let values = &mut residues[..n];
+        for (limb, bytes) in kept.iter_mut().enumerate() {
+            context.unpack(limb, bytes, values);
+            division.divide(context, limb, remainder, values, &mut scratch.values);
+            context.pack(limb, values, bytes);
+        }
+    }
+}
+
 impl Context {
     /// Divides by the last `count` primes at once and rounds every coefficient once, to the nearest integer.
     ///
@@ -66,45 +146,9 @@ impl Context {
     ///
     /// # Cost
     /// `count` inverse transforms, and one forward transform per limb that stays, for each component.
-    pub fn rescale(&self, mut a: Ciphertexts, count: usize) -> Result<Ciphertexts, Error> {
+    pub fn rescale(&self, a: Ciphertexts, count: usize) -> Result<Ciphertexts, Error> {
         self.check_parameters("rescale", &a)?;
-        let kept = self.kept_limbs("rescale", &a, count)?;
-        if count == 0 {
-            return Ok(a);
-        }
-        let (limbs, n) = (a.limbs(), self.ring_degree());
-        let division = Division::new(self, kept..limbs, kept);
-        a.scale = Scale::new(a.scale.value() / division.group.product())?;
-        for component in &mut a.parts {
-            rows_of(component.iter_mut())
-                .par_chunks_exact_mut(limbs)
-                .for_each_init(
-                    || (vec![0; count * n], vec![0; count * n], vec![0; n]),
-                    |(residues, remainder, scratch), row| {
-                        let (row, dropped) = row.split_at_mut(kept);
-                        self.remainder(kept, dropped, residues);
-                        division
-                            .group
-                            .digits_into(self.backend(), residues, remainder);
-                        let values = &mut residues[..n];
-                        for (limb, bytes) in row.iter_mut().enumerate() {
-                            self.unpack(limb, bytes, values);
-                            division.divide(self, limb, remainder, values, scratch);
-                            self.pack(limb, values, bytes);
-                        }
-                    },
-                );
-            component.truncate(kept);
-        }
-        Ok(a)
-    }
-
-    /// The coefficients modulo the limbs from `first` on, limb after limb.
-    fn remainder(&self, first: usize, limbs: &[&mut [u8]], residues: &mut [u64]) {
-        let polynomials = residues.chunks_exact_mut(self.ring_degree());
-        for ((limb, bytes), residues) in (first..).zip(limbs).zip(polynomials) {
-            self.unpack(limb, bytes, residues);
-            self.table(limb).inverse(residues);
-        }
+        let rescale = RowOperation::Rescale { primes: count };
+        Ok(self.apply_rows(a, &[rescale])?.ciphertexts)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::needs::{Needed, Needs};
 use super::{Sizes, Unit};
-use crate::{Operation, Step};
+use crate::Step;
 
 /// Columns that a thread takes through a run at a time.
 const STRIP_COLUMNS: u64 = 64;
@@ -99,13 +99,9 @@ impl<'a> Builder<'a> {
     /// The run whose value a run works on element by element.
     fn worked_on(&self, run: usize) -> Option<usize> {
         let steps = &self.steps[self.needs.runs[run].clone()];
-        let by_element = steps
-            .iter()
-            .all(|step| !matches!(step.operation, Operation::Input | Operation::Linear { .. }));
         let source = steps[0].operation.sources().first().copied();
-        source
-            .filter(|_| by_element)
-            .map(|source| self.needs.run_of[source])
+        let source = source.filter(|_| steps.iter().all(Step::is_row_local));
+        source.map(|source| self.needs.run_of[source])
     }
 
     /// The pieces in which a run will make elements.
