@@ -344,7 +344,8 @@ fn bench_cifar10_measures_a_process_of_its_own() {
             compared += 1;
         }
     }
-    assert!(compared >= 6, "{record}");
+    // Values inside a run of row operations are nowhere to be compared.
+    assert!(compared >= 4, "{record}");
     assert_eq!(listing(&folder.join("bench/results")).len(), 1);
     // Nothing is left of plan, keys and request.
     assert_eq!(listing(&folder), ["bench", "data", "models", "small.toml"]);
