@@ -101,5 +101,5 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         trainer.distill(&teacher, progress)
     })?;
     model.training["teacher"]["test_accuracy"] = json!(teacher_accuracy);
-    training.finish(model, &data, &set, global, output)
+    training.finish(model, &data, &config, &set, global, output)
 }

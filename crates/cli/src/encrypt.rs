@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sordino::Client;
-use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy};
+use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy, ViewCount};
 use sordino::container::{Access, Digest, check_writable};
 use sordino::plan::ClientPlan;
 use sordino::protocol::Request;
@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// the others, encrypt them in blocks of their own, or encrypt them among the others
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
     unusual: Unusual,
+    /// Views of each image, such as its mirror image, whose mean score counts; they take idle places and cost nothing. auto: as many as
+    /// were best on validation images
+    #[arg(long, value_name = "N|auto", value_parser = parse_views, default_value = "auto")]
+    views: ViewCount,
     /// Changes nothing here: only `submit` sends a batch once more
     #[arg(long, hide = true)]
     no_resubmit: bool,
@@ -136,6 +140,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         None => client.generate_keys()?,
     };
     let marks = client.screen(&prepared.values, args.unusual.into())?;
+    let marks = client.with_views(marks, args.views)?;
     let request = client.encrypt_marked(&keys.secret, &prepared.values, &marks)?;
     if let Some(text) = describe_unusual(&marks) {
         output.warn(text);
@@ -163,6 +168,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "images": marks.images(),
         "encrypted": marks.encrypted(),
         "unusual": marks.unusual(),
+        "views": marks.views(),
         "blocks": header.blocks,
         "check_images": client.plan().header.check_images * header.blocks as usize,
         "request_bytes": bytes,
@@ -177,14 +183,36 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     }
     output.result(&result, || {
         format!(
-            "encrypted {} images into {} ({:.1} MiB, {} bytes per image)",
+            "encrypted {} images{} into {} ({:.1} MiB, {} bytes per image)",
             marks.encrypted(),
+            views_text(marks.views()),
             args.out.display(),
             bytes as f64 / f64::from(1 << 20),
             bytes / header.images
         )
     })?;
     Ok(Outcome::Good)
+}
+
+/// A number of views, or auto.
+pub(crate) fn parse_views(text: &str) -> Result<ViewCount, String> {
+    match text {
+        "auto" => Ok(ViewCount::Auto),
+        _ => match text.parse() {
+            Ok(views) if views > 0 => Ok(ViewCount::Exactly(views)),
+            _ => Err(format!(
+                "expected auto or a number of views, such as 2, found {text:?}"
+            )),
+        },
+    }
+}
+
+/// How many views of the images there are, for a sentence about images.
+pub(crate) fn views_text(views: usize) -> String {
+    match views {
+        1 => String::new(),
+        _ => format!(", each in {views} views,"),
+    }
 }
 
 /// Says that a reply to this plan cannot be checked, if so.

@@ -334,6 +334,7 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "check_tolerance": client.check_tolerance(),
         "contained_images": header.contained_images,
         "finds_unusual_images": client.input_statistic.is_some(),
+        "views": client.views,
         "largest_checked_batch": client.largest_checked_batch(),
         "slots": client.packing.channel().map(|channel| channel.slots),
         "rotations": client.packing.channel().map_or(&[][..], |channel| &channel.rotations),

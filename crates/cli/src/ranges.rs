@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
 use sordino::data::{Images, open_images_for, open_set, prepare, prepare_noted};
-use sordino::graph::{Calibration, InputStatistic, Model, Preprocess, Range, calibrate};
+use sordino::graph::{Calibration, Changes, InputStatistic, Model, Preprocess, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_fault::{Classified, Fault};
@@ -15,7 +15,7 @@ use sordino_report::Align::{Left, Right};
 use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
-use crate::training::{tune, tune_if_planned};
+use crate::training::{record_views, tune, tune_if_planned};
 
 /// Arguments of `ranges`.
 #[derive(clap::Args)]
@@ -35,9 +35,18 @@ pub(crate) struct Args {
     /// Keep recorded ranges, and only record what the images look like, to find others that do not belong
     #[arg(long, conflicts_with = "weights_only")]
     inputs_only: bool,
+    /// Changes that the network was trained with, so that they leave an image's class: any of mirror, turn (by quarters of a circle) and
+    /// shift:PIXELS, with commas in between. Which number of views is best is found on validation images
+    #[arg(long, value_name = "CHANGES", value_parser = parse_changes)]
+    views: Option<Changes>,
     /// Raw values of black and white, where they are not the network's own
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+}
+
+fn parse_changes(text: &str) -> Result<Changes, String> {
+    text.parse()
+        .map_err(|error: sordino::graph::Error| error.to_string())
 }
 
 /// A node, and the range of its values.
@@ -90,6 +99,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     }
     let count = images.len();
     let inputs_only = args.inputs_only && model.calibration.is_some();
+    let views = model.calibration.as_ref().and_then(|c| c.views);
     let calibration = match model.calibration.take() {
         Some(recorded) if args.weights_only => recorded,
         Some(recorded) if inputs_only => Calibration {
@@ -107,7 +117,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             calibrate(&model, &prepared, count, &mut progress)?
         }
     };
-    model.calibration = Some(calibration.clone());
+    model.calibration = Some(Calibration {
+        views,
+        ..calibration.clone()
+    });
     // As after training: validation images, where there are any.
     let (prepared, labels) = match &validation {
         Some(images) => {
@@ -115,6 +128,23 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             (prepared, images.labels.as_deref())
         }
         None => (prepared, images.labels.as_deref()),
+    };
+    let view_trials = match (args.views, labels) {
+        (Some(changes), labels) => {
+            if validation.is_none() {
+                output.warn(
+                    "the data have no validation part, so that views are tried on the images of the ranges: on images that the network was trained with they help less",
+                );
+            }
+            record_views(
+                &mut model,
+                changes,
+                &prepared,
+                labels.unwrap_or(&[]),
+                output,
+            )?
+        }
+        (None, _) => Vec::new(),
     };
     let trials = match (inputs_only, args.weights_only) {
         (true, _) => Vec::new(),
@@ -129,6 +159,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         "margin_bits": calibration.margin_bits,
         "nodes": calibration.nodes,
         "integer_weights": trials,
+        "views": model.calibration.as_ref().and_then(|c| c.views),
+        "tried_views": view_trials,
     });
     output.result(&result, || {
         let rows: Vec<_> = calibration.nodes.clone().into_iter().collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sordino::container::remove_unfinished;
 use sordino::protocol::api::{Job, JobState};
+use sordino_client::ViewCount;
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, secret_key_of,
     submit,
@@ -16,7 +17,7 @@ use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
 
 use crate::decrypt::warn_of_range;
-use crate::encrypt::{Unusual, describe_unusual, parse_range};
+use crate::encrypt::{Unusual, describe_unusual, parse_range, parse_views};
 use crate::exit::Usage;
 use crate::passphrase::NewPassphrase;
 
@@ -50,6 +51,10 @@ pub(crate) struct Args {
     /// the others, encrypt them in blocks of their own, or encrypt them among the others
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Unusual::Exclude)]
     unusual: Unusual,
+    /// Views of each image, such as its mirror image, whose mean score counts; they take idle places and cost nothing. auto: as many as
+    /// were best on validation images
+    #[arg(long, value_name = "N|auto", value_parser = parse_views, default_value = "auto")]
+    views: ViewCount,
     /// Do not send the batch once more, without the images that ruined it, where check images come back wrong
     #[arg(long)]
     no_resubmit: bool,
@@ -103,6 +108,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         keys: args.keys.clone(),
         state: args.state.clone(),
         unusual: args.unusual.into(),
+        views: args.views,
         resubmit: !args.no_resubmit,
         passphrase: passphrase.map(Arc::new),
         accept_plan: args.accept_plan,

@@ -48,5 +48,5 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let model = training.run(&data, &config, global, |trainer, progress| {
         trainer.train(&architecture, progress)
     })?;
-    training.finish(model, &data, &set, global, output)
+    training.finish(model, &data, &config, &set, global, output)
 }

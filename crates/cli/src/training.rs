@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::data::{DataSet, open_set, prepare};
+use sordino::graph::Changes;
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino::{Model, WeightTrial, float_accuracy, tune_weight_error};
+use sordino::{Model, ViewTrial, WeightTrial, float_accuracy, try_views, tune_weight_error};
 use sordino_bench::show_training;
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
@@ -197,6 +198,7 @@ impl TrainingArgs {
         &self,
         mut model: Model,
         data: &TrainingData,
+        config: &TrainConfig,
         set: &DataSet,
         global: &GlobalArgs,
         output: &Output,
@@ -205,6 +207,14 @@ impl TrainingArgs {
             Some((images, labels)) => (images, labels),
             None => (&data.images, &data.labels),
         };
+        let changes = Changes {
+            mirror: config.flip,
+            turns: false,
+            shift: u8::try_from(config.shift).unwrap_or(0),
+        };
+        if let (Some((images, labels)), true) = (&data.validation, changes != Changes::default()) {
+            record_views(&mut model, changes, images, labels, output)?;
+        }
         let trials = tune_if_planned(&mut model, images, Some(labels), output);
         let accuracy = test_accuracy(&model, set, self.range)?;
         model.training["test_accuracy"] = json!(accuracy);
@@ -303,6 +313,24 @@ pub(crate) fn tune_if_planned(
         ));
         Vec::new()
     })
+}
+
+/// Records changes that leave an image's class, with the number of views that is best, and says what was tried.
+///
+/// Shapes: `images` is `[labels.len(), C, H, W]`, prepared.
+pub(crate) fn record_views(
+    model: &mut Model,
+    changes: Changes,
+    images: &[f32],
+    labels: &[u16],
+    output: &Output,
+) -> anyhow::Result<Vec<ViewTrial>> {
+    let (views, trials) = try_views(model, changes, images, labels)?;
+    trials.iter().for_each(|trial| output.note(trial));
+    if let Some(calibration) = &mut model.calibration {
+        calibration.views = Some(views);
+    }
+    Ok(trials)
 }
 
 /// Accuracy on the test images, which take no part in training; `None` without labels.

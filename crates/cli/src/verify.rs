@@ -7,9 +7,10 @@ use anyhow::ensure;
 use rayon::prelude::*;
 use serde_json::json;
 use sordino::Model;
-use sordino::client::PredictionTable;
+use sordino::client::{PredictionTable, ViewCount};
 use sordino::container::{Access, Error as FileError};
 use sordino::data::{open_images_for, prepare_noted};
+use sordino::graph::Views;
 use sordino::onnx::{ImportOptions, InputLayout, Network};
 use sordino::plan::ServerPlan;
 use sordino::{
@@ -18,7 +19,7 @@ use sordino::{
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_report::{ReportFile, page, percent_text};
 
-use crate::encrypt::parse_range;
+use crate::encrypt::{parse_range, parse_views, views_text};
 use crate::exit::Mismatch;
 use crate::verify_report::{Verified, verify_report};
 
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, as given to `encrypt`
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Views of each image that were encrypted: as given to `encrypt`
+    #[arg(long, value_name = "N|auto", value_parser = parse_views, default_value = "auto")]
+    views: ViewCount,
     /// Also compare with what this ONNX file, from which the model was imported, computes for the images
     #[arg(long, value_name = "NET.onnx")]
     network: Option<PathBuf>,
@@ -72,7 +76,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     for note in &notes {
         output.warn(note);
     }
-    let reference = Reference::compute(&model, &plan, &prepared)?;
+    let views = match args.views {
+        ViewCount::Exactly(views) => views,
+        ViewCount::Auto => {
+            let (of_block, count) = (plan.block_images(), images.len().max(1));
+            let known = model.calibration.as_ref().and_then(|c| c.views);
+            Views::usual(known, count.div_ceil(of_block) * of_block / count)
+        }
+    };
+    let reference = Reference::compute_views(&model, &plan, &prepared, views)?;
     let comparison = reference.compare(&table.classes, images.labels.as_deref())?;
 
     let unit = f64::from(-plan.estimate().released_bits()).exp2();
@@ -129,12 +141,14 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     result["worst_logit_difference"] = json!(worst_integer);
     result["worst_logit_difference_float"] = json!(worst(reference.float()));
     result["released_unit"] = json!(unit);
+    result["views"] = json!(views);
     result["agreement_file"] = json!(agreement_file);
     result["passed"] = json!(passed);
     output.result(&result, || {
         let mut text = format!(
-            "{} images: {} of the classes are those of the clear integer engine (at least {}), {} those of the float network (at least {})",
+            "{} images{}: {} of the classes are those of the clear integer engine (at least {}), {} those of the float network (at least {})",
             comparison.images,
+            views_text(views),
             percent_text(comparison.agreement),
             percent_text(LEAST_AGREEMENT),
             percent_text(comparison.agreement_float),

@@ -38,7 +38,7 @@ pub(crate) fn binding(plan: &ClientPlan) -> Digest {
 pub(crate) struct Places {
     /// Of the check images, block by block.
     pub check: Vec<Vec<usize>>,
-    /// Of the client's images.
+    /// Of the client's images, the views of each one after the other.
     pub images: Vec<usize>,
     /// Blocks before those of unusual images alone.
     mixed: usize,
@@ -71,15 +71,19 @@ impl Places {
             .iter()
             .flatten()
             .for_each(|&place| taken[place] = true);
-        let mut images = vec![0; marks.encrypted()];
+        let views = marks.views();
+        let mut images = vec![0; marks.encrypted() * views];
         let mut first = 0;
         for (part, (group, blocks)) in groups.iter().zip(blocks_of).enumerate() {
             let places = first * of_block..(first + blocks) * of_block;
             first += blocks;
             let free: Vec<usize> = places.filter(|&place| !taken[place]).collect();
-            let order = key.slot_order(tag, part, group.len(), free.len());
-            for (&image, place) in group.iter().zip(order) {
-                images[image] = free[place as usize];
+            let of_views = group
+                .iter()
+                .flat_map(|&image| (0..views).map(move |view| image * views + view));
+            let order = key.slot_order(tag, part, group.len() * views, free.len());
+            for (view, place) in of_views.zip(order) {
+                images[view] = free[place as usize];
             }
         }
         Self {
@@ -204,12 +208,17 @@ fn suspects(
         let Some((layer, limit)) = of_layer else {
             continue;
         };
-        let kept = marks.kept().zip(&places.images);
-        let in_block = kept.filter(|(_, place)| **place / plan.block_places() == block);
+        let kept = marks
+            .kept()
+            .flat_map(|index| std::iter::repeat_n(index, marks.views()));
+        let in_block = kept
+            .zip(&places.images)
+            .filter(|(_, place)| **place / plan.block_places() == block);
         let unlike = in_block.filter(|(_, place)| value(**place, layer).abs() > limit);
         suspects.extend(unlike.map(|(index, _)| index));
     }
     suspects.sort_unstable();
+    suspects.dedup();
     suspects
 }
 

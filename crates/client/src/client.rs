@@ -1,5 +1,7 @@
 //! Keys, encryption and decryption on buffers.
 
+use std::iter;
+
 use sordino_ckks::{Context, EvaluationKey, Scale};
 use sordino_container::Digest;
 use sordino_plan::{CheckImages, ClientPlan};
@@ -143,8 +145,14 @@ impl Client {
                 in_places[place] = Some(image);
             }
         }
-        for (index, &place) in marks.kept().zip(&places.images) {
-            in_places[place] = Some(&images[index * features..][..features]);
+        let further = self.further_views(marks, images)?;
+        let mut further = further.iter();
+        for (index, places) in marks.kept().zip(places.images.chunks_exact(marks.views())) {
+            let image = Some(&images[index * features..][..features]);
+            let further = further.by_ref().map(|view| Some(view.as_slice()));
+            for (&place, view) in places.iter().zip(iter::once(image).chain(further)) {
+                in_places[place] = view;
+            }
         }
         for images in in_places.chunks(plan.block_places()) {
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
@@ -229,6 +237,7 @@ impl Client {
             // Full blocks, so that it is known where the others begin.
             _ => first.div_ceil(of_block) * of_block + second,
         };
+        self.check_room(marks)?;
         let limit = self.plan.header.batch;
         match count {
             0 => Err(Error::AllUnusual {
@@ -319,11 +328,16 @@ impl Client {
             Vec::with_capacity(places.images.len() * classes),
             Vec::new(),
         );
-        for (image, &place) in places.images.iter().enumerate() {
-            match ruined.contains(&(place / plan.block_places())) {
-                true => without.push(image),
-                false => logits.extend_from_slice(&in_places[place * width..][..classes]),
+        for (image, places) in places.images.chunks_exact(marks.views()).enumerate() {
+            let of_ruined = |place: &usize| ruined.contains(&(place / plan.block_places()));
+            if places.iter().any(of_ruined) {
+                without.push(image);
+                continue;
             }
+            logits.extend((0..classes).map(|class| {
+                let of_views = places.iter().map(|place| in_places[place * width + class]);
+                of_views.sum::<f64>() / places.len() as f64
+            }));
         }
         Ok(Opened {
             logits,

@@ -116,6 +116,12 @@ pub enum Error {
         /// The plan's batch.
         limit: usize,
     },
+    /// More views of an image than there can be.
+    #[error("views: {what}")]
+    Views {
+        /// What was expected, what was found and what to do.
+        what: String,
+    },
     /// Marks of images that are not in the batch.
     #[error("the list of unusual images does not fit the batch: encrypt the images again")]
     Marks,
@@ -372,7 +378,7 @@ classify!(Error {
     BadFile: AllUnusual, Images, Batch, NotFinite, ListLength, KeyParameters, Marks, Plan, Record, UnknownRequest, Predictions, KeyFolder, Certificates, Answer,
         Pin, PlanChanged, ServedPlan;
     CheckFailed: CheckImages;
-    Limits: Separate;
+    Limits: Separate, Views;
     Io: Table, Connection, Certificate, Busy;
     Interrupted: JobCancelled;
     Bug: Bug;

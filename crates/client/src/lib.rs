@@ -27,6 +27,7 @@ mod record;
 mod screen;
 mod slots;
 mod table;
+mod views;
 
 pub use check::Check;
 pub use client::{Client, Keys};
@@ -46,3 +47,4 @@ pub use read_table::PredictionTable;
 pub use record::RequestRecord;
 #[cfg(feature = "files")]
 pub use sordino_secret::Passphrase;
+pub use views::ViewCount;

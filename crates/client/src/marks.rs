@@ -17,7 +17,7 @@ pub struct UnusualImage {
 }
 
 /// Which images of a batch are unusual, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
     images: usize,
@@ -28,6 +28,20 @@ pub struct Marks {
     /// Images that the request says it has, if more than are encrypted: as many as that of the same batch before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claimed: Option<usize>,
+    /// Places of every image that is encrypted: one for each of its views.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    views: usize,
+}
+
+/// Most views that marks have.
+const MOST_VIEWS: usize = 64;
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(views: &usize) -> bool {
+    *views == 1
 }
 
 /// What to do with unusual images.
@@ -77,6 +91,7 @@ impl Marks {
             unusual,
             separate,
             claimed: None,
+            views: one(),
         };
         marks.check().map(|()| marks)
     }
@@ -90,12 +105,22 @@ impl Marks {
         }
     }
 
+    /// The same with so many views of every image.
+    pub(crate) fn with_views(self, views: usize) -> Self {
+        Self { views, ..self }
+    }
+
+    /// Views of every image that is encrypted, the image itself included.
+    pub fn views(&self) -> usize {
+        self.views
+    }
+
     /// Checks marks that were read.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let in_order = self.unusual.is_sorted_by(|one, two| one.index < two.index);
         let last = self.unusual.last();
         let in_batch = last.is_none_or(|last| last.index < self.images);
-        if !(in_order && in_batch) {
+        if !(in_order && in_batch && (1..=MOST_VIEWS).contains(&self.views)) {
             return Err(Error::Marks);
         }
         let claims = |claimed: usize| claimed >= self.encrypted() && !self.separate;

@@ -22,12 +22,9 @@ impl Client {
             return Err(Error::Images { features, found });
         }
         let count = images.len() / features;
-        let Some(statistic) = &plan.input_statistic else {
+        let Some(guard) = self.guard()? else {
             return Marks::new(count, Vec::new());
         };
-        let guard = InputGuard::new(statistic, &plan.preprocess).map_err(|error| Error::Plan {
-            what: error.to_string(),
-        })?;
         let mut unusual: Vec<UnusualImage> = images
             .chunks_exact(features)
             .enumerate()
@@ -50,6 +47,16 @@ impl Client {
         Ok(match policy {
             UnusualPolicy::Separate if !harmless => marks.separate(),
             _ => marks,
+        })
+    }
+
+    /// What finds unusual images; `None` for a plan of a model without the statistic.
+    pub(crate) fn guard(&self) -> Result<Option<InputGuard<'_>>, Error> {
+        let plan = self.plan();
+        let statistic = plan.input_statistic.as_ref();
+        let guard = statistic.map(|statistic| InputGuard::new(statistic, &plan.preprocess));
+        guard.transpose().map_err(|error| Error::Plan {
+            what: error.to_string(),
         })
     }
 }

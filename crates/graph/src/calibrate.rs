@@ -229,6 +229,7 @@ impl Totals {
             weight_error: None,
             usual_logit,
             input: None,
+            views: None,
             folded: statistics,
         })
     }

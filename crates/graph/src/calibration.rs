@@ -1,6 +1,6 @@
 //! Ranges and statistics of a network on calibration images.
 
-use crate::InputStatistic;
+use crate::{InputStatistic, Views};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,9 @@ pub struct Calibration {
     /// What the images looked like; `None` in files that do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<InputStatistic>,
+    /// Changes of an image that leave its class; `None` where none are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<Views>,
     /// Range of every graph node, by name.
     pub nodes: BTreeMap<String, Range>,
     /// Statistics of every folded node, in order; empty for a network that cannot be folded (ReLU).

@@ -24,6 +24,12 @@ pub enum Error {
         /// What is wrong with which field.
         what: String,
     },
+    /// Views that images cannot have.
+    #[error("views: {what}")]
+    Views {
+        /// What was expected, what was found and what to do.
+        what: String,
+    },
     /// Images do not fit the network's input.
     #[error(
         "expected {batch} images of {shape} ({expected} values), found {found} values: prepare the images as the model's preprocessing says"
@@ -128,6 +134,7 @@ pub enum Error {
 }
 
 classify!(Error {
+    Usage: Views;
     BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, TeacherOnly, Quantize, Calibrate, InputStatistic, ModelFile, ModelContent;
     Limits: FoldedSize;
 } inner { File });

@@ -25,6 +25,7 @@ mod preprocess;
 mod quantize;
 mod sensitivity;
 mod shape;
+mod views;
 mod window;
 
 pub use calibrate::{calibrate, to_half_precision};
@@ -44,3 +45,4 @@ pub use preprocess::{OutputKind, Preprocess, SizePolicy};
 pub use quantize::{WeightFormat, quantize};
 pub use sensitivity::{Distribution, sensitivities};
 pub use shape::Shape;
+pub use views::{Changes, View, Views};

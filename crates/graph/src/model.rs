@@ -71,7 +71,9 @@ impl Model {
             Some(calibration) => {
                 calibration.validate(&self.graph)?;
                 let input = calibration.input.as_ref();
-                input.map_or(Ok(()), |input| input.validate(&self.preprocess))
+                input.map_or(Ok(()), |input| input.validate(&self.preprocess))?;
+                let views = calibration.views.as_ref();
+                views.map_or(Ok(()), |views| views.validate(&self.preprocess))
             }
             None => Ok(()),
         }

@@ -9,7 +9,7 @@ use sordino_container::{
     Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
     to_bytes, write_file,
 };
-use sordino_graph::{InputStatistic, OutputKind, Preprocess, input_statistic_text};
+use sordino_graph::{InputStatistic, OutputKind, Preprocess, Views, input_statistic_text};
 use sordino_protocol::MessageShape;
 
 use crate::check_images::{CheckSizes, PAYLOAD_BYTES};
@@ -47,6 +47,9 @@ pub struct ClientPlan {
     /// What the network's inputs usually look like, to find images that do not belong; `None` in plans of older models.
     #[serde(default, with = "input_statistic_text")]
     pub input_statistic: Option<InputStatistic>,
+    /// Changes of an image that leave its class; `None` where none are known.
+    #[serde(default)]
+    pub views: Option<Views>,
     /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
     #[serde(skip)]
     pub check_images: Option<CheckImages>,
@@ -78,6 +81,9 @@ impl Serialize for ClientPlan {
         map.serialize_entry("estimate", &self.estimate)?;
         if self.input_statistic.is_some() {
             map.serialize_entry("input_statistic", &AsText(&self.input_statistic))?;
+        }
+        if let Some(views) = &self.views {
+            map.serialize_entry("views", views)?;
         }
         map.end()
     }
@@ -263,6 +269,9 @@ impl ClientPlan {
         let good = low.is_finite() && high.is_finite() && low <= high;
         let found = format_args!("{low}..{high}");
         Error::require(good, "client", "logit range", "an interval", found)?;
+        if let Some(views) = &self.views {
+            views.validate(&self.preprocess)?;
+        }
         if let Some(statistic) = &self.input_statistic {
             let checked = statistic.validate(&self.preprocess);
             let found = checked

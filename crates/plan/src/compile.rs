@@ -104,6 +104,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         logit_range: (range.min, range.max),
         estimate: server.estimate().clone(),
         input_statistic: calibration.input.clone(),
+        views: calibration.views,
         check_images: None,
     };
     client.check().map_err(impossible)?;

@@ -7,6 +7,7 @@ use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
 
 use crate::Error;
+use crate::views::views_of;
 
 /// Least share of images whose predictions have the class of the clear integer engine.
 pub const LEAST_AGREEMENT: f64 = 0.999;
@@ -59,6 +60,19 @@ impl Reference {
     /// # Errors
     /// [`Error::WrongModel`] for a plan of another model, and those of the two engines.
     pub fn compute(model: &Model, plan: &ServerPlan, images: &[f32]) -> Result<Self, Error> {
+        Self::compute_views(model, plan, images, 1)
+    }
+
+    /// The same for the mean of so many views of each image, as the client encrypts them.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute).
+    pub fn compute_views(
+        model: &Model,
+        plan: &ServerPlan,
+        images: &[f32],
+        views: usize,
+    ) -> Result<Self, Error> {
         let (expected, found) = (plan.model(), model.digest()?);
         if expected != found {
             return Err(Error::WrongModel {
@@ -67,11 +81,24 @@ impl Reference {
             });
         }
         let count = images.len() / plan.input().features.max(1);
-        let float = execute(&model.graph, images, count)?;
+        let views = views_of(model, views, images)?;
+        let mut float = vec![0.0; count * plan.output().logits];
+        let mut integer = float.clone();
+        let share = 1.0 / views.len() as f64;
+        for images in &views {
+            let logits = execute(&model.graph, images, count)?;
+            let logits = logits.into_iter().map(f64::from);
+            for (mean, logit) in float.iter_mut().zip(logits) {
+                *mean += logit * share;
+            }
+            for (mean, logit) in integer.iter_mut().zip(evaluate_clear(plan, images, count)?) {
+                *mean += logit * share;
+            }
+        }
         Ok(Self {
             classes: plan.output().logits,
-            float: float.into_iter().map(f64::from).collect(),
-            integer: evaluate_clear(plan, images, count)?,
+            float,
+            integer,
         })
     }
 

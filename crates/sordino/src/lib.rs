@@ -38,6 +38,7 @@ mod compare;
 mod compile;
 mod error;
 mod plan_folder;
+mod views;
 mod weight_error;
 mod workflow;
 
@@ -48,6 +49,7 @@ pub use compare::{
 pub use compile::compile;
 pub use error::Error;
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
+pub use views::{ViewTrial, try_views};
 pub use weight_error::{WeightTrial, tune_weight_error};
 pub use workflow::Workflow;
 

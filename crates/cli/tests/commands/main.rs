@@ -19,3 +19,4 @@ mod resume;
 mod show;
 mod teachers;
 mod training;
+mod views;

@@ -65,7 +65,7 @@ pub async fn submit(
     let written = check_out(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
-    let (range, unusual) = (options.range, options.unusual);
+    let (range, unusual, views) = (options.range, options.unusual, options.views);
     let preparing = {
         let client = Arc::clone(&client);
         move || {
@@ -75,7 +75,7 @@ pub async fn submit(
                 notes,
                 ..
             } = images.prepare(&client, range)?;
-            let marks = client.screen(&values, unusual)?;
+            let marks = client.with_views(client.screen(&values, unusual)?, views)?;
             let digest = digest_of(&values, names.as_deref());
             Ok((values, digest, marks, names, notes))
         }

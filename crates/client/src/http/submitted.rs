@@ -8,7 +8,7 @@ use sordino_container::Overwrite;
 use sordino_protocol::api::{Id, Model};
 use sordino_ring::backend::{self, Backend};
 
-use crate::{Error, Passphrase, PredictionFormat, Predictions, UnusualPolicy};
+use crate::{Error, Passphrase, PredictionFormat, Predictions, UnusualPolicy, ViewCount};
 
 /// What a submission reads and writes.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct SubmitOptions {
     pub state: Option<PathBuf>,
     /// What to do with images unlike those that the network is made for.
     pub unusual: UnusualPolicy,
+    /// How many views of each image are encrypted.
+    pub views: ViewCount,
     /// Whether a batch whose check images came back wrong is sent once more, without the few images that the reply names.
     pub resubmit: bool,
     /// What the secret key is encrypted with.
@@ -52,6 +54,7 @@ impl SubmitOptions {
             keys: None,
             state: None,
             unusual: UnusualPolicy::default(),
+            views: ViewCount::default(),
             resubmit: true,
             passphrase: None,
             accept_plan: false,
