@@ -183,10 +183,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     }
     output.result(&result, || {
         format!(
-            "encrypted {} images{} into {} ({:.1} MiB, {} bytes per image)",
+            "encrypted {} images into {}{} ({:.1} MiB, {} bytes per image)",
             marks.encrypted(),
-            views_text(marks.views()),
             args.out.display(),
+            views_text(marks.views()),
             bytes as f64 / f64::from(1 << 20),
             bytes / header.images
         )
@@ -207,11 +207,11 @@ pub(crate) fn parse_views(text: &str) -> Result<ViewCount, String> {
     }
 }
 
-/// How many views of the images there are, for a sentence about images.
+/// How many views of the images there are, for the end of a phrase.
 pub(crate) fn views_text(views: usize) -> String {
     match views {
         1 => String::new(),
-        _ => format!(", each in {views} views,"),
+        _ => format!(", each in {views} views"),
     }
 }
 
