@@ -7,8 +7,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sordino_container::{Digest, Overwrite};
 use sordino_fault::{Classified, Fault};
 use sordino_graph::{
-    Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate, to_half_precision,
+    ColorPolicy, Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate, to_half_precision,
 };
 use std::collections::HashMap;
 
@@ -49,6 +49,8 @@ fn model() -> Model {
             mean: vec![0.1307, 0.5],
             std: vec![0.3081, 0.25],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: ["a", "b", "ç"].map(String::from).to_vec(),
         graph,

@@ -1,6 +1,6 @@
 //! What the planner refuses and what it chooses, and that plan files from outside are checked.
 
-use sordino_graph::{
+use sordino_graph::{ColorPolicy, 
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
@@ -53,6 +53,8 @@ fn chain([height, width]: [usize; 2], activations: usize) -> Model {
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..elements).map(|c| c.to_string()).collect(),
         output: OutputKind::Softmax,

@@ -1,6 +1,6 @@
 //! A small network that needs no training.
 
-use sordino_graph::{
+use sordino_graph::{ColorPolicy, 
     Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
 };
 
@@ -64,6 +64,8 @@ pub(crate) fn model_of_classes(
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes,
         output: OutputKind::Softmax,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sordino_data::Images;
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 
 /// An IDX file of unsigned bytes.
 pub(crate) fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
@@ -101,6 +101,8 @@ pub(crate) fn network(shape: [usize; 3], range: (f64, f64)) -> Preprocess {
         mean: vec![0.0; channels],
         std: vec![1.0; channels],
         allowed: range,
+        color: ColorPolicy::Refuse,
+        window: None,
     }
 }
 
