@@ -9,7 +9,7 @@ use serde_json::json;
 use sordino::Model;
 use sordino::client::PredictionTable;
 use sordino::container::{Access, Error as FileError};
-use sordino::data::{open_images_for, prepare_noted};
+use sordino::data::{Layout, Reader, prepare_noted};
 use sordino::onnx::{ImportOptions, InputLayout, Network};
 use sordino::plan::ServerPlan;
 use sordino::{
@@ -20,6 +20,7 @@ use sordino_report::{ReportFile, page, percent_text};
 
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;
+use crate::one_of::one_of;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, as given to `encrypt`
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Also compare with what this ONNX file, from which the model was imported, computes for the images
     #[arg(long, value_name = "NET.onnx")]
     network: Option<PathBuf>,
@@ -63,7 +67,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let path = &args.predictions;
     let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
     let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
-    let mut images = open_images_for(&args.images, &model.preprocess)?;
+    let mut images = Reader::new()
+        .network(&model.preprocess)
+        .layout(args.layout)
+        .images(&args.images)?;
     if images.len() == table.images && table.indices.len() < table.images {
         // Images that were left out have nothing to compare.
         images = images.subset(&table.indices);

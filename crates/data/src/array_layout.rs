@@ -1,15 +1,15 @@
 //! Where arrays of images have their channels, and the rule that tells.
 
 use std::fmt;
-use std::str::FromStr;
 
+use serde::Deserialize;
 use sordino_graph::{Preprocess, SizePolicy};
 
-use crate::Error;
 use crate::fit::takes_channels;
 
 /// Where an array of images has its channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// Before rows and columns: `[N, C, H, W]`.
     Nchw,
@@ -38,22 +38,6 @@ impl Layout {
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    /// # Errors
-    /// [`Error::Range`] for any other name.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Nchw, Self::Nhwc]
-            .into_iter()
-            .find(|layout| layout.as_str() == text)
-            .ok_or_else(|| Error::Range {
-                what: format!("{text:?} is no layout of arrays"),
-                advice: "give nchw (channels before rows and columns) or nhwc (behind them)",
-            })
     }
 }
 
@@ -176,7 +160,8 @@ fn settled(axes: [u64; 3], network: &Preprocess) -> Option<Layout> {
     };
     let [nchw, nhwc] = [Layout::Nchw, Layout::Nhwc].map(|layout| layout.image(axes));
     match (is_exact(nchw), is_exact(nhwc)) {
-        (true, _) if nchw == nhwc || !is_taken(nhwc) => Some(Layout::Nchw),
+        // Of single pixels both are the same.
+        (true, _) if axes == [1, 1, 1] || !is_taken(nhwc) => Some(Layout::Nchw),
         (_, true) if !is_taken(nchw) => Some(Layout::Nhwc),
         _ => None,
     }

@@ -32,7 +32,9 @@ pub(crate) fn opaque<'i>(
     images: &'i Images,
     preprocess: &Preprocess,
 ) -> Result<Cow<'i, Images>, Error> {
-    if images.channels != WITH_OPACITY || preprocess.channels == WITH_OPACITY {
+    let is_colour = images.channels == WITH_OPACITY && preprocess.channels != WITH_OPACITY;
+    // Images that are not taken are refused for that.
+    if !is_colour || !takes_channels(WITH_OPACITY, preprocess) {
         return Ok(Cow::Borrowed(images));
     }
     let (size, plane) = (images.elements(), images.height * images.width);

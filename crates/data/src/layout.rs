@@ -113,7 +113,14 @@ pub(crate) fn recognise(path: &Path) -> Result<Option<Found>, Error> {
     found(Files::Cifar { train, test }, Some(SetName::Cifar10))
 }
 
-/// The one archive of a folder, if its arrays are named as in MedMNIST.
+/// Whether an archive is named as MedMNIST's own are.
+fn is_named(archive: &Path) -> bool {
+    archive
+        .file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().contains("mnist"))
+}
+
+/// The one archive of a folder without folders in it, if its arrays are named as in MedMNIST.
 ///
 /// An archive that cannot be opened counts, so that reading it says why.
 fn archive_in(folder: &Path) -> Option<PathBuf> {
@@ -123,9 +130,14 @@ fn archive_in(folder: &Path) -> Option<PathBuf> {
             return None;
         }
         let path = entry.ok()?.path();
-        let hidden = path.file_name()?.to_string_lossy().starts_with('.');
+        if folder::is_ignored(&path.file_name()?.to_string_lossy()) {
+            continue;
+        }
+        if path.is_dir() {
+            return None;
+        }
         let ending = path.extension();
-        if !hidden && ending.is_some_and(|ending| ending.eq_ignore_ascii_case("npz")) {
+        if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("npz")) {
             archives.push(path);
         }
     }
@@ -140,19 +152,27 @@ fn archive_in(folder: &Path) -> Option<PathBuf> {
     names.map_or(true, is_there).then(|| archive.clone())
 }
 
+/// The name of a set with one archive, in a folder or on its own.
+fn set_name(path: &Path, archive: &Path) -> Option<String> {
+    let name = match path.is_dir() && !is_named(archive) {
+        true => path.file_name(),
+        false => archive.file_stem(),
+    };
+    name.map(|name| name.to_string_lossy().into_owned())
+}
+
 /// The sets in a folder that are known by no name of their own, in the byte order of their names: folders with one archive in MedMNIST's
 /// layout, and archives with `mnist` in their names.
 pub(crate) fn archives_in(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let set = |path: PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-        let own = match path.is_dir() {
-            true => archive_in(&path).map(|file| (name.to_owned(), file)),
-            false => (ending.eq_ignore_ascii_case("npz") && stem.contains("mnist"))
-                .then(|| (stem.to_owned(), path.clone())),
+        let ending = path.extension().unwrap_or_default();
+        let is_archive = ending.eq_ignore_ascii_case("npz") && is_named(&path);
+        let file = match path.is_dir() {
+            true => archive_in(&path)?,
+            false => is_archive.then(|| path.clone())?,
         };
-        let (name, file) = own?;
+        let name = set_name(&path, &file)?;
         let known = |found: &Found| found.name.is_some();
         (!recognise(&file).ok()?.as_ref().is_some_and(known)).then_some((name, path))
     };
@@ -165,6 +185,16 @@ pub(crate) fn archives_in(folder: &Path) -> Vec<(String, PathBuf)> {
 }
 
 impl Found {
+    /// The name by which a set goes at `path`, if its content does not tell.
+    pub(crate) fn own_name(&self, path: &Path) -> Option<String> {
+        match &self.files {
+            Files::Npz(archive) => set_name(path, archive),
+            _ => path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned()),
+        }
+    }
+
     /// Reads the set at `path`.
     pub(crate) fn read(self, path: &Path, layout: Option<Layout>) -> Result<Parts, Error> {
         let reader = Reader::new().layout(layout);

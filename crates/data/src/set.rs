@@ -146,7 +146,7 @@ pub(crate) fn open(path: &Path, layout: Option<Layout>) -> Result<DataSet, Error
 }
 
 fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Error> {
-    let name = found.name;
+    let (name, own_name) = (found.name, found.own_name(path));
     let Parts {
         train,
         validation,
@@ -193,14 +193,7 @@ fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Er
     }
     notes.extend(empty_classes(&train, &class_names));
     let range = range_of(&parts, &mut notes);
-    let stem = || {
-        let name = match path.is_dir() {
-            true => path.file_name(),
-            false => path.file_stem(),
-        };
-        name.map(|name| name.to_string_lossy().into_owned())
-    };
-    let name = name.map(|name| name.to_string()).or_else(stem);
+    let name = name.map(|name| name.to_string()).or(own_name);
     Ok(DataSet {
         name: name.unwrap_or("images".into()),
         train,

@@ -1,7 +1,8 @@
 //! What the planner refuses and what it chooses, and that plan files from outside are checked.
 
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 use sordino_plan::{
     CheckImageCount, ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan,

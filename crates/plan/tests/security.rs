@@ -6,9 +6,9 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
-    Tensor, calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape,
+    SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
     CheckImageCount, ClientPlan, CompileOptions, Error, PackingKind, Plan, ServerPlan, compile,

@@ -165,7 +165,14 @@ impl TrainingData {
 fn labels(images: &Images) -> Result<Vec<u16>, Error> {
     images.labels.clone().ok_or_else(|| Error::Data {
         expected: "a label for every image".to_string(),
-        found: format!("{} without labels", images.origin),
+        found: match &images.matrix {
+            Some(matrix) => format!(
+                "{} with {} labels per image",
+                images.origin,
+                matrix.columns()
+            ),
+            None => format!("{} without labels", images.origin),
+        },
     })
 }
 

@@ -10,9 +10,9 @@ use flate2::write::GzEncoder;
 use image::{DynamicImage, ImageFormat};
 use sordino_ckks::{Ciphertexts, KeySet, Scale, SlotTag};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate,
 };
 use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};

@@ -65,7 +65,7 @@ pub async fn submit(
     let written = check_out(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
-    let (range, unusual) = (options.range, options.unusual);
+    let (layout, range, unusual) = (options.layout, options.range, options.unusual);
     let preparing = {
         let client = Arc::clone(&client);
         move || {
@@ -74,7 +74,7 @@ pub async fn submit(
                 names,
                 notes,
                 ..
-            } = images.prepare(&client, range)?;
+            } = images.prepare(&client, layout, range)?;
             let marks = client.screen(&values, unusual)?;
             let digest = digest_of(&values, names.as_deref());
             Ok((values, digest, marks, names, notes))

@@ -1,7 +1,8 @@
 //! A network whose values grow with the eighth power of the input, so that one image can ruin a block.
 
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 
 pub(crate) const SIDE: usize = 4;

@@ -1,7 +1,8 @@
 //! A small network that needs no training.
 
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 
 pub(crate) const CLASSES: usize = 3;

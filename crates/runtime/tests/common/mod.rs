@@ -5,9 +5,9 @@ pub(crate) mod exported;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use sordino_graph::{ColorPolicy, 
-    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape,
-    SizePolicy, Tensor, calibrate,
+use sordino_graph::{
+    Builder, ColorPolicy, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess,
+    Shape, SizePolicy, Tensor, calibrate,
 };
 
 pub(crate) struct Random(ChaCha12Rng);

@@ -1,8 +1,8 @@
 //! Small networks with weights that nobody trained: enough for tests that compare replies.
 
-use sordino_graph::{ColorPolicy, 
-    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate,
+use sordino_graph::{
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate,
 };
 
 /// A layer of a network.
