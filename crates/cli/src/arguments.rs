@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Train a network: a ReLU teacher, or one with polynomial activations
     Train(train::Args),
     /// Turn a trained network into one with polynomial activations
-    Distill(distill::Args),
+    Distill(Box<distill::Args>),
     /// Replace the activations of a trained network by quadratics without training its weights: what to try first
     Convert(convert::Args),
     /// Read a network exported as ONNX into a model file

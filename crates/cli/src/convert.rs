@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sordino::Model;
 use sordino::container::{Access, check_writable};
-use sordino::data::prepare_noted;
+use sordino::data::{Layout, prepare_noted};
 use sordino::graph::Granularity;
 use sordino::train::{
     Activation, Conversion, ConvertConfig, ConvertPhase, ConvertProgress, Difference, convert,
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Raw values of black and white in the images, where they are not the network's own
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Use the first N images only
     #[arg(long, value_name = "N")]
     images: Option<usize>,
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     } else {
         Model::load(&args.network)?
     };
-    let (mut images, _) = images_at(&args.data, &original.preprocess)?;
+    let (mut images, _) = images_at(&args.data, &original.preprocess, args.layout)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sordino::Model;
-use sordino::graph::{Preprocess, SizePolicy};
+use sordino::graph::{ColorPolicy, Preprocess, SizePolicy};
 use sordino::plan::{CompileOptions, CostTable, Explanation, PackingKind, StepSummary, compile};
 use sordino::train::{Activation, Architecture, TrainConfig, TrainingData, train};
 use sordino_command::{Outcome, Output, parse_size};
@@ -199,6 +199,8 @@ fn noise(shape: ImageShape, classes: usize) -> TrainingData {
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..classes).map(|class| class.to_string()).collect(),
         images: (0..pixels).map(|_| pixel()).collect(),

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use sordino::data::{DataSet, Images, Pixels, SetName, find_set, open_images, open_set};
+use sordino::data::{
+    DataSet, Images, LabelMatrix, Layout, Pixels, Reader, SetName, find_set, find_sets,
+};
 use sordino_fault::{Classified, Fault};
 
 use sordino_command::{Outcome, Output};
+
+use crate::one_of::one_of;
 
 /// Arguments of `data`.
 #[derive(clap::Args)]
@@ -29,13 +33,16 @@ enum Command {
         /// Path, or name of a set
         #[arg(value_name = "PATH")]
         path: PathBuf,
+        /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+        #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+        layout: Option<Layout>,
     },
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     match &args.command {
         Command::List { path } => list(path.as_deref(), output),
-        Command::Show { path } => show(path, output),
+        Command::Show { path, layout } => show(path, *layout, output),
     }
 }
 
@@ -53,14 +60,19 @@ fn list(path: Option<&Path>, output: &Output) -> anyhow::Result<Outcome> {
         lines.push(format!("{name:<16} {shown}"));
         result.push(json!({"name": name, "path": place}));
     }
+    for (name, place) in find_sets(path) {
+        lines.push(format!("{name:<16} {}", place.display()));
+        result.push(json!({"name": name, "path": place.display().to_string()}));
+    }
     output.show(&result, || lines.join("\n"))?;
     Ok(Outcome::Good)
 }
 
-fn show(path: &Path, output: &Output) -> anyhow::Result<Outcome> {
-    let result = match open_set(path) {
+fn show(path: &Path, layout: Option<Layout>, output: &Output) -> anyhow::Result<Outcome> {
+    let reader = Reader::new().layout(layout);
+    let result = match reader.set(path) {
         Ok(set) => describe_set(&set),
-        Err(error) if error.fault() != Fault::Io && path.exists() => match open_images(path) {
+        Err(error) if error.fault() != Fault::Io && path.exists() => match reader.images(path) {
             Ok(images) => json!({"images": describe(&images, None)}),
             // A damaged set is no images either, and its own error says more.
             Err(other) => {
@@ -100,8 +112,10 @@ fn describe(images: &Images, classes: Option<&[String]>) -> Value {
         "images": images.len(),
         "shape": [images.channels, images.height, images.width],
         "values": values,
+        "layout": images.layout.map(Layout::as_str),
         "labels": images.labels.is_some(),
         "per_class": images.histogram(count),
+        "findings": images.matrix.as_ref().map(LabelMatrix::positives),
         "origin": images.origin,
         "notes": images.notes,
     })

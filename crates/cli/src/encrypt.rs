@@ -6,10 +6,12 @@ use serde_json::json;
 use sordino::Client;
 use sordino::client::{Keys, Marks, RequestRecord, UnusualPolicy, ViewCount};
 use sordino::container::{Access, Digest, check_writable};
+use sordino::data::Layout;
 use sordino::plan::ClientPlan;
 use sordino::protocol::Request;
 use sordino_command::{GlobalArgs, Outcome, Output};
 
+use crate::one_of::one_of;
 use crate::passphrase::NewPassphrase;
 use crate::replaced::is_not_read;
 
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, where they are not the network's own: 0..65535
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Where to write the request
     #[arg(long, value_name = "REQUEST")]
     out: PathBuf,
@@ -119,7 +124,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         None => args.passphrase.of_new()?,
     };
     note_no_check_images(client.plan(), output);
-    let prepared = client.prepare_path(&args.images, args.range)?;
+    let prepared = client.prepare_path(&args.images, args.layout, args.range)?;
     for note in &prepared.notes {
         output.warn(note);
     }

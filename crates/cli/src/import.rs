@@ -1,17 +1,23 @@
 //! `sordino import`, and ONNX files in the place of model files.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 use sordino::Model;
-use sordino::container::{Access, check_writable};
-use sordino::onnx::{Description, ImportOptions, InputLayout, Network};
+use sordino::container::{Access, Error as FileError, check_writable};
+use sordino::onnx::{Description, ImageSettings, ImportOptions, InputLayout, Network};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::classes::class_names_for;
 use crate::encrypt::parse_range;
+use crate::exit::Usage;
 use crate::replaced::is_not_read;
+
+/// Most bytes of settings of images.
+const MOST_SETTINGS: u64 = 1 << 16;
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
@@ -44,8 +50,13 @@ pub(crate) struct ImagesArgs {
     #[arg(long, value_name = "A,B,…|FILE")]
     classes: Option<String>,
     /// Raw values of black and white, which are scaled to 0 and 1
-    #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "0..255", allow_hyphen_values = true)]
-    input_range: (f64, f64),
+    /// [default: 0..255]
+    #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
+    input_range: Option<(f64, f64)>,
+    /// How images become the network's input, in place of the options for mean, deviation and range: settings in TOML
+    /// (docs/guide/images.md), or what timm prints for its data configuration or torchvision for its transforms
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mean", "std", "input_range"])]
+    preprocess: Option<PathBuf>,
     /// Which output of the ONNX file gives the scores, where it has several
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
@@ -85,6 +96,7 @@ fn parse_layout(text: &str) -> anyhow::Result<InputLayout> {
 impl ImagesArgs {
     /// Reads an ONNX file as a model, and says where it differs from the file.
     pub(crate) fn load(&self, path: &Path, output: &Output) -> anyhow::Result<Model> {
+        let images = self.settings()?;
         let network = Network::read(path)?;
         let imported = network.import(&ImportOptions {
             output: self.output.clone(),
@@ -104,11 +116,34 @@ impl ImagesArgs {
         let name = path.file_stem().and_then(|name| name.to_str());
         Ok(imported.into_model(Description {
             name: name.unwrap_or("network").to_string(),
-            mean: self.mean.clone(),
-            std: self.std.clone(),
             classes,
-            input_range: self.input_range,
+            images,
         })?)
+    }
+
+    /// What the options, or the file that is given in place of them, say of images.
+    fn settings(&self) -> anyhow::Result<ImageSettings> {
+        let Some(path) = &self.preprocess else {
+            return Ok(ImageSettings {
+                mean: self.mean.clone(),
+                std: self.std.clone(),
+                input_range: self.input_range,
+                ..ImageSettings::default()
+            });
+        };
+        let failed = |error| FileError::io(path, "read", error);
+        let mut text = String::new();
+        let file = File::open(path).map_err(failed)?;
+        file.take(MOST_SETTINGS + 1)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        let settings = match text.len() as u64 > MOST_SETTINGS {
+            true => Err(anyhow!(Usage(format!(
+                "expected at most {MOST_SETTINGS} bytes of settings, found more: check that this is the right file"
+            )))),
+            false => ImageSettings::parse(&text).map_err(Into::into),
+        };
+        settings.with_context(|| format!("--preprocess {}", path.display()))
     }
 }
 

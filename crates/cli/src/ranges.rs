@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 use sordino::container::Overwrite;
-use sordino::data::{Images, open_images_for, open_set, prepare, prepare_noted};
+use sordino::data::{Images, Layout, Reader, prepare, prepare_noted};
 use sordino::graph::{Calibration, Changes, InputStatistic, Model, Preprocess, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -15,6 +15,7 @@ use sordino_report::Align::{Left, Right};
 use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
+use crate::one_of::one_of;
 use crate::training::{record_views, tune, tune_if_planned};
 
 /// Arguments of `ranges`.
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, where they are not the network's own
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
 }
 
 fn parse_changes(text: &str) -> Result<Changes, String> {
@@ -69,12 +73,14 @@ const COLUMNS: [Column<'_, Row>; 4] = [
 pub(crate) fn images_at(
     path: &Path,
     network: &Preprocess,
+    layout: Option<Layout>,
 ) -> anyhow::Result<(Images, Option<Images>)> {
-    let no_set = match open_set(path) {
+    let reader = Reader::new().layout(layout);
+    let no_set = match reader.set(path) {
         Ok(set) => return Ok((set.train, set.validation)),
         Err(error) => error,
     };
-    match open_images_for(path, network) {
+    match reader.network(network).images(path) {
         Ok(images) => Ok((images, None)),
         Err(error) if no_set.fault() != Fault::Io && path.exists() => {
             Err(error).with_context(|| format!("no data set ({no_set}) and no images either"))
@@ -89,7 +95,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut model = Model::load(&args.model)?;
     // Ranges are for plans, and such a network has none.
     model.graph.check_polynomial()?;
-    let (mut images, validation) = images_at(&args.data, &model.preprocess)?;
+    let (mut images, validation) = images_at(&args.data, &model.preprocess, args.layout)?;
     if let Some(count) = args.images {
         images = images.split_at(count).0;
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sordino::container::remove_unfinished;
+use sordino::data::Layout;
 use sordino::protocol::api::{Job, JobState};
 use sordino_client::ViewCount;
 use sordino_client::http::{
@@ -19,6 +20,7 @@ use sordino_fault::Fault;
 use crate::decrypt::warn_of_range;
 use crate::encrypt::{Unusual, describe_unusual, parse_range, parse_views};
 use crate::exit::Usage;
+use crate::one_of::one_of;
 use crate::passphrase::NewPassphrase;
 
 /// Where the token is looked for without `--token-file`.
@@ -66,6 +68,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, where they are not the network's own: 0..65535
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Where to write the predictions: .csv or .json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -103,6 +108,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         logits: args.logits,
         overwrite: global.overwrite(),
         range: args.range,
+        layout: args.layout,
         keep_job: args.keep_job,
         backend: global.backend()?,
         keys: args.keys.clone(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sordino::container::{Access, Error as FileError, check_writable};
-use sordino::data::{DataSet, open_set, prepare};
+use sordino::data::{DataSet, Layout, Reader, prepare};
 use sordino::graph::Changes;
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
@@ -32,6 +32,9 @@ pub(crate) struct TrainingArgs {
     /// Raw values of black and white in the data set, where they are not those of its type
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Where to write the model
     #[arg(long, value_name = "MODEL")]
     pub(crate) out: PathBuf,
@@ -125,7 +128,7 @@ impl TrainingArgs {
 
     /// The data set, with the training images and the range that are used. What was guessed about it is said.
     pub(crate) fn open(&self, config: &TrainConfig, output: &Output) -> anyhow::Result<DataSet> {
-        let mut set = open_set(&self.data)?;
+        let mut set = Reader::new().layout(self.layout).set(&self.data)?;
         for note in &set.notes {
             output.warn(note);
         }

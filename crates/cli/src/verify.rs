@@ -9,7 +9,7 @@ use serde_json::json;
 use sordino::Model;
 use sordino::client::{PredictionTable, ViewCount};
 use sordino::container::{Access, Error as FileError};
-use sordino::data::{open_images_for, prepare_noted};
+use sordino::data::{Layout, Reader, prepare_noted};
 use sordino::graph::Views;
 use sordino::onnx::{ImportOptions, InputLayout, Network};
 use sordino::plan::ServerPlan;
@@ -21,6 +21,7 @@ use sordino_report::{ReportFile, page, percent_text};
 
 use crate::encrypt::{parse_range, parse_views, views_text};
 use crate::exit::Mismatch;
+use crate::one_of::one_of;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Raw values of black and white, as given to `encrypt`
     #[arg(long, value_name = "A..B", value_parser = parse_range, allow_hyphen_values = true)]
     range: Option<(f64, f64)>,
+    /// Where arrays have their channels: before rows and columns, or behind [default: by their sizes]
+    #[arg(long, value_name = "nchw|nhwc", value_parser = one_of::<Layout>(&["nchw", "nhwc"]))]
+    layout: Option<Layout>,
     /// Views of each image that were encrypted: as given to `encrypt`
     #[arg(long, value_name = "N|auto", value_parser = parse_views, default_value = "auto")]
     views: ViewCount,
@@ -67,7 +71,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let path = &args.predictions;
     let file = File::open(path).map_err(|error| FileError::io(path, "open", error))?;
     let table = PredictionTable::read_csv(file, plan.output().logits, &path.display().to_string())?;
-    let mut images = open_images_for(&args.images, &model.preprocess)?;
+    let mut images = Reader::new()
+        .network(&model.preprocess)
+        .layout(args.layout)
+        .images(&args.images)?;
     if images.len() == table.images && table.indices.len() < table.images {
         // Images that were left out have nothing to compare.
         images = images.subset(&table.indices);

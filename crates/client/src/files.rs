@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sordino_ckks::KeyId;
 use sordino_container::{Access, Digest, Error as FileError, Overwrite, remove_file, write_atomic};
-use sordino_data::{Images, Prepared, prepare_noted, prepare_path};
+use sordino_data::{Images, Layout, Prepared, Reader, prepare_noted};
 use sordino_protocol::{Message, ReceivedReply, Reply, Request, check_key};
 use sordino_secret::{Passphrase, SecretKey};
 
@@ -162,13 +162,18 @@ impl From<PathBuf> for ImageSource {
 }
 
 impl ImageSource {
-    /// The images as a plan takes them.
+    /// The images as a plan takes them; `layout` says where arrays that are read have their channels.
     ///
     /// # Errors
     /// Those of [`Client::prepare_path`] and [`Client::prepare_images`].
-    pub fn prepare(self, client: &Client, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+    pub fn prepare(
+        self,
+        client: &Client,
+        layout: Option<Layout>,
+        range: Option<(f64, f64)>,
+    ) -> Result<Prepared, Error> {
         match self {
-            Self::Path(path) => client.prepare_path(&path, range),
+            Self::Path(path) => client.prepare_path(&path, layout, range),
             Self::Images(images) => {
                 let (values, notes) = client.prepare_noted(&images, range)?;
                 Ok(Prepared {
@@ -221,18 +226,20 @@ impl Client {
         self.encrypt(key, &self.prepare_images(images, range)?)
     }
 
-    /// Reads images and prepares them as the plan says, with no more in memory than the plan can take.
+    /// Reads images and prepares them as the plan says, with no more in memory than the plan can take. `layout` says where arrays have their
+    /// channels, if it is known.
     ///
     /// # Errors
     /// [`Error::Data`] for none, for more than the plan's batch, and for images that do not fit the network.
-    pub fn prepare_path(&self, path: &Path, range: Option<(f64, f64)>) -> Result<Prepared, Error> {
+    pub fn prepare_path(
+        &self,
+        path: &Path,
+        layout: Option<Layout>,
+        range: Option<(f64, f64)>,
+    ) -> Result<Prepared, Error> {
         let plan = self.plan();
-        Ok(prepare_path(
-            path,
-            &plan.preprocess,
-            range,
-            plan.header.batch,
-        )?)
+        let reader = Reader::new().layout(layout);
+        Ok(reader.prepare(path, &plan.preprocess, range, plan.header.batch)?)
     }
 
     /// Prepares images as the plan says; the result is what [`encrypt`](Self::encrypt) takes.

@@ -3,7 +3,7 @@
 //! Arrays say of their type nothing about black and white: bytes may have been divided by 255, and a network that takes bytes would then see
 //! nearly black images and answer without a word. The rules here refuse what is almost surely such a mistake, unless a range was given.
 
-use sordino_graph::Preprocess;
+use sordino_graph::{Preprocess, SizePolicy};
 
 use crate::images::each;
 use crate::{Error, Images, Pixels};
@@ -122,7 +122,11 @@ impl Seen {
         let ratio = |height: usize, width: usize| height as f64 / width as f64;
         let stretch =
             ratio(images.height, images.width) / ratio(preprocess.height, preprocess.width);
-        if self.stretched.is_none() && !(1.0 / STRETCH..=STRETCH).contains(&stretch) {
+        let stretches = matches!(
+            preprocess.size,
+            SizePolicy::Resize | SizePolicy::Stretch { .. }
+        );
+        if stretches && self.stretched.is_none() && !(1.0 / STRETCH..=STRETCH).contains(&stretch) {
             self.stretched = Some(format!(
                 "{}: {}x{} becomes {}x{}: height and width are stretched differently; cut the images to the network's proportions if it was trained that way",
                 images.describe(0),

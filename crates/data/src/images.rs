@@ -1,8 +1,8 @@
 //! Images as they were read, before any preprocessing.
 
-use sordino_graph::Preprocess;
-
 use crate::Error;
+use crate::array_layout::{Arrangement, Layout, to_planes};
+use crate::labels::{LabelMatrix, Labels};
 use crate::source::PIXEL_BYTES;
 
 /// Raw values of pixels, in the order `[image, channel, row, column]`.
@@ -96,8 +96,12 @@ pub struct Images {
     pub pixels: Pixels,
     /// Class of every image, if known.
     pub labels: Option<Vec<u16>>,
+    /// Findings of every image, where they have several labels in place of a class.
+    pub matrix: Option<LabelMatrix>,
     /// File name of every image, if each has its own.
     pub names: Option<Vec<String>>,
+    /// Where the array that was read has its channels, if it has an axis of them. The pixels here are planes in any case.
+    pub layout: Option<Layout>,
     /// Where the images come from, for messages.
     pub origin: String,
     /// What was guessed or passed over while reading, one sentence each.
@@ -144,22 +148,32 @@ impl Images {
             width,
             pixels,
             labels,
+            matrix: None,
             names,
+            layout: None,
             origin,
             notes: Vec::new(),
         })
     }
 
-    /// These images with other labels, without names.
-    pub(crate) fn with_labels(self, labels: Option<Vec<u16>>) -> Result<Self, Error> {
-        let shape = (self.channels, self.height, self.width);
-        let labelled = Self::new(shape, self.pixels, labels, None, self.origin)?;
-        let notes = self.notes;
-        Ok(Self { notes, ..labelled })
+    /// These images with the labels of a file.
+    pub(crate) fn with_labels(mut self, labels: Labels) -> Result<Self, Error> {
+        let count = self.len();
+        if labels.len() != count {
+            let expected = format!("{count} labels, one per image");
+            let found = format!("{} labels", labels.len());
+            let advice = "check that labels and images belong together";
+            return Err(Error::malformed(self.origin, expected, found, advice));
+        }
+        match labels {
+            Labels::Classes(labels) => self.labels = Some(labels),
+            Labels::Matrix(matrix) => self.matrix = Some(matrix),
+        }
+        Ok(self)
     }
 
     /// These images with labels that are useful but not needed: labels that cannot be used are passed over with a note.
-    pub(crate) fn with_optional_labels(mut self, labels: Result<Option<Vec<u16>>, Error>) -> Self {
+    pub(crate) fn with_optional_labels(mut self, labels: Result<Option<Labels>, Error>) -> Self {
         let count = self.len();
         match labels {
             Ok(Some(labels)) if labels.len() != count => self.notes.push(format!(
@@ -167,7 +181,9 @@ impl Images {
                 self.origin,
                 labels.len()
             )),
-            Ok(labels) => self.labels = labels,
+            Ok(Some(Labels::Classes(labels))) => self.labels = Some(labels),
+            Ok(Some(Labels::Matrix(matrix))) => self.matrix = Some(matrix),
+            Ok(None) => {}
             Err(error) => self.notes.push(format!("the labels are not used: {error}")),
         }
         self
@@ -214,6 +230,7 @@ impl Images {
                 .labels
                 .as_ref()
                 .map(|labels| indices.iter().map(|&index| labels[index]).collect()),
+            matrix: self.matrix.as_ref().map(|matrix| matrix.subset(indices)),
             names: self
                 .names
                 .as_ref()
@@ -237,7 +254,14 @@ impl Images {
     /// [`Error::Malformed`] where shape, kind of values, or the presence of labels or names differ.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         let (expected, found) = (self.shape_text(), other.shape_text());
-        let has = |images: &Self| (images.labels.is_some(), images.names.is_some());
+        let columns = |images: &Self| images.matrix.as_ref().map(LabelMatrix::columns);
+        let has = |images: &Self| {
+            (
+                images.labels.is_some(),
+                columns(images),
+                images.names.is_some(),
+            )
+        };
         let differs = if expected != found {
             Some((expected, found))
         } else if has(self) != has(&other) {
@@ -255,6 +279,9 @@ impl Images {
         self.notes.extend(other.notes);
         if let Some((ours, theirs)) = self.labels.as_mut().zip(other.labels) {
             ours.extend(theirs);
+        }
+        if let Some((ours, theirs)) = self.matrix.as_mut().zip(other.matrix) {
+            ours.append(theirs);
         }
         if let Some((ours, theirs)) = self.names.as_mut().zip(other.names) {
             ours.extend(theirs);
@@ -311,69 +338,6 @@ const SIDE_LIMIT: u64 = 1 << 14;
 const CHANNEL_LIMIT: u64 = 1 << 10;
 const COUNT_LIMIT: u64 = 1 << 28;
 
-/// Why the dimensions of an array are not those of images, and what to do.
-pub(crate) struct NoImages {
-    pub(crate) expected: &'static str,
-    pub(crate) advice: &'static str,
-}
-
-/// Images, channels, rows and columns of an array.
-///
-/// Arrays are `[N, C, H, W]`, `[N, H, W]` or `[N, H, W, 1]`. Where the network is known, an array of its exact size may also be one image,
-/// `[C, H, W]` or `[H, W]`, or have the rows of gray images flattened, `[N, H * W]`. Channels behind rows and columns are refused.
-pub(crate) fn image_dimensions(
-    dimensions: &[u64],
-    network: Option<&Preprocess>,
-) -> Result<[u64; 4], NoImages> {
-    let network = network.map(|network| {
-        let shape = [network.channels, network.height, network.width];
-        shape.map(|size| size as u64)
-    });
-    let is_network = |image: &[u64]| network.is_some_and(|network| network == *image);
-    let is_plane = |plane: &[u64]| {
-        network.is_some_and(|[channels, height, width]| channels == 1 && *plane == [height, width])
-    };
-    // No image has so few rows and columns, and none so many channels.
-    let channels_last = |height: u64, width: u64, channels: u64| {
-        height.min(width) > 4 && (1..=4).contains(&channels)
-    };
-    match *dimensions {
-        [count, channels, height, width] if is_network(&dimensions[1..]) => {
-            Ok([count, channels, height, width])
-        }
-        [channels, height, width] if channels > 1 && is_network(dimensions) => {
-            Ok([1, channels, height, width])
-        }
-        [height, width] if is_plane(dimensions) => Ok([1, 1, height, width]),
-        [height, width, 1] if is_plane(&[height, width]) => Ok([1, 1, height, width]),
-        [count, size]
-            if network.is_some_and(|[c, h, w]| c == 1 && h.checked_mul(w) == Some(size)) =>
-        {
-            let [_, height, width] = network.unwrap_or_default();
-            Ok([count, 1, height, width])
-        }
-        [_, _] => Err(NoImages {
-            expected: "images of shape [N, C, H, W] or [N, H, W]",
-            advice: "reshape the array: array.reshape(N, H, W), or array[None] for one image",
-        }),
-        [height, width, channels] if channels_last(height, width, channels) => Err(NoImages {
-            expected: "images of shape [N, C, H, W] or [N, H, W], not one image with its channels last",
-            advice: "save array.transpose(2, 0, 1)[None]",
-        }),
-        [count, height, width] => Ok([count, 1, height, width]),
-        [count, height, width, 1] if height > 1 => Ok([count, 1, height, width]),
-        [_, height, width, channels] if channels_last(height, width, channels) => Err(NoImages {
-            expected: "images of shape [N, C, H, W], not with the channels last",
-            advice: "save array.transpose(0, 3, 1, 2)",
-        }),
-        [count, channels, height, width] => Ok([count, channels, height, width]),
-        _ => Err(NoImages {
-            expected: "images of shape [N, C, H, W] or [N, H, W]",
-            advice: "reshape the array and save it again",
-        }),
-    }
-}
-
 /// A shape from a file, with every dimension and the product checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CheckedShape {
@@ -381,9 +345,36 @@ pub(crate) struct CheckedShape {
     pub(crate) channels: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
+    /// Where the values that are read have their channels.
+    pub(crate) layout: Option<Layout>,
 }
 
 impl CheckedShape {
+    /// The checked shape of an array.
+    pub(crate) fn of(
+        arrangement: Arrangement,
+        bytes_a_value: u64,
+        location: &str,
+    ) -> Result<Self, Error> {
+        let shape = Self::new(arrangement.dimensions, bytes_a_value, location)?;
+        let layout = arrangement.layout;
+        Ok(Self { layout, ..shape })
+    }
+
+    /// Images from values in the order of the file.
+    pub(crate) fn images(&self, pixels: Pixels, location: &str) -> Result<Images, Error> {
+        let pixels = match self.layout {
+            Some(Layout::Nhwc) => {
+                let plane = self.height * self.width;
+                map!(pixels, values => to_planes(values, self.channels, plane))
+            }
+            _ => pixels,
+        };
+        let images = Images::new(self.image(), pixels, None, None, location)?;
+        let layout = self.layout;
+        Ok(Images { layout, ..images })
+    }
+
     pub(crate) fn new(
         dimensions: [u64; 4],
         bytes_a_value: u64,
@@ -414,6 +405,7 @@ impl CheckedShape {
             channels: channels as usize,
             height: height as usize,
             width: width as usize,
+            layout: None,
         })
     }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::formats::npz::Npz;
 use crate::formats::{cifar, folder, idx, npy};
+use crate::labels::Labels;
 use crate::set_name::SetName;
 use crate::source::{PIXEL_BYTES, Source};
-use crate::{Error, Images, Pixels};
+use crate::{Error, Images, Layout, Pixels, Reader};
 
 /// What parts of a set are called.
 const TRAIN: &[&str] = &["train", "training"];
@@ -46,6 +47,9 @@ enum Files {
         test: Option<PathBuf>,
     },
 }
+
+/// Most entries of a folder among which an archive is looked for.
+const ARCHIVE_ENTRIES: usize = 256;
 
 /// What lies at a path, if it is a set: its files and, where the content tells, which one.
 pub(crate) struct Found {
@@ -100,19 +104,108 @@ pub(crate) fn recognise(path: &Path) -> Result<Option<Found>, Error> {
     }
     let train = [1, 2, 3, 4, 5].map(|number| path.join(format!("data_batch_{number}.bin")));
     if !train[0].is_file() {
-        return Ok(None);
+        return match archive_in(path) {
+            Some(file) => recognise(&file),
+            None => Ok(None),
+        };
     }
     let test = path.join("test_batch.bin");
     found(Files::Cifar { train, test }, Some(SetName::Cifar10))
 }
 
+/// Whether an archive is named as MedMNIST's own are.
+fn is_named(archive: &Path) -> bool {
+    archive
+        .file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().contains("mnist"))
+}
+
+/// The one archive of a folder without folders in it, if its arrays are named as in MedMNIST.
+///
+/// An archive that cannot be opened counts, so that reading it says why.
+fn archive_in(folder: &Path) -> Option<PathBuf> {
+    let mut archives = Vec::new();
+    for (index, entry) in fs::read_dir(folder).ok()?.enumerate() {
+        if index == ARCHIVE_ENTRIES {
+            return None;
+        }
+        let path = entry.ok()?.path();
+        if folder::is_ignored(&path.file_name()?.to_string_lossy()) {
+            continue;
+        }
+        if path.is_dir() {
+            return None;
+        }
+        let ending = path.extension();
+        if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("npz")) {
+            archives.push(path);
+        }
+    }
+    let [archive] = &*archives else { return None };
+    let names = Npz::open(archive).map(|archive| archive.names());
+    let is_there = |names: Vec<String>| {
+        let arrays = ["train_images", "train_labels", "test_images", "test_labels"];
+        arrays
+            .iter()
+            .all(|array| names.iter().any(|name| name == array))
+    };
+    names.map_or(true, is_there).then(|| archive.clone())
+}
+
+/// The name of a set with one archive, in a folder or on its own.
+fn set_name(path: &Path, archive: &Path) -> Option<String> {
+    let name = match path.is_dir() && !is_named(archive) {
+        true => path.file_name(),
+        false => archive.file_stem(),
+    };
+    name.map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The sets in a folder that are known by no name of their own, in the byte order of their names: folders with one archive in MedMNIST's
+/// layout, and archives with `mnist` in their names.
+pub(crate) fn archives_in(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let set = |path: PathBuf| {
+        let ending = path.extension().unwrap_or_default();
+        let is_archive = ending.eq_ignore_ascii_case("npz") && is_named(&path);
+        let file = match path.is_dir() {
+            true => archive_in(&path)?,
+            false => is_archive.then(|| path.clone())?,
+        };
+        let name = set_name(&path, &file)?;
+        let known = |found: &Found| found.name.is_some();
+        (!recognise(&file).ok()?.as_ref().is_some_and(known)).then_some((name, path))
+    };
+    let mut sets: Vec<_> = entries
+        .take(ARCHIVE_ENTRIES * ARCHIVE_ENTRIES)
+        .filter_map(|entry| set(entry.path()))
+        .collect();
+    sets.sort_unstable();
+    sets
+}
+
 impl Found {
+    /// The name by which a set goes at `path`, if its content does not tell.
+    pub(crate) fn own_name(&self, path: &Path) -> Option<String> {
+        match &self.files {
+            Files::Npz(archive) => set_name(path, archive),
+            _ => path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned()),
+        }
+    }
+
     /// Reads the set at `path`.
-    pub(crate) fn read(self, path: &Path) -> Result<Parts, Error> {
+    pub(crate) fn read(self, path: &Path, layout: Option<Layout>) -> Result<Parts, Error> {
+        let reader = Reader::new().layout(layout);
         let mut notes = Vec::new();
         let mut classes = None;
         let (train, validation, test) = match self.files {
-            Files::Idx { train, test } => (read_idx(&train)?, None, Some(read_idx(&test)?)),
+            Files::Idx { train, test } => (
+                read_idx(&train, reader)?,
+                None,
+                Some(read_idx(&test, reader)?),
+            ),
             Files::Cifar { train, test } => {
                 let [first, rest @ ..] = train;
                 let mut train = cifar::read_batch(&first)?;
@@ -122,7 +215,7 @@ impl Found {
                 train.origin = path.display().to_string();
                 (train, None, Some(cifar::read_batch(&test)?))
             }
-            Files::Npz(file) => read_npz(&file)?,
+            Files::Npz(file) => read_npz(&file, reader)?,
             Files::ClassFolders {
                 train,
                 validation,
@@ -176,13 +269,16 @@ impl Found {
     }
 }
 
-fn read_idx([images, labels]: &[PathBuf; 2]) -> Result<Images, Error> {
+fn read_idx([images, labels]: &[PathBuf; 2], reader: Reader<'_>) -> Result<Images, Error> {
     let labels = idx::labels(Source::open(labels)?)?;
-    idx::images(Source::open(images)?, None)?.with_labels(Some(labels))
+    idx::images(Source::open(images)?, reader)?.with_labels(Labels::Classes(labels))
 }
 
 /// Training, validation and test images of an archive, in the layout of MedMNIST or of Keras.
-fn read_npz(file: &Path) -> Result<(Images, Option<Images>, Option<Images>), Error> {
+fn read_npz(
+    file: &Path,
+    reader: Reader<'_>,
+) -> Result<(Images, Option<Images>, Option<Images>), Error> {
     let mut archive = Npz::open(file)?;
     let names = archive.names();
     let pair = |part: &&str| {
@@ -205,8 +301,8 @@ fn read_npz(file: &Path) -> Result<(Images, Option<Images>, Option<Images>), Err
             return Ok(None);
         };
         let labels = npy::labels(archive.array(&labels)?)?;
-        let images = npy::images(archive.array(&images)?, None)?;
-        images.with_labels(Some(labels)).map(Some)
+        let images = npy::images(archive.array(&images)?, reader)?;
+        images.with_labels(labels).map(Some)
     };
     let train = part(TRAIN)?;
     let (validation, test) = (part(VALIDATION)?, part(TEST)?);

@@ -6,6 +6,7 @@ use sordino_graph::{Preprocess, SizePolicy};
 
 use crate::error::ValueCause;
 use crate::extent::{Extent, Seen};
+use crate::fit::{fit_part, opaque, takes_channels};
 use crate::images::each;
 use crate::source::{PIXEL_BYTES, reserve};
 use crate::{Error, Images, Pixels};
@@ -18,12 +19,14 @@ use crate::{Error, Images, Pixels};
 /// The result is `[images, channels, height, width]` with the sizes of `preprocess`.
 ///
 /// # Errors
-/// [`Error::Shape`] for another number of channels, or another size under [`SizePolicy::Refuse`]; [`Error::Value`]
+/// [`Error::Shape`] for a number of channels that the preprocessing does not convert, or another size under [`SizePolicy::Refuse`];
+/// [`Error::Malformed`] for transparent pixels; [`Error::Value`]
 /// for a value that is not finite or not accepted, naming the image; [`Error::Range`] for an empty `range`; [`Error::Scale`], where no `range` was given, for
 /// images that are almost surely scaled for another network, such as those that all lie in 0..1 where the network takes bytes.
 ///
 /// # Reference
-/// Resizing is `image`'s triangle filter, that is bilinear where it enlarges and an area average where it shrinks.
+/// Resizing has the numbers of Pillow, and so of torchvision and timm: bytes to the last bit, other values in floating point. Results stay within
+/// the accepted values. [`SizePolicy::Resize`] of earlier versions is `image`'s triangle filter.
 pub fn prepare(
     images: &Images,
     preprocess: &Preprocess,
@@ -43,6 +46,7 @@ pub fn prepare_noted(
 ) -> Result<(Vec<f32>, Vec<String>), Error> {
     preprocess.validate()?;
     let scale = Scale::new(preprocess, range)?;
+    let images = &*opaque(images, preprocess)?;
     let mut seen = Seen::new();
     seen.see(images, preprocess);
     let mut notes = images.notes.clone();
@@ -69,6 +73,10 @@ pub(crate) fn prepare_part(
     let shape = (images.channels, images.height, images.width);
     check_shape(shape, preprocess, &images.origin)?;
     scale.check(images)?;
+    let plain = matches!(preprocess.size, SizePolicy::Refuse | SizePolicy::Resize);
+    if !plain || images.channels != preprocess.channels {
+        return fit_part(images, preprocess, scale, out);
+    }
     let plane = images.height * images.width;
     let resize = (images.height, images.width) != (preprocess.height, preprocess.width);
     for index in 0..images.len() * images.channels {
@@ -93,12 +101,14 @@ pub(crate) fn check_shape(
     location: &str,
 ) -> Result<(), Error> {
     let same_size = (height, width) == (preprocess.height, preprocess.width);
-    let advice = if channels != preprocess.channels {
+    let advice = if !takes_channels(channels, preprocess) {
         match (channels, preprocess.channels) {
-            (1, 3) => "convert gray images to RGB first",
-            (3, 1) => "convert RGB images to gray first",
+            (1, 3) => "convert gray images to RGB first; this network was made without converting",
+            (3 | 4, 1) => {
+                "convert RGB images to gray first; this network was made without converting"
+            }
             _ => {
-                "save the images in the order [N, C, H, W] (channels before rows), with the network's number of channels"
+                "give images with the network's number of channels, and if these are arrays whose channels were mistaken, --layout nchw or --layout nhwc"
             }
         }
     } else if !same_size && preprocess.size == SizePolicy::Refuse {
@@ -153,7 +163,17 @@ impl Scale {
         })
     }
 
-    fn to_model(&self, raw: f64) -> f64 {
+    /// The raw value of black.
+    pub(crate) fn black(&self) -> f64 {
+        self.from.0
+    }
+
+    /// The accepted value next to one that a filter overshot to.
+    pub(crate) fn within_allowed(&self, raw: f64) -> f64 {
+        raw.clamp(self.allowed.0, self.allowed.1)
+    }
+
+    pub(crate) fn to_model(&self, raw: f64) -> f64 {
         if self.overridden {
             self.to.0 + (raw - self.from.0) / (self.from.1 - self.from.0) * (self.to.1 - self.to.0)
         } else {
@@ -199,7 +219,7 @@ impl Scale {
     }
 }
 
-/// Resizes one plane and appends it, normalized.
+/// Resizes one plane as [`SizePolicy::Resize`] says, and appends it, normalized.
 fn resize_into(
     images: &Images,
     start: usize,

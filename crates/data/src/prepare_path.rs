@@ -5,11 +5,12 @@ use std::path::Path;
 use sordino_graph::Preprocess;
 
 use crate::extent::Seen;
+use crate::fit::opaque;
 use crate::formats::read_parts;
 use crate::images::CheckedShape;
 use crate::prepare::{Scale, check_shape, prepare_part};
 use crate::source::{PIXEL_BYTES, reserve};
-use crate::{Error, Images};
+use crate::{Error, Images, Layout, Reader};
 
 /// Most bytes of raw pixels that are in memory at once.
 const PART_BYTES: u64 = 32 << 20;
@@ -32,10 +33,16 @@ pub struct Prepared {
 /// What is taken of a file: as many images as the network can take at once, of its shape or resized one after the other.
 pub(crate) struct Bounds<'a> {
     pub(crate) preprocess: &'a Preprocess,
+    layout: Option<Layout>,
     images: u64,
 }
 
 impl Bounds<'_> {
+    /// What is known of the images beforehand.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader::new().network(self.preprocess).layout(self.layout)
+    }
+
     /// Refuses images that the network cannot take, before their pixels are read.
     pub(crate) fn check(
         &self,
@@ -79,9 +86,20 @@ pub fn prepare_path(
     range: Option<(f64, f64)>,
     most: usize,
 ) -> Result<Prepared, Error> {
+    prepare(path.as_ref(), preprocess, None, range, most)
+}
+
+/// [`prepare_path`], with the layout of arrays where it is known.
+pub(crate) fn prepare(
+    path: &Path,
+    preprocess: &Preprocess,
+    layout: Option<Layout>,
+    range: Option<(f64, f64)>,
+    most: usize,
+) -> Result<Prepared, Error> {
     preprocess.validate()?;
     let scale = Scale::new(preprocess, range)?;
-    let (path, images) = (path.as_ref(), most as u64);
+    let images = most as u64;
     let location = path.display().to_string();
     let bytes = images
         .saturating_mul(preprocess.elements() as u64)
@@ -93,21 +111,30 @@ pub fn prepare_path(
         notes: Vec::new(),
     };
     let mut seen = Seen::new();
-    let mut sink = |part: Images| {
-        seen.see(&part, preprocess);
+    let mut sink = |read: Images| {
+        let part = &*opaque(&read, preprocess)?;
+        seen.see(part, preprocess);
         let more = (part.len() * preprocess.elements()) as u64;
         let held = 4 * (prepared.values.len() as u64 + more);
         let what = "size of the prepared images in bytes";
         Error::check_limit(&location, what, held, bytes.min(PIXEL_BYTES))?;
         reserve(&mut prepared.values, more, &location)?;
-        prepare_part(&part, preprocess, &scale, &mut prepared.values)?;
+        prepare_part(part, preprocess, &scale, &mut prepared.values)?;
         prepared.images += part.len();
-        if let Some(names) = part.names {
-            prepared.names.get_or_insert_default().extend(names);
+        if let Some(names) = &part.names {
+            prepared
+                .names
+                .get_or_insert_default()
+                .extend_from_slice(names);
         }
         Ok(())
     };
-    let notes = read_parts(path, &Bounds { preprocess, images }, &mut sink)?;
+    let bounds = Bounds {
+        preprocess,
+        layout,
+        images,
+    };
+    let notes = read_parts(path, &bounds, &mut sink)?;
     prepared.notes = notes;
     let notes = seen.check(&location, preprocess, range)?;
     prepared.notes.extend(notes);

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use crate::extent::Extent;
 use crate::layout::{self, Found, Parts, recognise};
 use crate::set_name::{SetName, not_found};
-use crate::{Error, Images, Pixels};
+use crate::{Error, Images, LabelMatrix, Layout, Pixels};
 
 /// A data set with its splits.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,29 @@ pub fn open_named(data: Option<&Path>, name: SetName) -> Result<DataSet, Error> 
 /// [`Error::SetNotFound`] and [`Error::Ambiguous`] where the path stands for no set or for several; what the readers
 /// say of damaged files; [`Error::Malformed`] for labels without a class.
 pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
-    let path = path_or_name.as_ref();
+    open(path_or_name.as_ref(), None)
+}
+
+/// The sets in MedMNIST's layout that have no name of their own here, by name and path: folders with one such archive, and archives with `mnist`
+/// in their names. `data` is the folder that holds them; without it they are looked for where [`find_set`] looks.
+pub fn find_sets(data: Option<&Path>) -> Vec<(String, PathBuf)> {
+    let roots = data.map_or_else(roots, |path| vec![path.to_path_buf()]);
+    roots
+        .iter()
+        .flat_map(|root| layout::archives_in(root))
+        .collect()
+}
+
+/// Finds a set in MedMNIST's layout by its name.
+fn find_archive(name: &str) -> Option<PathBuf> {
+    let sets = find_sets(None).into_iter();
+    sets.filter(|(found, _)| found == name)
+        .map(|(_, path)| path)
+        .next()
+}
+
+/// [`open_set`], with the layout of arrays where it is known.
+pub(crate) fn open(path: &Path, layout: Option<Layout>) -> Result<DataSet, Error> {
     let text = path.to_string_lossy();
     let name = text.parse::<SetName>().ok();
     if name == Some(SetName::Digits) {
@@ -85,30 +107,34 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
     }
     if !path.exists() {
         return match name {
-            Some(name) => open_named(None, name),
-            None => Err(not_found(&text, vec![path.into()])),
+            Some(name) => open(&find_set(None, name)?, layout),
+            None => match find_archive(&text) {
+                Some(place) => open(&place, layout),
+                None => Err(not_found(&text, vec![path.into()])),
+            },
         };
     }
     if let Some(found) = recognise(path)? {
-        return read(path, found);
+        return read(path, found, layout);
     }
     let mut inside = Vec::new();
     // The digits have no place, and are never found.
     for name in SetName::ALL {
         match find_set(Some(path), name) {
-            Ok(place) => inside.push((name, place)),
+            Ok(place) => inside.push((name.to_string(), place)),
             Err(Error::SetNotFound { .. }) => {}
             Err(error) => return Err(error),
         }
     }
+    inside.extend(layout::archives_in(path));
     match &*inside {
         [] => match layout::class_folders(path)? {
-            Some(found) => read(path, found),
+            Some(found) => read(path, found, layout),
             None => Err(not_found(&text, vec![path.into()])),
         },
-        [(_, place)] => open_set(place),
+        [(_, place)] => open(place, layout),
         _ => {
-            let choices = inside.iter().map(|(name, _)| name.to_string()).collect();
+            let choices = inside.iter().map(|(name, _)| name.clone()).collect();
             let advice = format!("such as {}", inside[0].1.display());
             Err(Error::Ambiguous {
                 location: text.into_owned(),
@@ -119,19 +145,20 @@ pub fn open_set(path_or_name: impl AsRef<Path>) -> Result<DataSet, Error> {
     }
 }
 
-fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
-    let name = found.name;
+fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Error> {
+    let (name, own_name) = (found.name, found.own_name(path));
     let Parts {
         train,
         validation,
         test,
         classes: found_classes,
         mut notes,
-    } = found.read(path)?;
+    } = found.read(path, layout)?;
     let parts = [Some(&train), validation.as_ref(), Some(&test)];
     let labels = |part: &Images| part.labels.iter().flatten().max().copied();
     let highest = parts.into_iter().flatten().filter_map(labels).max();
-    let classes = highest.map_or(0, |label| usize::from(label) + 1);
+    let columns = |part: &Images| part.matrix.as_ref().map(LabelMatrix::columns);
+    let classes = highest.map_or(columns(&train).unwrap_or(0), |label| usize::from(label) + 1);
     let numbers = || (0..classes).map(|class| class.to_string()).collect();
     let known = name.map(SetName::class_names);
     let class_names: Vec<String> = known.or(found_classes).unwrap_or_else(numbers);
@@ -148,6 +175,15 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
             let advice = "check that all files are of the same set";
             return Err(Error::malformed(&*part.origin, expected, found, advice));
         }
+        if columns(part) != columns(&train) {
+            let words = |columns: Option<usize>| match columns {
+                Some(columns) => format!("{columns} labels per image"),
+                None => "one class per image".to_owned(),
+            };
+            let (expected, found) = (words(columns(&train)), words(columns(part)));
+            let advice = "give all parts of a set the same labels";
+            return Err(Error::malformed(&*part.origin, expected, found, advice));
+        }
         for note in &part.notes {
             // Parts that were split from one have its notes.
             if !notes.contains(note) {
@@ -157,11 +193,7 @@ fn read(path: &Path, found: Found) -> Result<DataSet, Error> {
     }
     notes.extend(empty_classes(&train, &class_names));
     let range = range_of(&parts, &mut notes);
-    let stem = || {
-        path.file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-    };
-    let name = name.map(|name| name.to_string()).or_else(stem);
+    let name = name.map(|name| name.to_string()).or(own_name);
     Ok(DataSet {
         name: name.unwrap_or("images".into()),
         train,

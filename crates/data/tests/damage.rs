@@ -7,17 +7,17 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{fixture, gzip, idx, npy, write};
+use common::{fixture, gzip, idx, npy, open_nchw, write};
 use image::{ImageBuffer, Luma};
 use proptest::prelude::*;
-use sordino_data::{Error, Images, Pixels, open_images};
+use sordino_data::{Error, Images, Pixels};
 
 /// Cuts a file everywhere, from the end on; every cut must be noticed.
 fn cut(path: &Path, bytes: &[u8]) {
     let file = File::options().write(true).open(path).unwrap();
     for length in (0..bytes.len()).rev() {
         file.set_len(length as u64).unwrap();
-        let error = open_images(path).expect_err("a cut file");
+        let error = open_nchw(path).expect_err("a cut file");
         assert!(
             matches!(error, Error::Malformed { .. }),
             "{length} bytes: {error}"
@@ -30,7 +30,7 @@ fn cut(path: &Path, bytes: &[u8]) {
 ///
 /// The file is changed in place: to write it anew thousands of times takes half a minute on some disks.
 fn flip(path: &Path, bytes: &[u8], checksum: bool) {
-    let good = open_images(path).unwrap();
+    let good = open_nchw(path).unwrap();
     let mut file = File::options().write(true).open(path).unwrap();
     let mut put = |at: usize, byte: u8| {
         file.seek(SeekFrom::Start(at as u64)).unwrap();
@@ -40,7 +40,7 @@ fn flip(path: &Path, bytes: &[u8], checksum: bool) {
     for bit in 0..8 * bytes.len() {
         let at = bit / 8;
         put(at, bytes[at] ^ (1 << (bit % 8)));
-        match open_images(path) {
+        match open_nchw(path) {
             Err(error) => {
                 assert!(!matches!(error, Error::Io { .. }), "bit {bit}: {error}");
                 found += 1;
@@ -68,7 +68,7 @@ fn idx_damage() {
     long.push(0);
     for long in [long.clone(), gzip(&long)] {
         let path = write(folder.path(), "long", &long);
-        assert!(matches!(open_images(path), Err(Error::Malformed { .. })));
+        assert!(matches!(open_nchw(path), Err(Error::Malformed { .. })));
     }
 }
 
@@ -81,7 +81,7 @@ fn array_damage() {
         cut(&path, &bytes);
         flip(&path, &bytes, false);
         write(folder.path(), name, &[&*bytes, &[0]].concat());
-        assert!(matches!(open_images(&path), Err(Error::Malformed { .. })));
+        assert!(matches!(open_nchw(&path), Err(Error::Malformed { .. })));
     }
 }
 
@@ -106,7 +106,7 @@ fn picture_damage() {
     let file = File::options().write(true).open(&path).unwrap();
     for length in (0..bytes.len()).rev() {
         file.set_len(length as u64).unwrap();
-        match open_images(&path) {
+        match open_nchw(&path) {
             Err(error) => assert!(
                 matches!(error, Error::Malformed { .. }),
                 "{length}: {error}"
@@ -121,7 +121,7 @@ fn picture_damage() {
 
 fn refused_quickly(path: &Path) -> Error {
     let start = Instant::now();
-    let error = open_images(path).expect_err("a bomb");
+    let error = open_nchw(path).expect_err("a bomb");
     assert!(start.elapsed() < Duration::from_secs(5), "{error}");
     error
 }
@@ -195,7 +195,7 @@ fn other_files_in_gzip_are_named() {
         (&b"\x89PNG...."[..], "a picture"),
     ] {
         let path = write(folder.path(), "packed.gz", &gzip(content));
-        let message = open_images(&path).unwrap_err().to_string();
+        let message = open_nchw(&path).unwrap_err().to_string();
         assert!(
             message.contains(part) && message.contains("gunzip"),
             "{message}"
@@ -281,7 +281,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = write(folder.path(), "a", &[start, &bytes].concat());
         // An IDX file of a few pixels may come about by chance; anything else is refused.
-        if let Ok(images) = open_images(path) {
+        if let Ok(images) = open_nchw(path) {
             prop_assert!(start.is_empty() || start[0] == 0);
             prop_assert!(!images.is_empty());
         }

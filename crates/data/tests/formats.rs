@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{fixture, gzip, idx, npy, write};
+use common::{fixture, gzip, idx, npy, open_nchw, write};
 use image::{ImageBuffer, Luma, LumaA, Rgb};
 use sordino_data::{Error, Images, Pixels, open_images};
 
@@ -105,27 +105,27 @@ fn cifar_batches_carry_labels() {
 fn arrays_as_numpy_wrote_them() {
     let bytes: Vec<u8> = (0..48).collect();
     for name in ["u8_nchw.npy", "version2.npy"] {
-        let images = open_images(fixture(name)).unwrap();
+        let images = open_nchw(fixture(name)).unwrap();
         assert_eq!(shape(&images), [2, 3, 2, 4]);
         assert_eq!(images.pixels, Pixels::U8(bytes.clone()));
     }
-    let images = open_images(fixture("i32_nchw.npy")).unwrap();
+    let images = open_nchw(fixture("i32_nchw.npy")).unwrap();
     assert_eq!(
         images.pixels,
         Pixels::F32((0..48u8).map(f32::from).collect())
     );
-    let images = open_images(fixture("u16_big_nchw.npy")).unwrap();
+    let images = open_nchw(fixture("u16_big_nchw.npy")).unwrap();
     assert_eq!(
         images.pixels,
         Pixels::U16((0..48).map(|i| i * 1000).collect())
     );
-    let images = open_images(fixture("f32_nhw.npy")).unwrap();
+    let images = open_nchw(fixture("f32_nhw.npy")).unwrap();
     assert_eq!(shape(&images), [2, 1, 3, 4]);
     assert_eq!(
         images.pixels,
         Pixels::F32((0..24u8).map(|i| f32::from(i) / 7.0).collect())
     );
-    let images = open_images(fixture("f64_big_nchw.npy")).unwrap();
+    let images = open_nchw(fixture("f64_big_nchw.npy")).unwrap();
     assert_eq!(
         images.pixels,
         Pixels::F32((0..48u8).map(|i| (f64::from(i) / 7.0) as f32).collect())
@@ -138,7 +138,7 @@ fn arrays_that_are_no_images_are_named() {
         ("structured.npy", "numpy.save"),
         ("object.npy", "number type"),
     ] {
-        let message = open_images(fixture(name)).unwrap_err().to_string();
+        let message = open_nchw(fixture(name)).unwrap_err().to_string();
         assert!(
             message.contains(expected) && message.contains(name),
             "{message}"
@@ -148,7 +148,7 @@ fn arrays_that_are_no_images_are_named() {
 
 #[test]
 fn archives_as_numpy_wrote_them() {
-    let images = open_images(fixture("stored.npz")).unwrap();
+    let images = open_nchw(fixture("stored.npz")).unwrap();
     assert_eq!(shape(&images), [2, 3, 2, 4]);
     assert_eq!(images.pixels, Pixels::U8((0..48).collect()));
     assert_eq!(images.labels.as_deref(), Some(&[3, 1][..]));
@@ -159,7 +159,7 @@ fn archives_as_numpy_wrote_them() {
         matches!(&error, Error::Ambiguous { choices, .. } if choices == &["a_images", "b_images"]),
         "{error}"
     );
-    let member = |name: &str| open_images(format!("{}:{name}", several.display()));
+    let member = |name: &str| open_nchw(format!("{}:{name}", several.display()));
     let a = member("a_images").unwrap();
     assert_eq!(a.labels.as_deref(), Some(&[4, 5][..]));
     let b = member("b_images").unwrap();

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{BYTES, fixture, fortran, idx, network, npy, npz, shape, write};
+use common::{BYTES, fixture, fortran, idx, network, npy, npz, open_nchw, shape, write};
 use sordino_data::{
     Error, Images, Pixels, open_images, open_images_for, prepare, prepare_noted, prepare_path,
 };
@@ -95,11 +95,11 @@ fn integers_are_exact_or_refused_and_truth_values_are_0_and_1() {
 fn arrays_whose_first_index_is_fastest_are_the_same_images() {
     let folder = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = (0..48).collect();
-    let images = open_images(fixture("fortran.npy")).unwrap();
+    let images = open_nchw(fixture("fortran.npy")).unwrap();
     assert_eq!(shape(&images), [2, 3, 2, 4]);
     assert_eq!(images.pixels, Pixels::U8(bytes.clone()));
     for dimensions in [
-        &[2, 3, 2, 4][..],
+        &[2, 3, 4, 2][..],
         &[6, 2, 4],
         &[2, 3, 8],
         &[48, 1, 1],
@@ -159,14 +159,15 @@ fn shapes_that_can_mean_several_things_are_refused() {
     let colour = network([3, 8, 8], BYTES);
     let many = network([8, 8, 3], BYTES);
     for (dimensions, count, network, expected) in [
-        // Channels behind rows and columns, also where resizing would take anything.
-        ("(2, 8, 8, 3)", 384, &colour, "transpose(0, 3, 1, 2)"),
-        ("(2, 9, 9, 3)", 486, &resizing, "transpose(0, 3, 1, 2)"),
-        ("(2, 9, 9, 3)", 486, &many, "transpose(0, 3, 1, 2)"),
-        ("(1, 16, 16, 4)", 1024, &resizing, "transpose(0, 3, 1, 2)"),
-        ("(8, 8, 3)", 192, &colour, "transpose(2, 0, 1)"),
-        ("(9, 9, 3)", 243, &resizing, "transpose(2, 0, 1)"),
-        ("(9, 9, 1)", 81, &resizing, "transpose(2, 0, 1)"),
+        // Channels last are read as such, and then are not what the network takes.
+        ("(2, 9, 9, 3)", 486, &resizing, "1x8x8"),
+        ("(2, 9, 9, 3)", 486, &many, "3x9x9"),
+        ("(1, 16, 16, 4)", 1024, &resizing, "4x16x16"),
+        // One image with its channels last, or many gray ones.
+        ("(9, 9, 3)", 243, &resizing, "--layout nhwc"),
+        ("(9, 9, 1)", 81, &resizing, "--layout nhwc"),
+        ("(2, 3, 9, 3)", 162, &colour, "--layout nchw"),
+        ("(2, 9, 9, 2)", 324, &resizing, "--layout nchw"),
         // Rows of several channels may be flattened in two orders.
         ("(2, 192)", 384, &colour, "reshape"),
         // Another size may be one image, or flattened ones.
@@ -180,7 +181,10 @@ fn shapes_that_can_mean_several_things_are_refused() {
             &npy("|u1", dimensions, &vec![7; count]),
         );
         for error in [
-            open_images_for(&path, network).map(drop).unwrap_err(),
+            open_images_for(&path, network)
+                .and_then(|images| prepare(&images, network, None))
+                .map(drop)
+                .unwrap_err(),
             prepare_path(&path, network, None, 1000)
                 .map(drop)
                 .unwrap_err(),
@@ -189,9 +193,9 @@ fn shapes_that_can_mean_several_things_are_refused() {
             assert!(message.contains(expected), "{dimensions}: {message}");
         }
     }
-    let path = write(folder.path(), "idx", &idx(&[2, 9, 9, 3], &[7; 486]));
+    let path = write(folder.path(), "idx", &idx(&[2, 3, 9, 3], &[7; 162]));
     let message = open_images(path).unwrap_err().to_string();
-    assert!(message.contains("channels last"), "{message}");
+    assert!(message.contains("--layout"), "{message}");
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn arrays_that_are_no_images_do_not_stop_an_archive() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npz");
     let bytes: Vec<u8> = (0..12).collect();
-    let images = || npy("|u1", "(2, 1, 2, 3)", &bytes);
+    let images = || npy("|u1", "(2, 2, 3)", &bytes);
     let others = [
         ("meta", npy("|O", "()", b"pickled")),
         ("class_names", npy("|S4", "(2,)", b"zeroone\0")),
@@ -246,7 +250,7 @@ fn arrays_that_are_no_images_do_not_stop_an_archive() {
 #[test]
 fn labels_that_nobody_needs_stop_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let images = npy("|u1", "(2, 1, 2, 3)", &(0..12).collect::<Vec<u8>>());
+    let images = npy("|u1", "(2, 2, 3)", &(0..12).collect::<Vec<u8>>());
     let path = folder.path().join("a.npz");
     for (labels, why) in [
         (npy("<f8", "(2,)", &[0; 16]), "integer type"),

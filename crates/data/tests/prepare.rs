@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sordino_data::{Error, Images, Pixels, prepare, shift};
 use sordino_fault::{Classified, Fault};
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 
 fn preprocess(channels: usize, height: usize, width: usize) -> Preprocess {
     Preprocess {
@@ -19,6 +19,8 @@ fn preprocess(channels: usize, height: usize, width: usize) -> Preprocess {
             .map(|channel| 0.5 / (channel + 1) as f64)
             .collect(),
         allowed: (0.0, 255.0),
+        color: ColorPolicy::Refuse,
+        window: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{fixture, gzip, idx, npy, write};
 use image::{ImageBuffer, Luma};
 use sordino_data::{Error, open_images, prepare, prepare_path};
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 
 fn network(height: usize, width: usize, size: SizePolicy) -> Preprocess {
     Preprocess {
@@ -21,6 +21,8 @@ fn network(height: usize, width: usize, size: SizePolicy) -> Preprocess {
         mean: vec![0.25],
         std: vec![0.5],
         allowed: (0.0, 255.0),
+        color: ColorPolicy::Refuse,
+        window: None,
     }
 }
 

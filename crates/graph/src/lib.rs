@@ -41,7 +41,7 @@ pub use input_statistic::{InputGuard, InputStatistic, Score, Unusual, input_stat
 pub use model::Model;
 pub use op::{Granularity, Node, NodeId, Op, Tensor};
 pub use padding::Padding;
-pub use preprocess::{OutputKind, Preprocess, SizePolicy};
+pub use preprocess::{ColorPolicy, Filter, OutputKind, Preprocess, SizePolicy, Window};
 pub use quantize::{WeightFormat, quantize};
 pub use sensitivity::{Distribution, sensitivities};
 pub use shape::Shape;

@@ -4,8 +4,8 @@ mod networks;
 
 use networks::{Coefficients, Random, Sketch, conv, images, quadratic, random_network};
 use sordino_graph::{
-    Calibration, Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy,
-    calibrate, execute_folded_observed, execute_observed, fold, to_half_precision,
+    Calibration, ColorPolicy, Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape,
+    SizePolicy, calibrate, execute_folded_observed, execute_observed, fold, to_half_precision,
 };
 
 fn model(graph: Graph) -> Model {
@@ -27,6 +27,8 @@ fn model(graph: Graph) -> Model {
             mean: vec![0.5; channels],
             std: vec![0.5; channels],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..graph.classes()).map(|i| i.to_string()).collect(),
         graph,

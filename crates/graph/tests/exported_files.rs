@@ -1,8 +1,8 @@
 //! Model files with the operations of exporters, and that files of the operations before them stay the same.
 
 use sordino_graph::{
-    Error, Function, Granularity, Graph, Model, Node, NodeId, Op, OutputKind, Padding, Preprocess,
-    Shape, SizePolicy, Tensor,
+    ColorPolicy, Error, Function, Granularity, Graph, Model, Node, NodeId, Op, OutputKind, Padding,
+    Preprocess, Shape, SizePolicy, Tensor,
 };
 use std::path::Path;
 
@@ -66,6 +66,8 @@ fn model(functions: &[Function]) -> Model {
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: ["a", "b", "c"].map(String::from).to_vec(),
         output: OutputKind::Softmax,

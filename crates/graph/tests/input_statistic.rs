@@ -3,7 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sordino_graph::{
-    Error, InputGuard, InputStatistic, Preprocess, Score, SizePolicy, input_statistic_text,
+    ColorPolicy, Error, InputGuard, InputStatistic, Preprocess, Score, SizePolicy,
+    input_statistic_text,
 };
 
 fn preprocess(channels: usize, side: usize) -> Preprocess {
@@ -16,6 +17,8 @@ fn preprocess(channels: usize, side: usize) -> Preprocess {
         mean: vec![0.4; channels],
         std: vec![0.3; channels],
         allowed: (0.0, 255.0),
+        color: ColorPolicy::Refuse,
+        window: None,
     }
 }
 

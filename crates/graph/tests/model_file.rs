@@ -7,8 +7,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sordino_container::{Digest, Overwrite};
 use sordino_fault::{Classified, Fault};
 use sordino_graph::{
-    Error, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate, to_half_precision,
+    ColorPolicy, Error, Filter, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape,
+    SizePolicy, Tensor, Window, calibrate, to_half_precision,
 };
 use std::collections::HashMap;
 
@@ -49,6 +49,8 @@ fn model() -> Model {
             mean: vec![0.1307, 0.5],
             std: vec![0.3081, 0.25],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: ["a", "b", "ç"].map(String::from).to_vec(),
         graph,
@@ -82,6 +84,46 @@ fn what_is_written_is_read_back_byte_for_byte() {
         assert_eq!(read, model);
         assert_eq!(read.to_bytes().unwrap(), bytes);
         assert_eq!(model.digest().unwrap(), Digest::of_bytes(&bytes));
+    }
+}
+
+#[test]
+fn every_preprocessing_survives_and_older_ones_are_written_as_before() {
+    let mut model = model();
+    let before = Parts::of(&model);
+    let fields = before.description["preprocess"].as_object().unwrap();
+    assert_eq!(fields["size"], "resize");
+    assert!(!fields.contains_key("color") && !fields.contains_key("window"));
+    let filter = Filter::Area;
+    for size in [
+        SizePolicy::Refuse,
+        SizePolicy::Stretch {
+            filter,
+            height: 8,
+            width: 6,
+        },
+        SizePolicy::Crop { filter, shorter: 6 },
+        SizePolicy::Pad { filter },
+    ] {
+        for window in [
+            None,
+            Some(Window::File),
+            Some(Window::Given {
+                center: -600.0,
+                width: 1500.0,
+            }),
+        ] {
+            model.preprocess.size = size;
+            model.preprocess.color = ColorPolicy::Convert;
+            model.preprocess.window = window;
+            let bytes = model.to_bytes().unwrap();
+            assert_eq!(Model::from_bytes(&bytes).unwrap(), model);
+        }
+    }
+    for (center, width) in [(f64::NAN, 10.0), (0.0, 0.5), (0.0, f64::INFINITY)] {
+        model.preprocess.window = Some(Window::Given { center, width });
+        let message = model.validate().unwrap_err().to_string();
+        assert!(message.contains("window"), "{message}");
     }
 }
 

@@ -32,6 +32,12 @@ pub enum Error {
         /// What was expected and found, and what to do.
         what: String,
     },
+    /// Settings of images that cannot be read, or that do not fit the network.
+    #[error("preprocessing of images: {what}")]
+    Preprocess {
+        /// What was expected and found, and what to do.
+        what: String,
+    },
     /// More than one node that has no counterpart.
     #[error("{count} nodes of the ONNX network cannot be imported:\n{list}")]
     Several {
@@ -70,7 +76,7 @@ pub enum Error {
     Graph(#[from] sordino_graph::Error),
 }
 
-classify!(Error { BadFile: Malformed, Unsupported, Node, Several; CheckFailed: Differs; Io: Read; } inner { Graph });
+classify!(Error { BadFile: Malformed, Preprocess, Unsupported, Node, Several; CheckFailed: Differs; Io: Read; } inner { Graph });
 
 /// A file that contradicts itself or what its user says.
 pub(crate) fn malformed(what: impl Into<String>) -> Error {

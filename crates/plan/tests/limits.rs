@@ -1,7 +1,8 @@
 //! What the planner refuses and what it chooses, and that plan files from outside are checked.
 
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 use sordino_plan::{
     CheckImageCount, ClientPlan, CompileOptions, Error, Operation, PackingKind, Plan, ServerPlan,
@@ -53,6 +54,8 @@ fn chain([height, width]: [usize; 2], activations: usize) -> Model {
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..elements).map(|c| c.to_string()).collect(),
         output: OutputKind::Softmax,

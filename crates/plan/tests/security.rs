@@ -7,8 +7,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sordino_graph::{
-    Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
-    Tensor, calibrate,
+    ColorPolicy, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape,
+    SizePolicy, Tensor, calibrate,
 };
 use sordino_plan::{
     CheckImageCount, ClientPlan, CompileOptions, Error, PackingKind, Plan, ServerPlan, compile,
@@ -135,6 +135,8 @@ impl Network {
                 mean: vec![0.0],
                 std: vec![1.0],
                 allowed: (0.0, 1.0),
+                color: ColorPolicy::Refuse,
+                window: None,
             },
             classes: (0..inputs).map(|class| class.to_string()).collect(),
             output: OutputKind::Raw,

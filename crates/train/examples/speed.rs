@@ -4,7 +4,7 @@
 //! cargo run --release -p sordino-train --example speed -- vgg5 element 2
 //! ```
 
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 use sordino_train::{Distillation, TrainConfig, Trainer, TrainingData};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             mean: vec![0.0; 3],
             std: vec![1.0; 3],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..10).map(|class| class.to_string()).collect(),
         images: images.collect(),

@@ -1,7 +1,7 @@
 //! What a network is trained on: prepared images with labels, and how raw images become prepared ones.
 
 use sordino_data::{DataSet, Images, prepare};
-use sordino_graph::{Model, Preprocess, SizePolicy};
+use sordino_graph::{ColorPolicy, Model, Preprocess, SizePolicy};
 
 use crate::Error;
 use crate::batches::ImageSet;
@@ -82,6 +82,8 @@ impl TrainingData {
             mean: vec![0.0; images.channels],
             std: vec![1.0; images.channels],
             allowed: range,
+            color: ColorPolicy::Refuse,
+            window: None,
         };
         let prepared = prepare(images, &preprocess, Some(range))?;
         let labels = labels(images)?;
@@ -163,7 +165,14 @@ impl TrainingData {
 fn labels(images: &Images) -> Result<Vec<u16>, Error> {
     images.labels.clone().ok_or_else(|| Error::Data {
         expected: "a label for every image".to_string(),
-        found: format!("{} without labels", images.origin),
+        found: match &images.matrix {
+            Some(matrix) => format!(
+                "{} with {} labels per image",
+                images.origin,
+                matrix.columns()
+            ),
+            None => format!("{} without labels", images.origin),
+        },
     })
 }
 
@@ -183,6 +192,8 @@ mod tests {
                 mean: vec![0.5],
                 std: vec![0.25],
                 allowed: (0.0, 16.0),
+                color: ColorPolicy::Refuse,
+                window: None,
             },
             classes: vec!["no".to_string(), "yes".to_string()],
             images: vec![0.0; 8],

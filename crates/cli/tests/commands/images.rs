@@ -371,3 +371,48 @@ fn running_out_of_memory_is_one_line_and_an_exit_code() {
     }
     assert!(ended > 3, "{ended}");
 }
+
+#[test]
+fn arrays_with_channels_last_are_told_and_ambiguous_ones_take_a_layout() {
+    let folder = folder("array-layouts");
+    let save = |name: &str, shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<u8> = (0..count).map(|at| (at % 17) as u8).collect();
+        fs::write(folder.join(name), npy("|u1", shape, &values)).unwrap();
+    };
+    save("colour.npy", &[5, 6, 7, 3]);
+    let run = sordino(&folder, "data show colour.npy --json").good();
+    let shown = &run.json()["images"];
+    assert_eq!(
+        (&shown["shape"], &shown["layout"]),
+        (&serde_json::json!([3, 6, 7]), &"nhwc".into())
+    );
+    save("both.npy", &[5, 3, 7, 3]);
+    for command in [
+        "data show both.npy",
+        "train --arch mlp --data both.npy --out model",
+    ] {
+        let run = sordino(&folder, command);
+        assert_ne!(run.code, 0, "{run:?}");
+    }
+    sordino(&folder, "data show both.npy").refused(3, &["--layout nchw", "--layout nhwc"]);
+    for (layout, shape) in [("nchw", [3, 7, 3]), ("nhwc", [3, 3, 7])] {
+        let run = sordino(
+            &folder,
+            &format!("data show both.npy --layout {layout} --json"),
+        )
+        .good();
+        let shown = &run.json()["images"];
+        assert_eq!(
+            (&shown["shape"], &shown["layout"]),
+            (&serde_json::json!(shape), &layout.into())
+        );
+    }
+    sordino(&folder, "data show both.npy --layout chw").refused(2, &["nchw", "nhwc"]);
+    // What is said goes before the rule: these are gray images with their channel last.
+    save("gray.npy", &[5, 8, 8, 1]);
+    encrypt(&folder, "gray.npy", "").good();
+    encrypt(&folder, "gray.npy", "--layout nhwc").good();
+    encrypt(&folder, "gray.npy", "--layout nchw").refused(3, &["8x8x1", "--layout nhwc"]);
+    encrypt(&folder, "both.npy", "").refused(3, &["--layout"]);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use sordino::graph::{Model, Op};
+use sordino::graph::{Filter, Model, Op, Preprocess, SizePolicy};
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
 
 use crate::fixture::{copies, folder, listing, sordino};
@@ -185,6 +185,31 @@ fn an_exported_network_becomes_a_model_with_its_preprocessing_and_classes() {
         (&[0.3][..], &[0.4][..])
     );
     sordino(&folder, &format!("{import} n --mean 0.1,0.2")).refused(3, &["2 values", "1 channels"]);
+    fs::write(
+        folder.join("settings.toml"),
+        "size = \"pad\"\nfilter = \"area\"\nmean = [0.3]\nstd = [0.4]\ninput_range = [0, 16]\n",
+    )
+    .unwrap();
+    sordino(&folder, &format!("{import} p --preprocess settings.toml")).good();
+    let padding = Model::load(folder.join("p")).unwrap().preprocess;
+    let size = SizePolicy::Pad {
+        filter: Filter::Area,
+    };
+    let expected = Preprocess {
+        size,
+        ..model.preprocess
+    };
+    assert_eq!(padding, expected);
+    fs::remove_file(folder.join("p")).unwrap();
+    sordino(
+        &folder,
+        &format!("{import} n --preprocess settings.toml --mean 0.3"),
+    )
+    .refused(2, &["--preprocess", "--mean"]);
+    fs::write(folder.join("settings.toml"), "means = [0.3]\n").unwrap();
+    sordino(&folder, &format!("{import} n --preprocess settings.toml"))
+        .refused(3, &["settings.toml", "means"]);
+    fs::remove_file(folder.join("settings.toml")).unwrap();
     let run = sordino(&folder, &format!("{import} n --classes a,b"));
     assert_ne!(run.code, 0, "{run:?}");
     fs::write(folder.join("no.onnx"), "no network").unwrap();

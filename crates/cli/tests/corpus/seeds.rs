@@ -11,8 +11,8 @@ use image::{DynamicImage, ImageFormat};
 use sordino_ckks::{Ciphertexts, KeySet, Scale, SlotTag};
 use sordino_container::{Digest, HEADER_BYTES, Kind, to_bytes};
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate,
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate,
 };
 use sordino_plan::{CompileOptions, PackingKind, Plan};
 use sordino_protocol::{Reply, Request};
@@ -266,6 +266,8 @@ fn model() -> Model {
             mean: vec![0.5],
             std: vec![0.25],
             allowed: (0.0, 255.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: vec!["no".to_owned(), "yes".to_owned()],
         output: OutputKind::Softmax,

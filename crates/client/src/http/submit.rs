@@ -65,7 +65,8 @@ pub async fn submit(
     let written = check_out(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
-    let (range, unusual, views) = (options.range, options.unusual, options.views);
+    let (layout, range) = (options.layout, options.range);
+    let (unusual, views) = (options.unusual, options.views);
     let preparing = {
         let client = Arc::clone(&client);
         move || {
@@ -74,7 +75,7 @@ pub async fn submit(
                 names,
                 notes,
                 ..
-            } = images.prepare(&client, range)?;
+            } = images.prepare(&client, layout, range)?;
             let marks = client.with_views(client.screen(&values, unusual)?, views)?;
             let digest = digest_of(&values, names.as_deref());
             Ok((values, digest, marks, names, notes))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use sordino_container::Overwrite;
+use sordino_data::Layout;
 use sordino_protocol::api::{Id, Model};
 use sordino_ring::backend::{self, Backend};
 
@@ -40,6 +41,8 @@ pub struct SubmitOptions {
     pub overwrite: Overwrite,
     /// Raw values of black and white, where they are not the network's own.
     pub range: Option<(f64, f64)>,
+    /// Where arrays of images have their channels, if it is known.
+    pub layout: Option<Layout>,
     /// Whether to leave the job on the server.
     pub keep_job: bool,
     /// The back end of the arithmetic.
@@ -63,6 +66,7 @@ impl SubmitOptions {
             logits: false,
             overwrite: Overwrite::Refuse,
             range: None,
+            layout: None,
             keep_job: false,
             backend: backend::select(None).unwrap_or(backend::portable()),
         }

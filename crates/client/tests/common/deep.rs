@@ -1,7 +1,8 @@
 //! A network whose values grow with the eighth power of the input, so that one image can ruin a block.
 
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 
 pub(crate) const SIDE: usize = 4;
@@ -60,6 +61,8 @@ pub(crate) fn model() -> Model {
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
         output: OutputKind::Softmax,

@@ -1,7 +1,8 @@
 //! A small network that needs no training.
 
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor, calibrate,
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape, SizePolicy, Tensor,
+    calibrate,
 };
 
 pub(crate) const CLASSES: usize = 3;
@@ -64,6 +65,8 @@ pub(crate) fn model_of_classes(
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes,
         output: OutputKind::Softmax,

@@ -1,12 +1,11 @@
 //! IDX, the format of MNIST: big-endian magic (two zeros, type, number of dimensions), dimensions, values.
 
-use sordino_graph::Preprocess;
-
 use super::Sink;
-use crate::images::{CheckedShape, image_dimensions};
+use crate::array_layout::arrange;
+use crate::images::CheckedShape;
 use crate::prepare_path::Bounds;
 use crate::source::Source;
-use crate::{Error, Images, Pixels};
+use crate::{Error, Images, Pixels, Reader};
 
 const UNSIGNED_BYTE: u8 = 0x08;
 
@@ -41,9 +40,10 @@ fn dimensions(source: &mut Source) -> Result<Vec<u64>, Error> {
 }
 
 /// The shape of a file of images.
-fn images_shape(source: &mut Source, network: Option<&Preprocess>) -> Result<CheckedShape, Error> {
+fn images_shape(source: &mut Source, reader: Reader<'_>) -> Result<CheckedShape, Error> {
     let dimensions = dimensions(source)?;
-    let shape = image_dimensions(&dimensions, network).map_err(|why| match dimensions.len() {
+    let arranged = arrange(&dimensions, reader.network, reader.layout);
+    let arranged = arranged.map_err(|why| match dimensions.len() {
         1 => {
             let advice = "give the file of images (its name has images and idx3)";
             source.wrong(
@@ -54,30 +54,24 @@ fn images_shape(source: &mut Source, network: Option<&Preprocess>) -> Result<Che
         }
         _ => source.wrong(why.expected, format!("shape {dimensions:?}"), why.advice),
     })?;
-    CheckedShape::new(shape, 1, source.location())
+    CheckedShape::of(arranged, 1, source.location())
 }
 
 /// Reads images.
-pub(crate) fn images(mut source: Source, network: Option<&Preprocess>) -> Result<Images, Error> {
-    let shape = images_shape(&mut source, network)?;
+pub(crate) fn images(mut source: Source, reader: Reader<'_>) -> Result<Images, Error> {
+    let shape = images_shape(&mut source, reader)?;
     let pixels = source.bytes(shape.values())?;
     let location = source.finish()?;
-    Images::new(shape.image(), Pixels::U8(pixels), None, None, location)
+    shape.images(Pixels::U8(pixels), &location)
 }
 
 /// Reads images part by part.
 pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
-    let shape = images_shape(&mut source, Some(bounds.preprocess))?;
+    let shape = images_shape(&mut source, bounds.reader())?;
     bounds.check(&shape, 1, source.location())?;
     for count in shape.parts(bounds.part(&shape, 1)) {
         let pixels = Pixels::U8(source.bytes(count)?);
-        sink(Images::new(
-            shape.image(),
-            pixels,
-            None,
-            None,
-            source.location(),
-        )?)?;
+        sink(shape.images(pixels, source.location())?)?;
     }
     source.finish().map(drop)
 }

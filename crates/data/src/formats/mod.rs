@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use sordino_graph::Preprocess;
 
+use crate::labels::Labels;
 use crate::prepare_path::Bounds;
 use crate::source::{Source, magic};
-use crate::{Error, Images};
+use crate::{Error, Images, Reader};
 
 /// Reads images to be classified: a flat folder of PNG or JPEG, or a file of many images.
 ///
@@ -22,10 +23,13 @@ use crate::{Error, Images};
 /// |---|---|---|
 /// | folder of PNG/JPEG, gray or RGB, 8 or 16 bit, in the byte order of their names | none | file names |
 /// | one PNG/JPEG | none | file name |
-/// | IDX of unsigned bytes, `[N, H, W]` or `[N, C, H, W]`, gzipped or not | if a labels file is in the same folder | none |
+/// | IDX of unsigned bytes, as arrays, gzipped or not | if a labels file is in the same folder | none |
 /// | CIFAR-10 binary (`*.bin`) | in the file | none |
-/// | `.npy` of numbers, `[N, C, H, W]`, `[N, H, W]` or `[N, H, W, 1]` | if a labels file is in the same folder | none |
+/// | `.npy` of numbers, `[N, C, H, W]`, `[N, H, W, C]` or `[N, H, W]` | if a labels file is in the same folder | none |
 /// | `.npz` with one such array, or one called `images`; `FILE.npz:NAME` picks another | if an array of labels is there | none |
+///
+/// An array with a last axis of 1, 3 or 4 and a second axis that is none of these has its channels last. What is ambiguous is refused unless
+/// [`Reader::layout`] says which it is.
 ///
 /// The labels of an array or file are looked for under its name with `images` replaced by `labels` (and `idx3` by
 /// `idx1`), or `x_` by `y_`. Labels that cannot be used are passed over with a note. What a picture's metadata says of its orientation is
@@ -35,7 +39,7 @@ use crate::{Error, Images};
 /// [`Error::Malformed`] for damaged files and other formats, [`Error::TooLarge`] for sizes over the limits,
 /// [`Error::Ambiguous`] for an archive with several arrays, [`Error::Io`] where reading fails.
 pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
-    open(path.as_ref(), None)
+    open(path.as_ref(), Reader::new())
 }
 
 /// Reads images as [`open_images`] does; where an array has exactly the size of the images of the network `preprocess`, it may also be one
@@ -44,27 +48,28 @@ pub fn open_images(path: impl AsRef<Path>) -> Result<Images, Error> {
 /// # Errors
 /// Those of [`open_images`].
 pub fn open_images_for(path: impl AsRef<Path>, preprocess: &Preprocess) -> Result<Images, Error> {
-    open(path.as_ref(), Some(preprocess))
+    open(path.as_ref(), Reader::new().network(preprocess))
 }
 
-fn open(path: &Path, network: Option<&Preprocess>) -> Result<Images, Error> {
+/// Reads images as the reader says.
+pub(crate) fn open(path: &Path, reader: Reader<'_>) -> Result<Images, Error> {
     if path.is_dir() {
         return folder::read_folder(path);
     }
     match format_of(path)? {
         Format::Npy => {
-            let images = npy::images(Source::open(path)?, network)?;
+            let images = npy::images(Source::open(path)?, reader)?;
             Ok(with_labels_beside(images, path, |path| {
                 npy::labels(Source::open(path)?)
             }))
         }
-        Format::Npz(archive, array) => npz::read_images(&archive, array.as_deref(), network),
+        Format::Npz(archive, array) => npz::read_images(&archive, array.as_deref(), reader),
         Format::Picture => folder::read_single(path),
         Format::Cifar => cifar::read_batch(path),
         Format::Idx => {
-            let images = idx::images(Source::open(path)?, network)?;
+            let images = idx::images(Source::open(path)?, reader)?;
             Ok(with_labels_beside(images, path, |path| {
-                idx::labels(Source::open(path)?)
+                Ok(Labels::Classes(idx::labels(Source::open(path)?)?))
             }))
         }
     }
@@ -155,7 +160,7 @@ pub(crate) fn labels_name(name: &str) -> Option<String> {
 fn with_labels_beside(
     images: Images,
     path: &Path,
-    read: impl Fn(&Path) -> Result<Vec<u16>, Error>,
+    read: impl Fn(&Path) -> Result<Labels, Error>,
 ) -> Images {
     let Some(name) = path
         .file_name()

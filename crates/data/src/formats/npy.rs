@@ -9,13 +9,14 @@
 use std::cell::Cell;
 
 use serde::Deserialize;
-use sordino_graph::Preprocess;
 
 use super::Sink;
-use crate::images::{CheckedShape, image_dimensions, map};
+use crate::array_layout::arrange;
+use crate::images::{CheckedShape, map};
+use crate::labels::{LabelMatrix, Labels};
 use crate::prepare_path::Bounds;
 use crate::source::Source;
-use crate::{Error, Images, Pixels};
+use crate::{Error, Images, Pixels, Reader};
 
 /// NumPy itself refuses longer headers by default (10,000 characters).
 const HEADER_LIMIT: u64 = 10_000;
@@ -161,14 +162,11 @@ fn wrong_type(source: &Source, header: &Header, expected: &str, advice: &str) ->
 }
 
 /// Whether an array could be images; a damaged one is an error.
-pub(crate) fn likeness(
-    mut source: Source,
-    network: Option<&Preprocess>,
-) -> Result<Likeness, Error> {
+pub(crate) fn likeness(mut source: Source, reader: Reader<'_>) -> Result<Likeness, Error> {
     let Ok(header) = any_header(&mut source)? else {
         return Ok(Likeness::None);
     };
-    if !header.is_number() || image_dimensions(&header.shape, network).is_err() {
+    if !header.is_number() || arrange(&header.shape, reader.network, reader.layout).is_err() {
         // Images that are refused for their order are still what was meant.
         let refused = header.is_number() && matches!(header.shape.len(), 3 | 4);
         return Ok(if refused {
@@ -187,12 +185,10 @@ pub(crate) fn likeness(
 }
 
 /// The header of an array of images.
-fn images_header(
-    source: &mut Source,
-    network: Option<&Preprocess>,
-) -> Result<(Header, CheckedShape), Error> {
+fn images_header(source: &mut Source, reader: Reader<'_>) -> Result<(Header, CheckedShape), Error> {
     let header = header(source)?;
-    let dimensions = image_dimensions(&header.shape, network).map_err(|why| {
+    let arranged = arrange(&header.shape, reader.network, reader.layout);
+    let arranged = arranged.map_err(|why| {
         source.wrong(
             why.expected,
             format!("shape {:?}", header.shape),
@@ -205,7 +201,7 @@ fn images_header(
         let advice = "convert with array.astype(...) and save again";
         return Err(wrong_type(source, &header, expected, advice));
     }
-    let shape = CheckedShape::new(dimensions, header.width, source.location())?;
+    let shape = CheckedShape::of(arranged, header.width, source.location())?;
     Ok((header, shape))
 }
 
@@ -297,21 +293,19 @@ fn all_pixels(source: &mut Source, header: &Header, shape: &CheckedShape) -> Res
     Ok(map!(pixels, values => from_fortran(&values, &header.shape)))
 }
 
-/// Reads images; see [`image_dimensions`] for their shapes.
-pub(crate) fn images(mut source: Source, network: Option<&Preprocess>) -> Result<Images, Error> {
-    let (header, shape) = images_header(&mut source, network)?;
+/// Reads images; see [`arrange`] for their shapes.
+pub(crate) fn images(mut source: Source, reader: Reader<'_>) -> Result<Images, Error> {
+    let (header, shape) = images_header(&mut source, reader)?;
     let pixels = all_pixels(&mut source, &header, &shape)?;
     let location = source.finish()?;
-    Images::new(shape.image(), pixels, None, None, location)
+    shape.images(pixels, &location)
 }
 
 /// Reads images part by part.
 pub(crate) fn parts(mut source: Source, bounds: &Bounds<'_>, sink: &mut Sink) -> Result<(), Error> {
-    let (header, shape) = images_header(&mut source, Some(bounds.preprocess))?;
+    let (header, shape) = images_header(&mut source, bounds.reader())?;
     bounds.check(&shape, header.width, source.location())?;
-    let mut give = |pixels: Pixels, location: &str| {
-        sink(Images::new(shape.image(), pixels, None, None, location)?)
-    };
+    let mut give = |pixels: Pixels, location: &str| sink(shape.images(pixels, location)?);
     if header.fortran_order {
         // The values of an image are all over the file.
         let pixels = all_pixels(&mut source, &header, &shape)?;
@@ -333,18 +327,29 @@ fn little<const W: usize>(mut bytes: [u8; W], big_endian: bool) -> [u8; W] {
     bytes
 }
 
-/// Reads labels, `[N]` or `[N, 1]`, of any integer type.
-pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
+/// Reads labels: classes, `[N]` or `[N, 1]`, of any integer type, or findings of 0 and 1, `[N, L]`, of any integer type or truth values.
+pub(crate) fn labels(mut source: Source) -> Result<Labels, Error> {
     let header = header(&mut source)?;
-    let ([count] | [count, 1]) = *header.shape else {
-        let found = format!("shape {:?}", header.shape);
-        let advice = match *header.shape {
-            [_, _] => {
-                "give one class number per image: array.argmax(axis=1), if there is a column per class"
-            }
-            _ => "give one class number per image",
-        };
-        return Err(source.wrong("labels of shape [N] or [N, 1]", found, advice));
+    let is_integer = matches!((header.kind, header.width), ('u' | 'i', 1 | 2 | 4 | 8));
+    let count = match *header.shape {
+        [count] | [count, 1] => count,
+        [count, columns] if is_integer || (header.kind, header.width) == ('b', 1) => {
+            return matrix(source, &header, count, columns);
+        }
+        _ => {
+            let found = format!("shape {:?}", header.shape);
+            let advice = match *header.shape {
+                [_, _] => {
+                    "give one class number per image: array.argmax(axis=1), if there is a column per class, or findings as integers 0 and 1"
+                }
+                _ => "give one class number per image",
+            };
+            return Err(source.wrong(
+                "labels of shape [N] or [N, 1], or integers [N, L]",
+                found,
+                advice,
+            ));
+        }
     };
     let expected = "labels of an integer type";
     match (header.kind, header.width) {
@@ -381,7 +386,28 @@ pub(crate) fn labels(mut source: Source) -> Result<Vec<u16>, Error> {
         })
     };
     let values = bytes.chunks_exact(header.width as usize);
-    values.enumerate().map(convert).collect()
+    let labels: Result<_, Error> = values.enumerate().map(convert).collect();
+    labels.map(Labels::Classes)
+}
+
+/// Reads the values of findings.
+fn matrix(mut source: Source, header: &Header, count: u64, columns: u64) -> Result<Labels, Error> {
+    let values = count.saturating_mul(columns);
+    let bytes = source.bytes(values.saturating_mul(header.width))?;
+    let location = source.finish()?;
+    let value = |bytes: &[u8]| match integer(bytes, header.big_endian, header.kind == 'i') {
+        0 => Ok(0),
+        1 => Ok(1),
+        other => Err(LabelMatrix::wrong(other, &location)),
+    };
+    let values = bytes.chunks_exact(header.width as usize).map(value);
+    let values: Vec<u8> = values.collect::<Result<_, _>>()?;
+    let values = match header.fortran_order {
+        true => from_fortran(&values, &header.shape),
+        false => values,
+    };
+    let columns = usize::try_from(columns).unwrap_or(usize::MAX);
+    LabelMatrix::new(columns, values, &location).map(Labels::Matrix)
 }
 
 /// An integer of up to 8 bytes. Every one fits `i128`.

@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use sordino_graph::Preprocess;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::folder::is_picture_name;
 use super::npy::{self, Likeness};
 use super::{Sink, labels_name};
+use crate::labels::Labels;
 use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
-use crate::{Error, Images};
+use crate::{Error, Images, Reader};
 
 const ARRAY_LIMIT: u64 = 256;
 
@@ -89,7 +89,7 @@ impl Npz {
     }
 
     /// The labels that belong to the array `name`, where there are any.
-    fn labels_of(&mut self, name: &str) -> Result<Option<Vec<u16>>, Error> {
+    fn labels_of(&mut self, name: &str) -> Result<Option<Labels>, Error> {
         let names = self.names();
         let candidates = labels_name(name)
             .into_iter()
@@ -129,7 +129,7 @@ pub(crate) fn parts(
     sink: &mut Sink,
 ) -> Result<(), Error> {
     let mut archive = Npz::open(path)?;
-    let name = images_array(&mut archive, name, Some(bounds.preprocess))?;
+    let name = images_array(&mut archive, name, bounds.reader())?;
     npy::parts(archive.array(&name)?, bounds, sink)
 }
 
@@ -137,12 +137,12 @@ pub(crate) fn parts(
 pub(crate) fn read_images(
     path: &Path,
     name: Option<&str>,
-    network: Option<&Preprocess>,
+    reader: Reader<'_>,
 ) -> Result<Images, Error> {
     let mut archive = Npz::open(path)?;
-    let name = images_array(&mut archive, name, network)?;
+    let name = images_array(&mut archive, name, reader)?;
     let labels = archive.labels_of(&name);
-    let images = npy::images(archive.array(&name)?, network)?;
+    let images = npy::images(archive.array(&name)?, reader)?;
     Ok(images.with_optional_labels(labels))
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn read_images(
 fn images_array(
     archive: &mut Npz,
     name: Option<&str>,
-    network: Option<&Preprocess>,
+    reader: Reader<'_>,
 ) -> Result<String, Error> {
     if let Some(name) = name {
         return Ok(name.to_owned());
@@ -162,7 +162,7 @@ fn images_array(
     }
     let mut candidates = Vec::new();
     for name in &names {
-        let likeness = npy::likeness(archive.array(name)?, network)?;
+        let likeness = npy::likeness(archive.array(name)?, reader)?;
         candidates.push((likeness, name.clone()));
     }
     let most = candidates.iter().map(|&(likeness, _)| likeness).max();
@@ -179,7 +179,7 @@ fn images_array(
                 ),
                 false => (
                     format!("arrays {}", names.join(", ")),
-                    "save one array of shape [N, C, H, W] or [N, H, W] as uint8, uint16 or float32",
+                    "save one array of shape [N, C, H, W], [N, H, W, C] or [N, H, W] as uint8, uint16 or float32",
                 ),
             };
             Err(Error::malformed(

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sordino_data::Images;
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_data::{Error, Images, Layout, Reader};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 
 /// An IDX file of unsigned bytes.
 pub(crate) fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
@@ -101,6 +101,8 @@ pub(crate) fn network(shape: [usize; 3], range: (f64, f64)) -> Preprocess {
         mean: vec![0.0; channels],
         std: vec![1.0; channels],
         allowed: range,
+        color: ColorPolicy::Refuse,
+        window: None,
     }
 }
 
@@ -110,4 +112,9 @@ pub(crate) const BYTES: (f64, f64) = (0.0, 255.0);
 /// Number, channels, rows and columns.
 pub(crate) fn shape(images: &Images) -> [usize; 4] {
     [images.len(), images.channels, images.height, images.width]
+}
+
+/// Reads images, and says of arrays that their channels are before rows and columns: the fixtures are too small for the rule.
+pub(crate) fn open_nchw(path: impl AsRef<Path>) -> Result<Images, Error> {
+    Reader::new().layout(Some(Layout::Nchw)).images(path)
 }

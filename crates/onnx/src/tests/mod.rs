@@ -3,6 +3,7 @@
 mod constants;
 mod endings;
 mod hostile;
+mod preprocess;
 mod refusals;
 
 use prost::Message;
@@ -355,10 +356,8 @@ fn bytes_are_no_numbers_before_a_cast() {
     assert!(imported.takes_raw);
     let model = imported.into_model(crate::Description {
         name: "bytes".to_string(),
-        mean: vec![],
-        std: vec![],
         classes: vec![],
-        input_range: (0.0, 255.0),
+        images: crate::ImageSettings::default(),
     });
     // White goes in as 255.
     assert!((model.unwrap().preprocess.normalize(1, 255.0) - 255.0).abs() < 1e-9);

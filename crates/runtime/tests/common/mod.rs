@@ -6,8 +6,8 @@ pub(crate) mod exported;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sordino_graph::{
-    Builder, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess, Shape,
-    SizePolicy, Tensor, calibrate,
+    Builder, ColorPolicy, Granularity, Graph, Model, NodeId, Op, OutputKind, Padding, Preprocess,
+    Shape, SizePolicy, Tensor, calibrate,
 };
 
 pub(crate) struct Random(ChaCha12Rng);
@@ -191,6 +191,8 @@ pub(crate) fn model(graph: Graph) -> Model {
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes,
         output: OutputKind::Softmax,

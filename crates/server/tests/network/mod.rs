@@ -1,8 +1,8 @@
 //! Small networks with weights that nobody trained: enough for tests that compare replies.
 
 use sordino_graph::{
-    Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy, Tensor,
-    calibrate,
+    ColorPolicy, Granularity, Graph, Model, Op, OutputKind, Padding, Preprocess, Shape, SizePolicy,
+    Tensor, calibrate,
 };
 
 /// A layer of a network.
@@ -85,6 +85,8 @@ pub(crate) fn model(name: &str, side: usize, layers: &[Layer], count: usize) -> 
             mean: vec![0.0],
             std: vec![1.0],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         },
         classes: (0..channels).map(|class| class.to_string()).collect(),
         output: OutputKind::Raw,
