@@ -1,6 +1,7 @@
 """Compares the values that Sordino reads of DICOM files with those of pydicom.
 
 Usage: compare.py none|file FILES...
+       compare.py digest FILES...     (the digests in tests/dicom/pydicom.rs)
 
 Needs pydicom, numpy and pillow; compressed files also need pylibjpeg, pylibjpeg-libjpeg, pylibjpeg-openjpeg
 and pyjpegls. Run it at the root of the repository. It prints a line per file: the transfer syntax, the
@@ -35,7 +36,7 @@ def expected(path, window):
         if "ModalityLUTSequence" in data:
             ends = numpy.array([0, (1 << data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1])
         if window == "file":
-            values = apply_voi_lut(values if "ModalityLUTSequence" not in data else values, data)
+            values = apply_voi_lut(values, data)
             # pydicom spreads windows over the range of the modality values.
             low, high = min(ends), max(ends)
             if "VOILUTSequence" in data:
@@ -49,7 +50,26 @@ def expected(path, window):
     return pixels.reshape(shape).transpose(0, 3, 1, 2), data.file_meta.TransferSyntaxUID.name, kind
 
 
+def digest(values):
+    """FNV-1a of 64 bits over the values as 32-bit floats, low byte first."""
+    number = 0xCBF29CE484222325
+    for byte in numpy.ascontiguousarray(values.astype("<f4")).tobytes():
+        number = (number ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"0x{number:016x}"
+
+
+def digests(files):
+    for path in files:
+        values, _, _ = expected(path, "none")
+        shape = ", ".join(str(size) for size in values.shape)
+        has_window = "WindowCenter" in pydicom.dcmread(path)
+        window = f"Some({digest(expected(path, 'file')[0])})" if has_window else "None"
+        print(f'File {{ name: "{os.path.basename(path)}", shape: [{shape}], values: {digest(values)}, windowed: {window} }},')
+
+
 def main():
+    if sys.argv[1] == "digest":
+        return digests(sys.argv[2:])
     window, files = sys.argv[1], sys.argv[2:]
     command = "cargo run -q --release -p sordino-data --features dicom --example dicom_values --".split()
     with tempfile.TemporaryDirectory() as folder:

@@ -88,6 +88,10 @@ pub(crate) fn refusal(path: &Path, start: &[u8]) -> Error {
                 "a DICOM file that is cut short in its header",
                 "fetch it again",
             ),
+            false if cfg!(feature = "dicom") => (
+                "a DICOM file under the name of a picture",
+                "let its name end in .dcm",
+            ),
             false => (
                 "a DICOM file, and DICOM is not read",
                 "save its pixels as a PNG of 8 or 16 bit, or as .npy",

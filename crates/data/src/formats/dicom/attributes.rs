@@ -7,18 +7,19 @@
 //! DICOM PS3.5, section 7; PS3.10, section 7.1.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 
 use dicom_core::{Tag, VR};
-use dicom_encoding::decode::{BasicDecode, DecodeFrom};
 use dicom_encoding::decode::basic::{BigEndianBasicDecoder, LittleEndianBasicDecoder};
 use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
-use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
+use dicom_encoding::decode::{BasicDecode, DecodeFrom};
 use dicom_encoding::text::SpecificCharacterSet;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_parser::{StatefulDecode, StatefulDecoder};
 
+use super::unknown;
 use crate::Error;
 
 /// An attribute by its tag and its name in the standard.
@@ -163,29 +164,32 @@ pub(super) fn read<'a>(
     location: &str,
 ) -> Result<Item<'a>, Error> {
     let little = LittleEndianBasicDecoder;
-    match encoding {
-        Encoding::ImplicitLittle => walk(
-            data,
-            ImplicitVRLittleEndianDecoder::default(),
-            little,
-            false,
+    // Some writers mix the two up. Types are two capital letters, which are no length of a first element.
+    let is_typed = matches!(data.get(4..6), Some([b'A'..=b'Z', b'A'..=b'Z']));
+    let encoding = match (encoding, is_typed) {
+        (Encoding::ExplicitLittle, false) if data.len() > 8 => Encoding::ImplicitLittle,
+        (Encoding::ImplicitLittle, true) => Encoding::ExplicitLittle,
+        (encoding, _) => encoding,
+    };
+    let implicit = ImplicitVRLittleEndianDecoder::default;
+    let big = ExplicitVRBigEndianDecoder::default;
+    // The reader expects some order of items that no file has to have, though none is known to get it there.
+    let read = catch_unwind(|| match encoding {
+        Encoding::ImplicitLittle => walk(data, implicit(), little, false, location),
+        Encoding::ExplicitLittle => {
+            walk(data, unknown::Explicit::default(), little, false, location)
+        }
+        Encoding::ExplicitBig => walk(data, big(), BigEndianBasicDecoder, true, location),
+    });
+    read.unwrap_or_else(|_| {
+        let found = "bytes on which the reader fails";
+        Err(Error::malformed(
             location,
-        ),
-        Encoding::ExplicitLittle => walk(
-            data,
-            ExplicitVRLittleEndianDecoder::default(),
-            little,
-            false,
-            location,
-        ),
-        Encoding::ExplicitBig => walk(
-            data,
-            ExplicitVRBigEndianDecoder::default(),
-            BigEndianBasicDecoder,
-            true,
-            location,
-        ),
-    }
+            "whole DICOM data elements",
+            found,
+            EXPORT,
+        ))
+    })
 }
 
 /// What is open while a data set is read.
@@ -291,8 +295,8 @@ where
             _ => return Err(damaged(at)),
         }
         if open.len() > DEPTH {
-            let found = format!("more than {DEPTH}");
-            let expected = "sequences in one another to a depth that images have";
+            let expected = format!("DICOM sequences at most {DEPTH} deep");
+            let found = "deeper ones";
             return Err(Error::malformed(location, expected, found, EXPORT));
         }
     }
@@ -353,10 +357,15 @@ impl<'a> Item<'a> {
         let Some(bytes) = self.bytes(attribute, location)? else {
             return Ok(None);
         };
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii());
+        let text = std::str::from_utf8(bytes)
+            .ok()
+            .filter(|text| text.is_ascii());
         let text = text.ok_or_else(|| attribute.wrong(location, "ASCII", "other bytes"))?;
         let blank = |letter: char| letter == ' ' || letter == '\0';
-        let texts: Vec<&str> = text.split('\\').map(|text| text.trim_matches(blank)).collect();
+        let texts: Vec<&str> = text
+            .split('\\')
+            .map(|text| text.trim_matches(blank))
+            .collect();
         Ok(Some(texts).filter(|texts| texts.iter().any(|text| !text.is_empty())))
     }
 
@@ -432,11 +441,7 @@ impl<'a> Item<'a> {
     }
 
     /// The items of a sequence; none where it is not there.
-    pub(super) fn items(
-        &self,
-        attribute: Attribute,
-        location: &str,
-    ) -> Result<&[Item<'a>], Error> {
+    pub(super) fn items(&self, attribute: Attribute, location: &str) -> Result<&[Item<'a>], Error> {
         match self.elements.get(&attribute.tag()) {
             None => Ok(&[]),
             Some(Value::Items(items)) => Ok(items),

@@ -231,9 +231,26 @@ impl Header {
     }
 }
 
+/// The stream in a JP2 file, which has no place in a DICOM file but is found there.
+fn unboxed(mut bytes: &[u8]) -> &[u8] {
+    if !bytes.starts_with(b"\0\0\0\x0cjP  ") {
+        return bytes;
+    }
+    while let Some((&[a, b, c, d, ref kind @ ..], rest)) = bytes.split_first_chunk::<8>() {
+        if kind == b"jp2c" {
+            return rest;
+        }
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        // A box has its header at least.
+        bytes = bytes.get(length.max(8)..).unwrap_or_default();
+    }
+    bytes
+}
+
 fn jpeg2000(bytes: &[u8], described: &Description) -> Result<Decoded, Fault> {
     /// As many as their numbers in the stream allow.
     const TILES: u64 = 1 << 16;
+    let bytes = unboxed(bytes);
     let header = Header::read(bytes).ok_or(Fault::Damaged(
         "a stream that does not start with its sizes, or whose components have other sizes",
     ))?;
@@ -264,7 +281,9 @@ fn jpeg2000(bytes: &[u8], described: &Description) -> Result<Decoded, Fault> {
     let components = decoded.components();
     let pixels = described.pixels();
     if components.len() != described.samples
-        || components.iter().any(|component| component.samples().len() != pixels)
+        || components
+            .iter()
+            .any(|component| component.samples().len() != pixels)
     {
         return Err(Fault::Damaged("fewer pixels or more"));
     }

@@ -18,8 +18,11 @@ use crate::Error;
 use crate::formats::foreign;
 use crate::source::{open_file, reserve};
 
-/// Bytes of a file, and of its data set where it is deflated.
+/// Bytes of a file.
 const FILE_LIMIT: u64 = 1 << 30;
+
+/// Bytes of a data set that is deflated in its file.
+const INFLATED_LIMIT: u64 = 256 << 20;
 
 /// Bytes of the preamble and the mark.
 const START: usize = 132;
@@ -161,7 +164,9 @@ fn header_end(bytes: &[u8], location: &str) -> Result<usize, Error> {
     };
     let mut at = START;
     while let Some([2, 0, ..]) = bytes.get(at..) {
-        let (header, read) = decoder.decode_header(&mut &bytes[at..]).map_err(|_| cut())?;
+        let (header, read) = decoder
+            .decode_header(&mut &bytes[at..])
+            .map_err(|_| cut())?;
         let length = header.len.get().ok_or_else(cut)? as usize;
         at = at.saturating_add(read).saturating_add(length);
     }
@@ -185,7 +190,7 @@ fn inflate(packed: &[u8], location: &str) -> Result<Vec<u8>, Error> {
             return Ok(bytes);
         }
         let held = (bytes.len() + count) as u64;
-        Error::check_limit(location, "inflated size in bytes", held, FILE_LIMIT)?;
+        Error::check_limit(location, "inflated size in bytes", held, INFLATED_LIMIT)?;
         if with_optional_memory(|| bytes.try_reserve(count)).is_err() {
             let location = location.into();
             return Err(Error::OutOfMemory {

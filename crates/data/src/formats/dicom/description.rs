@@ -65,7 +65,9 @@ impl Description {
         let signed = match needed(known::REPRESENTATION)? {
             0 => false,
             1 => true,
-            other => return Err(known::REPRESENTATION.wrong(location, "0 or 1", other.to_string())),
+            other => {
+                return Err(known::REPRESENTATION.wrong(location, "0 or 1", other.to_string()));
+            }
         };
         if ![1, 8, 16, 32].contains(&allocated) {
             let found = allocated.to_string();
@@ -102,15 +104,20 @@ impl Description {
         square(item, location)?;
         let instance = item.text(known::INSTANCE, location)?;
         let instance = instance.ok_or_else(|| known::INSTANCE.missing(location))?;
-        if instance.len() > 64 || !instance.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit())
+        if instance.len() > 64
+            || !instance
+                .bytes()
+                .all(|byte| byte == b'.' || byte.is_ascii_digit())
         {
             let expected = "at most 64 digits and dots";
             return Err(known::INSTANCE.wrong(location, expected, "another text"));
         }
-        let padding = item.word(known::PADDING, location)?.map(|word| match signed {
-            true => i32::from(word.cast_signed()),
-            false => i32::from(word),
-        });
+        let padding = item
+            .word(known::PADDING, location)?
+            .map(|word| match signed {
+                true => i32::from(word.cast_signed()),
+                false => i32::from(word),
+            });
         let described = Self {
             instance: instance.to_owned(),
             frames: frames as usize,
@@ -193,11 +200,15 @@ fn colour(item: &Item<'_>, signed: bool, location: &str) -> Result<Colour, Error
     // Two attributes that say the same of gray images.
     match (&colour, shape) {
         (Colour::Gray { turned: true }, Some("IDENTITY"))
-        | (Colour::Gray { turned: false }, Some("INVERSE")) => Err(known::PRESENTATION_SHAPE.wrong(
-            location,
-            format!("INVERSE for MONOCHROME1 and IDENTITY for MONOCHROME2, as {} has it", known::PHOTOMETRIC.text()),
-            "the other of the two",
-        )),
+        | (Colour::Gray { turned: false }, Some("INVERSE")) => Err(known::PRESENTATION_SHAPE
+            .wrong(
+                location,
+                format!(
+                    "INVERSE for MONOCHROME1 and IDENTITY for MONOCHROME2, as {} has it",
+                    known::PHOTOMETRIC.text()
+                ),
+                "the other of the two",
+            )),
         _ => Ok(colour),
     }
 }

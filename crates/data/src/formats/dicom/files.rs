@@ -51,14 +51,20 @@ impl Files {
         let mut found = Found::default();
         // Pictures are told by their names, so that a folder of many is not read twice.
         walk(path, 0, &mut found, &origin)?;
-        if found.others.is_empty() || !is_dicom(&found.others[0], &origin)? && !any(&found, &origin)? {
+        if found.others.is_empty()
+            || !is_dicom(&found.others[0], &origin)? && !any(&found, &origin)?
+        {
             return Ok(None);
         }
         if found.pictures > 0 {
             return Err(Error::malformed(
                 origin,
                 "pictures or DICOM files",
-                format!("{} PNG or JPEG files and {} others", found.pictures, found.others.len()),
+                format!(
+                    "{} PNG or JPEG files and {} others",
+                    found.pictures,
+                    found.others.len()
+                ),
                 "move the pictures into a folder of their own, and give one folder after the other",
             ));
         }
@@ -74,7 +80,12 @@ impl Files {
                 let expected = "DICOM files only";
                 let found = "another file";
                 let advice = "move it out, or give the folder of the images";
-                return Err(Error::malformed(files.location(index), expected, found, advice));
+                return Err(Error::malformed(
+                    files.location(index),
+                    expected,
+                    found,
+                    advice,
+                ));
             }
         }
         Ok(Some(files))
@@ -93,7 +104,12 @@ impl Files {
     pub(super) fn location(&self, index: usize) -> String {
         match self.order {
             "" => self.origin.clone(),
-            order => format!("{}: file {} of {}{order}", self.origin, index + 1, self.paths.len()),
+            order => format!(
+                "{}: file {} of {}{order}",
+                self.origin,
+                index + 1,
+                self.paths.len()
+            ),
         }
     }
 }
@@ -202,7 +218,12 @@ fn listed(folder: &Path, directory: &Path, origin: &str) -> Result<Vec<PathBuf>,
             })?;
         }
         paths.push(path);
-        Error::check_limit(&location, "number of files", paths.len() as u64, ENTRY_LIMIT)?;
+        Error::check_limit(
+            &location,
+            "number of files",
+            paths.len() as u64,
+            ENTRY_LIMIT,
+        )?;
     }
     if paths.is_empty() {
         return Err(Error::malformed(location, "images", "none", EXPORT));

@@ -9,12 +9,18 @@ use super::attributes::{self as known, Item, PixelBytes};
 use super::description::{Colour, Description};
 use crate::Error;
 
-/// Bytes that may be behind native pixel data to fill up a word.
-const FILL: usize = 4;
+/// Native pixel data may be longer than needed by this part of a frame, as some writers fill up their last rows. Where they are longer by
+/// more, the description of the image is likely wrong.
+const FILL: usize = 16;
 
 /// Pixel data, frame by frame.
 pub(super) enum Frames<'i, 'a> {
-    Native { bytes: &'a [u8], words: bool },
+    /// All bytes, whether they are written in words, and whether there are more than needed.
+    Native {
+        bytes: &'a [u8],
+        words: bool,
+        longer: bool,
+    },
     /// Fragments of every frame.
     Encapsulated(Vec<&'i [&'a [u8]]>),
 }
@@ -27,13 +33,16 @@ impl<'i, 'a> Frames<'i, 'a> {
         encapsulated: bool,
         location: &str,
     ) -> Result<Self, Error> {
-        let pixels = item.pixels().ok_or_else(|| known::PIXELS.missing(location))?;
+        let pixels = item
+            .pixels()
+            .ok_or_else(|| known::PIXELS.missing(location))?;
         match (pixels, encapsulated) {
             (PixelBytes::Native { bytes, words }, false) => {
                 let expected = bits_of_frame(described)
                     .saturating_mul(described.frames)
                     .div_ceil(8);
-                if !(expected..expected + FILL).contains(&bytes.len()) {
+                let fill = (bits_of_frame(described) / 8 / FILL).max(1);
+                if !(expected..=expected + fill).contains(&bytes.len()) {
                     let expected = format!(
                         "{expected} bytes for {} frames of {} with {} bits allocated",
                         described.frames,
@@ -42,7 +51,11 @@ impl<'i, 'a> Frames<'i, 'a> {
                     );
                     return Err(known::PIXELS.wrong(location, expected, bytes.len().to_string()));
                 }
-                Ok(Self::Native { bytes, words })
+                Ok(Self::Native {
+                    bytes,
+                    words,
+                    longer: bytes.len() > expected.next_multiple_of(2),
+                })
             }
             (PixelBytes::Encapsulated(fragments), true) => {
                 split(item, fragments, described.frames, location).map(Self::Encapsulated)
@@ -101,10 +114,17 @@ fn split<'i, 'a>(
     }
     let extended = item.bytes(known::EXTENDED_OFFSETS, location)?;
     let offsets: Vec<u64> = match extended {
-        Some(offsets) => offsets.as_chunks().0.iter().map(|&offset| u64::from_le_bytes(offset)).collect(),
+        Some(offsets) => offsets
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&offset| u64::from_le_bytes(offset))
+            .collect(),
         None => {
             let offsets = table.as_chunks().0.iter();
-            offsets.map(|&offset| u32::from_le_bytes(offset).into()).collect()
+            offsets
+                .map(|&offset| u32::from_le_bytes(offset).into())
+                .collect()
         }
     };
     let wrong = |found: String| {
@@ -112,7 +132,11 @@ fn split<'i, 'a>(
         Err(known::PIXELS.wrong(location, expected, found))
     };
     if offsets.len() != frames {
-        let found = format!("{} fragments and {} offsets", fragments.len(), offsets.len());
+        let found = format!(
+            "{} fragments and {} offsets",
+            fragments.len(),
+            offsets.len()
+        );
         return wrong(found);
     }
     // Where fragments begin, counted from the first, each with the 8 bytes of its own header.

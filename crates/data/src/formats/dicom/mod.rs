@@ -15,6 +15,7 @@ mod frames;
 mod samples;
 mod table;
 mod transform;
+mod unknown;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -139,7 +140,9 @@ pub fn open_dicom(path: impl AsRef<Path>, options: &Options) -> Result<Images, E
 /// Reads the DICOM files of a folder; `None` where there are none.
 pub(super) fn folder(path: &Path) -> Result<Option<Images>, Error> {
     let files = Files::of_folder(path)?;
-    files.map(|files| read(&files, &Options::default())).transpose()
+    files
+        .map(|files| read(&files, &Options::default()))
+        .transpose()
 }
 
 /// Reads one file.
@@ -155,7 +158,9 @@ pub(super) fn folder_parts(
     sink: &mut Sink,
 ) -> Result<Option<Vec<String>>, Error> {
     let files = Files::of_folder(path)?;
-    files.map(|files| each_frame(&files, Some(bounds), options, sink)).transpose()
+    files
+        .map(|files| each_frame(&files, Some(bounds), options, sink))
+        .transpose()
 }
 
 /// Reads one file frame by frame, and gives notes.
@@ -210,6 +215,7 @@ struct Notes {
     without_image: usize,
     padded: usize,
     picked: usize,
+    longer: usize,
     /// Bits of the first gray images whose values are as they are stored, and whether others have others.
     stored: Option<u32>,
     depths: bool,
@@ -235,6 +241,10 @@ impl Notes {
         note(
             self.picked,
             "files have several windows or tables for values of interest, of which the first is taken (a table before a window)",
+        );
+        note(
+            self.longer,
+            "files have more bytes of pixels than their images need; the first ones are taken",
         );
         if self.depths {
             notes.push(format!(
@@ -293,7 +303,12 @@ fn each_frame(
     }
     if count == 0 {
         let advice = "check the path, or that the files are images";
-        return Err(Error::malformed(files.origin(), "DICOM images", "none", advice));
+        return Err(Error::malformed(
+            files.origin(),
+            "DICOM images",
+            "none",
+            advice,
+        ));
     }
     Ok(notes.texts(files.origin()))
 }
@@ -372,6 +387,7 @@ impl Source<'_, '_> {
             notes.depths |= first != described.stored;
         }
         let frames = Frames::find(self.item, described, syntax.encapsulated, location)?;
+        notes.longer += usize::from(matches!(&frames, Frames::Native { longer: true, .. }));
         let native = |bytes: &[u8], words, frame| Decoded {
             samples: samples::native(bytes, words, self.item.big_endian(), described, frame),
             bits: None,
@@ -379,8 +395,10 @@ impl Source<'_, '_> {
         let shape = described.shape(location)?.image();
         for frame in 0..described.frames {
             let decoded = match (&frames, syntax.codec) {
-                (Frames::Native { bytes, words }, _) => native(bytes, *words, frame),
-                (frames, Some(codec)) => codec.decode(&frames.joined(frame), described, location)?,
+                (Frames::Native { bytes, words, .. }, _) => native(bytes, *words, frame),
+                (frames, Some(codec)) => {
+                    codec.decode(&frames.joined(frame), described, location)?
+                }
                 (frames, None) => {
                     let bytes = frames.joined(frame);
                     if bytes.len() < frames::bits_of_frame(described).div_ceil(8) {

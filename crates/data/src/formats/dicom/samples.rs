@@ -37,15 +37,37 @@ pub(super) fn native(
             .map(|at| bytes.get(at ^ 1).copied().unwrap_or(0).into())
             .collect(),
         (8, _) => part.iter().map(|&byte| byte.into()).collect(),
-        (16, false) => part.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word).into()).collect(),
-        (16, true) => part.as_chunks().0.iter().map(|&word| u16::from_be_bytes(word).into()).collect(),
-        (_, false) => part.as_chunks().0.iter().map(|&long| u32::from_le_bytes(long)).collect(),
-        (_, true) => part.as_chunks().0.iter().map(|&long| u32::from_be_bytes(long)).collect(),
+        (16, false) => part
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&word| u16::from_le_bytes(word).into())
+            .collect(),
+        (16, true) => part
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&word| u16::from_be_bytes(word).into())
+            .collect(),
+        (_, false) => part
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&long| u32::from_le_bytes(long))
+            .collect(),
+        (_, true) => part
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&long| u32::from_be_bytes(long))
+            .collect(),
     };
     let pixels = described.pixels();
     if let Colour::YbrHalf = described.colour {
         let spread = samples.as_chunks().0.iter();
-        return spread.flat_map(|&[first, second, cb, cr]| [first, cb, cr, second, cb, cr]).collect();
+        return spread
+            .flat_map(|&[first, second, cb, cr]| [first, cb, cr, second, cb, cr])
+            .collect();
     }
     match described.planar {
         false => samples,
@@ -62,10 +84,6 @@ pub(super) fn values(
     location: &str,
 ) -> Result<Vec<i32>, Error> {
     let Decoded { samples, bits } = decoded;
-    let too_large = || {
-        let expected = format!("values of at most {EXACT}, which 32-bit floating point has exactly,");
-        Err(known::PIXELS.wrong(location, expected, "larger ones"))
-    };
     let (shift, stored) = match bits {
         None => (described.shift, described.stored),
         // A stream has the bits that are stored and no others.
@@ -77,17 +95,28 @@ pub(super) fn values(
         return Err(known::STORED.wrong(location, expected, found));
     }
     let unused = 32 - stored;
-    let value = |raw: u32| match described.signed {
-        true => ((raw >> shift) << unused).cast_signed() >> unused,
-        false => (((raw >> shift) << unused) >> unused).cast_signed(),
+    let value = |raw: u32| {
+        let raw = (raw >> shift) << unused;
+        let value = match described.signed {
+            true => i64::from(raw.cast_signed() >> unused),
+            false => i64::from(raw >> unused),
+        };
+        i32::try_from(value)
+            .ok()
+            .filter(|value| value.unsigned_abs() <= EXACT)
     };
-    let values: Vec<i32> = samples.into_iter().map(value).collect();
-    if values.iter().any(|value| value.unsigned_abs() > EXACT) {
-        return too_large();
-    }
+    let values: Option<Vec<i32>> = samples.into_iter().map(value).collect();
+    let Some(values) = values else {
+        let expected =
+            format!("values of at most {EXACT}, which 32-bit floating point has exactly,");
+        return Err(known::PIXELS.wrong(location, expected, "larger ones"));
+    };
     if bits.is_some() {
         let (low, high) = described.stored_range();
-        if values.iter().any(|&value| !(low..=high).contains(&value.into())) {
+        if values
+            .iter()
+            .any(|&value| !(low..=high).contains(&value.into()))
+        {
             let found = format!("a value in a stream of {stored} bits that needs more");
             return Err(known::STORED.wrong(location, described.stored, found));
         }

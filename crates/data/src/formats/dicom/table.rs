@@ -44,7 +44,10 @@ impl Table {
             // Two entries in a word, the low byte first.
             true if item.big_endian() => {
                 let pairs = bytes.as_chunks::<2>().0.iter();
-                pairs.flat_map(|&[high, low]| [low.into(), high.into()]).take(count).collect()
+                pairs
+                    .flat_map(|&[high, low]| [low.into(), high.into()])
+                    .take(count)
+                    .collect()
             }
             true => bytes.iter().take(count).map(|&byte| byte.into()).collect(),
             false => item.words(data, location)?.unwrap_or_default(),

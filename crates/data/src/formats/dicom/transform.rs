@@ -55,6 +55,14 @@ impl Transform {
         if shared.len() > 1 {
             return Err(known::SHARED_GROUPS.wrong(location, "one item", "several"));
         }
+        // Groups that say nothing of values may be of more frames than the file still has.
+        let says = |frame: &Item<'_>| {
+            frame.has(known::VALUE_TRANSFORMATION) || frame.has(known::FRAME_VOI)
+        };
+        let frames = match frames.iter().any(says) {
+            true => frames,
+            false => &[],
+        };
         if !frames.is_empty() && frames.len() != described.frames {
             let expected = format!("{} items, one a frame", described.frames);
             return Err(known::FRAME_GROUPS.wrong(location, expected, frames.len().to_string()));
@@ -86,7 +94,10 @@ impl Transform {
         };
         let transforms = match frames {
             [] => vec![one(None)?],
-            frames => frames.iter().map(|frame| one(Some(frame))).collect::<Result<_, Error>>()?,
+            frames => frames
+                .iter()
+                .map(|frame| one(Some(frame)))
+                .collect::<Result<_, Error>>()?,
         };
         Ok((transforms, picked))
     }
@@ -97,7 +108,11 @@ impl Transform {
         let share = match &self.interest {
             Interest::All => {
                 let (low, high) = self.range;
-                return if self.turned { low + (high - value) } else { value };
+                return if self.turned {
+                    low + (high - value)
+                } else {
+                    value
+                };
             }
             Interest::Window {
                 centre,
@@ -152,11 +167,7 @@ fn number(
 }
 
 impl Modality {
-    fn read(
-        places: &[&Item<'_>],
-        described: &Description,
-        location: &str,
-    ) -> Result<Self, Error> {
+    fn read(places: &[&Item<'_>], described: &Description, location: &str) -> Result<Self, Error> {
         let slope = number(places, known::SLOPE, location)?;
         let intercept = number(places, known::INTERCEPT, location)?;
         let tables = match place(places, known::MODALITY_TABLES, location)? {
