@@ -107,7 +107,7 @@ pub(crate) fn refusal(path: &Path, start: &[u8]) -> Error {
     } else {
         known(start).unwrap_or((
             "another format",
-            "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz",
+            "give a folder of PNG or JPEG files, DICOM, IDX, CIFAR-10 binary (.bin), .npy or .npz",
         ))
     };
     Error::malformed(path.display().to_string(), "images", found, advice)

@@ -44,7 +44,7 @@ impl Codec {
         let damaged = |what: &str, found: &str| {
             Error::malformed(location, format!("sound {what} data"), found, EXPORT)
         };
-        let (what, decode): (_, fn(&[u8], &Description) -> Result<Decoded, Fault>) = match self {
+        let (what, decode): (_, Decode) = match self {
             Self::RunLengths => ("RLE", run_lengths),
             Self::Jpeg => ("JPEG", jpeg),
             Self::Jpeg2000 => ("JPEG 2000", jpeg2000),
@@ -68,6 +68,9 @@ impl Codec {
         }
     }
 }
+
+/// A decoder of one sort.
+type Decode = fn(&[u8], &Description) -> Result<Decoded, Fault>;
 
 /// Why a frame cannot be decoded.
 enum Fault {
@@ -106,10 +109,11 @@ fn run_lengths(bytes: &[u8], described: &Description) -> Result<Decoded, Fault> 
         // Of every sample the high bytes come first.
         let sample = segment / of_sample;
         let mut places = samples.iter_mut().skip(sample).step_by(described.samples);
-        let mut put = |byte: u8| match places.next() {
-            Some(place) => *place = *place << 8 | u32::from(byte),
-            // A writer may have filled up its last run.
-            None => {}
+        // A writer may have filled up its last run.
+        let mut put = |byte: u8| {
+            if let Some(place) = places.next() {
+                *place = *place << 8 | u32::from(byte);
+            }
         };
         let unpacked = unpack(packed, pixels, &mut put);
         if unpacked < pixels {
@@ -154,10 +158,14 @@ fn jpeg(bytes: &[u8], described: &Description) -> Result<Decoded, Fault> {
         let found = format!("{} samples", stream.channels);
         return Err(Fault::Differs(found));
     }
-    if let Colour::Rgb = described.colour
-        && stream.transformed == Some(true)
-    {
-        let found = "colours that its own markers say are YCbCr, where the file says RGB".into();
+    let differs = match (&described.colour, stream.transformed) {
+        (Colour::Rgb, Some(true)) => Some(("YCbCr", "RGB")),
+        (Colour::Ybr | Colour::YbrHalf, Some(false)) => Some(("RGB", "YCbCr")),
+        _ => None,
+    };
+    if let Some((found, said)) = differs {
+        let found =
+            format!("colours that its own markers say are {found}, where the file says {said}");
         return Err(Fault::Differs(found));
     }
     let fault = |error| match error {

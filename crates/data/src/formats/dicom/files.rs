@@ -49,11 +49,8 @@ impl Files {
             }));
         }
         let mut found = Found::default();
-        // Pictures are told by their names, so that a folder of many is not read twice.
         walk(path, 0, &mut found, &origin)?;
-        if found.others.is_empty()
-            || !is_dicom(&found.others[0], &origin)? && !any(&found, &origin)?
-        {
+        if !found.dicom {
             return Ok(None);
         }
         if found.pictures > 0 {
@@ -114,10 +111,23 @@ impl Files {
     }
 }
 
+/// How many files that are no pictures are looked into for one of DICOM.
+const TRIED: usize = 64;
+
+/// What is in a folder. Pictures are told by their names, so that a folder of many is not read twice.
 #[derive(Default)]
 struct Found {
     pictures: usize,
     others: Vec<PathBuf>,
+    /// Whether one of the others is a DICOM file.
+    dicom: bool,
+}
+
+impl Found {
+    /// Whether this is no folder of DICOM files, and need not be walked to its end.
+    fn is_other(&self) -> bool {
+        !self.dicom && self.others.len() >= TRIED
+    }
 }
 
 fn io(origin: &str, action: &'static str) -> impl Fn(std::io::Error) -> Error {
@@ -130,35 +140,37 @@ fn walk(folder: &Path, depth: usize, found: &mut Found, origin: &str) -> Result<
         let advice = "give the folder of the images";
         return Err(Error::malformed(origin, expected, "deeper ones", advice));
     }
+    let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(io(origin, "list"))? {
-        let entry = entry.map_err(io(origin, "list"))?;
+        entries.push(entry.map_err(io(origin, "list"))?);
+        Error::check_limit(origin, "number of files", entries.len() as u64, ENTRY_LIMIT)?;
+    }
+    // The same files are tried wherever the folder lies.
+    entries.sort_unstable_by_key(fs::DirEntry::file_name);
+    for entry in entries {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let path = entry.path();
         // A DICOMDIR further down lists what is read anyway.
         if is_ignored(&name) || depth > 0 && name.eq_ignore_ascii_case("DICOMDIR") {
             continue;
         }
-        if path.is_dir() {
+        let path = entry.path();
+        let kind = entry.file_type().map_err(io(origin, "list"))?;
+        if kind.is_dir() || kind.is_symlink() && path.is_dir() {
             walk(&path, depth + 1, found, origin)?;
         } else if is_picture_name(&name) {
             found.pictures += 1;
         } else {
+            found.dicom = found.dicom || is_dicom(&path, origin)?;
             found.others.push(path);
+        }
+        if found.is_other() {
+            return Ok(());
         }
         let count = (found.pictures + found.others.len()) as u64;
         Error::check_limit(origin, "number of files", count, ENTRY_LIMIT)?;
     }
     Ok(())
-}
-
-fn any(found: &Found, origin: &str) -> Result<bool, Error> {
-    for path in &found.others {
-        if is_dicom(path, origin)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Whether a file has the mark of DICOM.

@@ -364,8 +364,8 @@ impl Source<'_, '_> {
             _ => self.described.stored,
         };
         Ok(match bits {
-            ..=8 => Kind::Bytes,
-            ..=16 => Kind::Words,
+            0..=8 => Kind::Bytes,
+            9..=16 => Kind::Words,
             _ => Kind::Floats,
         })
     }

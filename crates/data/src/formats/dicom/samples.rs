@@ -89,9 +89,9 @@ pub(super) fn values(
         // A stream has the bits that are stored and no others.
         Some(bits) => (0, bits),
     };
-    if bits.is_some_and(|bits| bits < described.stored && described.signed) {
+    if bits.is_some_and(|bits| bits < described.stored) {
         let found = format!("a stream of {stored} bits");
-        let expected = format!("a stream of {} bits with a sign", described.stored);
+        let expected = format!("a stream of {} bits", described.stored);
         return Err(known::STORED.wrong(location, expected, found));
     }
     let unused = 32 - stored;

@@ -255,7 +255,11 @@ impl Interest {
             let table = Table::read(table, descriptor, data, signed, location)?;
             return Ok((Self::Table(table), !rest.is_empty() || centres.is_some()));
         }
-        let centres = centres.ok_or_else(|| known::CENTRE.missing(location))?;
+        let centres = centres.ok_or_else(|| {
+            let expected = format!("a window or table of the file's own: {} or {}", known::CENTRE.text(), known::VOI_TABLES.text());
+            let advice = "export the file with its window, or move it out: the network was trained with the windows of files";
+            Error::malformed(location, expected, "none", advice)
+        })?;
         let widths = widths.ok_or_else(|| known::WIDTH.missing(location))?;
         if centres.len() != widths.len() {
             let expected = format!("{} values, as {}", centres.len(), known::CENTRE.text());
