@@ -10,15 +10,13 @@ use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 
 use dicom_core::{Tag, VR};
-use dicom_encoding::decode::basic::{BigEndianBasicDecoder, LittleEndianBasicDecoder};
+use dicom_encoding::decode::DecodeFrom;
 use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
-use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
-use dicom_encoding::decode::{BasicDecode, DecodeFrom};
-use dicom_encoding::text::SpecificCharacterSet;
+use dicom_parser::StatefulDecode;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
-use dicom_parser::{StatefulDecode, StatefulDecoder};
 
+use super::elements::{Elements, implicit};
 use super::unknown;
 use crate::Error;
 
@@ -120,6 +118,21 @@ impl Attribute {
     }
 }
 
+/// Whether a kept attribute is a sequence.
+pub(super) fn is_sequence(tag: Tag) -> bool {
+    let sequences = [
+        RECORDS,
+        MODALITY_TABLES,
+        VOI_TABLES,
+        PIXEL_MEASURES,
+        FRAME_VOI,
+        VALUE_TRANSFORMATION,
+        SHARED_GROUPS,
+        FRAME_GROUPS,
+    ];
+    sequences.iter().any(|sequence| sequence.tag() == tag)
+}
+
 /// What to try where a file is not as the standard says.
 pub(super) const EXPORT: &str = "fetch or export the file again, or move it out";
 
@@ -163,7 +176,6 @@ pub(super) fn read<'a>(
     encoding: Encoding,
     location: &str,
 ) -> Result<Item<'a>, Error> {
-    let little = LittleEndianBasicDecoder;
     // Some writers mix the two up. Types are two capital letters, which are no length of a first element.
     let is_typed = matches!(data.get(4..6), Some([b'A'..=b'Z', b'A'..=b'Z']));
     let encoding = match (encoding, is_typed) {
@@ -171,15 +183,12 @@ pub(super) fn read<'a>(
         (Encoding::ImplicitLittle, true) => Encoding::ExplicitLittle,
         (encoding, _) => encoding,
     };
-    let implicit = ImplicitVRLittleEndianDecoder::default;
     let big = ExplicitVRBigEndianDecoder::default;
     // The reader expects some order of items that no file has to have, though none is known to get it there.
     let read = catch_unwind(|| match encoding {
-        Encoding::ImplicitLittle => walk(data, implicit(), little, false, location),
-        Encoding::ExplicitLittle => {
-            walk(data, unknown::Explicit::default(), little, false, location)
-        }
-        Encoding::ExplicitBig => walk(data, big(), BigEndianBasicDecoder, true, location),
+        Encoding::ImplicitLittle => walk(data, implicit(), false, location),
+        Encoding::ExplicitLittle => walk(data, unknown::Explicit::default(), false, location),
+        Encoding::ExplicitBig => walk(data, big(), true, location),
     });
     read.unwrap_or_else(|_| {
         let found = "bytes on which the reader fails";
@@ -201,16 +210,14 @@ enum Open<'a> {
     Skipped,
 }
 
-fn walk<'a, D, B>(
+fn walk<'a, D>(
     data: &'a [u8],
     decoder: D,
-    basic: B,
     big_endian: bool,
     location: &str,
 ) -> Result<Item<'a>, Error>
 where
     D: DecodeFrom<&'a [u8]>,
-    B: BasicDecode,
 {
     let damaged = |at: u64| {
         let found = format!("bytes that are none, or a cut file, at byte {at} of the data set");
@@ -221,8 +228,7 @@ where
         elements: BTreeMap::new(),
         big_endian,
     };
-    let text = SpecificCharacterSet::default();
-    let mut reader = LazyDataSetReader::new(StatefulDecoder::new(data, decoder, basic, text));
+    let mut reader = LazyDataSetReader::new(Elements::new(data, decoder));
     let mut open = vec![Open::Item(new_item())];
     let mut at = 0;
     // Takes a value's bytes without copying them.

@@ -10,6 +10,7 @@ mod attributes;
 mod codec;
 mod container;
 mod description;
+mod elements;
 mod files;
 mod frames;
 mod samples;

@@ -9,8 +9,9 @@
 use dicom_core::header::{DataElementHeader, Length, SequenceItemHeader};
 use dicom_core::{Tag, VR};
 use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
-use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::{DecodeFrom, Error};
+
+use super::elements::implicit;
 
 const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 
@@ -40,7 +41,7 @@ impl DecodeFrom<&[u8]> for Explicit {
 
 /// Skips the items of a sequence without types up to its end, and says how many bytes they are.
 fn skip(source: &mut &[u8]) -> Result<usize, Error> {
-    let decoder = ImplicitVRLittleEndianDecoder::default();
+    let decoder = implicit();
     let length = source.len();
     // How many sequences and items are open, which take turns: the outermost is a sequence.
     let mut depth = 1usize;
