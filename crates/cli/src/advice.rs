@@ -196,9 +196,10 @@ fn an_option_that_a_command_lacks_would_be_found() {
 }
 
 #[test]
-fn commands_of_the_page_about_images_are_well_formed() {
-    let path = root().join("docs/guide/images.md");
-    let page = fs::read_to_string(path).expect("the page");
+fn commands_of_the_pages_about_images_are_well_formed() {
+    let pages = ["images.md", "dicom.md"].map(|name| root().join("docs/guide").join(name));
+    let page = pages.map(|path| fs::read_to_string(path).expect("the page"));
+    let page = page.join("\n");
     let blocks = page.split("\n```sh\n").skip(1);
     let lines = blocks.flat_map(|rest| rest.split("\n```").next().unwrap_or(rest).lines());
     let mut count = 0;

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// The secret key [default: a fresh one in REQUEST.key, with REQUEST.evaluation.key if the plan needs one]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
+    /// Images: a folder of PNG or JPEG, DICOM, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
     /// Raw values of black and white, where they are not the network's own: 0..65535

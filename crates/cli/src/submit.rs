@@ -62,7 +62,7 @@ pub(crate) struct Args {
     no_resubmit: bool,
     #[command(flatten)]
     passphrase: NewPassphrase,
-    /// Images: a folder of PNG or JPEG, IDX, CIFAR binary, .npy or .npz
+    /// Images: a folder of PNG or JPEG, DICOM, IDX, CIFAR binary, .npy or .npz
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
     /// Raw values of black and white, where they are not the network's own: 0..65535

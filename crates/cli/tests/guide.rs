@@ -9,6 +9,9 @@ use sordino::data::{Images, Pixels, digits};
 use sordino::graph::Model;
 use zip::write::SimpleFileOptions;
 
+#[path = "../../data/tests/dicom/writer.rs"]
+mod dicom;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -203,6 +206,82 @@ fn a_network_of_pytorch_is_as_good_encrypted() {
         last["loss"].is_f64() && last["validation_accuracy"].is_f64(),
         "{last}"
     );
+    fs::remove_dir_all(&folder).expect("the folder is this test's own");
+}
+
+/// Writes embedded digits as DICOM files of 12 bits, of both gray interpretations, and gives their labels by SOP Instance UID.
+fn write_studies(folder: &Path, count: usize) -> Vec<(String, u16)> {
+    let (images, _) = digits().test.split_at(count);
+    let Pixels::U8(pixels) = &images.pixels else {
+        panic!("8-bit images")
+    };
+    let labels = images.labels.as_ref().expect("labels");
+    let pairs = pixels.chunks_exact(64).zip(labels);
+    let written = pairs.enumerate().map(|(index, (pixels, &label))| {
+        let uid = format!("1.2.826.0.1.3680043.8.498.{}", 1001 + index);
+        let values: Vec<u16> = pixels.iter().map(|&value| u16::from(value) * 255).collect();
+        let turned = index % 2 == 1;
+        let values: Vec<u16> = match turned {
+            true => values.iter().map(|value| 4095 - value).collect(),
+            false => values,
+        };
+        let image = dicom::gray(&uid, [8, 8], 12, &values)
+            .add((0x0010, 0x0010), "PN", "Doe^Jane")
+            .set(
+                dicom::PHOTOMETRIC,
+                "CS",
+                if turned { "MONOCHROME1" } else { "MONOCHROME2" },
+            );
+        let study = folder.join(format!("ST{:04}", index / 4));
+        fs::create_dir_all(&study).expect("a folder for a study");
+        let path = study.join(format!("IM{:04}", index % 4));
+        fs::write(path, image.file(dicom::EXPLICIT_LITTLE)).expect("a DICOM file");
+        (uid, label)
+    });
+    written.collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_of_dicom_files_becomes_a_list() {
+    let folder = workplace("clinic");
+    let work = folder.join("work");
+    let labels = write_studies(&work.join("studies"), 40);
+    // Of the size of the embedded digits, for which no file is needed.
+    let train = "sordino train --data digits --arch digits --epochs 12 --out model.safetensors";
+    run_well(&folder, None, train);
+    let guide = guide("clinic.md");
+    let blocks = blocks(&guide);
+    assert!(blocks.len() >= 8, "{blocks:#?}");
+    for block in blocks {
+        run_well(&folder, None, block);
+    }
+    let rows = predictions(&folder);
+    assert_eq!(rows.len(), labels.len());
+    let mut right = 0;
+    for (row, (uid, label)) in rows.iter().zip(&labels) {
+        assert_eq!(row[1], *uid);
+        right += usize::from(row[2] == label.to_string());
+    }
+    // Half of them would be wrong if white were taken for black.
+    assert!(
+        right * 10 >= labels.len() * 9,
+        "{right} of {}",
+        labels.len()
+    );
+    let list = fs::read_to_string(work.join("list.csv")).expect("the list");
+    let scores: Vec<f64> = list
+        .lines()
+        .skip(1)
+        .map(|row| {
+            row.split(',')
+                .nth(5)
+                .and_then(|p| p.parse().ok())
+                .expect("a probability")
+        })
+        .collect();
+    assert_eq!(scores.len(), labels.len());
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     fs::remove_dir_all(&folder).expect("the folder is this test's own");
 }
 

@@ -1,7 +1,7 @@
 //! Readers of image data sets and folders, preprocessing, splits.
 //!
 //! - [`open_images`] reads images to be classified, with labels only where a format carries them: a flat folder of
-//!   PNG or JPEG, IDX, CIFAR-10 binary, `.npy`, `.npz`.
+//!   PNG or JPEG, IDX, CIFAR-10 binary, `.npy`, `.npz`; with the feature `dicom` also DICOM.
 //! - [`open_set`] and [`open_named`] read a whole data set with its splits; [`digits`] is built in.
 //! - [`prepare_path`] does both for as many images as a network takes, with no more in memory than that.
 //! - [`Reader`] reads with what is known beforehand, such as the [`Layout`] of arrays.
@@ -29,6 +29,8 @@ mod source;
 
 pub use array_layout::Layout;
 pub use error::{Error, ValueCause};
+#[cfg(feature = "dicom")]
+pub use formats::dicom::{Options as DicomOptions, Window, WindowFunction, open_dicom};
 pub use formats::{open_images, open_images_for};
 pub use images::{Images, Pixels, shift};
 pub use labels::LabelMatrix;

@@ -15,7 +15,7 @@ use crate::{Error, Images, Layout, Reader};
 /// Most bytes of raw pixels that are in memory at once.
 const PART_BYTES: u64 = 32 << 20;
 /// Most bytes of raw pixels of one image, which is also kept as floats while it is resized.
-const IMAGE_BYTES: u64 = 96 << 20;
+pub(crate) const IMAGE_BYTES: u64 = 96 << 20;
 
 /// Images as a network takes them.
 #[derive(Clone, Debug, PartialEq)]

@@ -213,12 +213,22 @@ fn files_of_other_formats_are_named() {
         (
             "cut2.dcm",
             dicom(&[&head[..], b"abcd"].concat()),
-            "cut short in its header",
+            // Where DICOM is read, a length that does not fit is not what is told.
+            if cfg!(feature = "dicom") {
+                "Transfer Syntax UID"
+            } else {
+                "cut short in its header"
+            },
         ),
         (
             "whole.dcm",
             dicom(&[&head[..], b"abcd\x08\0\x05\0"].concat()),
-            "DICOM is not read",
+            // Read where the reader is built in, and then it is one without an image.
+            if cfg!(feature = "dicom") {
+                "Transfer Syntax UID"
+            } else {
+                "DICOM is not read"
+            },
         ),
         ("noname", dicom(b""), "cut short in its header"),
         (

@@ -14,11 +14,12 @@
 //! | [`protocol`], [`container`] | requests and replies, files | |
 //! | [`ckks`], [`secret`], [`ring`] | the scheme itself | |
 //! | `data` | images and data sets; keys, requests and replies as files | `files` |
+//! | `data::open_dicom` | DICOM images, also by path where images are read | `dicom` |
 //! | `train` | training and distillation | `train` |
 //! | `onnx` | networks from other frameworks | `onnx` |
 //! | `client::http` | submission of images to a server | `http` |
 //!
-//! All features are on by default.
+//! All features but `dicom` are on by default.
 //!
 //! ```no_run
 //! use sordino::{CompileOptions, Model, Workflow};

@@ -123,7 +123,7 @@ fn dicom_is_named() {
         [&[0; 128], &b"DICM\x02\0\0\0UL"[..]].concat(),
     )
     .unwrap();
-    let what = ["a.dcm", "DICOM file that is cut short in its header"];
+    let what = ["a.dcm", "a file that is cut short in its header"];
     encrypt(&folder, "a.dcm", "").refused(3, &what);
     sordino(&folder, "data show a.dcm").refused(3, &what);
 }

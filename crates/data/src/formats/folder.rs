@@ -14,7 +14,7 @@ use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, open_file, reserve};
 use crate::{Error, Images, Pixels};
 
 const FILE_LIMIT: u64 = 256 << 20;
-const ENTRY_LIMIT: u64 = 1 << 22;
+pub(crate) const ENTRY_LIMIT: u64 = 1 << 22;
 
 /// A packed PNG bit may stand for a palette entry of three bytes.
 const EXPANSION: u64 = 24;

@@ -88,6 +88,10 @@ pub(crate) fn refusal(path: &Path, start: &[u8]) -> Error {
                 "a DICOM file that is cut short in its header",
                 "fetch it again",
             ),
+            false if cfg!(feature = "dicom") => (
+                "a DICOM file under the name of a picture",
+                "let its name end in .dcm",
+            ),
             false => (
                 "a DICOM file, and DICOM is not read",
                 "save its pixels as a PNG of 8 or 16 bit, or as .npy",
@@ -103,7 +107,7 @@ pub(crate) fn refusal(path: &Path, start: &[u8]) -> Error {
     } else {
         known(start).unwrap_or((
             "another format",
-            "give a folder of PNG or JPEG files, IDX, CIFAR-10 binary (.bin), .npy or .npz",
+            "give a folder of PNG or JPEG files, DICOM, IDX, CIFAR-10 binary (.bin), .npy or .npz",
         ))
     };
     Error::malformed(path.display().to_string(), "images", found, advice)

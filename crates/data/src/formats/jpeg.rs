@@ -9,11 +9,27 @@
 pub(crate) struct Jpeg {
     /// Channels of a frame: 1 for gray, 3 for colour, 4 for print.
     pub(crate) channels: u8,
+    /// Bits of a sample.
+    #[cfg_attr(
+        not(feature = "dicom"),
+        expect(dead_code, reason = "pictures are decoded by `image`")
+    )]
+    pub(crate) bits: u8,
+    /// Whether markers say that the three channels are luminance and chrominance, if any says something about it.
+    #[cfg_attr(
+        not(feature = "dicom"),
+        expect(dead_code, reason = "pictures are decoded by `image`")
+    )]
+    pub(crate) transformed: Option<bool>,
 }
 
 /// Walks through the segments; `None` where the end marker is missing.
 pub(crate) fn walk(bytes: &[u8]) -> Option<Jpeg> {
-    let mut channels = 0;
+    let mut jpeg = Jpeg {
+        channels: 0,
+        bits: 0,
+        transformed: None,
+    };
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
     loop {
         // Any number of fill bytes may come before a marker.
@@ -27,7 +43,7 @@ pub(crate) fn walk(bytes: &[u8]) -> Option<Jpeg> {
         };
         rest = &rest[2..];
         match marker {
-            0xd9 => return Some(Jpeg { channels }),
+            0xd9 => return Some(jpeg),
             // Markers without a segment.
             0x01 | 0xd0..=0xd7 => continue,
             _ => {}
@@ -37,7 +53,16 @@ pub(crate) fn walk(bytes: &[u8]) -> Option<Jpeg> {
         rest = &rest[length..];
         match marker {
             // Start of frame: precision, height, width, channels.
-            0xc0..=0xcf if ![0xc4, 0xc8, 0xcc].contains(&marker) => channels = *segment.get(5)?,
+            0xc0..=0xcf if ![0xc4, 0xc8, 0xcc].contains(&marker) => {
+                (jpeg.bits, jpeg.channels) = (*segment.first()?, *segment.get(5)?);
+            }
+            // JFIF, over which Adobe's segment goes.
+            0xe0 if segment.starts_with(b"JFIF\0") => {
+                jpeg.transformed = jpeg.transformed.or(Some(true));
+            }
+            0xee if segment.starts_with(b"Adobe") => {
+                jpeg.transformed = segment.get(11).map(|&transform| transform != 0);
+            }
             // Start of scan: coded data follow, in which a marker is none if a zero or a restart number is behind it.
             0xda => {
                 let coded = rest

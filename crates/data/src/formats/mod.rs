@@ -1,6 +1,8 @@
 //! File formats of images, recognised by their content.
 
 pub(crate) mod cifar;
+#[cfg(feature = "dicom")]
+pub(crate) mod dicom;
 pub(crate) mod folder;
 mod foreign;
 pub(crate) mod idx;
@@ -23,6 +25,7 @@ use crate::{Error, Images, Reader};
 /// |---|---|---|
 /// | folder of PNG/JPEG, gray or RGB, 8 or 16 bit, in the byte order of their names | none | file names |
 /// | one PNG/JPEG | none | file name |
+/// | DICOM (feature `dicom`): a file, a folder with its subfolders, or one with a DICOMDIR | none | SOP Instance UID |
 /// | IDX of unsigned bytes, as arrays, gzipped or not | if a labels file is in the same folder | none |
 /// | CIFAR-10 binary (`*.bin`) | in the file | none |
 /// | `.npy` of numbers, `[N, C, H, W]`, `[N, H, W, C]` or `[N, H, W]` | if a labels file is in the same folder | none |
@@ -54,9 +57,15 @@ pub fn open_images_for(path: impl AsRef<Path>, preprocess: &Preprocess) -> Resul
 /// Reads images as the reader says.
 pub(crate) fn open(path: &Path, reader: Reader<'_>) -> Result<Images, Error> {
     if path.is_dir() {
+        #[cfg(feature = "dicom")]
+        if let Some(images) = dicom::folder(path)? {
+            return Ok(images);
+        }
         return folder::read_folder(path);
     }
     match format_of(path)? {
+        #[cfg(feature = "dicom")]
+        Format::Dicom => dicom::single(path),
         Format::Npy => {
             let images = npy::images(Source::open(path)?, reader)?;
             Ok(with_labels_beside(images, path, |path| {
@@ -85,9 +94,17 @@ pub(crate) fn read_parts(
     sink: &mut Sink,
 ) -> Result<Vec<String>, Error> {
     if path.is_dir() {
+        #[cfg(feature = "dicom")]
+        if let Some(notes) = dicom::folder_parts(path, bounds, &dicom::Options::default(), sink)? {
+            return Ok(notes);
+        }
         return folder::parts(path, bounds, sink);
     }
     match format_of(path)? {
+        #[cfg(feature = "dicom")]
+        Format::Dicom => {
+            return dicom::single_parts(path, bounds, &dicom::Options::default(), sink);
+        }
         Format::Npy => npy::parts(Source::open(path)?, bounds, sink)?,
         Format::Npz(archive, array) => npz::parts(&archive, array.as_deref(), bounds, sink)?,
         Format::Picture => return folder::single_part(path, bounds, sink),
@@ -99,6 +116,8 @@ pub(crate) fn read_parts(
 
 /// What a file is.
 enum Format {
+    #[cfg(feature = "dicom")]
+    Dicom,
     Npy,
     /// The archive, and the array in it that was named.
     Npz(PathBuf, Option<String>),
@@ -118,6 +137,9 @@ fn format_of(path: &Path) -> Result<Format, Error> {
     };
     let start = magic(path, foreign::MAGIC_BYTES)?;
     if foreign::is_dicom(&start) {
+        #[cfg(feature = "dicom")]
+        return Ok(Format::Dicom);
+        #[cfg(not(feature = "dicom"))]
         return Err(foreign::refusal(path, &start));
     }
     Ok(match &*start {
