@@ -102,6 +102,8 @@ pub struct Images {
     pub names: Option<Vec<String>>,
     /// Where the array that was read has its channels, if it has an axis of them. The pixels here are planes in any case.
     pub layout: Option<Layout>,
+    /// Whether the values were taken through the network's window, over whose range they spread.
+    pub windowed: bool,
     /// Where the images come from, for messages.
     pub origin: String,
     /// What was guessed or passed over while reading, one sentence each.
@@ -149,6 +151,7 @@ impl Images {
             pixels,
             labels,
             matrix: None,
+            windowed: false,
             names,
             layout: None,
             origin,

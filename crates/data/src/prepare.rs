@@ -183,6 +183,15 @@ impl Scale {
 
     /// Refuses values that are not finite or not accepted.
     fn check(&self, images: &Images) -> Result<(), Error> {
+        if images.windowed && self.given {
+            return Err(Error::Range {
+                what: format!(
+                    "{}: the network takes these values through a window, which gives them its own range",
+                    images.origin
+                ),
+                advice: "leave out --range",
+            });
+        }
         let (low, high) = self.allowed;
         // Room for the rounding of f32 input and of a moved range, not for wrong values.
         let slack = (high - low) * 1e-6;

@@ -58,14 +58,14 @@ pub fn open_images_for(path: impl AsRef<Path>, preprocess: &Preprocess) -> Resul
 pub(crate) fn open(path: &Path, reader: Reader<'_>) -> Result<Images, Error> {
     if path.is_dir() {
         #[cfg(feature = "dicom")]
-        if let Some(images) = dicom::folder(path)? {
+        if let Some(images) = dicom::folder(path, &dicom::Options::of_network(reader.network))? {
             return Ok(images);
         }
         return folder::read_folder(path);
     }
     match format_of(path)? {
         #[cfg(feature = "dicom")]
-        Format::Dicom => dicom::single(path),
+        Format::Dicom => dicom::single(path, &dicom::Options::of_network(reader.network)),
         Format::Npy => {
             let images = npy::images(Source::open(path)?, reader)?;
             Ok(with_labels_beside(images, path, |path| {
@@ -95,7 +95,12 @@ pub(crate) fn read_parts(
 ) -> Result<Vec<String>, Error> {
     if path.is_dir() {
         #[cfg(feature = "dicom")]
-        if let Some(notes) = dicom::folder_parts(path, bounds, &dicom::Options::default(), sink)? {
+        if let Some(notes) = dicom::folder_parts(
+            path,
+            bounds,
+            &dicom::Options::of_network(Some(bounds.preprocess)),
+            sink,
+        )? {
             return Ok(notes);
         }
         return folder::parts(path, bounds, sink);
@@ -103,7 +108,12 @@ pub(crate) fn read_parts(
     match format_of(path)? {
         #[cfg(feature = "dicom")]
         Format::Dicom => {
-            return dicom::single_parts(path, bounds, &dicom::Options::default(), sink);
+            return dicom::single_parts(
+                path,
+                bounds,
+                &dicom::Options::of_network(Some(bounds.preprocess)),
+                sink,
+            );
         }
         Format::Npy => npy::parts(Source::open(path)?, bounds, sink)?,
         Format::Npz(archive, array) => npz::parts(&archive, array.as_deref(), bounds, sink)?,

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use sordino_data::{DicomOptions, Error, Images, open_dicom, open_images, prepare_path};
-use sordino_graph::{Preprocess, SizePolicy};
+use sordino_data::{
+    DicomOptions, Error, Images, Reader, open_dicom, open_images, prepare, prepare_path,
+};
+use sordino_graph::{ColorPolicy, Preprocess, SizePolicy, Window};
 
 use crate::writer::*;
 use crate::{read, refused, values, write};
@@ -37,6 +39,32 @@ fn network() -> Preprocess {
         mean: vec![0.0],
         std: vec![1.0],
         allowed: (0.0, 255.0),
+        color: ColorPolicy::Refuse,
+        window: None,
+    }
+}
+
+#[test]
+fn a_network_with_a_window_takes_values_through_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    put(folder, "a", &gray("1.1", [2, 2], 12, &[0, 100, 110, 120]));
+    let (center, width) = (110.5, 21.0);
+    let network = Preprocess {
+        window: Some(Window::Given { center, width }),
+        ..network()
+    };
+    // 100 and 120 are the ends of the window, and 0 is below it.
+    let expected = [0.0, 0.0, 0.5, 1.0];
+    let prepared = prepare_path(folder, &network, None, 10).unwrap();
+    assert_eq!(prepared.values, expected);
+    let images = Reader::new().network(&network).images(folder).unwrap();
+    assert_eq!(prepare(&images, &network, None).unwrap(), expected);
+    for refused in [
+        prepare_path(folder, &network, Some((0.0, 4095.0)), 10).err(),
+        prepare(&images, &network, Some((0.0, 4095.0))).err(),
+    ] {
+        assert!(refused.unwrap().to_string().contains("leave out --range"));
     }
 }
 

@@ -22,6 +22,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use sordino_fault::with_optional_memory;
+use sordino_graph::{Preprocess, Window as NetworkWindow};
 
 use self::attributes::{Item, PADDING};
 use self::codec::Decoded;
@@ -91,6 +92,26 @@ impl Default for Options {
 }
 
 impl Options {
+    /// As a network takes its images: through its window, if it has one, over its own range.
+    pub(super) fn of_network(network: Option<&Preprocess>) -> Self {
+        let Some(network) = network else {
+            return Self::default();
+        };
+        let window = match network.window {
+            None => Window::None,
+            Some(NetworkWindow::File) => Window::OfFile,
+            Some(NetworkWindow::Given { center, width }) => Window::Given {
+                centre: center,
+                width,
+                function: WindowFunction::Linear,
+            },
+        };
+        Self {
+            window,
+            output: network.input_range,
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         let (low, high) = self.output;
         let window = match self.window {
@@ -139,16 +160,14 @@ pub fn open_dicom(path: impl AsRef<Path>, options: &Options) -> Result<Images, E
 }
 
 /// Reads the DICOM files of a folder; `None` where there are none.
-pub(super) fn folder(path: &Path) -> Result<Option<Images>, Error> {
+pub(super) fn folder(path: &Path, options: &Options) -> Result<Option<Images>, Error> {
     let files = Files::of_folder(path)?;
-    files
-        .map(|files| read(&files, &Options::default()))
-        .transpose()
+    files.map(|files| read(&files, options)).transpose()
 }
 
 /// Reads one file.
-pub(super) fn single(path: &Path) -> Result<Images, Error> {
-    read(&Files::one(path), &Options::default())
+pub(super) fn single(path: &Path, options: &Options) -> Result<Images, Error> {
+    read(&Files::one(path), options)
 }
 
 /// Reads the DICOM files of a folder frame by frame, and gives notes; `None` where there are none.
@@ -426,7 +445,11 @@ impl Source<'_, '_> {
                 1 => described.instance.clone(),
                 _ => format!("{}#{}", described.instance, frame + 1),
             };
-            sink(Images::new(shape, pixels, None, Some(vec![name]), origin)?)?;
+            let images = Images::new(shape, pixels, None, Some(vec![name]), origin)?;
+            sink(Images {
+                windowed: options.window != Window::None,
+                ..images
+            })?;
         }
         Ok(())
     }
