@@ -219,7 +219,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SizePolicy;
+    use crate::{ColorPolicy, SizePolicy};
 
     fn images(height: usize, width: usize) -> Preprocess {
         Preprocess {
@@ -231,6 +231,8 @@ mod tests {
             mean: vec![0.5],
             std: vec![0.5],
             allowed: (0.0, 1.0),
+            color: ColorPolicy::Refuse,
+            window: None,
         }
     }
 
