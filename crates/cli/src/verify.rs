@@ -20,6 +20,7 @@ use sordino_report::{ReportFile, page, percent_text};
 
 use crate::encrypt::parse_range;
 use crate::exit::Mismatch;
+use crate::verify_findings::CheckedFindings;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -101,7 +102,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let as_the_file = agreement_file.is_none_or(|agreement| {
         student || is_enough(agreement, LEAST_AGREEMENT_FLOAT, comparison.images)
     });
+    let findings = CheckedFindings::new(
+        &model,
+        &table,
+        &reference,
+        images.labels.as_deref(),
+        plan.estimate().released_bits(),
+    );
     let passed = as_the_file
+        && findings.passed
         && is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
         && is_enough(
             comparison.agreement_float,
@@ -120,6 +129,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             comparison: &comparison,
             worst_integer,
             worst_float: worst(reference.float()),
+            findings: &findings,
             passed,
         })?;
         file.write(&report, &page(&report))?;
@@ -130,6 +140,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     result["worst_logit_difference_float"] = json!(worst(reference.float()));
     result["released_unit"] = json!(unit);
     result["agreement_file"] = json!(agreement_file);
+    result["decisions"] = json!(findings.agreements);
+    result["findings"] = json!(findings.measures);
     result["passed"] = json!(passed);
     output.result(&result, || {
         let mut text = format!(
@@ -161,6 +173,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
                 percent_text(encrypted)
             ));
         }
+        text.push_str(&findings.text());
         text.push_str(if passed { "\npassed" } else { "\nFAILED" });
         text
     })?;

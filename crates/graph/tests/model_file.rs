@@ -56,6 +56,7 @@ fn model() -> Model {
         name: "test".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::json!({"seed": 7, "epochs": [1, 2.5], "note": "é\n"}),
     };
     let images = images(random, model.graph.input_shape(), 20);

@@ -9,7 +9,9 @@ use sordino_container::{
     Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
     to_bytes, write_file,
 };
-use sordino_graph::{InputStatistic, OutputKind, Preprocess, input_statistic_text};
+use sordino_graph::{
+    InputStatistic, OperatingPoints, OutputKind, Preprocess, input_statistic_text,
+};
 use sordino_protocol::MessageShape;
 
 use crate::check_images::{CheckSizes, PAYLOAD_BYTES};
@@ -47,6 +49,9 @@ pub struct ClientPlan {
     /// What the network's inputs usually look like, to find images that do not belong; `None` in plans of older models.
     #[serde(default, with = "input_statistic_text")]
     pub input_statistic: Option<InputStatistic>,
+    /// At which scores findings are decided; `None` where that was not chosen, and in older plans.
+    #[serde(default)]
+    pub operating_points: Option<OperatingPoints>,
     /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
     #[serde(skip)]
     pub check_images: Option<CheckImages>,
@@ -58,6 +63,9 @@ pub struct ClientPlan {
 pub struct ClientParents {
     /// Digest of the server's half, which names the plan.
     pub plan: Digest,
+    /// Digest of the model file that was compiled; `None` in older plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Digest>,
 }
 
 /// A statistic as it stands in the plan.
@@ -78,6 +86,9 @@ impl Serialize for ClientPlan {
         map.serialize_entry("estimate", &self.estimate)?;
         if self.input_statistic.is_some() {
             map.serialize_entry("input_statistic", &AsText(&self.input_statistic))?;
+        }
+        if let Some(points) = &self.operating_points {
+            map.serialize_entry("operating_points", points)?;
         }
         map.end()
     }
@@ -263,6 +274,9 @@ impl ClientPlan {
         let good = low.is_finite() && high.is_finite() && low <= high;
         let found = format_args!("{low}..{high}");
         Error::require(good, "client", "logit range", "an interval", found)?;
+        if let Some(points) = &self.operating_points {
+            points.validate(self.output_kind, self.class_names.len())?;
+        }
         if let Some(statistic) = &self.input_statistic {
             let checked = statistic.validate(&self.preprocess);
             let found = checked

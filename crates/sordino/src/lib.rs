@@ -37,6 +37,8 @@
 mod compare;
 mod compile;
 mod error;
+pub mod measures;
+mod operating_points;
 mod plan_folder;
 mod weight_error;
 mod workflow;
@@ -47,6 +49,10 @@ pub use compare::{
 };
 pub use compile::compile;
 pub use error::Error;
+pub use operating_points::{
+    FindingMeasures, Labelled, choose_operating_points, labels_of_findings, measure_findings,
+    scores_of_findings,
+};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use weight_error::{WeightTrial, tune_weight_error};
 pub use workflow::Workflow;
