@@ -14,7 +14,7 @@ fn median(timing: Timing) -> Option<String> {
     timing.median.map(seconds_text)
 }
 
-const COLUMNS: [Column<'_, Record>; 26] = [
+const COLUMNS: [Column<'_, Record>; 27] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("images", Right, |r| count(Some(r.images))),

@@ -7,6 +7,7 @@ mod check_images;
 mod convert;
 mod cost;
 mod determinism;
+mod findings;
 mod fixture;
 mod images;
 mod import;

@@ -10,7 +10,7 @@ use crate::{Report, Unit, count_text};
 /// The drawing, in its own units; text has 14, on phones 16.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 380.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 386.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 322.0;
@@ -124,15 +124,15 @@ fn unit_grid(axes: &Axes) -> Markup {
         }
         @if axes.diagonal { path.mark d={ "M" (x_of(0.0)) " " (y_of(0.0)) "L" (x_of(1.0)) " " (y_of(1.0)) } {} }
         text.aside x=((LEFT + RIGHT) / 2.0) y=(BOTTOM + 44.0) text-anchor="middle" { (axes.x) }
-        text.aside x=(14) y=((TOP + BOTTOM) / 2.0) text-anchor="middle"
-            transform={ "rotate(-90 14 " ((TOP + BOTTOM) / 2.0) ")" } { (axes.y) }
+        text.aside x=(13) y=((TOP + BOTTOM) / 2.0) text-anchor="middle"
+            transform={ "rotate(-90 13 " ((TOP + BOTTOM) / 2.0) ")" } { (axes.y) }
     }
 }
 
 fn drawing(axes: &Axes, marks: &Markup) -> Markup {
     let label = format!("{}: {} over {}", axes.title, axes.y, axes.x);
     html! {
-        figure {
+        figure.square {
             figcaption { b { (axes.title) } (axes.note) }
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
                 title { (label) }
@@ -194,7 +194,7 @@ fn margins(finding: &Finding) -> Markup {
     let y = |count: u64| y_of(count as f64 / most);
     let label = format!("Margins of {} images", finding.name);
     html! {
-        figure {
+        figure.square {
             figcaption {
                 b { "Margins" }
                 "Score less threshold: images on the right of 0 are decided to have the finding. Rounding and noise move a margin by no more than "
