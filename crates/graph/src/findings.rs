@@ -130,7 +130,8 @@ impl OperatingPoints {
                 return wrong(format!("class {class} is no finding of this network"));
             }
             let numbers = [point.threshold, point.slope, point.offset];
-            if numbers.iter().any(|x| !(x.abs() <= MOST)) || point.slope <= 0.0 {
+            let usable = numbers.iter().all(|x| x.abs() <= MOST) && point.slope > 0.0;
+            if !usable {
                 return wrong(format!(
                     "expected a finite threshold and calibration with a positive slope for class {class}, found {numbers:?}"
                 ));

@@ -68,10 +68,10 @@ fn measures(finding: &Finding) -> Markup {
 
 fn confusion(finding: &Finding, counts: &[[u64; 2]; 2]) -> Markup {
     let rows = ["labelled with it", "labelled without"];
-    let columns = ["decided: there", "decided: not there"];
+    let columns = ["there", "not there"];
     let table = html! {
         table.matrix {
-            caption { "Images by label and decision at the operating point. Blue are right decisions, orange are wrong ones." }
+            caption { "Rows: labels; columns: decisions at the operating point. Blue are right decisions, orange are wrong ones." }
             thead { tr { th scope="col" {} @for column in columns { th scope="col" { (column) } } } }
             tbody {
                 @for (row, (name, cells)) in rows.iter().zip(counts).enumerate() {
