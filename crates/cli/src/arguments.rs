@@ -6,7 +6,7 @@ use sordino_command::{GlobalArgs, version};
 
 use crate::{
     compile, convert, cost, data, decrypt, demo, distill, encrypt, evaluate, explain, import,
-    inspect, keygen, ranges, submit, train, verify,
+    inspect, keygen, ranges, submit, thresholds, train, verify,
 };
 
 /// Neural networks on encrypted images.
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Record activation ranges into a model file
     Ranges(ranges::Args),
+    /// Choose at which scores findings are decided, and calibrate probabilities, on the validation part of a set
+    Thresholds(thresholds::Args),
     /// What a network costs encrypted, layer by layer, before it is trained
     Cost(cost::Args),
     /// Compile a model into server.plan and client.plan

@@ -341,6 +341,7 @@ fn client_plan(path: &Path) -> anyhow::Result<Value> {
         "preprocess": client.preprocess,
         "classes": client.class_names,
         "output_kind": client.output_kind,
+        "operating_points": client.operating_points,
         "logit_range": client.logit_range,
         "released_bits": client.released_bits(),
         "estimate": client.estimate,

@@ -9,12 +9,14 @@ mod convert;
 mod cost;
 mod data;
 mod decrypt;
+mod decrypt_report;
 mod demo;
 mod distill;
 mod encrypt;
 mod evaluate;
 mod exit;
 mod explain;
+mod findings_report;
 mod import;
 mod inspect;
 mod inspect_file;
@@ -27,9 +29,11 @@ mod reference;
 mod replaced;
 mod report;
 mod submit;
+mod thresholds;
 mod train;
 mod training;
 mod verify;
+mod verify_findings;
 mod verify_report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,6 +81,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Command::Convert(arguments) => convert::run(arguments, global, &output),
         Command::Import(arguments) => import::run(arguments, global, &output),
         Command::Ranges(arguments) => ranges::run(arguments, global, &output),
+        Command::Thresholds(arguments) => thresholds::run(arguments, global, &output),
         Command::Cost(arguments) => cost::run(arguments, &output),
         Command::Compile(arguments) => compile::run(arguments, global, &output),
         Command::Keygen(arguments) => keygen::run(arguments, global, &output),

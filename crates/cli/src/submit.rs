@@ -17,7 +17,7 @@ use sordino_command::terminal::{Bar, on_first_interrupt, say};
 use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
 
-use crate::decrypt::warn_of_range;
+use crate::decrypt::{warn_of_close, warn_of_range};
 use crate::encrypt::{Unusual, describe_unusual, parse_range, parse_views};
 use crate::exit::Usage;
 use crate::one_of::one_of;
@@ -133,6 +133,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let submitted = submitted?;
     let predictions = &submitted.predictions;
     let flagged = warn_of_range(predictions, submitted.logit_range, output);
+    warn_of_close(predictions, output);
     output.result(&result(&submitted, &args.out, flagged), || {
         format!(
             "{} predictions in {}; {:.1} s in all, of which {:.1} s evaluated",

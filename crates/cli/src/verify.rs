@@ -22,6 +22,7 @@ use sordino_report::{ReportFile, page, percent_text};
 use crate::encrypt::{parse_range, parse_views, views_text};
 use crate::exit::Mismatch;
 use crate::one_of::one_of;
+use crate::verify_findings::CheckedFindings;
 use crate::verify_report::{Verified, verify_report};
 
 /// Arguments of `verify`.
@@ -120,7 +121,15 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let as_the_file = agreement_file.is_none_or(|agreement| {
         student || is_enough(agreement, LEAST_AGREEMENT_FLOAT, comparison.images)
     });
+    let findings = CheckedFindings::new(
+        &model,
+        &table,
+        &reference,
+        images.labels.as_deref(),
+        plan.estimate().released_bits(),
+    );
     let passed = as_the_file
+        && findings.passed
         && is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
         && is_enough(
             comparison.agreement_float,
@@ -139,6 +148,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
             comparison: &comparison,
             worst_integer,
             worst_float: worst(reference.float()),
+            findings: &findings,
             passed,
         })?;
         file.write(&report, &page(&report))?;
@@ -150,6 +160,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     result["released_unit"] = json!(unit);
     result["views"] = json!(views);
     result["agreement_file"] = json!(agreement_file);
+    result["decisions"] = json!(findings.agreements);
+    result["findings"] = json!(findings.measures);
     result["passed"] = json!(passed);
     output.result(&result, || {
         let mut text = format!(
@@ -182,6 +194,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
                 percent_text(encrypted)
             ));
         }
+        text.push_str(&findings.text());
         text.push_str(if passed { "\npassed" } else { "\nFAILED" });
         text
     })?;

@@ -10,6 +10,7 @@ use sordino_report::{
 };
 
 use crate::report::parameters;
+use crate::verify_findings::CheckedFindings;
 
 /// The results of `verify`.
 pub(crate) struct Verified<'a> {
@@ -22,6 +23,7 @@ pub(crate) struct Verified<'a> {
     pub(crate) comparison: &'a Comparison,
     pub(crate) worst_integer: Option<f64>,
     pub(crate) worst_float: Option<f64>,
+    pub(crate) findings: &'a CheckedFindings,
     pub(crate) passed: bool,
 }
 
@@ -55,6 +57,10 @@ pub(crate) fn verify_report(found: &Verified<'_>) -> anyhow::Result<Report> {
         figures: figures(comparison),
         comparisons: vec![agreement(found)],
         confusion: Some(confusion),
+        findings: found.findings.report(found.model, |at| {
+            let name = found.images.names.as_ref().map(|names| names[at].clone());
+            Ok((found.table.indices[at], name, Some(picture_of(found, at)?)))
+        })?,
         samples: samples(found, labels.as_deref(), &float, expected)?,
         samples_note: format!(
             "The first predictions that are not {truth}, at most half of the places; then the first others. No random choice."
@@ -117,15 +123,11 @@ fn samples(
 ) -> anyhow::Result<Vec<Sample>> {
     let predicted = &found.table.classes;
     let integer = classes_of(found.reference.integer(), found.plan.output().logits);
-    let preprocess = &found.model.preprocess;
-    let shape = (preprocess.channels, preprocess.height, preprocess.width);
-    let normalization = (&preprocess.mean[..], &preprocess.std[..]);
     let names = &found.model.classes;
     let name = |class: usize| names.get(class).cloned().unwrap_or(class.to_string());
     choose_samples(expected, predicted)
         .into_iter()
         .map(|at| {
-            let values = &found.prepared[at * preprocess.elements()..][..preprocess.elements()];
             Ok(Sample {
                 index: at as u64,
                 name: found.images.names.as_ref().map(|names| names[at].clone()),
@@ -133,8 +135,17 @@ fn samples(
                 predicted: name(predicted[at]),
                 plain: Some(name(float[at])),
                 integer: Some(name(integer[at])),
-                picture: Some(picture(shape, normalization, values)?),
+                picture: Some(picture_of(found, at)?),
             })
         })
         .collect()
+}
+
+/// An image as the network sees it.
+fn picture_of(found: &Verified<'_>, at: usize) -> anyhow::Result<String> {
+    let preprocess = &found.model.preprocess;
+    let shape = (preprocess.channels, preprocess.height, preprocess.width);
+    let normalization = (&preprocess.mean[..], &preprocess.std[..]);
+    let values = &found.prepared[at * preprocess.elements()..][..preprocess.elements()];
+    Ok(picture(shape, normalization, values)?)
 }

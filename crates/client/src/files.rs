@@ -276,10 +276,19 @@ impl Client {
     /// # Errors
     /// [`Error::Protocol`] for a file that is damaged or does not fit the plan or the key.
     pub fn read_reply(&self, path: &Path, key: KeyId) -> Result<Reply, Error> {
+        Ok(self.read_reply_noted(path, key)?.0)
+    }
+
+    /// Reads a reply, as [`read_reply`](Self::read_reply) does, with the digest of its file.
+    ///
+    /// # Errors
+    /// As [`read_reply`](Self::read_reply).
+    pub fn read_reply_noted(&self, path: &Path, key: KeyId) -> Result<(Reply, Digest), Error> {
         let shape = self.reply_shape();
         let received = ReceivedReply::read_file(path, &shape)?;
         check_key(Message::Reply, "secret key", key, received.header.key_id)?;
-        Ok(received.parse(&shape)?)
+        let digest = received.digest;
+        Ok((received.parse(&shape)?, digest))
     }
 
     /// Reads a reply, decrypts it and gives the digest of the request that it answers.

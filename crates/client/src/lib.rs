@@ -10,6 +10,7 @@
 
 mod check;
 mod client;
+mod decisions;
 mod error;
 #[cfg(feature = "files")]
 mod files;
@@ -21,6 +22,8 @@ mod key_folder;
 mod key_uses;
 mod marks;
 mod predictions;
+#[cfg(feature = "files")]
+mod provenance;
 mod read_table;
 #[cfg(feature = "files")]
 mod record;
@@ -31,6 +34,7 @@ mod views;
 
 pub use check::Check;
 pub use client::{Client, Keys};
+pub use decisions::{Decision, DecisionAtPoint, close_margin};
 pub use error::Error;
 #[cfg(feature = "files")]
 pub use files::{EVALUATION_KEY_FILE, ImageSource, KeyFiles, PredictionFormat, SECRET_KEY_FILE};
@@ -42,7 +46,9 @@ pub use key_folder::{EvaluationKeyFile, KeyFolder};
 use key_uses::KeyUses;
 pub use marks::{Marks, Status, UnusualImage, UnusualPolicy};
 pub use predictions::Predictions;
-pub use read_table::PredictionTable;
+#[cfg(feature = "files")]
+pub use provenance::Provenance;
+pub use read_table::{PredictionTable, TableDecision};
 #[cfg(feature = "files")]
 pub use record::RequestRecord;
 #[cfg(feature = "files")]

@@ -1,7 +1,7 @@
 //! What comes out of a decryption: classes and rounded scores.
 
 use sordino_ckks::noise;
-use sordino_graph::OutputKind;
+use sordino_graph::{OperatingPoints, OutputKind};
 use sordino_plan::ClientPlan;
 
 use crate::check::Check;
@@ -21,6 +21,7 @@ const EXCEED_PROBABILITY: f64 = 1e-6;
 pub struct Predictions {
     class_names: Vec<String>,
     output_kind: OutputKind,
+    operating_points: Option<OperatingPoints>,
     released_bits: i32,
     logits: Vec<f64>,
     probabilities: Vec<f64>,
@@ -57,6 +58,7 @@ impl Predictions {
         Ok(Self {
             class_names: plan.class_names.clone(),
             output_kind: plan.output_kind,
+            operating_points: plan.operating_points.clone(),
             released_bits,
             probabilities: rows
                 .clone()
@@ -128,6 +130,11 @@ impl Predictions {
     /// What the logits stand for.
     pub fn output_kind(&self) -> OutputKind {
         self.output_kind
+    }
+
+    /// At which scores findings are decided, where the plan says.
+    pub fn operating_points(&self) -> Option<&OperatingPoints> {
+        self.operating_points.as_ref()
     }
 
     /// Bits after the binary point that the logits were rounded to.

@@ -7,7 +7,7 @@ use crate::{Error, Status};
 /// What a CSV of predictions says.
 ///
 /// # Shapes
-/// `logits` is `[images, classes]`.
+/// `logits` and `probabilities` are `[images, classes]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictionTable {
     /// Place in the batch of every image that has a prediction.
@@ -18,6 +18,19 @@ pub struct PredictionTable {
     pub classes: Vec<usize>,
     /// Rounded logits, if they were written.
     pub logits: Option<Vec<f64>>,
+    /// Probabilities as they were written, if they were.
+    pub probabilities: Option<Vec<f64>>,
+    /// Decisions of every image on the findings that have them, by the name of the finding.
+    pub decisions: Vec<(String, Vec<TableDecision>)>,
+}
+
+/// A decision as the CSV has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableDecision {
+    /// Whether the image is decided to have the finding.
+    pub found: bool,
+    /// Whether rounding or noise could have decided.
+    pub close: bool,
 }
 
 impl PredictionTable {
@@ -61,6 +74,9 @@ impl PredictionTable {
                 found.to_string(),
             ));
         }
+        let probability_columns: Option<Vec<usize>> = (0..width)
+            .map(|class| column(&format!("p_{class}")))
+            .collect();
         let left_out = |record: &csv::StringRecord| {
             let status = column("status").and_then(|at| record.get(at));
             status == Some(Status::Unusual.word()) && record.get(class) == Some("")
@@ -70,7 +86,16 @@ impl PredictionTable {
             images: 0,
             classes: Vec::new(),
             logits: logit_columns.as_ref().map(|_| vec![]),
+            probabilities: probability_columns.as_ref().map(|_| vec![]),
+            decisions: Vec::new(),
         };
+        let decision_columns: Vec<(usize, usize, &str)> = header
+            .iter()
+            .enumerate()
+            .filter_map(|(at, field)| field.strip_prefix("decision_").map(|name| (at, name)))
+            .map(|(at, name)| Ok((at, required(&format!("close_{name}"))?, name)))
+            .collect::<Result<_, Error>>()?;
+        let mut decisions = vec![Vec::new(); decision_columns.len()];
         for (row, record) in reader.records().enumerate() {
             let record = record.map_err(text)?;
             let field = |at: usize| record.get(at).unwrap_or("");
@@ -93,16 +118,49 @@ impl PredictionTable {
                     return Err(wrong(expected, format!("{:?}", field(class))));
                 }
             }
-            for &at in logit_columns.iter().flatten() {
-                match field(at).parse::<f64>() {
-                    Ok(logit) if logit.is_finite() => {
-                        table.logits.get_or_insert_default().push(logit)
-                    }
-                    _ => {
-                        let expected = format!("a finite logit in line {line}");
-                        return Err(wrong(expected, format!("{:?}", field(at))));
-                    }
+            for (&(at, close, _), found) in decision_columns.iter().zip(&mut decisions) {
+                let bit = |at: usize| match field(at) {
+                    "0" => Ok(false),
+                    "1" => Ok(true),
+                    other => Err(wrong(
+                        format!("0 or 1 for a decision in line {line}"),
+                        format!("{other:?}"),
+                    )),
+                };
+                // Without an operating point there is no decision in any line.
+                if !field(at).is_empty() {
+                    found.push(TableDecision {
+                        found: bit(at)?,
+                        close: bit(close)?,
+                    });
                 }
+            }
+            let number = |at: usize, what: &str| match field(at).parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(number),
+                _ => {
+                    let expected = format!("a finite {what} in line {line}");
+                    Err(wrong(expected, format!("{:?}", field(at))))
+                }
+            };
+            for &at in logit_columns.iter().flatten() {
+                let logit = number(at, "logit")?;
+                table.logits.get_or_insert_default().push(logit);
+            }
+            for &at in probability_columns.iter().flatten() {
+                let probability = number(at, "probability")?;
+                table
+                    .probabilities
+                    .get_or_insert_default()
+                    .push(probability);
+            }
+        }
+        for ((_, _, name), decisions) in decision_columns.into_iter().zip(decisions) {
+            if !decisions.is_empty() && decisions.len() != table.classes.len() {
+                let expected = format!("a decision_{name} for every prediction, or for none");
+                return Err(wrong(expected, decisions.len().to_string()));
+            }
+            if !decisions.is_empty() {
+                table.decisions.push((name.to_owned(), decisions));
             }
         }
         Ok(table)

@@ -33,6 +33,23 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<Box<RawValue>>>,
     out_of_range: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Finding<'a>>,
+}
+
+/// What there is for one finding of an image.
+#[derive(Serialize)]
+struct Finding<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<bool>,
+    probability: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margin: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close: Option<bool>,
 }
 
 impl Predictions {
@@ -84,8 +101,56 @@ impl Predictions {
         [write(scores, of_scores), write(&self.logits()[row], digits)]
     }
 
+    /// Names of the columns of a finding.
+    fn finding_header(&self, class: usize) -> Vec<String> {
+        let name = printable(&self.class_names()[class]);
+        let columns = ["label", "p", "decision", "margin", "close"];
+        let skipped = usize::from(!self.has_several_findings());
+        let columns = columns.into_iter().skip(skipped);
+        columns.map(|column| format!("{column}_{name}")).collect()
+    }
+
+    /// The columns of a finding: whether its probability is at least one half (only where there are several findings), the probability,
+    /// and decision, margin and whether that is small, empty without an operating point.
+    fn finding_cells(&self, image: usize, class: usize) -> Vec<String> {
+        let bit = |yes: bool| u8::from(yes).to_string();
+        let found = self.decision(image, class);
+        let mut cells = Vec::new();
+        if self.has_several_findings() {
+            cells.push(bit(found.probability >= 0.5));
+        }
+        cells.push(fixed(found.probability));
+        match found.at_point {
+            Some(point) => {
+                cells.extend([bit(point.found), fixed(point.margin), bit(point.close)]);
+            }
+            None => cells.extend([const { String::new() }; 3]),
+        }
+        cells
+    }
+
+    /// The findings of an image.
+    fn finding_values(&self, image: usize) -> Result<Vec<Finding<'_>>, serde_json::Error> {
+        let value = |class: usize| {
+            let found = self.decision(image, class);
+            let margin = found.at_point.map(|point| fixed(point.margin));
+            Ok(Finding {
+                name: &self.class_names()[class],
+                label: self
+                    .has_several_findings()
+                    .then_some(found.probability >= 0.5),
+                probability: RawValue::from_string(fixed(found.probability))?,
+                decision: found.at_point.map(|point| point.found),
+                margin: margin.map(RawValue::from_string).transpose()?,
+                close: found.at_point.map(|point| point.close),
+            })
+        };
+        self.findings().into_iter().map(value).collect()
+    }
+
     /// Writes one row per image: `index,name,class,label,p_0,…`, with `logits` also `logit_0,…`, then `out_of_range`, which is 1 for an
-    /// image whose logits leave the range of calibration, and `status`. A row of an image that was left out has its index, name and
+    /// image whose logits leave the range of calibration, `status`, and for every finding `label_NAME` (only where there are several),
+    /// `p_NAME`, `decision_NAME`, `margin_NAME` and `close_NAME`. A row of an image that was left out has its index, name and
     /// status and nothing else.
     ///
     /// # Errors
@@ -107,12 +172,19 @@ impl Predictions {
             header.extend((0..width).map(|class| format!("logit_{class}")));
         }
         header.extend(["out_of_range", "status"].map(str::to_owned));
+        let status = header.len() - 1;
+        let findings = self.findings();
+        header.extend(
+            findings
+                .iter()
+                .flat_map(|&class| self.finding_header(class)),
+        );
         writer.write_record(&header)?;
         for (index, image) in self.rows() {
             let mut record = vec![index.to_string(), cell(name_of(index))];
             let Some(image) = image else {
-                record.resize(header.len() - 1, String::new());
-                record.push(Status::Unusual.word().to_owned());
+                record.resize(header.len(), String::new());
+                record[status] = Status::Unusual.word().to_owned();
                 writer.write_record(&record)?;
                 continue;
             };
@@ -125,6 +197,8 @@ impl Predictions {
             }
             record.push(u8::from(self.out_of_range()[image]).to_string());
             record.push(self.status(image, index).word().to_owned());
+            let cells = findings.iter();
+            record.extend(cells.flat_map(|&class| self.finding_cells(image, class)));
             writer.write_record(&record)?;
         }
         Ok(writer.flush().map_err(csv::Error::from)?)
@@ -155,6 +229,7 @@ impl Predictions {
                     probabilities: raw(probabilities)?,
                     logits: logits.then(|| raw(scores)).transpose()?,
                     out_of_range: self.out_of_range()[image],
+                    findings: self.finding_values(image)?,
                 })
             });
             let row = answer.transpose().and_then(|answer| {
@@ -170,6 +245,11 @@ impl Predictions {
         }
         write!(out, "[\n{}\n]\n", rows.join(",\n")).map_err(|error| failed(error.to_string()))
     }
+}
+
+/// A number with the same number of digits after the point whatever it is.
+fn fixed(number: f64) -> String {
+    format!("{number:.PROBABILITY_DIGITS$}")
 }
 
 /// A text in a cell: what a spreadsheet would run as a formula gets an apostrophe in front, which makes it text there.

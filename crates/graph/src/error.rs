@@ -100,6 +100,12 @@ pub enum Error {
         /// What was expected, what was found and what to do.
         what: String,
     },
+    /// Operating points that are not of the network.
+    #[error("operating points: {what}: choose them again with `sordino thresholds`")]
+    OperatingPoints {
+        /// What was expected and what was found.
+        what: String,
+    },
     /// Calibration that cannot be computed.
     #[error("calibrate: {what}")]
     Calibrate {
@@ -135,6 +141,6 @@ pub enum Error {
 
 classify!(Error {
     Usage: Views;
-    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, TeacherOnly, Quantize, Calibrate, InputStatistic, ModelFile, ModelContent;
+    BadFile: TensorLength, Preprocess, Images, Node, Graph, NotFinite, TeacherOnly, Quantize, OperatingPoints, Calibrate, InputStatistic, ModelFile, ModelContent;
     Limits: FoldedSize;
 } inner { File });

@@ -11,6 +11,7 @@ mod calibration;
 mod error;
 mod evaluate;
 mod execute;
+mod findings;
 mod fold;
 mod folded;
 mod function;
@@ -33,6 +34,9 @@ pub use calibration::{Calibration, FoldedStatistics, Range};
 pub use error::Error;
 pub use evaluate::{execute_folded, execute_folded_observed};
 pub use execute::{execute, execute_f64, execute_observed};
+pub use findings::{
+    OperatingPoint, OperatingPoints, Target, finding_score, findings, logits_of_a_score,
+};
 pub use fold::{MAX_WEIGHTS, fold, without_pooling};
 pub use folded::{Folded, FoldedNode, FoldedOp, Linear, Quantized, Term, Tile};
 pub use function::Function;

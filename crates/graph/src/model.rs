@@ -1,6 +1,8 @@
 //! A trained network with everything needed to use it.
 
-use crate::{Calibration, Error, Graph, OutputKind, Preprocess, Shape, model_file};
+use crate::{
+    Calibration, Error, Graph, OperatingPoints, OutputKind, Preprocess, Shape, model_file,
+};
 use sordino_container::{Access, AtomicFile, Digest, Overwrite};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -26,6 +28,8 @@ pub struct Model {
     pub dataset: String,
     /// Ranges on calibration images; a model without them is not compiled.
     pub calibration: Option<Calibration>,
+    /// At which scores findings are decided, where that was chosen.
+    pub operating_points: Option<OperatingPoints>,
     /// How it was trained, for the reader.
     pub training: serde_json::Value,
 }
@@ -66,6 +70,9 @@ impl Model {
                     text.chars().take(40).collect::<String>()
                 ));
             }
+        }
+        if let Some(points) = &self.operating_points {
+            points.validate(self.output, self.classes.len())?;
         }
         match &self.calibration {
             Some(calibration) => {

@@ -4,7 +4,8 @@
 //! file that another tool wrote, the error then names what is wrong with its network and not the missing digest.
 
 use crate::{
-    Calibration, Error, Function, Graph, Model, Node, Op, OutputKind, Preprocess, Shape, Tensor,
+    Calibration, Error, Function, Graph, Model, Node, Op, OperatingPoints, OutputKind, Preprocess,
+    Shape, Tensor,
 };
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -45,6 +46,8 @@ struct Description<'a> {
     input: Shape,
     nodes: Cow<'a, [Node]>,
     calibration: Option<Calibration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operating_points: Option<OperatingPoints>,
     training: serde_json::Value,
 }
 
@@ -161,6 +164,7 @@ fn describe_model(model: &Model) -> Description<'_> {
         input: model.graph.input_shape(),
         nodes: Cow::Borrowed(model.graph.nodes()),
         calibration: model.calibration.clone(),
+        operating_points: model.operating_points.clone(),
         training: model.training.clone(),
     }
 }
@@ -327,6 +331,7 @@ fn build(description: Description<'_>, mut tensors: Tensors<'_>) -> Result<Model
         name: description.name,
         dataset: description.dataset,
         calibration,
+        operating_points: description.operating_points,
         training: description.training,
     };
     model.validate()?;

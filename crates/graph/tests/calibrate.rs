@@ -36,6 +36,7 @@ fn model(graph: Graph) -> Model {
         name: "test".into(),
         dataset: "none".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     }
 }

@@ -74,6 +74,7 @@ fn model(functions: &[Function]) -> Model {
         name: "exported".into(),
         dataset: "none".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     }
 }

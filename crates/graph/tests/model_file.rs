@@ -7,8 +7,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sordino_container::{Digest, Overwrite};
 use sordino_fault::{Classified, Fault};
 use sordino_graph::{
-    ColorPolicy, Error, Filter, Granularity, Graph, Model, Op, OutputKind, Preprocess, Shape,
-    SizePolicy, Tensor, Window, calibrate, to_half_precision,
+    ColorPolicy, Error, Filter, Granularity, Graph, Model, Op, OperatingPoint, OperatingPoints,
+    OutputKind, Preprocess, Shape, SizePolicy, Target, Tensor, Window, calibrate,
+    to_half_precision,
 };
 use std::collections::HashMap;
 
@@ -58,6 +59,7 @@ fn model() -> Model {
         name: "test".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::json!({"seed": 7, "epochs": [1, 2.5], "note": "é\n"}),
     };
     let images = images(random, model.graph.input_shape(), 20);
@@ -156,6 +158,40 @@ fn files_without_a_statistic_of_inputs_are_models_as_before() {
     parts.description["calibration"]["input"] = serde_json::json!({"images": 1, "limits": []});
     let message = refusal(&parts.bytes()).to_string();
     assert!(message.contains("calibration/input.mean"), "{message}");
+}
+
+#[test]
+fn operating_points_are_kept_and_files_without_are_models_as_before() {
+    let mut model = model();
+    model.output = OutputKind::Sigmoid;
+    let plain = Parts::of(&model);
+    assert!(plain.description.get("operating_points").is_none());
+    let point = OperatingPoint {
+        class: 1,
+        threshold: -0.31,
+        slope: 1.7,
+        offset: 0.1,
+        positives: 12,
+        negatives: 30,
+        sensitivity: 0.9,
+        specificity: 0.8,
+    };
+    model.operating_points = Some(OperatingPoints {
+        part: "validation".into(),
+        images: 42,
+        target: Target::Specificity(0.8),
+        points: vec![point],
+    });
+    let read = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+    assert_eq!(read, model);
+    // Points of a network without findings.
+    let mut parts = Parts::of(&model);
+    parts.description["output"] = "softmax".into();
+    let message = refusal(&parts.bytes()).to_string();
+    assert!(
+        message.contains("class 1 is no finding") && message.contains("sordino thresholds"),
+        "{message}"
+    );
 }
 
 #[test]

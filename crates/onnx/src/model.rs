@@ -47,6 +47,7 @@ impl Imported {
             name: description.name,
             dataset: String::new(),
             calibration: None,
+            operating_points: None,
             training: json!({
                 "imported": "ONNX",
                 "producer": self.producer,

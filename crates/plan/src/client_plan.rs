@@ -9,7 +9,9 @@ use sordino_container::{
     Access, Builder, Contents, Digest, Kind, Limits, Overwrite, Reader, from_bytes, read_file,
     to_bytes, write_file,
 };
-use sordino_graph::{InputStatistic, OutputKind, Preprocess, Views, input_statistic_text};
+use sordino_graph::{
+    InputStatistic, OperatingPoints, OutputKind, Preprocess, Views, input_statistic_text,
+};
 use sordino_protocol::MessageShape;
 
 use crate::check_images::{CheckSizes, PAYLOAD_BYTES};
@@ -50,6 +52,9 @@ pub struct ClientPlan {
     /// Changes of an image that leave its class; `None` where none are known.
     #[serde(default)]
     pub views: Option<Views>,
+    /// At which scores findings are decided; `None` where that was not chosen, and in older plans.
+    #[serde(default)]
+    pub operating_points: Option<OperatingPoints>,
     /// The check images of every block, as many as the header says; the payload of the file, so not serialized.
     #[serde(skip)]
     pub check_images: Option<CheckImages>,
@@ -61,6 +66,9 @@ pub struct ClientPlan {
 pub struct ClientParents {
     /// Digest of the server's half, which names the plan.
     pub plan: Digest,
+    /// Digest of the model file that was compiled; `None` in older plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Digest>,
 }
 
 /// A statistic as it stands in the plan.
@@ -84,6 +92,9 @@ impl Serialize for ClientPlan {
         }
         if let Some(views) = &self.views {
             map.serialize_entry("views", views)?;
+        }
+        if let Some(points) = &self.operating_points {
+            map.serialize_entry("operating_points", points)?;
         }
         map.end()
     }
@@ -271,6 +282,9 @@ impl ClientPlan {
         Error::require(good, "client", "logit range", "an interval", found)?;
         if let Some(views) = &self.views {
             views.validate(&self.preprocess)?;
+        }
+        if let Some(points) = &self.operating_points {
+            points.validate(self.output_kind, self.class_names.len())?;
         }
         if let Some(statistic) = &self.input_statistic {
             let checked = statistic.validate(&self.preprocess);

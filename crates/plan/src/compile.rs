@@ -87,6 +87,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         })?;
     let parents = ClientParents {
         plan: server.digest(),
+        model: Some(server.model()),
     };
     let client = ClientPlan {
         header: server.header().clone(),
@@ -105,6 +106,7 @@ pub fn compile(model: &Model, options: &CompileOptions) -> Result<Plan, Error> {
         estimate: server.estimate().clone(),
         input_statistic: calibration.input.clone(),
         views: calibration.views,
+        operating_points: model.operating_points.clone(),
         check_images: None,
     };
     client.check().map_err(impossible)?;

@@ -62,6 +62,7 @@ fn chain([height, width]: [usize; 2], activations: usize) -> Model {
         name: "dense".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     };
     let images: Vec<f32> = (0..200 * elements).map(|_| 0.5 + 0.5 * next()).collect();

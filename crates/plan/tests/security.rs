@@ -143,6 +143,7 @@ impl Network {
             name: "random".into(),
             dataset: "random".into(),
             calibration: None,
+            operating_points: None,
             training: serde_json::Value::Null,
         };
         let mut next = numbers(self.seed.wrapping_add(1));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConfusionMatrix, Environment, Sample, Table, Unit};
+use crate::{ConfusionMatrix, Environment, Finding, Sample, Table, Unit};
 
 /// What `report.json` holds and the page shows. The page leaves empty parts out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Report {
     pub predictions_of: String,
     /// Confusion matrix: rows are labels, columns are predictions.
     pub confusion: Option<ConfusionMatrix>,
+    /// What was found, finding by finding.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Images with predictions.
     pub samples: Vec<Sample>,
     /// How the samples were chosen.

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use sordino_client::Error as ClientError;
-use sordino_graph::{Model, execute};
+use sordino_graph::{Model, OperatingPoints, OutputKind, execute};
 use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
 
-use crate::Error;
+use crate::operating_points::{Labelled, labels_of_findings, measure_findings};
 use crate::views::views_of;
+use crate::{Error, FindingMeasures};
 
 /// Least share of images whose predictions have the class of the clear integer engine.
 pub const LEAST_AGREEMENT: f64 = 0.999;
@@ -30,6 +31,8 @@ pub fn is_enough(share: f64, least: f64, images: usize) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     classes: usize,
+    output: OutputKind,
+    operating_points: Option<OperatingPoints>,
     float: Vec<f64>,
     integer: Vec<f64>,
 }
@@ -99,6 +102,8 @@ impl Reference {
             classes: plan.output().logits,
             float,
             integer,
+            output: model.output,
+            operating_points: model.operating_points.clone(),
         })
     }
 
@@ -115,6 +120,22 @@ impl Reference {
     /// Logits of the clear integer engine.
     pub fn integer(&self) -> &[f64] {
         &self.integer
+    }
+
+    /// Measures the findings of the clear integer engine against labels, with decisions at the model's operating points. Empty for networks
+    /// and labels without findings.
+    pub fn measure_findings(&self, labels: &[u16]) -> Vec<FindingMeasures> {
+        let labels = labels_of_findings(self.output, self.classes, labels);
+        let names: Vec<String> = (0..self.classes).map(|class| class.to_string()).collect();
+        labels.map_or_else(Vec::new, |labels| {
+            let found = Labelled {
+                output: self.output,
+                classes: &names,
+                logits: &self.integer,
+                labels: &labels,
+            };
+            measure_findings(found, self.operating_points.as_ref())
+        })
     }
 
     /// Compares predicted classes.
@@ -212,6 +233,8 @@ mod tests {
     fn shares_and_differences() {
         let reference = Reference {
             classes: 2,
+            output: OutputKind::Softmax,
+            operating_points: None,
             float: vec![1.0, 0.0, 0.0, 1.0, 2.0, 2.0, 5.0, 6.0],
             integer: vec![1.0, 0.0, 1.0, 0.0, 2.0, 2.0, 5.0, 6.0],
         };
@@ -223,6 +246,10 @@ mod tests {
         assert_eq!(comparison.accuracy_plain, Some(1.0));
         assert_eq!(comparison.accuracy_integer, Some(0.75));
         assert_eq!(comparison.accuracy_encrypted, Some(0.5));
+        let measures = reference.measure_findings(&[0, 1, 0, 1]);
+        // Differences of the integer logits: -1, -1, 0 and 1.
+        assert_eq!(measures[0].auc, 0.625);
+        assert_eq!(measures[0].balanced_accuracy, None);
         assert!(reference.compare(&[0; 3], None).is_err());
         assert!(reference.compare(&[0; 4], Some(&[0; 5])).is_err());
         assert_eq!(

@@ -45,6 +45,21 @@ pub enum Error {
     /// A file.
     #[error(transparent)]
     File(#[from] sordino_container::Error),
+    /// A network or labels without findings.
+    #[error(
+        "expected findings with labelled images that have them and others that have not: operating points are for networks with two classes or with sigmoids, and for sets whose validation images are labelled 0 and 1; use such a model and set"
+    )]
+    NoFindings,
+    /// Scores that do not rise with a finding.
+    #[error(
+        "the scores of finding {finding:?} do not rise with it (AUC {auc:.3}): check the order of the class names, or train the network longer"
+    )]
+    NotCalibrated {
+        /// Name of the finding.
+        finding: String,
+        /// Area under the ROC curve.
+        auc: f64,
+    },
     /// The plan was compiled from another model.
     #[error(
         "the plan was compiled from model {expected}, this is model {found}: give the model file that the plan was compiled from, or compile it again"
@@ -58,7 +73,7 @@ pub enum Error {
 }
 
 classify!(Error {
-    BadFile: WrongModel;
+    BadFile: WrongModel, NoFindings, NotCalibrated;
 } inner {
     #[cfg(feature = "train")] Train,
     #[cfg(feature = "files")] Data,

@@ -38,6 +38,8 @@
 mod compare;
 mod compile;
 mod error;
+pub mod measures;
+mod operating_points;
 mod plan_folder;
 mod views;
 mod weight_error;
@@ -49,6 +51,10 @@ pub use compare::{
 };
 pub use compile::compile;
 pub use error::Error;
+pub use operating_points::{
+    FindingMeasures, Labelled, choose_operating_points, labels_of_findings, measure_findings,
+    scores_of_findings,
+};
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use views::{ViewTrial, try_views};
 pub use weight_error::{WeightTrial, tune_weight_error};

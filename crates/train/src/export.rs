@@ -33,6 +33,7 @@ pub(crate) fn model(
         name: name.to_string(),
         dataset: data.dataset.clone(),
         calibration: None,
+        operating_points: None,
         training: json!({
             "trainer": concat!("sordino-train ", env!("CARGO_PKG_VERSION")),
             "config": config,

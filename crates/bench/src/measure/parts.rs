@@ -65,9 +65,9 @@ pub(super) fn set_agreement(
     record.accuracy_encrypted = comparison.accuracy_encrypted;
     record.agreement = Some(comparison.agreement);
     record.agreement_float = Some(comparison.agreement_float);
-    if reference.classes() == 2 {
-        record.auc = labels.and_then(|labels| area_under_curve(reference.float(), labels));
-    }
+    let findings = labels.map_or_else(Vec::new, |labels| reference.measure_findings(labels));
+    record.auc = mean(findings.iter().map(|finding| Some(finding.auc)));
+    record.balanced_accuracy = mean(findings.iter().map(|finding| finding.balanced_accuracy));
     Ok(())
 }
 
@@ -85,27 +85,10 @@ pub(super) fn set_errors(
     Ok(())
 }
 
-/// Area under the ROC curve of a network with two logits: the probability that an image of class 1 scores higher
-/// than one of class 0, where a tie counts half. `None` where a class has no image.
-///
-/// # Shapes
-/// `logits` is `[labels.len(), 2]`.
-fn area_under_curve(logits: &[f64], labels: &[u16]) -> Option<f64> {
-    let mut scores: Vec<(f64, bool)> = logits
-        .chunks_exact(2)
-        .zip(labels)
-        .map(|(row, &label)| (row[1] - row[0], label == 1))
-        .collect();
-    scores.sort_by(|x, y| x.0.total_cmp(&y.0));
-    let (mut below, mut pairs) = (0.0, 0.0);
-    for ties in scores.chunk_by(|x, y| x.0 == y.0) {
-        let positive = ties.iter().filter(|(_, positive)| *positive).count() as f64;
-        let negative = ties.len() as f64 - positive;
-        pairs += positive * (below + 0.5 * negative);
-        below += negative;
-    }
-    let positives = labels.iter().filter(|&&label| label == 1).count() as f64;
-    (positives > 0.0 && below > 0.0).then(|| pairs / (positives * below))
+/// Mean over the findings; `None` where one has no such number, or where there are none.
+fn mean(numbers: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let numbers: Vec<f64> = numbers.collect::<Option<_>>()?;
+    (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
 #[cfg(test)]
@@ -113,14 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_area_is_the_share_of_pairs_in_order() {
-        let logits = |scores: &[f64]| scores.iter().flat_map(|&s| [0.0, s]).collect::<Vec<_>>();
-        let labels = [0, 0, 1, 1];
-        let area = |scores: &[f64]| area_under_curve(&logits(scores), &labels);
-        assert_eq!(area(&[1.0, 2.0, 3.0, 4.0]), Some(1.0));
-        assert_eq!(area(&[3.0, 4.0, 1.0, 2.0]), Some(0.0));
-        assert_eq!(area(&[1.0, 3.0, 2.0, 4.0]), Some(0.75));
-        assert_eq!(area(&[1.0, 2.0, 2.0, 2.0]), Some(0.75));
-        assert_eq!(area_under_curve(&logits(&[1.0, 2.0]), &[1, 1]), None);
+    fn the_mean_is_over_all_findings_or_not_at_all() {
+        assert_eq!(mean([Some(0.5), Some(1.0)].into_iter()), Some(0.75));
+        assert_eq!(mean([Some(0.5), None].into_iter()), None);
+        assert_eq!(mean(std::iter::empty()), None);
     }
 }

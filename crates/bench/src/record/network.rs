@@ -120,8 +120,10 @@ pub struct Record {
     pub seed: Option<u64>,
     /// Epochs of the training, in comparisons of training.
     pub epochs: Option<u64>,
-    /// Area under the receiver operating characteristic, for two classes.
+    /// Area under the receiver operating characteristic, the mean over the findings, by the clear integer engine.
     pub auc: Option<f64>,
+    /// Mean of sensitivity and specificity at the operating point, the mean over the findings, by the clear integer engine.
+    pub balanced_accuracy: Option<f64>,
     /// Share of images whose encrypted class is that of the clear integer engine.
     pub agreement: Option<f64>,
     /// Share of images whose encrypted class is that of the float network.
@@ -305,7 +307,7 @@ mod tests {
     #[test]
     fn the_names_that_scripts_rely_on_are_all_there() {
         let contract = "network dataset images batch blocks packing block_images rotations accuracy_plain accuracy_encrypted \
-            accuracy_integer accuracy_teacher activation distilled frozen batch_norm seed epochs auc agreement agreement_float worst_logit_error \
+            accuracy_integer accuracy_teacher activation distilled frozen batch_norm seed epochs auc balanced_accuracy agreement agreement_float worst_logit_error \
             worst_logit_error_float keygen_seconds encrypt_seconds read_seconds evaluate_seconds decrypt_seconds \
             amortized_seconds upload_bytes key_bytes reply_bytes peak_rss_bytes ring_degree log2_q log2_qp \
             security_bits log2_scale weight_bits threads backend int8_peak_gmacs int8_gmacs linear_share_of_peak \

@@ -14,7 +14,7 @@ fn median(timing: Timing) -> Option<String> {
     timing.median.map(seconds_text)
 }
 
-const COLUMNS: [Column<'_, Record>; 26] = [
+const COLUMNS: [Column<'_, Record>; 27] = [
     ("network", Left, |r| Some(r.network.clone())),
     ("data set", Left, |r| Some(r.dataset.clone())),
     ("images", Right, |r| count(Some(r.images))),
@@ -32,6 +32,7 @@ const COLUMNS: [Column<'_, Record>; 26] = [
         r.accuracy_encrypted.map(percent_text)
     }),
     ("AUC", Right, |r| r.auc.map(|auc| format!("{auc:.3}"))),
+    ("balanced", Right, |r| r.balanced_accuracy.map(percent_text)),
     ("agreement", Right, |r| r.agreement.map(percent_text)),
     ("worst logit error", Right, |r| {
         r.worst_logit_error.map(|error| format!("{error:.2e}"))

@@ -8,6 +8,7 @@ mod convert;
 mod cost;
 mod determinism;
 mod dicom;
+mod findings;
 mod fixture;
 mod images;
 mod import;

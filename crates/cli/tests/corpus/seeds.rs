@@ -274,6 +274,7 @@ fn model() -> Model {
         name: "corpus".to_owned(),
         dataset: "none".to_owned(),
         calibration: None,
+        operating_points: None,
         training: serde_json::json!({"epochs": 0}),
     };
     let images = values(16 * 8);

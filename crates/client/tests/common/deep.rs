@@ -69,6 +69,7 @@ pub(crate) fn model() -> Model {
         name: "deep".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     };
     let images = usual(500, 77);

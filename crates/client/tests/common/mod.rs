@@ -73,6 +73,7 @@ pub(crate) fn model_of_classes(
         name: "small".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     };
     let images = numbers(500 * features, 77);

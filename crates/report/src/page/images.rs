@@ -93,13 +93,15 @@ pub(super) fn samples_section(report: &Report) -> Markup {
     section("Images and predictions", &body)
 }
 
+/// Whether a text is a picture's data address, and nothing else that would end the attribute it stands in.
+pub(super) fn is_picture(picture: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let rest = picture.strip_prefix(PICTURE);
+    rest.is_some_and(|rest| rest.bytes().all(digit))
+}
+
 fn item(sample: &Sample) -> Markup {
     let index = count_text(sample.index as f64);
-    let is_picture = |picture: &&String| {
-        let digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
-        let rest = picture.strip_prefix(PICTURE);
-        rest.is_some_and(|rest| rest.bytes().all(digit))
-    };
     let differs = |class: &Option<String>| class.clone().filter(|class| *class != sample.predicted);
     let lines = [
         ("label: ", sample.label.clone()),
@@ -108,7 +110,7 @@ fn item(sample: &Sample) -> Markup {
     ];
     html! {
         li.wrong[sample.is_wrong()] {
-            @if let Some(picture) = sample.picture.as_ref().filter(is_picture) {
+            @if let Some(picture) = sample.picture.as_ref().filter(|picture| is_picture(picture)) {
                 (PreEscaped(format!("<img src=\"{picture}\" alt=\"image {index}\"/>")))
             }
             b { @if sample.is_wrong() { "✗ " } (sample.predicted) }

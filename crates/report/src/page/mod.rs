@@ -1,5 +1,6 @@
 //! A report as one HTML file that needs nothing else: no script, no font, no picture from outside.
 
+mod findings;
 mod images;
 mod tables;
 
@@ -33,6 +34,7 @@ pub fn page_with(report: &Report, before_tables: Markup, sections: Markup) -> St
                 (tables::header(report))
                 (tables::measurements_section(report, &before_tables))
                 (sections)
+                (findings::findings_sections(report))
                 (images::confusion_section(report))
                 (images::samples_section(report))
                 (tables::steps_section(report))

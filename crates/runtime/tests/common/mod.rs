@@ -199,6 +199,7 @@ pub(crate) fn model(graph: Graph) -> Model {
         name: "test".into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     };
     let images = images(&model, 600, 11);

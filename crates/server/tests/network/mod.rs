@@ -93,6 +93,7 @@ pub(crate) fn model(name: &str, side: usize, layers: &[Layer], count: usize) -> 
         name: name.into(),
         dataset: "random".into(),
         calibration: None,
+        operating_points: None,
         training: serde_json::Value::Null,
     };
     let calibration = calibrate(&model, &images(count, side), count, &mut |_| ());

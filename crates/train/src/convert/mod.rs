@@ -159,6 +159,7 @@ pub fn convert(
     let mut model = Model {
         graph,
         calibration: None,
+        operating_points: None,
         training: json!({
             "converter": concat!("sordino-train ", env!("CARGO_PKG_VERSION")),
             "config": config,
