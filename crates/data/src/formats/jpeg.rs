@@ -10,16 +10,8 @@ pub(crate) struct Jpeg {
     /// Channels of a frame: 1 for gray, 3 for colour, 4 for print.
     pub(crate) channels: u8,
     /// Bits of a sample.
-    #[cfg_attr(
-        not(feature = "dicom"),
-        expect(dead_code, reason = "pictures are decoded by `image`")
-    )]
     pub(crate) bits: u8,
     /// Whether markers say that the three channels are luminance and chrominance, if any says something about it.
-    #[cfg_attr(
-        not(feature = "dicom"),
-        expect(dead_code, reason = "pictures are decoded by `image`")
-    )]
     pub(crate) transformed: Option<bool>,
 }
 
