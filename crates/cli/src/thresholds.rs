@@ -154,9 +154,12 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     });
     output.result(&result, || {
         format!(
-            "{}{} operating points, chosen on the validation part of {name} ({} images), in {}; compile it again for a plan that has them",
+            "{}{}, chosen on the validation part of {name} ({} images), in {}; compile it again for a plan that has them",
             columns(&COLUMNS, &measures),
-            points.points.len(),
+            match points.points.len() {
+                1 => "1 operating point".to_owned(),
+                count => format!("{count} operating points"),
+            },
             points.images,
             path.display()
         )
