@@ -288,6 +288,8 @@ def main():
         for p in net.parameters():
             # Half precision loses nothing that integer weights keep, and halves the model file.
             p.data = p.data.half().float()
+        # The softmax says what the outputs are: with it, import needs no --scores.
+        net = nn.Sequential(net, nn.Softmax(1))
         torch.onnx.export(net, torch.zeros(1, shape[0], shape[1], shape[1]), options.out, dynamo=False)
         return
     torch.manual_seed(options.seed)

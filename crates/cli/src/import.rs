@@ -8,12 +8,14 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 use sordino::Model;
 use sordino::container::{Access, Error as FileError, check_writable};
+use sordino::graph::OutputKind;
 use sordino::onnx::{Description, ImageSettings, ImportOptions, InputLayout, Network};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::classes::class_names_for;
 use crate::encrypt::parse_range;
 use crate::exit::Usage;
+use crate::one_of::one_of;
 use crate::replaced::is_not_read;
 
 /// Most bytes of settings of images.
@@ -60,6 +62,11 @@ pub(crate) struct ImagesArgs {
     /// Which output of the ONNX file gives the scores, where it has several
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// What the outputs are, where the ONNX file ends without a softmax or sigmoid: logits of one class of several, as PyTorch's
+    /// CrossEntropyLoss takes them; a logit for each of several findings, as its BCEWithLogitsLoss takes them; or plain numbers
+    /// [default: raw]
+    #[arg(long, value_name = "softmax|sigmoid|raw", value_parser = one_of::<OutputKind>(&["softmax", "sigmoid", "raw"]))]
+    scores: Option<OutputKind>,
     /// Channels, height and width of an image, where the ONNX file does not say (its input is a vector, or open)
     #[arg(long, value_name = "C,H,W", value_parser = parse_shape)]
     input_shape: Option<[usize; 3]>,
@@ -114,11 +121,19 @@ impl ImagesArgs {
             None => Vec::new(),
         };
         let name = path.file_stem().and_then(|name| name.to_str());
-        Ok(imported.into_model(Description {
+        let mut model = imported.into_model(Description {
             name: name.unwrap_or("network").to_string(),
             classes,
             images,
-        })?)
+        })?;
+        if let Some(scores) = self.scores {
+            if ![OutputKind::Raw, scores].contains(&model.output) {
+                let text = "--scores: the file itself says what its outputs are, and says something else: leave --scores out";
+                return Err(Usage(text.to_owned()).into());
+            }
+            model.output = scores;
+        }
+        Ok(model)
     }
 
     /// What the options, or the file that is given in place of them, say of images.

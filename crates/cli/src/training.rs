@@ -330,6 +330,11 @@ pub(crate) fn record_views(
 ) -> anyhow::Result<Vec<ViewTrial>> {
     let (views, trials) = try_views(model, changes, images, labels)?;
     trials.iter().for_each(|trial| output.note(trial));
+    if trials.is_empty() {
+        output.warn(
+            "views were recorded and not tried: that needs labels, and a network whose outputs are logits of one class of several (import --scores softmax); requests have one view of an image unless --views asks for more",
+        );
+    }
     if let Some(calibration) = &mut model.calibration {
         calibration.views = Some(views);
     }

@@ -104,9 +104,11 @@ impl Provenance {
             .collect()
     }
 
-    /// The file beside predictions: `PREDICTIONS.provenance.json` for `PREDICTIONS.csv`.
+    /// The file beside predictions: `PREDICTIONS.csv.provenance.json` for `PREDICTIONS.csv`.
     pub fn beside(predictions: &Path) -> PathBuf {
-        predictions.with_extension("provenance.json")
+        let mut name = predictions.file_name().unwrap_or_default().to_os_string();
+        name.push(".provenance.json");
+        predictions.with_file_name(name)
     }
 
     /// Writes the file, complete or not at all.

@@ -240,7 +240,7 @@ fn no_output_has_anything_of_a_patient() {
     run_is_clean(&line, &sordino(&server, &line).good());
     for line in [
         &format!("decrypt {client} --reply server/reply --out predictions.csv --logits"),
-        &format!("decrypt {client} --reply server/reply --out predictions.json"),
+        &format!("decrypt {client} --reply server/reply --out predictions.json --report list.html"),
         "inspect server/request --json",
     ] {
         run_is_clean(line, &sordino(&folder, line).good());

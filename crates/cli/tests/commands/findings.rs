@@ -126,7 +126,7 @@ fn thresholds_become_decisions_that_are_checked() {
         .count();
     assert_eq!(result["findings"][0]["decided"], decided);
 
-    let json = fs::read_to_string(folder.join("predictions.provenance.json")).unwrap();
+    let json = fs::read_to_string(folder.join("predictions.csv.provenance.json")).unwrap();
     let provenance: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(provenance["answered"], IMAGES);
     assert_eq!(provenance["findings"][0]["decided"], decided);

@@ -412,6 +412,7 @@ fn arrays_with_channels_last_are_told_and_ambiguous_ones_take_a_layout() {
     // What is said goes before the rule: these are gray images with their channel last.
     save("gray.npy", &[5, 8, 8, 1]);
     encrypt(&folder, "gray.npy", "").good();
+    fs::remove_file(folder.join("request.key")).unwrap();
     encrypt(&folder, "gray.npy", "--layout nhwc").good();
     encrypt(&folder, "gray.npy", "--layout nchw").refused(3, &["8x8x1", "--layout nhwc"]);
     encrypt(&folder, "both.npy", "").refused(3, &["--layout"]);

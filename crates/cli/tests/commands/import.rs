@@ -73,6 +73,30 @@ fn one_sigmoid_is_two_classes_from_import_to_verify() {
 }
 
 #[test]
+fn what_outputs_without_a_softmax_are_can_be_said() {
+    let folder = folder("import-scores");
+    network(&folder, "tc-binary-sigmoid");
+    network(&folder, "seq.default");
+    let output = |flags: &str| {
+        let line = format!("import seq.default.onnx --out model --force --json {flags}");
+        sordino(&folder, &line).good().json()["output"].clone()
+    };
+    assert_eq!(output(""), "raw");
+    assert_eq!(output("--scores softmax"), "softmax");
+    assert_eq!(output("--scores sigmoid"), "sigmoid");
+    sordino(
+        &folder,
+        "import tc-binary-sigmoid.onnx --out other --scores sigmoid",
+    )
+    .refused(2, &["leave --scores out"]);
+    sordino(
+        &folder,
+        "import seq.default.onnx --out other --scores probabilities",
+    )
+    .refused(2, &["softmax", "sigmoid", "raw"]);
+}
+
+#[test]
 fn what_is_not_read_says_what_to_do_and_leaves_nothing() {
     let folder = folder("import-refused");
     for (name, parts) in [

@@ -404,17 +404,19 @@ fn arrays() -> Files {
             "bad-shape",
             array("|u1", &format!("({most}, {most}, 1, 1)"), &pixels(12)),
         ),
-        ("bad-type", array("|O", "(2, 1, 2, 3)", &pixels(12))),
-        ("bad-end", array("|u1", "(2, 1, 2, 3)", &pixels(13))),
-        ("good-u8", array("|u1", "(2, 1, 2, 3)", &pixels(12))),
-        ("good-u16", array("<u2", "(1, 3, 2, 1)", &pixels(12))),
+        ("bad-type", array("|O", "(2, 1, 3, 2)", &pixels(12))),
+        // Channels before rows and columns, or behind.
+        ("bad-ambiguous", array("|u1", "(2, 1, 2, 3)", &pixels(12))),
+        ("bad-end", array("|u1", "(2, 1, 3, 2)", &pixels(13))),
+        ("good-u8", array("|u1", "(2, 1, 3, 2)", &pixels(12))),
+        ("good-u16", array("<u2", "(1, 3, 1, 2)", &pixels(12))),
         ("good-f32", array("<f4", "(3, 2, 2)", &floats)),
         ("good-f64", array("<f8", "(1, 1, 2, 2)", &doubles)),
     ]
 }
 
 fn archives() -> Files {
-    let images = array("|u1", "(2, 1, 2, 3)", &pixels(12));
+    let images = array("|u1", "(2, 1, 3, 2)", &pixels(12));
     let labels = array("|u1", "(2,)", &[0, 1]);
     let archive = |method| {
         let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
