@@ -1,5 +1,6 @@
 //! `sordino demo`
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sordino::compile;
@@ -12,9 +13,18 @@ use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
 use sordino_report::{bytes_text, percent_text, seconds_text};
 
+use crate::demo_clinic;
+
 /// Arguments of `demo`.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Instead: a hospital's way, command by command, with 624 chest radiographs, decisions and pages, in under a minute
+    #[arg(long)]
+    clinic: bool,
+    /// The folder in which --clinic leaves images, plans, answers and pages [default: sordino-clinic]
+    #[arg(long, value_name = "DIR", requires = "clinic")]
+    out: Option<PathBuf>,
+}
 
 /// Images that are encrypted.
 const IMAGES: usize = 4096;
@@ -22,7 +32,11 @@ const IMAGES: usize = 4096;
 /// Encrypted accuracy below which the demo fails.
 const LEAST_ACCURACY: f64 = 0.95;
 
-pub(crate) fn run(_: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    if args.clinic {
+        let folder = args.out.as_deref().unwrap_or(Path::new("sordino-clinic"));
+        return demo_clinic::run(folder, global, output);
+    }
     let start = Instant::now();
     output.text("1. Training a small convolutional network on two thirds of 1,797 handwritten digits of 8x8 pixels")?;
     let model = {

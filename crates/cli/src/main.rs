@@ -11,6 +11,7 @@ mod data;
 mod decrypt;
 mod decrypt_report;
 mod demo;
+mod demo_clinic;
 mod distill;
 mod encrypt;
 mod evaluate;
@@ -40,7 +41,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sordino_command::{Allocator, Outcome, Output, terminal};
+use sordino_command::{Allocator, GlobalArgs, Outcome, Output, terminal};
 use sordino_fault::Fault;
 
 use arguments::{Arguments, Command};
@@ -72,21 +73,24 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     global.start_threads()?;
     // Refuses a wrong name before any work, whatever the command.
     global.backend()?;
-    let output = Output::new(global);
-    match &arguments.command {
-        Command::Demo(arguments) => demo::run(arguments, global, &output),
-        Command::Data(arguments) => data::run(arguments, &output),
-        Command::Train(arguments) => train::run(arguments, global, &output),
-        Command::Distill(arguments) => distill::run(arguments, global, &output),
-        Command::Convert(arguments) => convert::run(arguments, global, &output),
-        Command::Import(arguments) => import::run(arguments, global, &output),
-        Command::Ranges(arguments) => ranges::run(arguments, global, &output),
-        Command::Thresholds(arguments) => thresholds::run(arguments, global, &output),
-        Command::Cost(arguments) => cost::run(arguments, &output),
-        Command::Compile(arguments) => compile::run(arguments, global, &output),
-        Command::Keygen(arguments) => keygen::run(arguments, global, &output),
-        Command::Encrypt(arguments) => encrypt::run(arguments, global, &output),
-        Command::Evaluate(arguments) => evaluate::run(arguments, global, &output),
+    dispatch(&arguments.command, global, &Output::new(global))
+}
+
+fn dispatch(command: &Command, global: &GlobalArgs, output: &Output) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, global, output),
+        Command::Data(arguments) => data::run(arguments, output),
+        Command::Train(arguments) => train::run(arguments, global, output),
+        Command::Distill(arguments) => distill::run(arguments, global, output),
+        Command::Convert(arguments) => convert::run(arguments, global, output),
+        Command::Import(arguments) => import::run(arguments, global, output),
+        Command::Ranges(arguments) => ranges::run(arguments, global, output),
+        Command::Thresholds(arguments) => thresholds::run(arguments, global, output),
+        Command::Cost(arguments) => cost::run(arguments, output),
+        Command::Compile(arguments) => compile::run(arguments, global, output),
+        Command::Keygen(arguments) => keygen::run(arguments, global, output),
+        Command::Encrypt(arguments) => encrypt::run(arguments, global, output),
+        Command::Evaluate(arguments) => evaluate::run(arguments, global, output),
         Command::Serve(arguments) => {
             arguments.run(global)?;
             Ok(Outcome::Good)
@@ -95,11 +99,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             terminal::print_line(arguments.run(global)?)?;
             Ok(Outcome::Good)
         }
-        Command::Decrypt(arguments) => decrypt::run(arguments, global, &output),
-        Command::Submit(arguments) => submit::run(arguments, global, &output),
-        Command::Verify(arguments) => verify::run(arguments, global, &output),
-        Command::Explain(arguments) => explain::run(arguments, &output),
-        Command::Inspect(arguments) => inspect::run(arguments, &output),
-        Command::Bench(suite) => suite.run(global, &output),
+        Command::Decrypt(arguments) => decrypt::run(arguments, global, output),
+        Command::Submit(arguments) => submit::run(arguments, global, output),
+        Command::Verify(arguments) => verify::run(arguments, global, output),
+        Command::Explain(arguments) => explain::run(arguments, output),
+        Command::Inspect(arguments) => inspect::run(arguments, output),
+        Command::Bench(suite) => suite.run(global, output),
     }
 }

@@ -279,3 +279,29 @@ fn the_demo_is_good_and_gives_a_record() {
     }
     assert!(listing(&folder).is_empty(), "the demo needs no files");
 }
+
+/// A hospital's way with embedded radiographs: everything that a later command needs is left in the folder.
+#[test]
+fn the_clinic_demo_leaves_answers_and_pages() {
+    let folder = folder("demo-clinic");
+    let record = sordino(&folder, "demo --clinic --json --out clinic")
+        .good()
+        .json();
+    let finding = &record["findings"][0];
+    assert_eq!(finding["name"], "pneumonia", "{finding}");
+    let rows = csv(&folder.join("clinic/predictions.csv"));
+    let position = |name: &str| rows[0].iter().position(|column| column == name).unwrap();
+    let (status, decision) = (position("status"), position("decision_pneumonia"));
+    let answered = rows[1..].iter().filter(|row| row[status] == "ok");
+    assert!(answered.clone().count() >= 622, "one image may be unusual");
+    let found = answered.filter(|row| row[decision] == "1").count();
+    assert!((350..=390).contains(&found), "{found} of 390 radiographs");
+    for page in ["check.html", "answers.html"] {
+        let text = fs::read_to_string(folder.join("clinic").join(page)).unwrap();
+        assert!(text.contains("pneumonia"), "{page}");
+    }
+    let check = fs::read_to_string(folder.join("clinic/check.html")).unwrap();
+    assert!(check.contains("ROC"), "the page has curves");
+    // A second time into the same folder: nothing is replaced without --force.
+    sordino(&folder, "demo --clinic --out clinic").refused(2, &["model.safetensors", "--force"]);
+}
