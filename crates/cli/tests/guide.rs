@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use sordino::data::{Images, Pixels, digits};
+use sordino::data::{Images, Pixels, Reader, digits};
 use sordino::graph::Model;
 use zip::write::SimpleFileOptions;
 
@@ -125,10 +125,8 @@ fn the_workflow_runs_as_it_stands() {
     fs::remove_dir_all(&folder).expect("the folder is this test's own");
 }
 
-/// Writes the embedded digits as NumPy would, with values scaled to 0..255 as the fixture's network was trained on.
-fn write_digits(path: &Path) {
-    let set = digits();
-    let (train, validation) = set.train.split_at(set.train.len() - 100);
+/// Writes gray images in MedMNIST's layout, as NumPy would, with pixels changed by `value`.
+fn write_set(path: &Path, parts: [(&str, &Images); 3], value: fn(u8) -> u8) {
     let mut archive = zip::ZipWriter::new(fs::File::create(path).expect("a file"));
     let mut add = |name: String, shape: String, values: &[u8]| {
         let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}\n");
@@ -139,25 +137,23 @@ fn write_digits(path: &Path) {
             archive.write_all(bytes).expect("an array");
         }
     };
-    let splits: [(&str, &Images); 3] =
-        [("train", &train), ("val", &validation), ("test", &set.test)];
-    for (split, images) in splits {
-        let Pixels::U8(pixels) = &images.pixels else {
-            panic!("8-bit images")
-        };
-        let count = images.len();
-        let scale = |&value: &u8| ((u32::from(value) * 255 + 8) / 16) as u8;
-        let pixels: Vec<u8> = pixels.iter().map(scale).collect();
-        add(
-            format!("{split}_images.npy"),
-            format!("{count}, 1, 8, 8"),
-            &pixels,
-        );
+    for (part, images) in parts {
+        let (count, height, width) = (images.len(), images.height, images.width);
+        let pixels: Vec<u8> = bytes(images).iter().map(|&pixel| value(pixel)).collect();
+        let shape = format!("{count}, 1, {height}, {width}");
+        add(format!("{part}_images.npy"), shape, &pixels);
         let labels = images.labels.as_ref().expect("labels");
         let labels: Vec<u8> = labels.iter().map(|&label| label as u8).collect();
-        add(format!("{split}_labels.npy"), format!("{count},"), &labels);
+        add(format!("{part}_labels.npy"), format!("{count},"), &labels);
     }
     archive.finish().expect("an archive");
+}
+
+fn bytes(images: &Images) -> &[u8] {
+    match &images.pixels {
+        Pixels::U8(pixels) => pixels,
+        _ => panic!("8-bit images"),
+    }
 }
 
 #[cfg(unix)]
@@ -167,7 +163,12 @@ fn a_network_of_pytorch_is_as_good_encrypted() {
     let work = folder.join("work");
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/digits.onnx");
     fs::copy(fixture, work.join("net.onnx")).expect("the network");
-    write_digits(&work.join("images.npz"));
+    let set = digits();
+    let (train, validation) = set.train.split_at(set.train.len() - 100);
+    let parts = [("train", &train), ("val", &validation), ("test", &set.test)];
+    // Values are scaled to 0..255, as the fixture's network was trained on.
+    let scaled = |value| ((u32::from(value) * 255 + 8) / 16) as u8;
+    write_set(&work.join("images.npz"), parts, scaled);
     let guide = guide("from-pytorch.md");
     let blocks = blocks(&guide);
     assert!(blocks.len() >= 8, "{blocks:#?}");
@@ -209,23 +210,19 @@ fn a_network_of_pytorch_is_as_good_encrypted() {
     fs::remove_dir_all(&folder).expect("the folder is this test's own");
 }
 
-/// Writes embedded digits as DICOM files of 12 bits, of both gray interpretations, and gives their labels by SOP Instance UID.
-fn write_studies(folder: &Path, count: usize) -> Vec<(String, u16)> {
-    let (images, _) = digits().test.split_at(count);
-    let Pixels::U8(pixels) = &images.pixels else {
-        panic!("8-bit images")
-    };
+/// Writes radiographs as DICOM files of 12 bits, of both gray interpretations, and gives their labels by SOP Instance UID.
+fn write_studies(folder: &Path, images: &Images) -> Vec<(String, u16)> {
     let labels = images.labels.as_ref().expect("labels");
-    let pairs = pixels.chunks_exact(64).zip(labels);
+    let pairs = bytes(images).chunks_exact(28 * 28).zip(labels);
     let written = pairs.enumerate().map(|(index, (pixels, &label))| {
         let uid = format!("1.2.826.0.1.3680043.8.498.{}", 1001 + index);
-        let values: Vec<u16> = pixels.iter().map(|&value| u16::from(value) * 255).collect();
+        let values: Vec<u16> = pixels.iter().map(|&value| u16::from(value) * 16).collect();
         let turned = index % 2 == 1;
         let values: Vec<u16> = match turned {
             true => values.iter().map(|value| 4095 - value).collect(),
             false => values,
         };
-        let image = dicom::gray(&uid, [8, 8], 12, &values)
+        let image = dicom::gray(&uid, [28, 28], 12, &values)
             .add((0x0010, 0x0010), "PN", "Doe^Jane")
             .set(
                 dicom::PHOTOMETRIC,
@@ -246,10 +243,15 @@ fn write_studies(folder: &Path, count: usize) -> Vec<(String, u16)> {
 fn a_folder_of_dicom_files_becomes_a_list() {
     let folder = workplace("clinic");
     let work = folder.join("work");
-    let labels = write_studies(&work.join("studies"), 40);
-    // Of the size of the embedded digits, for which no file is needed.
-    let train = "sordino train --data digits --arch digits --epochs 12 --out model.safetensors";
-    run_well(&folder, None, train);
+    let committed = root().join("models/patch5-pneumoniamnist.safetensors");
+    fs::copy(committed, work.join("model.safetensors")).expect("the committed model");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/chest-x-rays.npz");
+    let images = Reader::new().images(&assets).expect("the embedded images");
+    let (sent, others) = images.split_at(400);
+    let labels = write_studies(&work.join("studies"), &sent);
+    // Of a set, `thresholds` reads the validation part only.
+    let parts = [("train", &sent), ("val", &others), ("test", &sent)];
+    write_set(&work.join("labelled.npz"), parts, |value| value);
     let guide = guide("clinic.md");
     let blocks = blocks(&guide);
     assert!(blocks.len() >= 8, "{blocks:#?}");
@@ -261,27 +263,37 @@ fn a_folder_of_dicom_files_becomes_a_list() {
     let mut right = 0;
     for (row, (uid, label)) in rows.iter().zip(&labels) {
         assert_eq!(row[1], *uid);
-        right += usize::from(row[2] == label.to_string());
+        right += usize::from(row[9] == label.to_string());
     }
     // Half of them would be wrong if white were taken for black.
-    assert!(
-        right * 10 >= labels.len() * 9,
-        "{right} of {}",
-        labels.len()
-    );
+    assert!(right * 10 >= labels.len() * 8, "{right} of 400");
     let list = fs::read_to_string(work.join("list.csv")).expect("the list");
-    let scores: Vec<f64> = list
+    assert!(
+        list.starts_with(
+            "index,name,class,label,p_0,p_1,out_of_range,status,p_pneumonia,decision_pneumonia"
+        ),
+        "{list}"
+    );
+    // A row without an answer has no probability, and comes last.
+    let probabilities: Vec<f64> = list
         .lines()
         .skip(1)
-        .map(|row| {
-            row.split(',')
-                .nth(5)
-                .and_then(|p| p.parse().ok())
-                .expect("a probability")
-        })
+        .filter_map(|row| row.split(',').nth(8)?.parse().ok())
         .collect();
-    assert_eq!(scores.len(), labels.len());
-    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let answered = rows.iter().filter(|row| row[7] == "ok").count();
+    assert_eq!(probabilities.len(), answered);
+    assert!(
+        answered >= 398
+            && list
+                .lines()
+                .nth(answered)
+                .is_some_and(|row| row.contains("ok"))
+    );
+    assert!(probabilities.is_sorted_by(|a, b| a >= b), "{list}");
+    let first = fs::read_to_string(work.join("look-first.csv")).expect("rows");
+    let odd = rows.iter().filter(|row| row[7] != "ok" || row[11] == "1");
+    assert!(odd.clone().count() > 0, "some are close to the threshold");
+    assert_eq!(first.lines().count(), 1 + odd.count(), "{first}");
     fs::remove_dir_all(&folder).expect("the folder is this test's own");
 }
 
