@@ -8,11 +8,11 @@ use serde_json::json;
 use sordino::container::remove_unfinished;
 use sordino::data::Layout;
 use sordino::protocol::api::{Job, JobState};
-use sordino_client::ViewCount;
 use sordino_client::http::{
     ConnectOptions, Event, RemoteServer, SubmitOptions, Submitted, Token, Upload, secret_key_of,
     submit,
 };
+use sordino_client::{Provenance, ViewCount};
 use sordino_command::terminal::{Bar, on_first_interrupt, say};
 use sordino_command::{GlobalArgs, Outcome, Output, exit};
 use sordino_fault::Fault;
@@ -186,6 +186,7 @@ fn result(submitted: &Submitted, out: &Path, flagged: usize) -> serde_json::Valu
         "check_tolerance": check.map(|check| check.tolerance),
         "out_of_range": flagged,
         "out": out,
+        "provenance": Provenance::beside(out),
     })
 }
 

@@ -1,5 +1,10 @@
 //! `submit` predicts what the commands on files predict.
 
+use std::fs;
+use std::path::PathBuf;
+
+use sordino_client::Provenance;
+
 use crate::cases::{assert_same_predictions, deep, plain, rotated, rows, shallow};
 use crate::files::folder;
 use crate::server::{Client, Server, Setup};
@@ -16,6 +21,11 @@ fn what_submit_predicts_is_what_the_commands_predict() {
         let submission = Submission::new(&server, "a", case, case.name);
         submit(&submission, "").good();
         assert_same_predictions(&submission.out(), &case.path("predictions.csv"));
+        let [here, there] = [submission.out(), case.path("predictions.csv")].map(provenance);
+        for field in ["model", "plan", "images", "answered", "released_bits"] {
+            assert_eq!(here[field], there[field], "{field}");
+        }
+        assert_ne!(here["request"], there["request"], "each has its own");
         // Once more with the keys of the first time.
         let again = submission.to("again.csv");
         submit(&again, "--logits").good();
@@ -26,6 +36,12 @@ fn what_submit_predicts_is_what_the_commands_predict() {
     let mut service = Service::new(&server, "a");
     assert!(service.ids("jobs").is_empty(), "a job is left");
     assert_eq!(service.ids("keys").len(), 3, "keys are used again");
+}
+
+/// What is written beside predictions of where they come from.
+fn provenance(predictions: PathBuf) -> serde_json::Value {
+    let path = Provenance::beside(&predictions);
+    serde_json::from_slice(&fs::read(path).expect("a file beside")).expect("JSON")
 }
 
 #[test]

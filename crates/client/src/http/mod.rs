@@ -37,6 +37,7 @@ mod download;
 mod event;
 mod events;
 mod key_place;
+mod out;
 mod pin;
 mod plan;
 mod retry;

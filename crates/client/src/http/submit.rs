@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sordino_container::{Access, AtomicFile, Digest, Error as FileError, HEADER_BYTES};
+use sordino_container::{Digest, Error as FileError, HEADER_BYTES};
 use sordino_data::Prepared;
 use sordino_protocol::Reply;
 use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
@@ -12,11 +12,14 @@ use sordino_protocol::api::{Id, Job, JobState, KeyState, Model, NewJob, NewKey};
 use super::again::Again;
 use super::connect::RemoteServer;
 use super::event::Event;
-use super::key_place::{KeyPlace, Lasting, Unkeyed, may_resume};
+use super::key_place::{KeyPlace, Lasting, Unkeyed};
+use super::out;
 use super::pin::{Pin, Sight};
 use super::submission::{JobRecord, RequestFile, Submission};
 use super::submitted::{SubmitOptions, SubmitTimes, Submitted};
-use crate::{Client, Error, EvaluationKeyFile, ImageSource, KeyFolder, Marks, Predictions};
+use crate::{
+    Client, Error, EvaluationKeyFile, ImageSource, KeyFolder, Marks, Predictions, Provenance,
+};
 
 /// How often a job is made that the server forgets.
 const MAKES: usize = 3;
@@ -62,7 +65,7 @@ pub async fn submit(
 ) -> Result<Submitted, Error> {
     let images = images.into();
     let began = Instant::now();
-    let written = check_out(options)?;
+    let written = out::check(options)?;
     let (model, client) = open_known_model(server, model, options).await?;
     let client = Arc::new(client);
     let (layout, range) = (options.layout, options.range);
@@ -194,7 +197,7 @@ impl Batch<'_> {
             Some(record) => record,
             None => submitter.fetch_reply(&submission, &self.prepared).await?,
         };
-        let reply = submitter.open_reply(&submission, &record).await?;
+        let (reply, reply_digest) = submitter.open_reply(&submission, &record).await?;
         let reply_bytes = fs::metadata(submission.reply_path()).map_or(0, |found| found.len());
         // The server hears nothing more once the key is used: not even when that was done, which could depend on what was decrypted.
         if !options.keep_job {
@@ -210,7 +213,9 @@ impl Batch<'_> {
             }
             other => other?,
         };
-        submitter.write(&predictions, self.names.as_deref(), written)?;
+        let provenance = Provenance::new(client.plan(), &predictions, record.request, reply_digest);
+        let names = self.names.as_deref();
+        out::write(options, &predictions, names, &provenance, written)?;
         submitter.finish(&submission);
         Ok(Submitted {
             logit_range: submitter.client.plan().logit_range,
@@ -486,15 +491,15 @@ impl Submitter<'_> {
         &self,
         submission: &Submission,
         record: &JobRecord,
-    ) -> Result<Reply, Error> {
+    ) -> Result<(Reply, Digest), Error> {
         let client = Arc::clone(&self.client);
         let (path, key_id) = (submission.reply_path(), self.keys.secret.key_id());
-        let reading = move || client.read_reply(&path, key_id);
+        let reading = move || client.read_reply_noted(&path, key_id);
         let outcome = blocking("reading of the reply", reading).await;
-        let outcome = outcome.and_then(|reply| {
+        let outcome = outcome.and_then(|(reply, digest)| {
             let header = reply.header();
             if header.parents.request == record.request && header.images == self.images as u64 {
-                return Ok(reply);
+                return Ok((reply, digest));
             }
             let expected = "a reply to the request that was sent";
             Err(self
@@ -517,27 +522,6 @@ impl Submitter<'_> {
         outcome
     }
 
-    /// Writes the predictions, unless a run before was ended right after it had done so.
-    fn write(
-        &self,
-        predictions: &Predictions,
-        names: Option<&[String]>,
-        written: Option<Vec<u8>>,
-    ) -> Result<(), Error> {
-        let SubmitOptions {
-            out,
-            format,
-            logits,
-            overwrite,
-            ..
-        } = self.options;
-        match written {
-            None => predictions.write_file(out, *format, names, *logits, *overwrite),
-            Some(found) if found == predictions.to_bytes(*format, names, *logits)? => Ok(()),
-            Some(_) => Err(FileError::Exists { path: out.clone() }.into()),
-        }
-    }
-
     /// Removes a job; if that cannot be done, it stays until it expires.
     async fn drop_job(&self, job: &Id) {
         let patience = self.server.patience().min(REMOVAL_PATIENCE);
@@ -548,20 +532,6 @@ impl Submitter<'_> {
             }),
             _ => {}
         }
-    }
-}
-
-/// Whether the predictions can be written. Where they exist and may not be replaced, their content: if a run before was ended right
-/// after it had written them, that is what they should be.
-fn check_out(options: &SubmitOptions) -> Result<Option<Vec<u8>>, Error> {
-    let path = &options.out;
-    match AtomicFile::create(path, options.overwrite, Access::OwnerOnly) {
-        Ok(_) => Ok(None),
-        Err(FileError::Exists { .. }) if path.is_file() && may_resume(options) => {
-            let content = fs::read(path).map_err(|error| FileError::io(path, "read", error))?;
-            Ok(Some(content))
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
