@@ -43,8 +43,9 @@ class Quadratic(nn.Module):
             self.b.clamp_(-1.0, 1.5)
 
 
-def network(activation, channels, side, classes, widths):
+def network(activation, channels, side, classes, widths, overlap=False):
     patch = 4 if side > 32 else 2
+    stem = (2 * patch, patch, patch // 2) if overlap else (patch, patch, 0)
     sizes = [side // patch] * 2
     sizes += [(sizes[1] + 2 - 4) // 2 + 1] * 2
     sizes += [(sizes[3] + 2 - 4) // 2 + 1]
@@ -63,7 +64,7 @@ def network(activation, channels, side, classes, widths):
 
     a, b, c, d, e = widths
     return nn.Sequential(
-        *unit(channels, a, sizes[0], patch, patch, 0),
+        *unit(channels, a, sizes[0], *stem),
         *unit(a, b, sizes[1], 3, 1, 1),
         *unit(b, c, sizes[2], 4, 2, 1),
         *unit(c, d, sizes[3], 3, 1, 1),
@@ -272,6 +273,7 @@ def main():
         if teacher:
             p.set_defaults(activation="relu")
             p.add_argument("--widths", type=int, nargs=5, default=(24, 48, 96, 96, 160))
+            p.add_argument("--overlap", action="store_true", help="patches twice as wide and high, at the same distance")
         else:
             p.add_argument("--teacher", type=pathlib.Path, required=True)
             p.add_argument("--activation", choices=("channel", "element"), default="element")
@@ -295,7 +297,7 @@ def main():
     torch.manual_seed(options.seed)
     parts = read(options.data)
     if options.verb == "teacher":
-        options.shape = (*parts["train"][0].shape[1:3], int(parts["train"][1].max()) + 1, tuple(options.widths))
+        options.shape = (*parts["train"][0].shape[1:3], int(parts["train"][1].max()) + 1, tuple(options.widths), options.overlap)
         train(options, parts, network(options.activation, *options.shape), None)
     else:
         teacher, options.shape = loaded(options.teacher)
