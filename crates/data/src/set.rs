@@ -159,9 +159,18 @@ fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Er
     let highest = parts.into_iter().flatten().filter_map(labels).max();
     let columns = |part: &Images| part.matrix.as_ref().map(LabelMatrix::columns);
     let classes = highest.map_or(columns(&train).unwrap_or(0), |label| usize::from(label) + 1);
-    let numbers = || (0..classes).map(|class| class.to_string()).collect();
+    let findings = columns(&train);
+    let numbers = || {
+        let name = |class: usize| match findings {
+            Some(_) => format!("finding-{class}"),
+            None => class.to_string(),
+        };
+        (0..classes).map(name).collect()
+    };
     let known = name.map(SetName::class_names);
-    let class_names: Vec<String> = known.or(found_classes).unwrap_or_else(numbers);
+    // Classes are no findings, unless there are as many.
+    let fits = |names: &Vec<String>| findings.is_none_or(|columns| columns == names.len());
+    let class_names: Vec<String> = known.or(found_classes).filter(fits).unwrap_or_else(numbers);
     if classes > class_names.len() {
         let location = path.display().to_string();
         let expected = format!("labels below {}", class_names.len());
