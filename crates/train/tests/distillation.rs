@@ -141,7 +141,7 @@ fn a_run_that_gets_no_better_stops_early_and_keeps_its_best_epoch() {
     let model = Trainer::new(&data, &config)
         .train(&Architecture::Digits, &mut |progress| {
             if progress.epoch_is_over {
-                found.push(progress.validation_accuracy.unwrap());
+                found.push(progress.validation_score.unwrap());
             }
         })
         .unwrap();
