@@ -125,9 +125,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         &model,
         &table,
         &reference,
-        images.labels.as_deref(),
+        images.targets().as_ref(),
         plan.estimate().released_bits(),
-    );
+    )?;
     let passed = as_the_file
         && findings.passed
         && is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sordino::client::{PredictionTable, close_margin};
 use sordino::container::printable;
+use sordino::data::Targets;
 use sordino::graph::{OutputKind, findings};
 use sordino::measures::Counts;
 use sordino::{
@@ -45,9 +46,9 @@ impl CheckedFindings {
         model: &Model,
         table: &PredictionTable,
         reference: &Reference,
-        labels: Option<&[u16]>,
+        labels: Option<&Targets>,
         released_bits: i32,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let width = model.classes.len();
         let points = model.operating_points.as_ref();
         let integer = scores_of_findings(model.output, width, reference.integer());
@@ -82,7 +83,10 @@ impl CheckedFindings {
                 unexplained,
             });
         }
-        let labels = labels.and_then(|labels| labels_of_findings(model.output, width, labels));
+        let labels = match labels {
+            Some(labels) => labels_of_findings(model.output, width, labels.into())?,
+            None => None,
+        };
         let logits = logits_of(model, table);
         let measured = labels.as_ref().zip(logits.as_ref());
         let measures = measured.map_or_else(Vec::new, |(labels, logits)| {
@@ -105,7 +109,7 @@ impl CheckedFindings {
             }
             measures
         });
-        Self {
+        Ok(Self {
             agreements,
             measures,
             passed,
@@ -114,7 +118,7 @@ impl CheckedFindings {
             }),
             labels,
             close_margin: close_margin(model.output, released_bits),
-        }
+        })
     }
 
     /// Lines for people.

@@ -6,7 +6,7 @@ use sordino_graph::{Model, OperatingPoints, OutputKind, execute};
 use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
 
-use crate::operating_points::{Labelled, labels_of_findings, measure_findings};
+use crate::operating_points::{ImageLabels, Labelled, labels_of_findings, measure_findings};
 use crate::views::views_of;
 use crate::{Error, FindingMeasures};
 
@@ -124,10 +124,13 @@ impl Reference {
 
     /// Measures the findings of the clear integer engine against labels, with decisions at the model's operating points. Empty for networks
     /// and labels without findings.
-    pub fn measure_findings(&self, labels: &[u16]) -> Vec<FindingMeasures> {
-        let labels = labels_of_findings(self.output, self.classes, labels);
+    ///
+    /// # Errors
+    /// [`Error::OtherFindings`] for labels of another number of findings than the network has.
+    pub fn measure_findings(&self, labels: ImageLabels<'_>) -> Result<Vec<FindingMeasures>, Error> {
+        let labels = labels_of_findings(self.output, self.classes, labels)?;
         let names: Vec<String> = (0..self.classes).map(|class| class.to_string()).collect();
-        labels.map_or_else(Vec::new, |labels| {
+        Ok(labels.map_or_else(Vec::new, |labels| {
             let found = Labelled {
                 output: self.output,
                 classes: &names,
@@ -135,7 +138,7 @@ impl Reference {
                 labels: &labels,
             };
             measure_findings(found, self.operating_points.as_ref())
-        })
+        }))
     }
 
     /// Compares predicted classes.
@@ -246,7 +249,9 @@ mod tests {
         assert_eq!(comparison.accuracy_plain, Some(1.0));
         assert_eq!(comparison.accuracy_integer, Some(0.75));
         assert_eq!(comparison.accuracy_encrypted, Some(0.5));
-        let measures = reference.measure_findings(&[0, 1, 0, 1]);
+        let measures = reference
+            .measure_findings(ImageLabels::Classes(&[0, 1, 0, 1]))
+            .unwrap();
         // Differences of the integer logits: -1, -1, 0 and 1.
         assert_eq!(measures[0].auc, 0.625);
         assert_eq!(measures[0].balanced_accuracy, None);

@@ -179,7 +179,8 @@ mod tests {
         let mut model = train(&Architecture::Digits, &data, &config, &mut |_| ()).unwrap();
 
         // Errors as large as the logits lose accuracy; halved often enough they do not.
-        let trials = tune_weight_error(&mut model, &data.images, Some(&data.labels), 1.0).unwrap();
+        let trials =
+            tune_weight_error(&mut model, &data.images, data.labels.classes(), 1.0).unwrap();
         let (last, refused) = trials.split_last().unwrap();
         assert!(!refused.is_empty(), "{trials:?}");
         assert!(
@@ -206,7 +207,7 @@ mod tests {
         let needs_a_word = found != DEFAULT_WEIGHT_ERROR;
         assert_eq!(recorded(&model), needs_a_word.then_some(found));
 
-        let labels = Some(&data.labels[1..]);
+        let labels = data.labels.classes().map(|labels| &labels[1..]);
         let error = tune_weight_error(&mut model, &data.images, labels, DEFAULT_WEIGHT_ERROR);
         assert!(
             matches!(error, Err(Error::Client(ClientError::ListLength { .. }))),
