@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use crate::fixture::{bash, folder, listing, shared, sordino};
 
 /// An array as NumPy writes it.
-fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
@@ -21,7 +21,8 @@ fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+/// An archive of arrays.
+pub(crate) fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
     use std::io::Write;
     let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
     for (name, bytes) in arrays {
