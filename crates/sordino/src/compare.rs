@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sordino_client::Error as ClientError;
-use sordino_graph::{Model, OperatingPoints, OutputKind, execute};
+use sordino_graph::{Model, OperatingPoints, OutputKind, execute, findings};
 use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
 
@@ -141,6 +141,28 @@ impl Reference {
         }))
     }
 
+    /// Share of the findings of all images that the clear integer engine decides as the float network does, at the model's operating points
+    /// or else at a probability of one half; `None` for networks without several findings, which have classes to compare.
+    pub fn agreement_of_decisions(&self) -> Option<f64> {
+        let classes = findings(self.output, self.classes);
+        if classes.len() < 2 {
+            return None;
+        }
+        let points = self.operating_points.as_ref();
+        let threshold = |class| points.and_then(|points| points.of(class));
+        let thresholds: Vec<f64> = classes
+            .into_iter()
+            .map(|class| threshold(class).map_or(0.0, |point| point.threshold))
+            .collect();
+        // The logits of sigmoids are the scores.
+        let thresholds = thresholds.iter().cycle();
+        let pairs = self.float.iter().zip(&self.integer).zip(thresholds);
+        let same = pairs.filter(|((float, integer), threshold)| {
+            (*float >= threshold) == (*integer >= threshold)
+        });
+        Some(same.count() as f64 / self.float.len().max(1) as f64)
+    }
+
     /// Compares predicted classes.
     ///
     /// # Errors
@@ -255,6 +277,14 @@ mod tests {
         // Differences of the integer logits: -1, -1, 0 and 1.
         assert_eq!(measures[0].auc, 0.625);
         assert_eq!(measures[0].balanced_accuracy, None);
+        assert_eq!(reference.agreement_of_decisions(), None);
+        let several = Reference {
+            output: OutputKind::Sigmoid,
+            integer: vec![1.0, 0.5, -1.0, 0.0, 2.0, 2.0, 5.0, -0.5],
+            ..reference.clone()
+        };
+        // The first label of the second image, and the second one of the last.
+        assert_eq!(several.agreement_of_decisions(), Some(0.75));
         assert!(reference.compare(&[0; 3], None).is_err());
         assert!(reference.compare(&[0; 4], Some(&[0; 5])).is_err());
         assert_eq!(

@@ -235,6 +235,38 @@ fn several_findings_go_from_training_to_checked_decisions() {
     );
 
     decisions_are_those_of_the_clear_engine(&folder);
+
+    // Without the columns of decisions they follow from the probabilities. Turned decisions are found.
+    let verify = "verify --model model.safetensors --plan plan/server.plan --images smallmnist.npz:test_images --predictions";
+    let text = fs::read_to_string(folder.join("predictions.csv")).unwrap();
+    let change = |name: &str, change: fn(usize, &mut Vec<String>)| {
+        let changed = text.lines().enumerate().map(|(line, text)| {
+            let mut fields: Vec<String> = text.split(',').map(str::to_owned).collect();
+            change(line, &mut fields);
+            fields.join(",") + "\n"
+        });
+        fs::write(folder.join(name), changed.collect::<String>()).unwrap();
+        sordino(&folder, &format!("{verify} {name}"))
+    };
+    let run = change("short.csv", |_, fields| fields.truncate(fields.len() - 15)).good();
+    assert!(
+        run.stdout
+            .contains("200 images, with several findings each"),
+        "{run:?}"
+    );
+    assert!(
+        run.stdout
+            .contains("finding checker: 100.00 % of the decisions"),
+        "{run:?}"
+    );
+    let run = change("turned.csv", |line, fields| {
+        let at = fields.len() - 3;
+        if line > 0 {
+            fields[at] = if fields[at] == "0" { "1" } else { "0" }.to_owned();
+        }
+    });
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("finding checker: 0.00 %"), "{run:?}");
 }
 
 /// Compares every decision in the table with the sign of the clear engine's logit against the threshold, but where rounding may decide.
