@@ -201,6 +201,7 @@ fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Er
         }
     }
     notes.extend(empty_classes(&train, &class_names));
+    notes.extend(classes_in_columns(&train));
     let range = range_of(&parts, &mut notes);
     let name = name.map(|name| name.to_string()).or(own_name);
     Ok(DataSet {
@@ -224,6 +225,22 @@ fn empty_classes(train: &Images, classes: &[String]) -> Option<String> {
         "{count} of {} classes have no training image, such as {first}: number the classes from 0 without gaps if that is not meant",
         classes.len()
     ))
+}
+
+/// A note that findings may be classes, each with a column of its own.
+fn classes_in_columns(train: &Images) -> Option<String> {
+    let matrix = train.matrix.as_ref()?;
+    let mut rows = matrix.values().chunks_exact(matrix.columns());
+    let is_one = |row: &[Option<bool>]| {
+        let known = row.iter().flatten();
+        row.iter().all(Option::is_some) && known.filter(|&&label| label).count() == 1
+    };
+    rows.all(is_one).then(|| {
+        format!(
+            "every training image has exactly one of {} findings: if these are classes, save their numbers, labels.argmax(axis=1)",
+            matrix.columns()
+        )
+    })
 }
 
 /// Raw values of black and white: those of the type, or those that floating-point values are usually scaled to.

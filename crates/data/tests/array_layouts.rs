@@ -319,6 +319,18 @@ fn findings_are_0_or_1_or_unknown_in_every_part() {
         assert_eq!(matrix.values(), expected, "{descr}");
         assert_eq!(train.targets().unwrap().findings(), Some(matrix));
     }
+    // Classes in columns, as Keras writes them.
+    let notes = |bytes: Vec<u8>| labels("|u1", "(3, 2)", &bytes).unwrap().notes;
+    assert!(
+        notes(vec![1, 0, 0, 1, 1, 0])
+            .iter()
+            .any(|note| note.contains("argmax"))
+    );
+    assert!(
+        !notes(vec![1, 0, 0, 1, 1, 1])
+            .iter()
+            .any(|note| note.contains("argmax"))
+    );
     for (value, found) in [
         (-1.0_f32, "found -1"),
         (0.5, "found 0.5"),

@@ -76,7 +76,7 @@ fn what_encrypting_does_not_need_does_not_stop_it() {
     for (name, other) in [
         ("labels", npy("<f8", &[20], &[0; 160])),
         ("labels", npy("<i8", &[20], &[0xff; 160])),
-        ("labels", npy("<f4", &[20, 10], &[0; 800])),
+        ("labels", npy("<f4", &[20, 10], &[0x3f; 800])),
         ("labels", npy("<i8", &[5], &[0; 40])),
         ("labels", npy("<U4", &[20], &[0; 320])),
         ("meta", npy("|O", &[], b"pickled")),
