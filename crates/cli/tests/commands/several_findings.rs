@@ -273,7 +273,7 @@ fn several_findings_go_from_training_to_checked_decisions() {
 fn decisions_are_those_of_the_clear_engine(folder: &Path) {
     let model = Model::load(folder.join("model.safetensors")).unwrap();
     assert_eq!(model.output, OutputKind::Sigmoid);
-    let plan = ServerPlan::read(&folder.join("plan/server.plan")).unwrap();
+    let plan = ServerPlan::read(folder.join("plan/server.plan")).unwrap();
     let path = format!("{}:test_images", folder.join("smallmnist.npz").display());
     let images = open_images(path).unwrap();
     let prepared = prepare(&images, &model.preprocess, None).unwrap();
