@@ -117,7 +117,7 @@ fn describe(images: &Images, classes: Option<&[String]>) -> Value {
         "shape": [images.channels, images.height, images.width],
         "values": values,
         "layout": images.layout.map(Layout::as_str),
-        "labels": images.labels.is_some(),
+        "labels": images.labels.is_some() || images.matrix.is_some(),
         "per_class": images.histogram(count),
         "findings": images.matrix.as_ref().map(LabelMatrix::positives),
         "unknown": unknown,

@@ -108,6 +108,7 @@ fn several_findings_go_from_training_to_checked_decisions() {
 
     let shown = sordino(&folder, "data show smallmnist.npz --json").good();
     let train = &shown.json()["train"];
+    assert_eq!(train["labels"], true);
     let sum = |field: &str, at: usize| train[field][at].as_u64().unwrap();
     assert!((30..120).contains(&sum("findings", 2)), "{train}");
     assert!((50..140).contains(&sum("unknown", 0)), "{train}");
