@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sordino::Model;
+use sordino::data::Targets;
 use sordino::graph::{ColorPolicy, Preprocess, SizePolicy};
 use sordino::plan::{CompileOptions, CostTable, Explanation, PackingKind, StepSummary, compile};
 use sordino::train::{Activation, Architecture, TrainConfig, TrainingData, train};
@@ -204,7 +205,7 @@ fn noise(shape: ImageShape, classes: usize) -> TrainingData {
         },
         classes: (0..classes).map(|class| class.to_string()).collect(),
         images: (0..pixels).map(|_| pixel()).collect(),
-        labels: (0..IMAGES).map(|image| (image % classes) as u16).collect(),
+        labels: Targets::Classes((0..IMAGES).map(|image| (image % classes) as u16).collect()),
         validation: None,
     }
 }

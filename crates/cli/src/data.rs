@@ -108,14 +108,19 @@ fn describe(images: &Images, classes: Option<&[String]>) -> Value {
     let largest = images.labels.iter().flatten().max();
     let labelled = largest.map_or(0, |&label| usize::from(label) + 1);
     let count = classes.map_or(labelled, <[String]>::len);
+    let unknown = images.matrix.as_ref().map(|matrix| {
+        let counts = matrix.counts().into_iter();
+        counts.map(|count| count.unknown).collect::<Vec<_>>()
+    });
     json!({
         "images": images.len(),
         "shape": [images.channels, images.height, images.width],
         "values": values,
         "layout": images.layout.map(Layout::as_str),
-        "labels": images.labels.is_some(),
+        "labels": images.labels.is_some() || images.matrix.is_some(),
         "per_class": images.histogram(count),
         "findings": images.matrix.as_ref().map(LabelMatrix::positives),
+        "unknown": unknown,
         "origin": images.origin,
         "notes": images.notes,
     })

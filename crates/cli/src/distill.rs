@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
 use sordino::Model;
 use sordino::train::{Activation, Architecture, Distillation, TrainConfig, TrainingData};
 use sordino_command::{GlobalArgs, Outcome, Output};
 
 use crate::import::{ImagesArgs, is_onnx};
 use crate::one_of::one_of;
-use crate::training::{ACTIVATIONS, TrainingArgs, test_accuracy};
+use crate::training::{ACTIVATIONS, Tested, TrainingArgs};
 
 /// Arguments of `distill`.
 #[derive(clap::Args)]
@@ -83,9 +82,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         other => anyhow::Error::from(other),
     })?;
     // Before the training, since test images may be wrong too.
-    let teacher_accuracy = test_accuracy(&teacher, &set, training.range());
-    let teacher_accuracy =
-        teacher_accuracy.map_err(|error| match error.downcast::<sordino::data::Error>() {
+    let of_teacher = Tested::new(&teacher, &set, training.range());
+    let of_teacher =
+        of_teacher.map_err(|error| match error.downcast::<sordino::data::Error>() {
             Ok(error) => error.for_option(option).into(),
             Err(other) => other,
         })?;
@@ -100,6 +99,6 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut model = training.run(&data, &config, global, |trainer, progress| {
         trainer.distill(&teacher, progress)
     })?;
-    model.training["teacher"]["test_accuracy"] = json!(teacher_accuracy);
+    of_teacher.record(&mut model.training["teacher"]);
     training.finish(model, &data, &config, &set, global, output)
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
+use sordino::ImageLabels;
 use sordino::container::Overwrite;
-use sordino::data::{Images, Layout, Reader, prepare, prepare_noted};
+use sordino::data::{Images, Layout, Reader, Targets, prepare, prepare_noted};
 use sordino::graph::{Calibration, Changes, InputStatistic, Model, Preprocess, Range, calibrate};
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output};
@@ -52,6 +53,8 @@ fn parse_changes(text: &str) -> Result<Changes, String> {
     text.parse()
         .map_err(|error: sordino::graph::Error| error.to_string())
 }
+
+const NO_LABELS: ImageLabels<'_> = ImageLabels::Classes(&[]);
 
 /// A node, and the range of its values.
 type Row = (String, Range);
@@ -131,27 +134,23 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let (prepared, labels) = match &validation {
         Some(images) => {
             let prepared = prepare(images, &model.preprocess, args.range)?;
-            (prepared, images.labels.as_deref())
+            (prepared, images.targets())
         }
-        None => (prepared, images.labels.as_deref()),
+        None => (prepared, images.targets()),
     };
-    let view_trials = match (args.views, labels) {
-        (Some(changes), labels) => {
+    let view_trials = match args.views {
+        Some(changes) => {
             if validation.is_none() {
                 output.warn(
                     "the data have no validation part, so that views are tried on the images of the ranges: on images that the network was trained with they help less",
                 );
             }
-            record_views(
-                &mut model,
-                changes,
-                &prepared,
-                labels.unwrap_or(&[]),
-                output,
-            )?
+            let labels = labels.as_ref().map_or(NO_LABELS, Into::into);
+            record_views(&mut model, changes, &prepared, labels, output)?
         }
-        (None, _) => Vec::new(),
+        None => Vec::new(),
     };
+    let labels = labels.as_ref().and_then(Targets::classes);
     let trials = match (inputs_only, args.weights_only) {
         (true, _) => Vec::new(),
         (_, true) => tune(&mut model, &prepared, labels, output)?,

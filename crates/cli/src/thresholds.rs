@@ -96,8 +96,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         )));
     };
     let width = model.classes.len();
-    let labels = images.labels.as_deref();
-    let labels = labels.and_then(|labels| labels_of_findings(model.output, width, labels));
+    let labels = match &images.targets() {
+        Some(targets) => labels_of_findings(model.output, width, targets.into())?,
+        None => None,
+    };
     let Some(labels) = labels else {
         return Err(sordino::Error::NoFindings.into());
     };

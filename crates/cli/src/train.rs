@@ -5,6 +5,7 @@ use std::path::Path;
 use sordino::train::{Activation, Architecture, TrainConfig, TrainingData};
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
 
+use crate::classes::class_names_for;
 use crate::one_of::one_of;
 use crate::training::{ACTIVATIONS, TrainingArgs};
 
@@ -17,6 +18,9 @@ pub(crate) struct Args {
     /// The activation: relu for a teacher; quadratics per layer, channel or element [default: element, or as the file says]
     #[arg(long, value_name = "ACTIVATION", value_parser = one_of::<Activation>(ACTIVATIONS))]
     activation: Option<Activation>,
+    /// Names of the classes or findings in the order of their numbers, or a text file with one per line [default: the data set's]
+    #[arg(long, value_name = "A,B,…|FILE")]
+    classes: Option<String>,
     #[command(flatten)]
     training: TrainingArgs,
 }
@@ -36,7 +40,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     let mut config = training.configuration(TrainConfig::for_architecture(&architecture))?;
     config.activation = args.activation.unwrap_or(config.activation);
     let set = training.open(&config, output)?;
-    let data = TrainingData::from_set(&set)?;
+    let mut data = TrainingData::from_set(&set)?;
+    if let Some(text) = &args.classes {
+        data.classes = class_names_for(text, data.classes.len())?;
+    }
     output.note(format!(
         "training {} on {} images of {}, {} epochs, {} activations",
         architecture.name(),

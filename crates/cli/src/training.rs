@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sordino::container::{Access, Error as FileError, check_writable};
 use sordino::data::{DataSet, Layout, Reader, prepare};
-use sordino::graph::Changes;
+use sordino::graph::{Changes, execute};
 use sordino::plan::DEFAULT_WEIGHT_ERROR;
-use sordino::train::{Progress, Schedule, TrainConfig, Trainer, TrainingData};
-use sordino::{Model, ViewTrial, WeightTrial, float_accuracy, try_views, tune_weight_error};
+use sordino::train::{
+    ClassWeights, Measure, Progress, Schedule, TrainConfig, Trainer, TrainingData,
+};
+use sordino::{
+    FindingMeasures, ImageLabels, Labelled, Model, ViewTrial, WeightTrial, float_accuracy,
+    labels_of_findings, measure_findings, try_views, tune_weight_error,
+};
 use sordino_bench::show_training;
 use sordino_command::terminal::Bar;
 use sordino_command::{GlobalArgs, Outcome, Output, read_settings};
@@ -59,6 +64,12 @@ pub(crate) struct TrainingArgs {
     /// Share of the target probability that is spread over all classes
     #[arg(long, value_name = "SHARE")]
     label_smoothing: Option<f64>,
+    /// What rare classes or findings weigh: none, balanced (by their frequency), or a weight for each with commas in between
+    #[arg(long, value_name = "none|balanced|W,W,…", value_parser = parse_weights)]
+    class_weights: Option<ClassWeights>,
+    /// Draw images of every class, or with each finding, equally often
+    #[arg(long)]
+    balanced_sampling: bool,
     /// Shift images at random by up to this many pixels
     #[arg(long, value_name = "PIXELS")]
     shift: Option<usize>,
@@ -114,6 +125,10 @@ impl TrainingArgs {
         config.learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
         config.weight_decay = self.weight_decay.unwrap_or(config.weight_decay);
         config.label_smoothing = self.label_smoothing.unwrap_or(config.label_smoothing);
+        if let Some(weights) = &self.class_weights {
+            config.class_weights.clone_from(weights);
+        }
+        config.balanced_sampling |= self.balanced_sampling;
         config.shift = self.shift.unwrap_or(config.shift);
         config.flip |= self.flip;
         config.crop = self.crop.unwrap_or(config.crop);
@@ -216,11 +231,11 @@ impl TrainingArgs {
             shift: u8::try_from(config.shift).unwrap_or(0),
         };
         if let (Some((images, labels)), true) = (&data.validation, changes != Changes::default()) {
-            record_views(&mut model, changes, images, labels, output)?;
+            record_views(&mut model, changes, images, labels.into(), output)?;
         }
-        let trials = tune_if_planned(&mut model, images, Some(labels), output);
-        let accuracy = test_accuracy(&model, set, self.range)?;
-        model.training["test_accuracy"] = json!(accuracy);
+        let trials = tune_if_planned(&mut model, images, labels.classes(), output);
+        let tested = Tested::new(&model, set, self.range)?;
+        tested.record(&mut model.training);
         let digest = model.save(&self.out, global.overwrite())?;
         let result = json!({
             "model": digest,
@@ -230,23 +245,27 @@ impl TrainingArgs {
             "parameters": model.graph.parameters(),
             "macs_per_image": model.graph.multiply_accumulates(),
             "activations_per_image": model.graph.activations(),
-            "test_accuracy": accuracy,
+            "test_accuracy": tested.accuracy,
+            "test_auc": tested.auc(),
+            "test_findings": tested.findings,
             "integer_weights": trials,
             "training": model.training,
         });
         output.result(&result, || {
-            let accuracy = accuracy.map_or(String::new(), |accuracy| {
-                let (right, count) = (percent_text(accuracy), set.test.len());
-                format!(", {right} right on the {count} test images")
-            });
             format!(
-                "wrote {} ({} parameters, activation ranges included){accuracy}",
+                "wrote {} ({} parameters, activation ranges included){}",
                 self.out.display(),
-                model.graph.parameters()
+                model.graph.parameters(),
+                tested.text(set.test.len())
             )
         })?;
         Ok(Outcome::Good)
     }
+}
+
+fn parse_weights(text: &str) -> Result<ClassWeights, String> {
+    text.parse()
+        .map_err(|error: sordino::train::Error| error.to_string())
 }
 
 fn open_metrics(path: &Path) -> anyhow::Result<(&Path, File)> {
@@ -263,7 +282,7 @@ fn epoch_line(progress: &Progress) -> Value {
         "epoch": progress.epoch,
         "loss": progress.loss,
         "train_accuracy": progress.train_accuracy,
-        "validation_accuracy": progress.validation_accuracy,
+        progress.measure.field(): progress.validation_score,
         "learning_rate": progress.learning_rate,
         "seconds": progress.seconds,
         "images_per_second": progress.images_per_second,
@@ -272,17 +291,31 @@ fn epoch_line(progress: &Progress) -> Value {
 
 fn show(bar: &Bar, progress: &Progress) {
     let (epoch, epochs, loss) = (progress.epoch, progress.epochs, progress.loss);
-    let accuracy = percent_text(progress.train_accuracy);
+    let what = match progress.measure {
+        Measure::Accuracy => "accuracy",
+        Measure::MeanAuc | Measure::RightDecisions => "right decisions",
+    };
+    let accuracy = format!("{what} {}", percent_text(progress.train_accuracy));
     let name = format!(
-        "epoch {epoch}/{epochs}, loss {loss:.4}, accuracy {accuracy}, {:.0} images/s",
+        "epoch {epoch}/{epochs}, loss {loss:.4}, {accuracy}, {:.0} images/s",
         progress.images_per_second
     );
     show_training(bar, progress, &name);
     if progress.epoch_is_over {
-        let held_back = progress.validation_accuracy.map(percent_text);
-        let held_back = held_back.map(|right| format!(", {right} on images held back"));
+        let held_back = progress
+            .validation_score
+            .map(|score| match progress.measure {
+                Measure::Accuracy => format!(", {} on images held back", percent_text(score)),
+                Measure::MeanAuc => format!(", mean AUC {score:.4} on images held back"),
+                Measure::RightDecisions => {
+                    format!(
+                        ", {} of the decisions on images held back",
+                        percent_text(score)
+                    )
+                }
+            });
         bar.line(format!(
-            "epoch {epoch:>3}: loss {loss:.4}, accuracy {accuracy} in training{}, {:.0} s",
+            "epoch {epoch:>3}: loss {loss:.4}, {accuracy} in training{}, {:.0} s",
             held_back.unwrap_or_default(),
             progress.seconds
         ));
@@ -325,14 +358,14 @@ pub(crate) fn record_views(
     model: &mut Model,
     changes: Changes,
     images: &[f32],
-    labels: &[u16],
+    labels: ImageLabels<'_>,
     output: &Output,
 ) -> anyhow::Result<Vec<ViewTrial>> {
     let (views, trials) = try_views(model, changes, images, labels)?;
     trials.iter().for_each(|trial| output.note(trial));
     if trials.is_empty() {
         output.warn(
-            "views were recorded and not tried: that needs labels, and a network whose outputs are logits of one class of several (import --scores softmax); requests have one view of an image unless --views asks for more",
+            "views were recorded and not tried: that needs labels, and a network whose outputs are logits of one class of several, or of several findings (import --scores softmax|sigmoid); requests have one view of an image unless --views asks for more",
         );
     }
     if let Some(calibration) = &mut model.calibration {
@@ -341,15 +374,82 @@ pub(crate) fn record_views(
     Ok(trials)
 }
 
-/// Accuracy on the test images, which take no part in training; `None` without labels.
-pub(crate) fn test_accuracy(
-    model: &Model,
-    set: &DataSet,
-    range: Option<(f64, f64)>,
-) -> anyhow::Result<Option<f64>> {
-    let Some(labels) = &set.test.labels else {
-        return Ok(None);
-    };
-    let images = prepare(&set.test, &model.preprocess, range)?;
-    Ok(Some(float_accuracy(model, &images, labels)?))
+/// How a network does on the test images, which take no part in training.
+pub(crate) struct Tested {
+    /// Share of the images that are classified as labelled; `None` where they have no classes.
+    pub(crate) accuracy: Option<f64>,
+    /// Measures of each finding of images with several.
+    pub(crate) findings: Vec<FindingMeasures>,
+}
+
+impl Tested {
+    pub(crate) fn new(
+        model: &Model,
+        set: &DataSet,
+        range: Option<(f64, f64)>,
+    ) -> anyhow::Result<Self> {
+        let none = Self {
+            accuracy: None,
+            findings: Vec::new(),
+        };
+        let Some(targets) = set.test.targets() else {
+            return Ok(none);
+        };
+        let images = prepare(&set.test, &model.preprocess, range)?;
+        if let Some(labels) = targets.classes() {
+            let accuracy = Some(float_accuracy(model, &images, labels)?);
+            return Ok(Self { accuracy, ..none });
+        }
+        let width = model.classes.len();
+        let Some(labels) = labels_of_findings(model.output, width, (&targets).into())? else {
+            return Ok(none);
+        };
+        let logits = execute(&model.graph, &images, set.test.len())?;
+        let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
+        let found = Labelled {
+            output: model.output,
+            classes: &model.classes,
+            logits: &logits,
+            labels: &labels,
+        };
+        let findings = measure_findings(found, None);
+        Ok(Self { findings, ..none })
+    }
+
+    /// Mean area under the ROC curve over the findings that could be measured.
+    pub(crate) fn auc(&self) -> Option<f64> {
+        let sum: f64 = self.findings.iter().map(|finding| finding.auc).sum();
+        let count = self.findings.len();
+        (count > 0).then(|| sum / count as f64)
+    }
+
+    /// Writes the figures into a model file's record of its training.
+    pub(crate) fn record(&self, training: &mut Value) {
+        training["test_accuracy"] = json!(self.accuracy);
+        if let Some(auc) = self.auc() {
+            training["test_auc"] = json!(auc);
+        }
+    }
+
+    /// For people, behind what was written.
+    fn text(&self, images: usize) -> String {
+        match (self.accuracy, self.auc()) {
+            (Some(accuracy), _) => {
+                let right = percent_text(accuracy);
+                format!(", {right} right on the {images} test images")
+            }
+            (None, Some(auc)) => {
+                let one = |finding: &FindingMeasures| {
+                    let (low, high) = finding.auc_interval;
+                    format!(
+                        "\nfinding {}: AUC {:.3} ({low:.3} to {high:.3}), in {} test images and not in {}",
+                        finding.name, finding.auc, finding.positives, finding.negatives
+                    )
+                };
+                let each: String = self.findings.iter().map(one).collect();
+                format!(", mean AUC {auc:.3} on the {images} test images{each}")
+            }
+            (None, None) => String::new(),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! The decisions of predictions, compared with those of the network in the clear and with labels.
 
 use serde::Serialize;
-use sordino::client::{PredictionTable, close_margin};
+use sordino::client::{PredictionTable, TableDecision, close_margin};
 use sordino::container::printable;
+use sordino::data::Targets;
 use sordino::graph::{OutputKind, findings};
 use sordino::measures::Counts;
 use sordino::{
@@ -35,6 +36,8 @@ pub(crate) struct CheckedFindings {
     pub(crate) agreements: Vec<Agreement>,
     pub(crate) measures: Vec<FindingMeasures>,
     pub(crate) passed: bool,
+    /// Whether there are several, so that an image has no class and the findings alone are compared.
+    pub(crate) several: bool,
     scores: Vec<Vec<f64>>,
     labels: Option<Vec<Vec<Option<bool>>>>,
     close_margin: f64,
@@ -45,20 +48,36 @@ impl CheckedFindings {
         model: &Model,
         table: &PredictionTable,
         reference: &Reference,
-        labels: Option<&[u16]>,
+        labels: Option<&Targets>,
         released_bits: i32,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let width = model.classes.len();
         let points = model.operating_points.as_ref();
         let integer = scores_of_findings(model.output, width, reference.integer());
         let float = scores_of_findings(model.output, width, reference.float());
         let classes = findings(model.output, width);
+        let several = classes.len() > 1;
+        let logits = logits_of(model, table);
+        let scores = logits.as_ref().map_or_else(Vec::new, |logits| {
+            scores_of_findings(model.output, width, logits)
+        });
+        let close_margin = close_margin(model.output, released_bits);
         let mut agreements = Vec::new();
         let mut passed = true;
-        for ((class, integer), float) in classes.into_iter().zip(&integer).zip(&float) {
+        for (at, class) in classes.into_iter().enumerate() {
+            let (integer, float) = (&integer[at], &float[at]);
             let point = points.and_then(|points| points.of(class));
-            let decided = decisions_of(model, table, class);
-            let Some((point, decided)) = point.zip(decided) else {
+            let threshold = point.map_or(0.0, |point| point.threshold);
+            let written = decisions_of(model, table, class).filter(|_| point.is_some());
+            // Without an operating point a finding is there from a probability of one half on.
+            let derived = || {
+                let scores = scores.get(at).filter(|_| several)?;
+                Some(decide(scores, threshold, close_margin))
+            };
+            let decided = written.map(<[_]>::to_vec).or_else(derived);
+            let Some(decided) = decided else {
+                // Of several findings none goes unchecked.
+                passed &= !several;
                 continue;
             };
             let images = decided.len();
@@ -66,7 +85,7 @@ impl CheckedFindings {
                 let pairs = decided.iter().zip(scores);
                 pairs
                     .filter(|(decision, _)| also_close || !decision.close)
-                    .filter(|(decision, score)| decision.found != point.decides(**score))
+                    .filter(|(decision, score)| decision.found != (**score >= threshold))
                     .count()
             };
             let share = |others: usize| 1.0 - others as f64 / images.max(1) as f64;
@@ -82,8 +101,10 @@ impl CheckedFindings {
                 unexplained,
             });
         }
-        let labels = labels.and_then(|labels| labels_of_findings(model.output, width, labels));
-        let logits = logits_of(model, table);
+        let labels = match labels {
+            Some(labels) => labels_of_findings(model.output, width, labels.into())?,
+            None => None,
+        };
         let measured = labels.as_ref().zip(logits.as_ref());
         let measures = measured.map_or_else(Vec::new, |(labels, logits)| {
             let found = Labelled {
@@ -105,16 +126,15 @@ impl CheckedFindings {
             }
             measures
         });
-        Self {
+        Ok(Self {
             agreements,
             measures,
             passed,
-            scores: logits.map_or_else(Vec::new, |logits| {
-                scores_of_findings(model.output, width, &logits)
-            }),
+            several,
+            scores,
             labels,
-            close_margin: close_margin(model.output, released_bits),
-        }
+            close_margin,
+        })
     }
 
     /// Lines for people.
@@ -172,11 +192,19 @@ impl CheckedFindings {
     }
 }
 
+fn decide(scores: &[f64], threshold: f64, close_margin: f64) -> Vec<TableDecision> {
+    let decide = |score: &f64| TableDecision {
+        found: *score >= threshold,
+        close: (score - threshold).abs() <= close_margin,
+    };
+    scores.iter().map(decide).collect()
+}
+
 fn decisions_of<'t>(
     model: &Model,
     table: &'t PredictionTable,
     class: usize,
-) -> Option<&'t [sordino::client::TableDecision]> {
+) -> Option<&'t [TableDecision]> {
     let name = printable(&model.classes[class]);
     let mut decisions = table.decisions.iter();
     decisions

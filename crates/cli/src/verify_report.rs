@@ -27,6 +27,10 @@ pub(crate) struct Verified<'a> {
     pub(crate) passed: bool,
 }
 
+const CLASSES_AGREE: &str = "At least 99.9 % of the classes must be those of the clear integer engine and 99.5 % those of the float network, and logits, where there are any, those of the clear integer engine but for rounding.";
+
+const DECISIONS_AGREE: &str = "At least 99.9 % of the decisions on every finding must be those of the clear integer engine, and 99.5 % those of the float network, and logits, where there are any, those of the clear integer engine, all but for rounding.";
+
 /// Accuracy, agreement, a confusion matrix, and images with their predictions.
 pub(crate) fn verify_report(found: &Verified<'_>) -> anyhow::Result<Report> {
     let (plan, comparison) = (found.plan, found.comparison);
@@ -45,18 +49,24 @@ pub(crate) fn verify_report(found: &Verified<'_>) -> anyhow::Result<Report> {
         ),
     };
     let predicted = &found.table.classes;
-    let confusion = ConfusionMatrix::new(rows, &found.model.classes, expected, predicted)?;
+    // An image with several findings has no class.
+    let several = found.findings.several;
+    let confusion = || ConfusionMatrix::new(rows, &found.model.classes, expected, predicted);
+    let confusion = (!several).then(confusion).transpose()?;
     let images = count_text(comparison.images as f64);
     Ok(Report {
         title: format!("{} on {images} images: predictions checked", plan.network()),
         summary: "Decrypted predictions compared with the network in the clear. This page shows images and their predictions: it belongs to the owner of the images.".into(),
         verdict: Some(Verdict {
             passed: found.passed,
-            text: "At least 99.9 % of the classes must be those of the clear integer engine and 99.5 % those of the float network, and logits, where there are any, those of the clear integer engine but for rounding.".into(),
+            text: if several { DECISIONS_AGREE } else { CLASSES_AGREE }.into(),
         }),
-        figures: figures(comparison),
+        figures: match several {
+            true => Vec::new(),
+            false => figures(comparison),
+        },
         comparisons: vec![agreement(found)],
-        confusion: Some(confusion),
+        confusion,
         findings: found.findings.report(found.model, |at| {
             let name = found.images.names.as_ref().map(|names| names[at].clone());
             Ok((found.table.indices[at], name, Some(picture_of(found, at)?)))
@@ -93,6 +103,7 @@ fn figures(comparison: &Comparison) -> Vec<Figure> {
 
 fn agreement(found: &Verified<'_>) -> Table {
     let comparison = found.comparison;
+    let of_classes = |name: &str| name.starts_with("accuracy") || name.starts_with("agreement");
     let mut table = Table::single(
         format!(
             "{} compared with the network in the clear",
@@ -108,7 +119,9 @@ fn agreement(found: &Verified<'_>) -> Table {
             ("agreement_float", comparison.agreement_float.into()),
             ("worst_logit_difference", found.worst_integer.into()),
             ("worst_logit_difference_float", found.worst_float.into()),
-        ],
+        ]
+        .into_iter()
+        .filter(|(name, _)| !found.findings.several || !of_classes(name)),
     );
     table.rows.retain(|row| !row.is_empty());
     table

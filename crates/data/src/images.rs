@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::array_layout::{Arrangement, Layout, to_planes};
-use crate::labels::{LabelMatrix, Labels};
+use crate::labels::{LabelMatrix, Targets};
 use crate::source::PIXEL_BYTES;
 
 /// Raw values of pixels, in the order `[image, channel, row, column]`.
@@ -160,7 +160,7 @@ impl Images {
     }
 
     /// These images with the labels of a file.
-    pub(crate) fn with_labels(mut self, labels: Labels) -> Result<Self, Error> {
+    pub(crate) fn with_labels(mut self, labels: Targets) -> Result<Self, Error> {
         let count = self.len();
         if labels.len() != count {
             let expected = format!("{count} labels, one per image");
@@ -169,14 +169,14 @@ impl Images {
             return Err(Error::malformed(self.origin, expected, found, advice));
         }
         match labels {
-            Labels::Classes(labels) => self.labels = Some(labels),
-            Labels::Matrix(matrix) => self.matrix = Some(matrix),
+            Targets::Classes(labels) => self.labels = Some(labels),
+            Targets::Findings(matrix) => self.matrix = Some(matrix),
         }
         Ok(self)
     }
 
     /// These images with labels that are useful but not needed: labels that cannot be used are passed over with a note.
-    pub(crate) fn with_optional_labels(mut self, labels: Result<Option<Labels>, Error>) -> Self {
+    pub(crate) fn with_optional_labels(mut self, labels: Result<Option<Targets>, Error>) -> Self {
         let count = self.len();
         match labels {
             Ok(Some(labels)) if labels.len() != count => self.notes.push(format!(
@@ -184,8 +184,8 @@ impl Images {
                 self.origin,
                 labels.len()
             )),
-            Ok(Some(Labels::Classes(labels))) => self.labels = Some(labels),
-            Ok(Some(Labels::Matrix(matrix))) => self.matrix = Some(matrix),
+            Ok(Some(Targets::Classes(labels))) => self.labels = Some(labels),
+            Ok(Some(Targets::Findings(matrix))) => self.matrix = Some(matrix),
             Ok(None) => {}
             Err(error) => self.notes.push(format!("the labels are not used: {error}")),
         }
@@ -195,6 +195,13 @@ impl Images {
     /// Channels, rows and columns, for messages.
     pub(crate) fn shape_text(&self) -> String {
         format!("{}x{}x{}", self.channels, self.height, self.width)
+    }
+
+    /// What the images are labelled with, classes or findings; `None` without labels.
+    pub fn targets(&self) -> Option<Targets> {
+        let classes = || self.labels.clone().map(Targets::Classes);
+        let findings = self.matrix.clone().map(Targets::Findings);
+        findings.or_else(classes)
     }
 
     /// Number of images.

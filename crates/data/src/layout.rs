@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::formats::npz::Npz;
 use crate::formats::{cifar, folder, idx, npy};
-use crate::labels::Labels;
+use crate::labels::Targets;
 use crate::set_name::SetName;
 use crate::source::{PIXEL_BYTES, Source};
 use crate::{Error, Images, Layout, Pixels, Reader};
@@ -271,7 +271,7 @@ impl Found {
 
 fn read_idx([images, labels]: &[PathBuf; 2], reader: Reader<'_>) -> Result<Images, Error> {
     let labels = idx::labels(Source::open(labels)?)?;
-    idx::images(Source::open(images)?, reader)?.with_labels(Labels::Classes(labels))
+    idx::images(Source::open(images)?, reader)?.with_labels(Targets::Classes(labels))
 }
 
 /// Training, validation and test images of an archive, in the layout of MedMNIST or of Keras.

@@ -33,7 +33,7 @@ pub use error::{Error, ValueCause};
 pub use formats::dicom::{Options as DicomOptions, Window, WindowFunction, open_dicom};
 pub use formats::{open_images, open_images_for};
 pub use images::{Images, Pixels, shift};
-pub use labels::LabelMatrix;
+pub use labels::{FindingCounts, LabelMatrix, Targets};
 pub use prepare::{prepare, prepare_noted};
 pub use prepare_path::{Prepared, prepare_path};
 pub use reader::Reader;

@@ -159,9 +159,18 @@ fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Er
     let highest = parts.into_iter().flatten().filter_map(labels).max();
     let columns = |part: &Images| part.matrix.as_ref().map(LabelMatrix::columns);
     let classes = highest.map_or(columns(&train).unwrap_or(0), |label| usize::from(label) + 1);
-    let numbers = || (0..classes).map(|class| class.to_string()).collect();
+    let findings = columns(&train);
+    let numbers = || {
+        let name = |class: usize| match findings {
+            Some(_) => format!("finding-{class}"),
+            None => class.to_string(),
+        };
+        (0..classes).map(name).collect()
+    };
     let known = name.map(SetName::class_names);
-    let class_names: Vec<String> = known.or(found_classes).unwrap_or_else(numbers);
+    // Classes are no findings, unless there are as many.
+    let fits = |names: &Vec<String>| findings.is_none_or(|columns| columns == names.len());
+    let class_names: Vec<String> = known.or(found_classes).filter(fits).unwrap_or_else(numbers);
     if classes > class_names.len() {
         let location = path.display().to_string();
         let expected = format!("labels below {}", class_names.len());
@@ -192,6 +201,7 @@ fn read(path: &Path, found: Found, layout: Option<Layout>) -> Result<DataSet, Er
         }
     }
     notes.extend(empty_classes(&train, &class_names));
+    notes.extend(classes_in_columns(&train));
     let range = range_of(&parts, &mut notes);
     let name = name.map(|name| name.to_string()).or(own_name);
     Ok(DataSet {
@@ -215,6 +225,22 @@ fn empty_classes(train: &Images, classes: &[String]) -> Option<String> {
         "{count} of {} classes have no training image, such as {first}: number the classes from 0 without gaps if that is not meant",
         classes.len()
     ))
+}
+
+/// A note that findings may be classes, each with a column of its own.
+fn classes_in_columns(train: &Images) -> Option<String> {
+    let matrix = train.matrix.as_ref()?;
+    let mut rows = matrix.values().chunks_exact(matrix.columns());
+    let is_one = |row: &[Option<bool>]| {
+        let known = row.iter().flatten();
+        row.iter().all(Option::is_some) && known.filter(|&&label| label).count() == 1
+    };
+    rows.all(is_one).then(|| {
+        format!(
+            "every training image has exactly one of {} findings: if these are classes, save their numbers, labels.argmax(axis=1)",
+            matrix.columns()
+        )
+    })
 }
 
 /// Raw values of black and white: those of the type, or those that floating-point values are usually scaled to.

@@ -183,7 +183,7 @@ fn medmnist_files_of_every_kind_are_sets() {
                 columns => {
                     let matrix = images.matrix.as_ref().unwrap();
                     assert_eq!((matrix.rows(), matrix.columns()), (2, columns));
-                    let row: Vec<u8> = (14..28).map(|at| u8::from(at % 3 == 0)).collect();
+                    let row: Vec<_> = (14..28).map(|at| Some(at % 3 == 0)).collect();
                     assert_eq!(matrix.row(1), row);
                     assert!(images.labels.is_none());
                     assert_eq!(matrix.positives().iter().sum::<usize>(), 10);
@@ -194,6 +194,8 @@ fn medmnist_files_of_every_kind_are_sets() {
             set.class_names.len(),
             if columns == 1 { 2 } else { columns }
         );
+        let first = if columns == 1 { "0" } else { "finding-0" };
+        assert_eq!(set.class_names[0], first);
     }
     let names: Vec<_> = find_sets(Some(folder.path()))
         .into_iter()
@@ -280,7 +282,7 @@ fn ambiguous_sets_take_a_layout() {
 }
 
 #[test]
-fn findings_are_0_or_1_in_every_part() {
+fn findings_are_0_or_1_or_unknown_in_every_part() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npz");
     let labels = |descr: &str, shape: &str, bytes: &[u8]| {
@@ -296,9 +298,58 @@ fn findings_are_0_or_1_in_every_part() {
             .matrix
             .is_some()
     );
+    let (yes, no) = (Some(true), Some(false));
+    let expected = [yes, no, None, yes, no, None];
+    let train = |descr: &str, bytes: Vec<u8>| labels(descr, "(3, 2)", &bytes).unwrap().train;
+    let floats = [1.0, 0.0, f32::NAN, 1.0, -0.0, f32::NAN];
+    let halves = [0x3c00_u16, 0, 0x7e00, 0x3c00, 0x8000, 0xfe00];
+    let reals = floats.map(f64::from);
+    for (descr, bytes) in [
+        ("|i1", vec![1, 0, 255, 1, 0, 255]),
+        (
+            ">i2",
+            [1_i16, 0, -1, 1, 0, -1].map(i16::to_be_bytes).concat(),
+        ),
+        ("<f2", halves.map(u16::to_le_bytes).concat()),
+        ("<f4", floats.map(f32::to_le_bytes).concat()),
+        (">f8", reals.map(f64::to_be_bytes).concat()),
+    ] {
+        let train = train(descr, bytes);
+        let matrix = train.matrix.as_ref().unwrap();
+        assert_eq!(matrix.values(), expected, "{descr}");
+        assert_eq!(train.targets().unwrap().findings(), Some(matrix));
+    }
+    // Classes in columns, as Keras writes them.
+    let notes = |bytes: Vec<u8>| labels("|u1", "(3, 2)", &bytes).unwrap().notes;
+    assert!(
+        notes(vec![1, 0, 0, 1, 1, 0])
+            .iter()
+            .any(|note| note.contains("argmax"))
+    );
+    assert!(
+        !notes(vec![1, 0, 0, 1, 1, 1])
+            .iter()
+            .any(|note| note.contains("argmax"))
+    );
+    for (value, found) in [
+        (-1.0_f32, "found -1"),
+        (0.5, "found 0.5"),
+        (f32::INFINITY, "found inf"),
+    ] {
+        let bytes = [1.0, 0.0, value, 0.0, 0.0, 0.0]
+            .map(f32::to_le_bytes)
+            .concat();
+        let message = labels("<f4", "(3, 2)", &bytes).unwrap_err().to_string();
+        assert!(
+            message.contains(found) && message.contains("NaN"),
+            "{message}"
+        );
+    }
     for (descr, shape, bytes, expected) in [
         ("|u1", "(3, 2)", vec![0, 1, 2, 0, 0, 0], "found 2"),
-        ("|i1", "(3, 2)", vec![0, 1, 255, 0, 0, 0], "found -1"),
+        ("|u1", "(3, 2)", vec![0, 1, 255, 0, 0, 0], "found 255"),
+        ("|i1", "(3, 2)", vec![0, 1, 254, 0, 0, 0], "found -2"),
+        ("|S1", "(3, 2)", vec![b'0'; 6], "labels as numbers"),
         ("|u1", "(3, 3)", vec![0; 9], "3 labels per image"),
         ("|u1", "(3, 1)", vec![0; 3], "2 labels per image"),
         ("|u1", "(2, 2)", vec![0; 4], "2 labels"),

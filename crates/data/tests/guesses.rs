@@ -255,7 +255,7 @@ fn labels_that_nobody_needs_stop_nothing() {
     for (labels, why) in [
         (npy("<f8", "(2,)", &[0; 16]), "integer type"),
         (npy("<i8", "(2,)", &[0xff; 16]), "-1 at index 0"),
-        (npy("<f4", "(2, 3)", &[0; 24]), "argmax"),
+        (npy("<f4", "(2, 3)", &[0x3f; 24]), "argmax"),
         (npy("<i8", "(1,)", &[0; 8]), "1 for 2 images"),
         (npy("<U2", "(2,)", &[0; 16]), "numpy.unique"),
         (npy("|O", "(2,)", b"pickled"), "|O"),

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 use sordino_client::Error as ClientError;
-use sordino_graph::{Model, OperatingPoints, OutputKind, execute};
+use sordino_graph::{Model, OperatingPoints, OutputKind, execute, findings};
 use sordino_plan::ServerPlan;
 use sordino_runtime::evaluate_clear;
 
-use crate::operating_points::{Labelled, labels_of_findings, measure_findings};
+use crate::operating_points::{ImageLabels, Labelled, labels_of_findings, measure_findings};
 use crate::views::views_of;
 use crate::{Error, FindingMeasures};
 
@@ -124,10 +124,13 @@ impl Reference {
 
     /// Measures the findings of the clear integer engine against labels, with decisions at the model's operating points. Empty for networks
     /// and labels without findings.
-    pub fn measure_findings(&self, labels: &[u16]) -> Vec<FindingMeasures> {
-        let labels = labels_of_findings(self.output, self.classes, labels);
+    ///
+    /// # Errors
+    /// [`Error::OtherFindings`] for labels of another number of findings than the network has.
+    pub fn measure_findings(&self, labels: ImageLabels<'_>) -> Result<Vec<FindingMeasures>, Error> {
+        let labels = labels_of_findings(self.output, self.classes, labels)?;
         let names: Vec<String> = (0..self.classes).map(|class| class.to_string()).collect();
-        labels.map_or_else(Vec::new, |labels| {
+        Ok(labels.map_or_else(Vec::new, |labels| {
             let found = Labelled {
                 output: self.output,
                 classes: &names,
@@ -135,7 +138,29 @@ impl Reference {
                 labels: &labels,
             };
             measure_findings(found, self.operating_points.as_ref())
-        })
+        }))
+    }
+
+    /// Share of the findings of all images that the clear integer engine decides as the float network does, at the model's operating points
+    /// or else at a probability of one half; `None` for networks without several findings, which have classes to compare.
+    pub fn agreement_of_decisions(&self) -> Option<f64> {
+        let classes = findings(self.output, self.classes);
+        if classes.len() < 2 {
+            return None;
+        }
+        let points = self.operating_points.as_ref();
+        let threshold = |class| points.and_then(|points| points.of(class));
+        let thresholds: Vec<f64> = classes
+            .into_iter()
+            .map(|class| threshold(class).map_or(0.0, |point| point.threshold))
+            .collect();
+        // The logits of sigmoids are the scores.
+        let thresholds = thresholds.iter().cycle();
+        let pairs = self.float.iter().zip(&self.integer).zip(thresholds);
+        let same = pairs.filter(|((float, integer), threshold)| {
+            (*float >= threshold) == (*integer >= threshold)
+        });
+        Some(same.count() as f64 / self.float.len().max(1) as f64)
     }
 
     /// Compares predicted classes.
@@ -246,10 +271,20 @@ mod tests {
         assert_eq!(comparison.accuracy_plain, Some(1.0));
         assert_eq!(comparison.accuracy_integer, Some(0.75));
         assert_eq!(comparison.accuracy_encrypted, Some(0.5));
-        let measures = reference.measure_findings(&[0, 1, 0, 1]);
+        let measures = reference
+            .measure_findings(ImageLabels::Classes(&[0, 1, 0, 1]))
+            .unwrap();
         // Differences of the integer logits: -1, -1, 0 and 1.
         assert_eq!(measures[0].auc, 0.625);
         assert_eq!(measures[0].balanced_accuracy, None);
+        assert_eq!(reference.agreement_of_decisions(), None);
+        let several = Reference {
+            output: OutputKind::Sigmoid,
+            integer: vec![1.0, 0.5, -1.0, 0.0, 2.0, 2.0, 5.0, -0.5],
+            ..reference.clone()
+        };
+        // The first label of the second image, and the second one of the last.
+        assert_eq!(several.agreement_of_decisions(), Some(0.75));
         assert!(reference.compare(&[0; 3], None).is_err());
         assert!(reference.compare(&[0; 4], Some(&[0; 5])).is_err());
         assert_eq!(

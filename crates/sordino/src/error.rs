@@ -47,7 +47,7 @@ pub enum Error {
     File(#[from] sordino_container::Error),
     /// A network or labels without findings.
     #[error(
-        "expected findings with labelled images that have them and others that have not: operating points are for networks with two classes or with sigmoids, and for sets whose validation images are labelled 0 and 1; use such a model and set"
+        "expected findings with labelled images that have them and others that have not: operating points are for networks with two classes or with sigmoids, and for sets whose validation images are labelled 0 and 1, once or for each finding; use such a model and set"
     )]
     NoFindings,
     /// Scores that do not rise with a finding.
@@ -59,6 +59,16 @@ pub enum Error {
         finding: String,
         /// Area under the ROC curve.
         auc: f64,
+    },
+    /// Labels of another number of findings than the network has.
+    #[error(
+        "the network has {network} finding(s) and the images have {labels} labels each: give the images that belong to this network, with a label for each of its findings in their order"
+    )]
+    OtherFindings {
+        /// Findings of the network.
+        network: usize,
+        /// Labels of an image.
+        labels: usize,
     },
     /// The plan was compiled from another model.
     #[error(
@@ -73,7 +83,7 @@ pub enum Error {
 }
 
 classify!(Error {
-    BadFile: WrongModel, NoFindings, NotCalibrated;
+    BadFile: WrongModel, NoFindings, NotCalibrated, OtherFindings;
 } inner {
     #[cfg(feature = "train")] Train,
     #[cfg(feature = "files")] Data,

@@ -52,8 +52,8 @@ pub use compare::{
 pub use compile::compile;
 pub use error::Error;
 pub use operating_points::{
-    FindingMeasures, Labelled, choose_operating_points, labels_of_findings, measure_findings,
-    scores_of_findings,
+    FindingMeasures, ImageLabels, Labelled, choose_operating_points, labels_of_findings,
+    measure_findings, scores_of_findings,
 };
 pub use plan_folder::{CLIENT_PLAN_FILE, PlanFiles, SERVER_PLAN_FILE};
 pub use views::{ViewTrial, try_views};

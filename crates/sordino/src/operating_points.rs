@@ -6,18 +6,85 @@ use sordino_graph::{OperatingPoint, OperatingPoints, OutputKind, Target, finding
 use crate::Error;
 use crate::measures::{Counts, Ranking};
 
+/// What images are labelled with.
+#[derive(Clone, Copy, Debug)]
+pub enum ImageLabels<'a> {
+    /// A class each.
+    Classes(&'a [u16]),
+    /// Several findings each.
+    Findings {
+        /// Findings of an image.
+        columns: usize,
+        /// Whether each is in the image, `[images, columns]`; `None` is not known.
+        values: &'a [Option<bool>],
+    },
+}
+
+impl<'a> ImageLabels<'a> {
+    /// Number of images.
+    pub fn len(self) -> usize {
+        match self {
+            Self::Classes(labels) => labels.len(),
+            Self::Findings { columns, values } => values.len() / columns.max(1),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The class of every image; `None` for findings.
+    pub fn classes(self) -> Option<&'a [u16]> {
+        match self {
+            Self::Classes(labels) => Some(labels),
+            Self::Findings { .. } => None,
+        }
+    }
+}
+
+#[cfg(feature = "files")]
+impl<'a> From<&'a sordino_data::Targets> for ImageLabels<'a> {
+    fn from(targets: &'a sordino_data::Targets) -> Self {
+        match targets {
+            sordino_data::Targets::Classes(labels) => Self::Classes(labels),
+            sordino_data::Targets::Findings(matrix) => Self::Findings {
+                columns: matrix.columns(),
+                values: matrix.values(),
+            },
+        }
+    }
+}
+
 /// What labels say of each finding of a network, image by image; `None` is not known.
 ///
-/// A class number labels a network with one finding: class 1 is the finding. `None` for networks with several findings, for which a class says
-/// nothing, and for those without.
+/// A class number labels a network with one finding: class 1 is the finding. `None` for networks without findings, and for class numbers of
+/// images for a network with several findings, of which a class says nothing.
+///
+/// # Errors
+/// [`Error::OtherFindings`] for labels of another number of findings than the network has.
 pub fn labels_of_findings(
     output: OutputKind,
     classes: usize,
-    labels: &[u16],
-) -> Option<Vec<Vec<Option<bool>>>> {
-    let label = |&label: &u16| (label <= 1).then_some(label == 1);
-    let one = findings(output, classes).len() == 1;
-    one.then(|| vec![labels.iter().map(label).collect()])
+    labels: ImageLabels<'_>,
+) -> Result<Option<Vec<Vec<Option<bool>>>>, Error> {
+    let network = findings(output, classes).len();
+    match labels {
+        ImageLabels::Classes(labels) => {
+            let label = |&label: &u16| (label <= 1).then_some(label == 1);
+            let one = network == 1;
+            Ok(one.then(|| vec![labels.iter().map(label).collect()]))
+        }
+        ImageLabels::Findings { .. } if network == 0 => Ok(None),
+        ImageLabels::Findings { columns, values } if columns == network => {
+            let column = |at| values.iter().skip(at).step_by(columns).copied().collect();
+            Ok(Some((0..columns).map(column).collect()))
+        }
+        ImageLabels::Findings { columns, .. } => Err(Error::OtherFindings {
+            network,
+            labels: columns,
+        }),
+    }
 }
 
 /// Scores of each finding of a network, image by image.
@@ -209,11 +276,35 @@ mod tests {
 
     #[test]
     fn a_class_labels_one_finding() {
-        let labels = labels_of_findings(OutputKind::Softmax, 2, &[0, 1, 7]);
+        let of = |output, classes, labels: &[u16]| {
+            labels_of_findings(output, classes, ImageLabels::Classes(labels)).unwrap()
+        };
+        let labels = of(OutputKind::Softmax, 2, &[0, 1, 7]);
         assert_eq!(labels, Some(vec![vec![Some(false), Some(true), None]]));
-        assert!(labels_of_findings(OutputKind::Sigmoid, 1, &[1]).is_some());
-        assert!(labels_of_findings(OutputKind::Sigmoid, 2, &[1]).is_none());
+        assert!(of(OutputKind::Sigmoid, 1, &[1]).is_some());
+        assert!(of(OutputKind::Sigmoid, 2, &[1]).is_none());
         let scores = scores_of_findings(OutputKind::Softmax, 2, &[1.0, 3.0, 2.0, -1.0]);
         assert_eq!(scores, [[2.0, -3.0]]);
+    }
+
+    #[test]
+    fn a_matrix_labels_as_many_findings_as_it_has_columns() {
+        let (yes, no) = (Some(true), Some(false));
+        let labels = ImageLabels::Findings {
+            columns: 2,
+            values: &[yes, None, no, yes],
+        };
+        assert_eq!((labels.len(), labels.classes()), (2, None));
+        let of = |output, classes| labels_of_findings(output, classes, labels);
+        let expected = vec![vec![yes, no], vec![None, yes]];
+        assert_eq!(of(OutputKind::Sigmoid, 2).unwrap(), Some(expected));
+        assert_eq!(of(OutputKind::Softmax, 5).unwrap(), None);
+        for (output, classes, network) in [(OutputKind::Sigmoid, 3, 3), (OutputKind::Softmax, 2, 1)]
+        {
+            let message = of(output, classes).unwrap_err().to_string();
+            let expected = format!("{network} finding(s)");
+            assert!(message.contains(&expected), "{message}");
+            assert!(message.contains("2 labels"), "{message}");
+        }
     }
 }

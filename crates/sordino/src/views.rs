@@ -2,7 +2,7 @@
 
 use sordino_graph::{Changes, InputGuard, Model, OutputKind, Preprocess, Views, execute};
 
-use crate::{Error, classes_of};
+use crate::{Error, ImageLabels, classes_of};
 
 /// Most views that are tried.
 const MOST_TRIED: usize = 8;
@@ -15,9 +15,9 @@ const CLEARLY: f64 = 2.0;
 pub struct ViewTrial {
     /// Views of each image, the image itself included.
     pub views: usize,
-    /// Share of the images that are classified as labelled.
+    /// Share of the images that are classified as labelled; for several findings, of the known labels that are decided right.
     pub accuracy: f64,
-    /// Mean cross entropy.
+    /// Mean cross entropy; for several findings, the sum over the known labels of an image.
     pub loss: f64,
     /// Standard error of the difference of that from the loss with one view.
     pub difference_error: f64,
@@ -35,25 +35,35 @@ impl std::fmt::Display for ViewTrial {
 }
 
 /// Tries the views that changes of images make on validation images, and finds how many to use: the number with the least loss of those
-/// that lower it clearly and put no fewer images into the right class; 1 if there is none, or for outputs other than one class of several.
+/// that lower it clearly and put no fewer images into the right class, or no fewer findings; 1 if there is none. Outputs of one class of
+/// several are tried with classes, and sigmoids with findings; others are not.
 ///
 /// # Shapes
 /// `images` is `[labels.len(), C, H, W]`, prepared.
 ///
 /// # Errors
-/// [`Error::Graph`] for changes that such images cannot have, and for images that do not fit the network.
+/// [`Error::Graph`] for changes that such images cannot have, and for images that do not fit the network; [`Error::OtherFindings`].
 pub fn try_views(
     model: &Model,
     changes: Changes,
     images: &[f32],
-    labels: &[u16],
+    labels: ImageLabels<'_>,
 ) -> Result<(Views, Vec<ViewTrial>), Error> {
     let views = Views { changes, best: 1 };
     views.validate(&model.preprocess)?;
-    if model.output != OutputKind::Softmax || labels.is_empty() {
-        return Ok((views, Vec::new()));
-    }
     let (classes, count) = (model.classes.len(), labels.len());
+    match (model.output, labels) {
+        _ if count == 0 => return Ok((views, Vec::new())),
+        (OutputKind::Softmax, ImageLabels::Classes(_)) => {}
+        (OutputKind::Sigmoid, ImageLabels::Findings { columns, .. }) if columns == classes => {}
+        (OutputKind::Sigmoid, ImageLabels::Findings { columns, .. }) => {
+            return Err(Error::OtherFindings {
+                network: classes,
+                labels: columns,
+            });
+        }
+        _ => return Ok((views, Vec::new())),
+    }
     let mut mean = vec![0.0; count * classes];
     let mut first = Vec::new();
     let mut trials: Vec<ViewTrial> = Vec::new();
@@ -67,17 +77,10 @@ pub fn try_views(
         for (mean, logit) in mean.iter_mut().zip(logits) {
             *mean += (f64::from(logit) - *mean) * weight;
         }
-        let rows = mean.chunks_exact(classes).zip(labels);
-        let losses: Vec<f64> = rows
-            .map(|(row, &label)| cross_entropy(row, label))
-            .collect();
+        let (losses, accuracy) = judged(&mean, classes, labels);
         if number == 0 {
             first.clone_from(&losses);
         }
-        let right = classes_of(&mean, classes).into_iter().zip(labels);
-        let right = right
-            .filter(|(class, label)| *class == usize::from(**label))
-            .count();
         let differences: Vec<f64> = losses
             .iter()
             .zip(&first)
@@ -90,7 +93,7 @@ pub fn try_views(
             .sum::<f64>();
         trials.push(ViewTrial {
             views: number + 1,
-            accuracy: right as f64 / count as f64,
+            accuracy,
             loss: losses.iter().sum::<f64>() / count as f64,
             difference_error: (square / count as f64).sqrt() / (count as f64).sqrt(),
         });
@@ -105,6 +108,40 @@ pub fn try_views(
         .min_by(|a, b| a.loss.total_cmp(&b.loss));
     let best = best.map_or(1, |best| best.views);
     Ok((Views { changes, best }, trials))
+}
+
+/// The loss of each image, and the share that is right.
+fn judged(logits: &[f64], classes: usize, labels: ImageLabels<'_>) -> (Vec<f64>, f64) {
+    match labels {
+        ImageLabels::Classes(labels) => {
+            let rows = logits.chunks_exact(classes).zip(labels);
+            let losses = rows.map(|(row, &label)| cross_entropy(row, label));
+            let right = classes_of(logits, classes).into_iter().zip(labels);
+            let right = right.filter(|(class, label)| *class == usize::from(**label));
+            let share = right.count() as f64 / labels.len() as f64;
+            (losses.collect(), share)
+        }
+        ImageLabels::Findings { values, .. } => {
+            let (mut right, mut known) = (0_usize, 0_usize);
+            let rows = logits
+                .chunks_exact(classes)
+                .zip(values.chunks_exact(classes));
+            let losses = rows.map(|(row, labels)| {
+                let labelled = row.iter().zip(labels);
+                let labelled = labelled.filter_map(|(logit, label)| Some((*logit, (*label)?)));
+                labelled
+                    .map(|(logit, present)| {
+                        known += 1;
+                        right += usize::from((logit > 0.0) == present);
+                        let against = if present { -logit } else { logit };
+                        against.max(0.0) + (-against.abs()).exp().ln_1p()
+                    })
+                    .sum()
+            });
+            let losses: Vec<f64> = losses.collect();
+            (losses, right as f64 / known.max(1) as f64)
+        }
+    }
 }
 
 /// Minus the logarithm of the softmax of a label's logit.
@@ -153,5 +190,17 @@ mod tests {
         assert!((cross_entropy(&[1000.0, 1000.0], 1) - 2f64.ln()).abs() < 1e-12);
         assert!(cross_entropy(&[50.0, 0.0], 0) < 1e-12);
         assert_eq!(cross_entropy(&[1.0, 0.0], 2), f64::INFINITY);
+    }
+
+    #[test]
+    fn findings_are_judged_where_they_are_known() {
+        let labels = ImageLabels::Findings {
+            columns: 2,
+            values: &[Some(true), None, Some(true), Some(false)],
+        };
+        let (losses, share) = judged(&[0.0, 9.0, 2.0, -1000.0], 2, labels);
+        assert!((losses[0] - 2f64.ln()).abs() < 1e-12, "{losses:?}");
+        assert!((losses[1] - (1.0 + (-2f64).exp()).ln()).abs() < 1e-12);
+        assert!((share - 2.0 / 3.0).abs() < 1e-12);
     }
 }

@@ -37,8 +37,11 @@ pub struct WeightTrial {
     pub accuracy_float: Option<f64>,
     /// Share of the images that the network with integer weights classifies as labelled; `None` without labels.
     pub accuracy_integer: Option<f64>,
-    /// Share of the images that both networks put in the same class.
+    /// Share of the images that both networks put in the same class; for several findings, of their decisions that are the same.
     pub agreement: f64,
+    /// Whether the network has several findings.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub several_findings: bool,
 }
 
 impl WeightTrial {
@@ -64,11 +67,21 @@ impl fmt::Display for WeightTrial {
         let percent = |share: f64| format!("{:.2} %", share * 100.0);
         write!(
             f,
-            "integer weights of up to {} bits: {} of {} images in the class that the trained ones give",
+            "integer weights of up to {} bits: {} ",
             self.weight_bits,
             percent(self.agreement),
-            self.images
         )?;
+        let images = self.images;
+        match self.several_findings {
+            true => write!(
+                f,
+                "of the decisions on {images} images as the trained ones give them"
+            ),
+            false => write!(
+                f,
+                "of {images} images in the class that the trained ones give"
+            ),
+        }?;
         if let Some((integer, float)) = self.accuracy_integer.zip(self.accuracy_float) {
             let (integer, float) = (percent(integer), percent(float));
             write!(f, ", {integer} right where the trained ones have {float}")?;
@@ -82,7 +95,7 @@ impl fmt::Display for WeightTrial {
 
 /// Finds integer weights that lose at most a tenth of a point of accuracy and keep the class of at least
 /// [`LEAST_AGREEMENT_FLOAT`] of the images, even were half as many again in another class, and records in the model how
-/// precise they must be, if that is more than the planner does by itself.
+/// precise they must be, if that is more than the planner does by itself. Of several findings the decisions have to be the same.
 ///
 /// Compiles the model as `compile` does by default, evaluates the integer network in the clear, and halves the
 /// tolerated error, from `first_error` on, until it is as good on the images as the float network. The model then has the error of
@@ -148,6 +161,7 @@ fn trial(
     let reference = Reference::compute(model, &plan, images)?;
     let integer = classes_of(reference.integer(), model.classes.len());
     let comparison = reference.compare(&integer, labels)?;
+    let of_decisions = reference.agreement_of_decisions();
     let bits = plan.steps().iter().flat_map(|step| step.maps());
     Ok(WeightTrial {
         weight_error,
@@ -158,7 +172,8 @@ fn trial(
         images: count,
         accuracy_float: comparison.accuracy_plain,
         accuracy_integer: comparison.accuracy_integer,
-        agreement: comparison.agreement_float,
+        agreement: of_decisions.unwrap_or(comparison.agreement_float),
+        several_findings: of_decisions.is_some(),
     })
 }
 
@@ -179,7 +194,8 @@ mod tests {
         let mut model = train(&Architecture::Digits, &data, &config, &mut |_| ()).unwrap();
 
         // Errors as large as the logits lose accuracy; halved often enough they do not.
-        let trials = tune_weight_error(&mut model, &data.images, Some(&data.labels), 1.0).unwrap();
+        let trials =
+            tune_weight_error(&mut model, &data.images, data.labels.classes(), 1.0).unwrap();
         let (last, refused) = trials.split_last().unwrap();
         assert!(!refused.is_empty(), "{trials:?}");
         assert!(
@@ -206,7 +222,7 @@ mod tests {
         let needs_a_word = found != DEFAULT_WEIGHT_ERROR;
         assert_eq!(recorded(&model), needs_a_word.then_some(found));
 
-        let labels = Some(&data.labels[1..]);
+        let labels = data.labels.classes().map(|labels| &labels[1..]);
         let error = tune_weight_error(&mut model, &data.images, labels, DEFAULT_WEIGHT_ERROR);
         assert!(
             matches!(error, Err(Error::Client(ClientError::ListLength { .. }))),
@@ -224,6 +240,7 @@ mod tests {
             accuracy_float: Some(0.91),
             accuracy_integer: Some(integer),
             agreement,
+            several_findings: false,
         };
         // Of 2,000 images 10 may differ: 6 leave room for half as many again, 7 do not.
         assert!(trial(0.91, 0.997).is_accepted());

@@ -4,6 +4,7 @@
 //! cargo run --release -p sordino-train --example speed -- vgg5 element 2
 //! ```
 
+use sordino_data::Targets;
 use sordino_graph::{ColorPolicy, Preprocess, SizePolicy};
 use sordino_train::{Distillation, TrainConfig, Trainer, TrainingData};
 
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         classes: (0..10).map(|class| class.to_string()).collect(),
         images: images.collect(),
-        labels: (0..batch * batches).map(|i| (i % 10) as u16).collect(),
+        labels: Targets::Classes((0..batch * batches).map(|i| (i % 10) as u16).collect()),
         validation: None,
     };
     let config = TrainConfig {

@@ -1,18 +1,19 @@
 //! The backward pass: the gradient of a batch's loss with respect to every parameter.
 
 use crate::TrainConfig;
-use crate::forward::{Batch, Tape, Trained, Training, count_correct, scaled};
+use crate::forward::{Batch, Tape, Trained, Training, scaled};
 use crate::kernel::{
     AveragePool, Convolution, Sliding, add, channel_sums, matrix, part, product, select_backward,
 };
 use crate::loss::loss;
 use crate::network::{Activated, Network, StepKind};
+use crate::score::{Right, count_right};
 
 /// Loss and gradient of a batch.
 pub(crate) struct Gradient {
     /// Cross-entropy, distance to the teacher and penalties.
     pub(crate) loss: f32,
-    pub(crate) correct: usize,
+    pub(crate) right: Right,
     /// One list per parameter of the network.
     pub(crate) parameters: Vec<Vec<f32>>,
 }
@@ -29,7 +30,7 @@ impl Network {
         let (loss, gradient) = loss(tape.logits(), batch, config);
         Gradient {
             loss: (loss + tape.added_loss) as f32,
-            correct: count_correct(tape.logits(), batch.labels, self.classes()),
+            right: count_right(tape.logits(), batch.labels),
             parameters: self.backward(tape, gradient, training),
         }
     }
@@ -193,6 +194,7 @@ fn accumulate(sum: &mut Option<Vec<f32>>, gradient: Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sordino_data::Targets;
     use std::sync::Arc;
 
     use crate::builder::build;
@@ -264,10 +266,11 @@ mod tests {
         network
     }
 
-    fn images(count: usize) -> (Vec<f32>, Vec<u16>) {
+    fn images(count: usize) -> (Vec<f32>, Targets) {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let pixels = (0..count * 16).map(|_| unit(&mut rng)).collect();
-        (pixels, (0..count).map(|index| (index % 3) as u16).collect())
+        let labels = (0..count).map(|index| (index % 3) as u16).collect();
+        (pixels, Targets::Classes(labels))
     }
 
     /// The output of a teacher that is unlike the network.
@@ -305,6 +308,7 @@ mod tests {
             let batch = Batch {
                 images: &images,
                 labels: &labels,
+                weights: &[],
                 teacher: Some(teacher(&network, &images)),
                 blend: 0.0,
             };
@@ -353,6 +357,7 @@ mod tests {
         let batch = Batch {
             images: &images,
             labels: &labels,
+            weights: &[],
             teacher: None,
             blend: 0.0,
         };

@@ -3,8 +3,10 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::TrainConfig;
+use crate::balance::groups;
 use crate::network::unit;
+use crate::score::Measure;
+use crate::{TrainConfig, TrainingData};
 
 /// Stream numbers of the seed's generator: one for the split, then one per epoch.
 const SPLIT_STREAM: u64 = 1;
@@ -43,6 +45,48 @@ pub(crate) fn split_off(
     (order, second)
 }
 
+/// The images of a run, and how they are taken.
+pub(crate) struct TrainedOn<'a> {
+    pub(crate) set: ImageSet<'a>,
+    /// Those that are not held back.
+    train: Vec<usize>,
+    /// What is drawn equally often; empty where each image is drawn once.
+    groups: Vec<Vec<usize>>,
+    /// What each class weighs, or each finding where it is present.
+    pub(crate) weights: Vec<f64>,
+    /// The score that chooses the epoch.
+    pub(crate) measure: Measure,
+}
+
+impl<'a> TrainedOn<'a> {
+    pub(crate) fn new(
+        data: &'a TrainingData,
+        config: &TrainConfig,
+        train: Vec<usize>,
+        measure: Measure,
+    ) -> Self {
+        let labels = data.labels.subset(&train);
+        Self {
+            set: data.image_set(),
+            groups: match config.balanced_sampling {
+                true => groups(&data.labels, &train),
+                false => Vec::new(),
+            },
+            weights: config.class_weights.of(&labels, data.classes.len()),
+            train,
+            measure,
+        }
+    }
+
+    /// Order and changes of an epoch.
+    pub(crate) fn order(&self, seed: u64, epoch: usize) -> Epoch {
+        match self.groups.is_empty() {
+            true => Epoch::new(&self.train, seed, epoch),
+            false => Epoch::balanced(&self.groups, self.train.len(), seed, epoch),
+        }
+    }
+}
+
 /// One epoch's order and random changes.
 pub(crate) struct Epoch {
     order: Vec<usize>,
@@ -53,6 +97,24 @@ impl Epoch {
     pub(crate) fn new(images: &[usize], seed: u64, epoch: usize) -> Self {
         let mut rng = stream(seed, FIRST_EPOCH_STREAM + epoch as u64);
         let mut order = images.to_vec();
+        shuffle(&mut order, &mut rng);
+        Self { order, rng }
+    }
+
+    /// An epoch as long that draws from each group equally often: one image of each in turn, in an order of the group's own that is drawn
+    /// anew when it is over.
+    pub(crate) fn balanced(groups: &[Vec<usize>], length: usize, seed: u64, epoch: usize) -> Self {
+        let mut rng = stream(seed, FIRST_EPOCH_STREAM + epoch as u64);
+        let mut left: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
+        let mut order = Vec::with_capacity(length);
+        for draw in 0..length {
+            let at = draw % groups.len();
+            if left[at].is_empty() {
+                left[at].clone_from(&groups[at]);
+                shuffle(&mut left[at], &mut rng);
+            }
+            order.extend(left[at].pop());
+        }
         shuffle(&mut order, &mut rng);
         Self { order, rng }
     }
@@ -271,5 +333,29 @@ mod tests {
         assert_eq!(first, Epoch::new(&images, 7, 0).batches(16));
         assert_ne!(first, Epoch::new(&images, 7, 1).batches(16));
         assert_eq!(Epoch::new(&images[..5], 7, 0).batches(16).concat().len(), 5);
+    }
+
+    #[test]
+    fn a_balanced_epoch_draws_from_every_group_equally_often() {
+        let groups = [(0..90).collect::<Vec<_>>(), vec![90, 91], vec![5, 92]];
+        let order = Epoch::balanced(&groups, 94, 7, 3).batches(94).concat();
+        let drawn = |image: usize| order.iter().filter(|&&found| found == image).count();
+        // 32, 31 and 31 draws.
+        assert_eq!(order.len(), 94);
+        assert_eq!(drawn(90) + drawn(91), 31);
+        assert!((15..=16).contains(&drawn(92)) && (15..=17).contains(&drawn(5)));
+        assert!(
+            (0..90)
+                .filter(|&image| image != 5)
+                .all(|image| drawn(image) <= 1)
+        );
+        let again = |seed, epoch| {
+            Epoch::balanced(&groups, 94, seed, epoch)
+                .batches(94)
+                .concat()
+        };
+        assert_eq!(order, again(7, 3));
+        assert_ne!(order, again(7, 4));
+        assert_ne!(order, again(8, 3));
     }
 }

@@ -14,6 +14,7 @@ use sordino_container::{Access, AtomicFile, Error as FileError, Overwrite};
 use crate::Error;
 use crate::network::Network;
 use crate::optimizer::State;
+use crate::score::Measure;
 
 /// Metadata key of the description, and the version of the format.
 const KEY: &str = "sordino-checkpoint-1";
@@ -38,8 +39,10 @@ pub(crate) struct Best {
     pub(crate) network: Network,
     /// From 1.
     pub(crate) epoch: usize,
-    /// None without images held back.
-    pub(crate) validation_accuracy: Option<f64>,
+    /// What the score is.
+    pub(crate) measure: Measure,
+    /// Score on the images held back; `None` without any.
+    pub(crate) validation_score: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +100,7 @@ pub(crate) fn save(
         best: position
             .best
             .as_ref()
-            .map(|best| (best.epoch, best.validation_accuracy)),
+            .map(|best| (best.epoch, best.validation_score)),
     };
     let bytes: Vec<(String, Vec<u8>)> = lists(position)
         .into_iter()
@@ -118,10 +121,11 @@ pub(crate) fn save(
     Ok(())
 }
 
-/// Reads a position back into `position`, which has the run's layout; does nothing when there is no file.
+/// Reads a position back into `position`, which has the run's layout; does nothing when there is no file. `measure` is the run's.
 pub(crate) fn load(
     path: &Path,
     run: &BTreeMap<String, Value>,
+    measure: Measure,
     position: &mut Position,
 ) -> Result<(), Error> {
     let io = |error| FileError::io(path, "read", error);
@@ -158,10 +162,11 @@ pub(crate) fn load(
     position.epoch = description.epoch;
     position.seconds = description.seconds;
     position.optimizer.steps = description.steps;
-    position.best = description.best.map(|(epoch, validation_accuracy)| Best {
+    position.best = description.best.map(|(epoch, validation_score)| Best {
         network: position.network.clone(),
         epoch,
-        validation_accuracy,
+        measure,
+        validation_score,
     });
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     for (name, list) in lists(position) {

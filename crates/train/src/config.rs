@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use sordino_graph::Granularity;
 
-use crate::{Architecture, Error};
+use crate::{Architecture, ClassWeights, Error};
 
 /// The non-linearity, and at which granularity its quadratic's coefficients are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,8 +154,15 @@ pub struct TrainConfig {
     pub range_penalty: f64,
     /// Weight of the mean squared logit.
     pub logit_penalty: f64,
-    /// Share of the target probability that is spread over all classes.
+    /// Share of the target probability that is spread over all classes; for findings, over present and absent.
     pub label_smoothing: f64,
+    /// What rare classes and findings weigh in the loss.
+    #[serde(skip_serializing_if = "ClassWeights::is_none")]
+    pub class_weights: ClassWeights,
+    /// Whether an epoch draws the images of every class equally often, whatever their number; for findings, the images with each, and
+    /// those with none. An epoch has as many steps as without.
+    #[serde(skip_serializing_if = "is_false")]
+    pub balanced_sampling: bool,
     /// Least and greatest quadratic coefficient `a` (projected after every step; see [`crate::SLOPE_BOUND`]).
     pub curvature: (f64, f64),
     /// Weights are clipped at this many times the root mean square of their layer.
@@ -189,6 +196,10 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -210,6 +221,8 @@ impl Default for TrainConfig {
             range_penalty: 0.1,
             logit_penalty: 1e-4,
             label_smoothing: 0.0,
+            class_weights: ClassWeights::None,
+            balanced_sampling: false,
             curvature: (0.05, 1.0),
             weight_clip: 6.0,
             shift: 1,
@@ -326,6 +339,7 @@ impl TrainConfig {
                 ranges.push(("optimizer.momentum", momentum, 0.0, 0.99999, DECAY));
             }
         }
+        self.class_weights.check()?;
         if !self.batch_norm && self.activation != Activation::Relu {
             return Err(Error::Config {
                 field: "batch_norm",
@@ -439,6 +453,10 @@ mod tests {
                 batch_norm: false,
                 ..Default::default()
             },
+            TrainConfig {
+                class_weights: ClassWeights::Given(vec![1.0, 0.0]),
+                ..Default::default()
+            },
         ];
         let fields = [
             "epochs",
@@ -446,10 +464,25 @@ mod tests {
             "curvature",
             "validation",
             "batch_norm",
+            "class_weights",
         ];
         for (config, field) in bad.iter().zip(fields) {
             assert!(config.check().unwrap_err().to_string().contains(field));
         }
         TrainConfig::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_configuration_of_before_is_the_same_in_a_file() {
+        let written = serde_json::to_value(TrainConfig::default()).unwrap();
+        for field in ["class_weights", "balanced_sampling", "batch_norm"] {
+            assert!(written.get(field).is_none(), "{field}");
+        }
+        let text = "class_weights = \"balanced\"\nbalanced_sampling = true";
+        let read: TrainConfig = toml::from_str(text).unwrap();
+        assert!(read.balanced_sampling && read.class_weights == ClassWeights::Balanced);
+        let read: TrainConfig = toml::from_str("class_weights = [1, 2.5]").unwrap();
+        assert_eq!(read.class_weights, ClassWeights::Given(vec![1.0, 2.5]));
+        assert!(toml::from_str::<TrainConfig>("class_weights = \"other\"").is_err());
     }
 }

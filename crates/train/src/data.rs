@@ -1,6 +1,6 @@
 //! What a network is trained on: prepared images with labels, and how raw images become prepared ones.
 
-use sordino_data::{DataSet, Images, prepare};
+use sordino_data::{DataSet, Images, Targets, prepare};
 use sordino_graph::{ColorPolicy, Model, Preprocess, SizePolicy};
 
 use crate::Error;
@@ -13,14 +13,14 @@ pub struct TrainingData {
     pub dataset: String,
     /// How raw images were prepared, recorded in the model.
     pub preprocess: Preprocess,
-    /// Class names; their number is the number of logits.
+    /// Names of the classes or findings; their number is the number of logits.
     pub classes: Vec<String>,
     /// Prepared images `[count][channels][height][width]`.
     pub images: Vec<f32>,
-    /// One label per image.
-    pub labels: Vec<u16>,
+    /// A class for each image, or several findings.
+    pub labels: Targets,
     /// Images and labels that choose the best epoch; without them some of the training images are held back.
-    pub validation: Option<(Vec<f32>, Vec<u16>)>,
+    pub validation: Option<(Vec<f32>, Targets)>,
 }
 
 impl TrainingData {
@@ -126,11 +126,12 @@ impl TrainingData {
                 self.labels.len().to_string(),
             );
         }
-        if self.classes.len() < 2 {
-            return refuse(
-                "at least 2 classes".to_string(),
-                self.classes.len().to_string(),
-            );
+        let (least, what) = match &self.labels {
+            Targets::Classes(_) => (2, "at least 2 classes"),
+            Targets::Findings(_) => (1, "at least 1 finding"),
+        };
+        if self.classes.len() < least {
+            return refuse(what.to_string(), self.classes.len().to_string());
         }
         let elements = self.preprocess.elements();
         let sets = std::iter::once((&self.images, &self.labels))
@@ -148,37 +149,51 @@ impl TrainingData {
                     format!("{} in image {}", images[position], position / elements),
                 );
             }
-            if let Some(label) = labels
-                .iter()
-                .find(|&&label| usize::from(label) >= self.classes.len())
-            {
-                return refuse(
-                    format!("labels below {}, the number of classes", self.classes.len()),
-                    format!("label {label}"),
-                );
-            }
+            self.check_labels(labels)?;
         }
         Ok(())
     }
+
+    /// Refuses labels of other classes or of another number of findings than there are names, and a mixture.
+    fn check_labels(&self, labels: &Targets) -> Result<(), Error> {
+        let refuse = |expected: String, found: String| Err(Error::Data { expected, found });
+        let names = self.classes.len();
+        match (&self.labels, labels) {
+            (Targets::Classes(_), Targets::Classes(labels)) => {
+                match labels.iter().find(|&&label| usize::from(label) >= names) {
+                    Some(label) => refuse(
+                        format!("labels below {names}, the number of classes"),
+                        format!("label {label}"),
+                    ),
+                    None => Ok(()),
+                }
+            }
+            (Targets::Findings(_), Targets::Findings(matrix)) => match matrix.columns() {
+                columns if columns == names => Ok(()),
+                columns => refuse(
+                    format!("{names} labels per image, one for each finding's name"),
+                    format!("{columns} labels per image"),
+                ),
+            },
+            _ => refuse(
+                "labels of one kind for training and validation images".to_string(),
+                "a class for some and several findings for others".to_string(),
+            ),
+        }
+    }
 }
 
-fn labels(images: &Images) -> Result<Vec<u16>, Error> {
-    images.labels.clone().ok_or_else(|| Error::Data {
+fn labels(images: &Images) -> Result<Targets, Error> {
+    images.targets().ok_or_else(|| Error::Data {
         expected: "a label for every image".to_string(),
-        found: match &images.matrix {
-            Some(matrix) => format!(
-                "{} with {} labels per image",
-                images.origin,
-                matrix.columns()
-            ),
-            None => format!("{} without labels", images.origin),
-        },
+        found: format!("{} without labels", images.origin),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sordino_data::LabelMatrix;
 
     fn data() -> TrainingData {
         TrainingData {
@@ -197,9 +212,14 @@ mod tests {
             },
             classes: vec!["no".to_string(), "yes".to_string()],
             images: vec![0.0; 8],
-            labels: vec![0, 1, 0, 1],
+            labels: Targets::Classes(vec![0, 1, 0, 1]),
             validation: None,
         }
+    }
+
+    fn findings(images: usize, columns: usize) -> Targets {
+        let values = vec![Some(false); images * columns];
+        LabelMatrix::new(columns, values, "test").unwrap().into()
     }
 
     #[test]
@@ -207,13 +227,18 @@ mod tests {
         data().check().unwrap();
         assert_eq!(data().image_set().outside, [-2.0]);
         type Spoil = fn(&mut TrainingData);
-        let cases: [(Spoil, &str); 5] = [
+        let cases: [(Spoil, &str); 7] = [
             (|data| data.images.truncate(7), "7 values"),
-            (|data| data.labels[2] = 2, "label 2"),
+            (|data| data.labels = vec![0, 1, 2, 1].into(), "label 2"),
+            (|data| data.labels = findings(4, 3), "3 labels per image"),
+            (
+                |data| data.validation = Some((vec![0.0; 2], findings(1, 2))),
+                "several findings for others",
+            ),
             (|data| data.images[5] = f32::NAN, "image 2"),
             (|data| data.classes.truncate(1), "found 1;"),
             (
-                |data| data.validation = Some((vec![0.0; 2], vec![9])),
+                |data| data.validation = Some((vec![0.0; 2], vec![9].into())),
                 "label 9",
             ),
         ];
@@ -223,5 +248,8 @@ mod tests {
             let message = spoilt.check().unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
+        let mut several = data();
+        several.labels = findings(4, 2);
+        several.check().unwrap();
     }
 }

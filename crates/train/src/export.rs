@@ -1,6 +1,7 @@
 //! A trained network as a graph with everything the model file says.
 
 use serde_json::json;
+use sordino_data::Targets;
 use sordino_graph::{
     Builder, Graph, Model, NodeId, Op, OutputKind, Padding, Shape, Tensor, calibrate,
     to_half_precision,
@@ -29,7 +30,10 @@ pub(crate) fn model(
         graph: graph(network, config.half_weights)?,
         preprocess: data.preprocess.clone(),
         classes: data.classes.clone(),
-        output: OutputKind::Softmax,
+        output: match data.labels {
+            Targets::Classes(_) => OutputKind::Softmax,
+            Targets::Findings(_) => OutputKind::Sigmoid,
+        },
         name: name.to_string(),
         dataset: data.dataset.clone(),
         calibration: None,
@@ -38,7 +42,7 @@ pub(crate) fn model(
             "trainer": concat!("sordino-train ", env!("CARGO_PKG_VERSION")),
             "config": config,
             "epoch": best.epoch,
-            "validation_accuracy": best.validation_accuracy,
+            best.measure.field(): best.validation_score,
             "images": data.labels.len(),
             "parameters": network.parameter_count(),
         }),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::TrainConfig;
 use rayon::prelude::*;
+use sordino_data::Targets;
 
 use crate::kernel::{
     AveragePool, Convolution, Function, Normalize, Sliding, Terms, add, add_bias, concat, matrix,
@@ -15,12 +16,25 @@ use crate::network::{Activated, Network, Normalization, Statistics, Step, StepKi
 pub(crate) struct Batch<'a> {
     /// Prepared images, one after the other.
     pub(crate) images: &'a [f32],
-    pub(crate) labels: &'a [u16],
+    /// What the images are labelled with; none where the loss is not computed.
+    pub(crate) labels: &'a Targets,
+    /// What each class, or each finding where it is present, weighs in the loss; 1 for those past the end.
+    pub(crate) weights: &'a [f64],
     /// The teacher's output for the images, when distilling.
     pub(crate) teacher: Option<TeacherOutput>,
     /// Share of ReLU mixed into the quadratics.
     pub(crate) blend: f32,
 }
+
+impl Batch<'_> {
+    /// What a class, or a finding where it is present, weighs in the loss.
+    pub(crate) fn weight(&self, class: usize) -> f64 {
+        self.weights.get(class).copied().unwrap_or(1.0)
+    }
+}
+
+/// Labels of no image.
+pub(crate) static UNLABELLED: Targets = Targets::Classes(Vec::new());
 
 /// A teacher's output for a batch.
 pub(crate) struct TeacherOutput {
@@ -269,15 +283,6 @@ pub(crate) fn scaled(values: &[f32], factor: Option<&f32>) -> Vec<f32> {
         None => values.to_vec(),
         Some(factor) => values.iter().map(|value| factor * value).collect(),
     }
-}
-
-/// Images whose greatest logit is their label's.
-pub(crate) fn count_correct(logits: &[f32], labels: &[u16], classes: usize) -> usize {
-    logits
-        .chunks_exact(classes)
-        .zip(labels)
-        .filter(|(row, label)| argmax(row) == usize::from(**label))
-        .count()
 }
 
 pub(crate) fn argmax(row: &[f32]) -> usize {

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod backward;
+mod balance;
 mod batches;
 mod builder;
 mod checkpoint;
@@ -24,15 +25,18 @@ mod kernel;
 mod loss;
 mod network;
 mod optimizer;
+mod score;
 mod student;
 #[cfg(test)]
 mod student_tests;
 mod training;
 
 pub use architecture::{Architecture, Layer, LayerList};
+pub use balance::{ClassWeights, MOST_BALANCED_WEIGHT};
 pub use config::{Activation, Distillation, Optimizer, Schedule, TrainConfig};
 pub use convert::{Conversion, ConvertConfig, ConvertPhase, ConvertProgress, Difference, convert};
 pub use data::TrainingData;
 pub use error::Error;
 pub use network::{RELU_FIT, SLOPE_BOUND};
+pub use score::Measure;
 pub use training::{Progress, Trainer, train};

@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use sordino_data::Targets;
 use sordino_graph::{Function, Granularity, Graph, Op, Padding, Shape, Tensor, execute, fold};
 
 use crate::export;
@@ -126,7 +127,7 @@ fn gradients_of_exported_operations_are_those_of_finite_differences() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let graph = exported(&mut rng);
     let images: Vec<f32> = (0..12 * 72).map(|_| unit(&mut rng)).collect();
-    let labels: Vec<u16> = (0..12).map(|index| index % 3).collect();
+    let labels = Targets::Classes((0..12).map(|index| index % 3).collect());
     let mut network = network(&graph, &images);
     replace_functions(&mut network, Activation::Channel);
     let config = TrainConfig {
@@ -139,6 +140,7 @@ fn gradients_of_exported_operations_are_those_of_finite_differences() {
     let batch = Batch {
         images: &images,
         labels: &labels,
+        weights: &[],
         teacher: None,
         blend: 0.0,
     };

@@ -6,15 +6,17 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sordino_graph::Model;
+use sordino_data::Targets;
+use sordino_graph::{Model, OutputKind};
 
 use crate::backward::Gradient;
-use crate::batches::{Epoch, ImageSet, split};
+use crate::batches::{TrainedOn, split};
 use crate::builder;
 use crate::checkpoint::{self, Best, Position};
-use crate::forward::{Batch, TeacherOutput, Trained, Training, count_correct};
+use crate::forward::{Batch, TeacherOutput, Trained, Training, UNLABELLED};
 use crate::network::{Network, Statistics, StepKind};
 use crate::optimizer::{State, norm};
+use crate::score::{Measure, Right};
 use crate::{Architecture, Error, TrainConfig, TrainingData, export, student};
 
 /// A loss beyond this is taken for a divergence although it is still a number.
@@ -40,10 +42,12 @@ pub struct Progress {
     pub batches: usize,
     /// Mean loss of this epoch so far.
     pub loss: f64,
-    /// Share of this epoch's (augmented) images classified correctly while training.
+    /// Share of this epoch's (augmented) images classified correctly while training; for findings, of their known labels.
     pub train_accuracy: f64,
-    /// Accuracy on the images held back, at the end of an epoch and if there are any.
-    pub validation_accuracy: Option<f64>,
+    /// Score on the images held back, at the end of an epoch and if there are any.
+    pub validation_score: Option<f64>,
+    /// What that score is.
+    pub measure: Measure,
     /// Whether the epoch has been completed, checkpoint and validation included.
     pub epoch_is_over: bool,
     /// Learning rate of the last step.
@@ -60,7 +64,10 @@ pub struct Progress {
 ///
 /// The result depends on network, data and configuration only, bit for bit on one machine, with any number of threads
 /// and any interruptions. Images held back by [`TrainConfig::validation`], or the data's own validation images, choose
-/// the epoch that is kept.
+/// the epoch that is kept, by the [`Measure`] that their labels allow.
+///
+/// Images with a class train a softmax with cross-entropy. Images with findings train a sigmoid for each, by the mean of the binary
+/// cross-entropy over the labels that are known.
 #[derive(Clone, Debug)]
 pub struct Trainer<'a> {
     data: &'a TrainingData,
@@ -95,8 +102,7 @@ impl<'a> Trainer<'a> {
         architecture: &Architecture,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Model, Error> {
-        self.config.check()?;
-        self.data.check()?;
+        self.check()?;
         let classes = self.data.classes.len();
         let network = builder::build(architecture, self.data.shape(), classes, self.config)?;
         let mut identity = self.identity()?;
@@ -115,8 +121,7 @@ impl<'a> Trainer<'a> {
         teacher: &Model,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Model, Error> {
-        self.config.check()?;
-        self.data.check()?;
+        self.check()?;
         if teacher.preprocess != self.data.preprocess {
             return Err(Error::Teacher {
                 expected: format!("images prepared as {:?}", self.data.preprocess),
@@ -127,6 +132,17 @@ impl<'a> Trainer<'a> {
             return Err(Error::Teacher {
                 expected: format!("{} classes", self.data.classes.len()),
                 found: format!("{} logits", teacher.graph.classes()),
+            });
+        }
+        if self.data.labels.findings().is_some() && teacher.output != OutputKind::Sigmoid {
+            return Err(Error::Teacher {
+                expected:
+                    "a network whose outputs are sigmoids, since the images have several findings"
+                        .to_string(),
+                found: format!(
+                    "outputs of kind {:?}; import it with --scores sigmoid if they are logits of findings",
+                    teacher.output
+                ),
             });
         }
         let teacher_network = student::network(&teacher.graph, &self.data.images);
@@ -150,6 +166,13 @@ impl<'a> Trainer<'a> {
         Ok(model)
     }
 
+    fn check(&self) -> Result<(), Error> {
+        self.config.check()?;
+        self.data.check()?;
+        let classes = self.data.classes.len();
+        self.config.class_weights.check_number(classes)
+    }
+
     /// What identifies this run in a checkpoint. The number of threads is left out, as it does not change the result.
     fn identity(&self) -> Result<BTreeMap<String, Value>, Error> {
         let mut config = json!(self.config);
@@ -157,10 +180,14 @@ impl<'a> Trainer<'a> {
             fields.remove("threads");
         }
         let sum: f64 = self.data.images.iter().map(|&pixel| f64::from(pixel)).sum();
-        let labels: u64 = (1..)
-            .zip(&self.data.labels)
-            .map(|(i, &l)| i * u64::from(l))
-            .sum();
+        let labels: Vec<u64> = match &self.data.labels {
+            Targets::Classes(labels) => labels.iter().map(|&label| label.into()).collect(),
+            Targets::Findings(matrix) => {
+                let number = |label: &Option<bool>| label.map_or(2, u64::from);
+                matrix.values().iter().map(number).collect()
+            }
+        };
+        let labels: u64 = (1..).zip(labels).map(|(i, l)| i * l).sum();
         Ok(BTreeMap::from([
             ("config".to_string(), config),
             (
@@ -222,7 +249,7 @@ pub fn train(
 #[derive(Default)]
 struct Sums {
     loss: f64,
-    correct: usize,
+    right: Right,
     seen: usize,
 }
 
@@ -248,13 +275,18 @@ impl Run<'_> {
                 for &index in &held_back {
                     set.push_shifted(index, 0, 0, &mut images);
                 }
-                let labels: Vec<u16> = held_back.iter().map(|&i| data.labels[i]).collect();
+                let labels = data.labels.subset(&held_back);
                 (
                     train,
                     Some((images, labels)).filter(|_| !held_back.is_empty()),
                 )
             }
         };
+        let of_all = Measure::of(&data.labels);
+        let measure = held_back
+            .as_ref()
+            .map_or(of_all, |(_, labels)| Measure::of(labels));
+        let images = TrainedOn::new(data, config, train, measure);
         let mut position = Position {
             epoch: 0,
             seconds: 0.0,
@@ -263,25 +295,26 @@ impl Run<'_> {
             best: None,
         };
         if let Some(path) = &self.trainer.checkpoint {
-            checkpoint::load(path, &self.identity, &mut position)?;
+            checkpoint::load(path, &self.identity, measure, &mut position)?;
         }
         while position.epoch < config.epochs && !self.patience_is_over(&position) {
-            let report = self.epoch(&mut position, &set, &train)?;
-            self.measure_statistics(&mut position, &set, &train);
-            let accuracy = held_back
+            let report = self.epoch(&mut position, &images)?;
+            self.measure_statistics(&mut position, &images);
+            let score = held_back
                 .as_ref()
-                .map(|(images, labels)| position.network.accuracy(images, labels));
+                .map(|(images, labels)| position.network.score(measure, images, labels));
             position.epoch += 1;
             // A later epoch wins a tie: its learning rate was lower.
             if position
                 .best
                 .as_ref()
-                .is_none_or(|best| accuracy >= best.validation_accuracy)
+                .is_none_or(|best| score >= best.validation_score)
             {
                 position.best = Some(Best {
                     network: position.network.clone(),
                     epoch: position.epoch,
-                    validation_accuracy: accuracy,
+                    measure,
+                    validation_score: score,
                 });
             }
             if let Some(path) = &self.trainer.checkpoint {
@@ -289,7 +322,7 @@ impl Run<'_> {
             }
             // The receiver outlives this thread; a send cannot fail before the caller's callback panicked.
             let _ = self.reports.send(Progress {
-                validation_accuracy: accuracy,
+                validation_score: score,
                 epoch_is_over: true,
                 ..report
             });
@@ -306,14 +339,9 @@ impl Run<'_> {
     }
 
     /// One pass over the images; the report of its last step.
-    fn epoch(
-        &self,
-        position: &mut Position,
-        set: &ImageSet<'_>,
-        train: &[usize],
-    ) -> Result<Progress, Error> {
+    fn epoch(&self, position: &mut Position, images: &TrainedOn<'_>) -> Result<Progress, Error> {
         let config = self.trainer.config;
-        let mut order = Epoch::new(train, config.seed, position.epoch);
+        let mut order = images.order(config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let steps_per_epoch = batches.len();
         let steps = steps_per_epoch * config.epochs;
@@ -322,22 +350,20 @@ impl Run<'_> {
         let mut last = None;
         for (number, indices) in batches.into_iter().enumerate() {
             let step = position.epoch * steps_per_epoch + number;
-            let images = order.gather(set, &indices, config);
-            let labels: Vec<u16> = indices
-                .iter()
-                .map(|&index| self.trainer.data.labels[index])
-                .collect();
+            let pixels = order.gather(&images.set, &indices, config);
+            let labels = self.trainer.data.labels.subset(&indices);
             let batch = Batch {
-                images: &images,
+                images: &pixels,
                 labels: &labels,
-                teacher: self.teacher_output(&images),
+                weights: &images.weights,
+                teacher: self.teacher_output(&pixels),
                 blend: config.blend_at(step, steps_per_epoch),
             };
             let network = &mut position.network;
             let gradient = network.gradient(&batch, config);
             let length = norm(&gradient.parameters);
             if !length.is_finite() || gradient.loss.is_nan() || gradient.loss > LARGEST_LOSS {
-                let (layer, found) = network.explain_divergence(&images, &gradient);
+                let (layer, found) = network.explain_divergence(&pixels, &gradient);
                 let best = position.best.take();
                 let model =
                     |best| export::model(self.name, self.trainer.data, config, &best).map(Box::new);
@@ -359,7 +385,7 @@ impl Run<'_> {
             optimizer.step(network, &gradient.parameters, length, learning_rate, config);
             network.project(config);
             sums.loss += f64::from(gradient.loss) * indices.len() as f64;
-            sums.correct += gradient.correct;
+            sums.right.add(gradient.right);
             sums.seen += indices.len();
             position.seconds = before + start.elapsed().as_secs_f64();
             let report = Progress {
@@ -368,8 +394,9 @@ impl Run<'_> {
                 batch: number + 1,
                 batches: steps_per_epoch,
                 loss: sums.loss / sums.seen as f64,
-                train_accuracy: sums.correct as f64 / sums.seen as f64,
-                validation_accuracy: None,
+                train_accuracy: sums.right.share(),
+                validation_score: None,
+                measure: images.measure,
                 epoch_is_over: false,
                 learning_rate,
                 seconds: position.seconds,
@@ -383,9 +410,9 @@ impl Run<'_> {
     }
 
     /// Replaces the running statistics, which lag behind the weights, by those of some of the epoch's images.
-    fn measure_statistics(&self, position: &mut Position, set: &ImageSet<'_>, train: &[usize]) {
+    fn measure_statistics(&self, position: &mut Position, images: &TrainedOn<'_>) {
         let config = self.trainer.config;
-        let mut order = Epoch::new(train, config.seed, position.epoch);
+        let mut order = images.order(config.seed, position.epoch);
         let batches = order.batches(config.batch);
         let count = batches
             .len()
@@ -395,10 +422,11 @@ impl Run<'_> {
         let zeros = |statistics: &Statistics| Statistics::constant(statistics.mean.len(), 0.0);
         let mut sums: Vec<Statistics> = position.network.statistics.iter().map(zeros).collect();
         for indices in &batches[..count] {
-            let images = order.gather(set, indices, config);
+            let pixels = order.gather(&images.set, indices, config);
             let batch = Batch {
-                images: &images,
-                labels: &[],
+                images: &pixels,
+                labels: &UNLABELLED,
+                weights: &[],
                 teacher: None,
                 blend,
             };
@@ -407,7 +435,7 @@ impl Run<'_> {
                 config,
                 trained: Trained::All,
             };
-            let tape = position.network.forward(&images, Some(training), |_, _| ());
+            let tape = position.network.forward(&pixels, Some(training), |_, _| ());
             for (sum, batch) in sums.iter_mut().zip(&tape.statistics) {
                 sum.add(batch, 1.0 / count as f32);
             }
@@ -430,17 +458,12 @@ impl Run<'_> {
 }
 
 impl Network {
-    /// Share of prepared images classified as labelled.
-    pub(crate) fn accuracy(&self, images: &[f32], labels: &[u16]) -> f64 {
+    /// How good the logits of prepared images are.
+    fn score(&self, measure: Measure, images: &[f32], labels: &Targets) -> f64 {
         let image_len = images.len() / labels.len();
-        let correct: usize = images
-            .chunks(EVALUATION_BATCH * image_len)
-            .zip(labels.chunks(EVALUATION_BATCH))
-            .map(|(images, labels)| {
-                count_correct(&self.logits(images, |_, _| ()), labels, self.classes())
-            })
-            .sum();
-        correct as f64 / labels.len() as f64
+        let parts = images.chunks(EVALUATION_BATCH * image_len);
+        let logits = parts.flat_map(|images| self.logits(images, |_, _| ()));
+        measure.score(&logits.collect::<Vec<f32>>(), labels)
     }
 
     /// Names the layer where a batch left the numbers, and the range found there: the first value that is not finite,
@@ -518,7 +541,7 @@ mod tests {
         let gradient = Gradient {
             parameters,
             loss: 1.0,
-            correct: 0,
+            right: Right::default(),
         };
         network.explain_divergence(&images, &gradient)
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sordino_data::digits;
+use sordino_data::{Targets, digits};
 use sordino_graph::{Model, Op, execute};
 use sordino_train::{
     Activation, Architecture, Distillation, Error, Optimizer, TrainConfig, Trainer, TrainingData,
@@ -131,7 +131,7 @@ fn a_run_that_gets_no_better_stops_early_and_keeps_its_best_epoch() {
     let count = 50;
     let images = data.images[..count * 64].to_vec();
     let labels = (0..count).map(|index| (index * index % 10) as u16);
-    data.validation = Some((images, labels.collect()));
+    data.validation = Some((images, Targets::Classes(labels.collect())));
     let config = TrainConfig {
         epochs: 200,
         patience: 2,
@@ -141,7 +141,7 @@ fn a_run_that_gets_no_better_stops_early_and_keeps_its_best_epoch() {
     let model = Trainer::new(&data, &config)
         .train(&Architecture::Digits, &mut |progress| {
             if progress.epoch_is_over {
-                found.push(progress.validation_accuracy.unwrap());
+                found.push(progress.validation_score.unwrap());
             }
         })
         .unwrap();
@@ -216,7 +216,8 @@ fn a_teacher_for_other_images_or_classes_is_refused() {
     teacher.preprocess.mean = vec![0.0];
     let mut fewer = data.clone();
     fewer.classes.pop();
-    fewer.labels.iter_mut().for_each(|label| *label %= 9);
+    let labels = data.labels.classes().unwrap().iter();
+    fewer.labels = Targets::Classes(labels.map(|label| label % 9).collect());
     let error = Trainer::new(&fewer, &config).distill(&teacher, &mut |_| ());
     assert!(matches!(error.unwrap_err(), Error::Teacher { .. }));
 }

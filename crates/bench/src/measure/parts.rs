@@ -5,7 +5,7 @@ use sordino::plan::Plan;
 use sordino::protocol::Reply;
 use sordino::ring::backend::measure_int8_peak;
 use sordino::secret::SecretKey;
-use sordino::{Model, Reference, Workflow};
+use sordino::{ImageLabels, Model, Reference, Workflow};
 
 use super::options::MeasureOptions;
 use crate::record::{Origin, Record};
@@ -65,7 +65,10 @@ pub(super) fn set_agreement(
     record.accuracy_encrypted = comparison.accuracy_encrypted;
     record.agreement = Some(comparison.agreement);
     record.agreement_float = Some(comparison.agreement_float);
-    let findings = labels.map_or_else(Vec::new, |labels| reference.measure_findings(labels));
+    let findings = match labels {
+        Some(labels) => reference.measure_findings(ImageLabels::Classes(labels))?,
+        None => Vec::new(),
+    };
     record.auc = mean(findings.iter().map(|finding| Some(finding.auc)));
     record.balanced_accuracy = mean(findings.iter().map(|finding| finding.balanced_accuracy));
     Ok(())

@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use crate::fixture::{bash, folder, listing, shared, sordino};
 
 /// An array as NumPy writes it.
-fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
@@ -21,7 +21,8 @@ fn npy(descr: &str, shape: &[usize], values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+/// An archive of arrays.
+pub(crate) fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
     use std::io::Write;
     let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
     for (name, bytes) in arrays {
@@ -75,7 +76,7 @@ fn what_encrypting_does_not_need_does_not_stop_it() {
     for (name, other) in [
         ("labels", npy("<f8", &[20], &[0; 160])),
         ("labels", npy("<i8", &[20], &[0xff; 160])),
-        ("labels", npy("<f4", &[20, 10], &[0; 800])),
+        ("labels", npy("<f4", &[20, 10], &[0x3f; 800])),
         ("labels", npy("<i8", &[5], &[0; 40])),
         ("labels", npy("<U4", &[20], &[0; 320])),
         ("meta", npy("|O", &[], b"pickled")),

@@ -18,6 +18,8 @@ mod paper;
 mod refusals;
 mod report;
 mod resume;
+
+mod several_findings;
 mod show;
 mod teachers;
 mod training;

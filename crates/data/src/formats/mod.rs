@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use sordino_graph::Preprocess;
 
-use crate::labels::Labels;
+use crate::labels::Targets;
 use crate::prepare_path::Bounds;
 use crate::source::{Source, magic};
 use crate::{Error, Images, Reader};
@@ -78,7 +78,7 @@ pub(crate) fn open(path: &Path, reader: Reader<'_>) -> Result<Images, Error> {
         Format::Idx => {
             let images = idx::images(Source::open(path)?, reader)?;
             Ok(with_labels_beside(images, path, |path| {
-                Ok(Labels::Classes(idx::labels(Source::open(path)?)?))
+                Ok(Targets::Classes(idx::labels(Source::open(path)?)?))
             }))
         }
     }
@@ -192,7 +192,7 @@ pub(crate) fn labels_name(name: &str) -> Option<String> {
 fn with_labels_beside(
     images: Images,
     path: &Path,
-    read: impl Fn(&Path) -> Result<Labels, Error>,
+    read: impl Fn(&Path) -> Result<Targets, Error>,
 ) -> Images {
     let Some(name) = path
         .file_name()

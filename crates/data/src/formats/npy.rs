@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Sink;
 use crate::array_layout::arrange;
 use crate::images::{CheckedShape, map};
-use crate::labels::{LabelMatrix, Labels};
+use crate::labels::{LabelMatrix, Targets};
 use crate::prepare_path::Bounds;
 use crate::source::Source;
 use crate::{Error, Images, Pixels, Reader};
@@ -327,27 +327,25 @@ fn little<const W: usize>(mut bytes: [u8; W], big_endian: bool) -> [u8; W] {
     bytes
 }
 
-/// Reads labels: classes, `[N]` or `[N, 1]`, of any integer type, or findings of 0 and 1, `[N, L]`, of any integer type or truth values.
-pub(crate) fn labels(mut source: Source) -> Result<Labels, Error> {
+/// Reads labels: classes, `[N]` or `[N, 1]`, of any integer type, or findings of 0 and 1, `[N, L]`, of any type of numbers or truth values.
+/// A finding of -1 in signed integers, and of NaN in floating point, is unknown.
+pub(crate) fn labels(mut source: Source) -> Result<Targets, Error> {
     let header = header(&mut source)?;
-    let is_integer = matches!((header.kind, header.width), ('u' | 'i', 1 | 2 | 4 | 8));
     let count = match *header.shape {
         [count] | [count, 1] => count,
-        [count, columns] if is_integer || (header.kind, header.width) == ('b', 1) => {
+        [count, columns] if header.is_number() => {
             return matrix(source, &header, count, columns);
+        }
+        [_, _] => {
+            let advice = "give one class number per image, or findings as numbers 0 and 1";
+            return Err(wrong_type(&source, &header, "labels as numbers", advice));
         }
         _ => {
             let found = format!("shape {:?}", header.shape);
-            let advice = match *header.shape {
-                [_, _] => {
-                    "give one class number per image: array.argmax(axis=1), if there is a column per class, or findings as integers 0 and 1"
-                }
-                _ => "give one class number per image",
-            };
             return Err(source.wrong(
-                "labels of shape [N] or [N, 1], or integers [N, L]",
+                "labels of shape [N], [N, 1] or [N, L]",
                 found,
-                advice,
+                "give one class number per image",
             ));
         }
     };
@@ -387,27 +385,50 @@ pub(crate) fn labels(mut source: Source) -> Result<Labels, Error> {
     };
     let values = bytes.chunks_exact(header.width as usize);
     let labels: Result<_, Error> = values.enumerate().map(convert).collect();
-    labels.map(Labels::Classes)
+    labels.map(Targets::Classes)
 }
 
 /// Reads the values of findings.
-fn matrix(mut source: Source, header: &Header, count: u64, columns: u64) -> Result<Labels, Error> {
+fn matrix(mut source: Source, header: &Header, count: u64, columns: u64) -> Result<Targets, Error> {
     let values = count.saturating_mul(columns);
     let bytes = source.bytes(values.saturating_mul(header.width))?;
     let location = source.finish()?;
-    let value = |bytes: &[u8]| match integer(bytes, header.big_endian, header.kind == 'i') {
-        0 => Ok(0),
-        1 => Ok(1),
+    let whole = |bytes: &[u8]| match integer(bytes, header.big_endian, header.kind == 'i') {
+        0 => Ok(Some(false)),
+        1 => Ok(Some(true)),
+        -1 => Ok(None),
         other => Err(LabelMatrix::wrong(other, &location)),
     };
-    let values = bytes.chunks_exact(header.width as usize).map(value);
-    let values: Vec<u8> = values.collect::<Result<_, _>>()?;
+    let real = |bytes: &[u8]| match float(bytes, header.big_endian) {
+        0.0 => Ok(Some(false)),
+        1.0 => Ok(Some(true)),
+        unknown if unknown.is_nan() => Ok(None),
+        other => Err(LabelMatrix::wrong(other, &location)),
+    };
+    let values = bytes.chunks_exact(header.width as usize);
+    let values: Vec<Option<bool>> = match header.kind {
+        'f' => values.map(real).collect::<Result<_, _>>()?,
+        _ => values.map(whole).collect::<Result<_, _>>()?,
+    };
     let values = match header.fortran_order {
         true => from_fortran(&values, &header.shape),
         false => values,
     };
     let columns = usize::try_from(columns).unwrap_or(usize::MAX);
-    LabelMatrix::new(columns, values, &location).map(Labels::Matrix)
+    LabelMatrix::new(columns, values, &location).map(Targets::Findings)
+}
+
+/// A floating-point number of 2, 4 or 8 bytes.
+fn float(bytes: &[u8], big_endian: bool) -> f64 {
+    let mut bytes = bytes.to_vec();
+    if big_endian {
+        bytes.reverse();
+    }
+    match *bytes {
+        [a, b] => half(u16::from_le_bytes([a, b])).into(),
+        [a, b, c, d] => f32::from_le_bytes([a, b, c, d]).into(),
+        _ => f64::from_le_bytes(bytes.try_into().expect("numbers have 2, 4 or 8 bytes")),
+    }
 }
 
 /// An integer of up to 8 bytes. Every one fits `i128`.

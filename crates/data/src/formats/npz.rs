@@ -10,7 +10,7 @@ use zip::result::ZipError;
 use super::folder::is_picture_name;
 use super::npy::{self, Likeness};
 use super::{Sink, labels_name};
-use crate::labels::Labels;
+use crate::labels::Targets;
 use crate::prepare_path::Bounds;
 use crate::source::{DEFLATE_RATIO, FETCH_AGAIN, PIXEL_BYTES, Source, open_file};
 use crate::{Error, Images, Reader};
@@ -89,7 +89,7 @@ impl Npz {
     }
 
     /// The labels that belong to the array `name`, where there are any.
-    fn labels_of(&mut self, name: &str) -> Result<Option<Labels>, Error> {
+    fn labels_of(&mut self, name: &str) -> Result<Option<Targets>, Error> {
         let names = self.names();
         let candidates = labels_name(name)
             .into_iter()

@@ -87,6 +87,38 @@ fn one_probability_is_two_classes_however_it_is_written() {
 }
 
 #[test]
+fn a_sigmoid_of_each_logit_is_a_network_of_findings() {
+    let dense = || {
+        vec![
+            node("Flatten", "flat", &["image"], "a"),
+            node("MatMul", "product", &["a", "matrix"], "b"),
+        ]
+    };
+    let plain = [dense(), vec![node("Add", "sum", &["b", "bias"], "logits")]].concat();
+    let ending = vec![
+        node("Add", "sum", &["b", "bias"], "z"),
+        node("Sigmoid", "sigmoid", &["z"], "logits"),
+    ];
+    let (plain, found) = (
+        read(plain).unwrap(),
+        read([dense(), ending].concat()).unwrap(),
+    );
+    assert_eq!(plain.output, OutputKind::Raw);
+    assert_eq!(
+        (found.output, found.graph.classes()),
+        (OutputKind::Sigmoid, 3)
+    );
+    let image: Vec<f32> = (0..32).map(|at| (at % 5) as f32 / 2.0).collect();
+    let logits = execute(&found.graph, &image, 1).unwrap();
+    assert_eq!(logits, execute(&plain.graph, &image, 1).unwrap());
+    let probabilities = found.file_output(&logits);
+    let expected = logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp()));
+    for (found, expected) in probabilities.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{probabilities:?}");
+    }
+}
+
+#[test]
 fn one_output_that_is_never_negative_is_no_logit() {
     let clip = node("Clip", "end", &["z", "nought"], "logits");
     let mean = || with_ints(node("ReduceMean", "end", &["s"], "logits"), "axes", &[1]);

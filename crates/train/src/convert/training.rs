@@ -6,7 +6,7 @@ use super::quadratics::Quadratics;
 use super::{ConvertConfig, ConvertPhase, ConvertProgress, Difference, Images, deviation, report};
 use crate::TrainConfig;
 use crate::batches::Epoch;
-use crate::forward::{Batch, Trained, Training};
+use crate::forward::{Batch, Trained, Training, UNLABELLED};
 use crate::loss::log_softmax;
 use crate::network::Network;
 
@@ -86,7 +86,8 @@ pub(super) fn train(
             let pixels = images.gather(indices);
             let batch = Batch {
                 images: &pixels,
-                labels: &[],
+                labels: &UNLABELLED,
+                weights: &[],
                 teacher: None,
                 blend: 0.0,
             };
