@@ -7,6 +7,7 @@ use serde_json::json;
 use sordino::container::{Access, Overwrite, check_writable};
 use sordino::data::{DataSet, open_set, prepare_noted};
 use sordino::graph::{Model, Target, execute};
+use sordino::plan::DEFAULT_WEIGHT_ERROR;
 use sordino::{
     FindingMeasures, Labelled, choose_operating_points, labels_of_findings, measure_findings,
 };
@@ -16,6 +17,10 @@ use sordino_report::{Column, columns};
 
 use crate::encrypt::parse_range;
 use crate::exit::{Mismatch, Usage};
+
+/// Tolerated error of weights where findings are decided: images of elsewhere have scores near a threshold more often than those
+/// that chose it.
+const DECISION_WEIGHT_ERROR: f64 = DEFAULT_WEIGHT_ERROR / 2.0;
 
 /// Fewest images with a finding, and without it, whose share says much.
 const FEW: usize = 20;
@@ -138,6 +143,10 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         ));
     }
     model.operating_points = Some(points.clone());
+    if let Some(calibration) = &mut model.calibration {
+        let error = calibration.weight_error.unwrap_or(DEFAULT_WEIGHT_ERROR);
+        calibration.weight_error = Some(error.min(DECISION_WEIGHT_ERROR));
+    }
     let (path, overwrite) = match &args.out {
         Some(out) => (out, global.overwrite()),
         // The command's purpose is to change this file.

@@ -104,23 +104,6 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     };
     let worst_integer = worst(reference.integer());
     let logits_agree = worst_integer.is_none_or(|worst| worst <= MOST_UNITS * unit);
-    let file = args
-        .network
-        .as_deref()
-        .map(|path| file_classes(path, &model, &prepared))
-        .transpose()?;
-    let agreement_file = file.map(|classes| {
-        let same = classes
-            .iter()
-            .zip(&table.classes)
-            .filter(|(file, predicted)| file == predicted);
-        same.count() as f64 / classes.len().max(1) as f64
-    });
-    // A student may differ from the file; a network that was only imported may not.
-    let student = model.training.get("imported").is_none();
-    let as_the_file = agreement_file.is_none_or(|agreement| {
-        student || is_enough(agreement, LEAST_AGREEMENT_FLOAT, comparison.images)
-    });
     let findings = CheckedFindings::new(
         &model,
         &table,
@@ -128,6 +111,23 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         images.targets().as_ref(),
         plan.estimate().released_bits(),
     )?;
+    let file = args.network.as_deref();
+    let file = file.map(|path| file_logits(path, &model, &prepared));
+    let agreement_file = file.transpose()?.map(|logits| {
+        let of_classes = || {
+            let classes = classes_of(&logits, model.classes.len());
+            let same = classes.iter().zip(&table.classes);
+            same.filter(|(file, predicted)| file == predicted).count() as f64
+                / classes.len().max(1) as f64
+        };
+        let of_decisions = findings.agreement_with(&model, &logits);
+        of_decisions.unwrap_or_else(of_classes)
+    });
+    // A student may differ from the file; a network that was only imported may not.
+    let student = model.training.get("imported").is_none();
+    let as_the_file = agreement_file.is_none_or(|agreement| {
+        student || is_enough(agreement, LEAST_AGREEMENT_FLOAT, comparison.images)
+    });
     let classes_agree = is_enough(comparison.agreement, LEAST_AGREEMENT, comparison.images)
         && is_enough(
             comparison.agreement_float,
@@ -176,8 +176,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
         };
         if let Some(agreement) = agreement_file {
             text.push_str(&format!(
-                "\n{} of the classes are those that the ONNX file itself computes",
-                percent_text(agreement)
+                "\n{} of the {} are those that the ONNX file itself computes",
+                percent_text(agreement),
+                if findings.several { "decisions" } else { "classes" }
             ));
         }
         if let Some(worst) = worst_integer {
@@ -211,8 +212,8 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> anyhow::
     })
 }
 
-/// The classes that an ONNX file computes for prepared images.
-fn file_classes(path: &Path, model: &Model, prepared: &[f32]) -> anyhow::Result<Vec<usize>> {
+/// What an ONNX file computes for prepared images, `[images, classes]`.
+fn file_logits(path: &Path, model: &Model, prepared: &[f32]) -> anyhow::Result<Vec<f64>> {
     let network = Network::read(path)?;
     let described = &model.training["onnx"];
     let side = |index: usize| {
@@ -251,6 +252,5 @@ fn file_classes(path: &Path, model: &Model, prepared: &[f32]) -> anyhow::Result<
         .par_iter()
         .map(|image| network.logits(&imported, image, 1))
         .collect();
-    let logits: Vec<f64> = logits?.into_iter().flatten().map(f64::from).collect();
-    Ok(classes_of(&logits, expected.classes()))
+    Ok(logits?.into_iter().flatten().map(f64::from).collect())
 }

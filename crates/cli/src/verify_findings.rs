@@ -137,6 +137,27 @@ impl CheckedFindings {
         })
     }
 
+    /// Share of the decisions on several findings that other logits of the same images lead to as well; `None` where classes are compared.
+    pub(crate) fn agreement_with(&self, model: &Model, logits: &[f64]) -> Option<f64> {
+        if !self.several {
+            return None;
+        }
+        let width = model.classes.len();
+        let points = model.operating_points.as_ref();
+        let others = scores_of_findings(model.output, width, logits);
+        let classes = findings(model.output, width).into_iter();
+        let same = classes.zip(&self.scores).zip(&others);
+        let same = same.map(|((class, scores), others)| {
+            let point = points.and_then(|points| points.of(class));
+            let threshold = point.map_or(0.0, |point| point.threshold);
+            let pairs = scores.iter().zip(others);
+            pairs
+                .filter(|(score, other)| (**score >= threshold) == (**other >= threshold))
+                .count()
+        });
+        Some(same.sum::<usize>() as f64 / logits.len().max(1) as f64)
+    }
+
     /// Lines for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
