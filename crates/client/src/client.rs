@@ -85,8 +85,9 @@ impl Client {
 
     /// Encrypts prepared images; two encryptions of the same images share nothing.
     ///
-    /// Which slot an image is in follows from the key and a random tag, and so does which slots of every block hold check images;
-    /// slots without an image hold zeros.
+    /// Which slot an image is in follows from the key and a random tag, and so does which slots of every block hold check images.
+    /// Slots without an image hold the images of their block again: on any other content, such as zeros, the values of the network
+    /// could leave their ranges and ruin the block.
     ///
     /// # Shapes
     /// `images` is `[count, C, H, W]` as the plan's preprocessing makes it, with at most the plan's batch of images.
@@ -154,7 +155,8 @@ impl Client {
                 in_places[place] = view;
             }
         }
-        for images in in_places.chunks(plan.block_places()) {
+        for images in in_places.chunks_mut(plan.block_places()) {
+            repeat_images(images);
             let fill = |row: usize, slots: &mut [f64]| layout.fill(row, images, features, slots);
             blocks.push(encrypt(
                 &self.context,
@@ -351,6 +353,15 @@ impl Client {
             (expected, found) if expected == found => Ok(()),
             (expected, found) => Err(Error::key_parameters(expected, found)),
         }
+    }
+}
+
+/// Puts the images of a block into its places without one, in turn.
+fn repeat_images(places: &mut [Option<&[f32]>]) {
+    let images: Vec<&[f32]> = places.iter().flatten().copied().collect();
+    let idle = places.iter_mut().filter(|place| place.is_none());
+    for (place, image) in idle.zip(images.into_iter().cycle()) {
+        *place = Some(image);
     }
 }
 

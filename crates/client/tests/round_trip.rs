@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{CLASSES, model, numbers};
+use common::{CLASSES, model, model_around, numbers};
 use serde_json::{Value, json};
 use sordino_ckks::KeyId;
 use sordino_client::{Client, Error, Keys, PredictionFormat, PredictionTable, Predictions};
@@ -30,7 +30,10 @@ struct Sides {
 }
 
 fn sides(batch: usize) -> Sides {
-    let plan = plan(batch, 1);
+    sides_of(plan(batch, 1))
+}
+
+fn sides_of(plan: Plan) -> Sides {
     let client = Client::new(plan.client.clone(), backend::select(None).unwrap()).unwrap();
     let keys = client.generate_keys().unwrap();
     Sides { plan, client, keys }
@@ -55,6 +58,32 @@ impl Sides {
         let reply = self.client.reply_from_bytes(&reply).unwrap();
         self.client.decrypt(&self.keys.secret, &reply).unwrap()
     }
+}
+
+/// Idle slots once held zeros. Here a block of them leaves the range of a layer, and with it every logit of the block was wrong.
+#[test]
+fn idle_slots_hold_nothing_that_the_network_is_not_made_for() {
+    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+    let model = model_around((2, 3), 1, classes, 30.0);
+    let plan = compile(&model, &CompileOptions::new(50)).unwrap();
+    let black = evaluate_clear(&plan.server, &[0.0; FEATURES], 1).unwrap();
+    let images: Vec<f32> = numbers(50 * FEATURES, 5)
+        .iter()
+        .map(|pixel| 30.0 + pixel)
+        .collect();
+    let expected = evaluate_clear(&plan.server, &images, 50).unwrap();
+    let largest = |logits: &[f64]| logits.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let far = largest(&black) / largest(&expected);
+    assert!(far > 100.0, "zeros are far from usual: {far}");
+    let sides = sides_of(plan);
+    let request = sides.client.encrypt(&sides.keys.secret, &images).unwrap();
+    let reply = sides.reply(&request);
+    let worst = sides
+        .client
+        .worst_logit_error(&sides.keys.secret, &reply, &expected);
+    let worst = worst.unwrap();
+    let bound = (-sides.plan.client.estimate.precision_bits).exp2();
+    assert!(worst <= bound, "{worst} of at most {bound}");
 }
 
 #[test]

@@ -129,7 +129,9 @@ fn labels_that_training_needs_are_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("own.npz");
     for (labels, expected) in [
-        (npy("<f4", "(3, 2)", &[0; 24]), "argmax"),
+        // Findings in one part, classes in the other.
+        (npy("<f4", "(3, 2)", &[0; 24]), "the same labels"),
+        (npy("<f4", "(3, 2)", &[0x3e; 24]), "labels 0 or 1"),
         (npy("<f4", "(3,)", &[0; 12]), "astype('int64')"),
         (npy("<U2", "(3,)", &[0; 24]), "numpy.unique"),
         (npy("|S2", "(3,)", &[0; 6]), "astype"),

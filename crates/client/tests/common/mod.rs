@@ -24,27 +24,32 @@ pub(crate) fn model(size: (usize, usize), seed: u32) -> Model {
 }
 
 /// As [`model`], with other classes.
-pub(crate) fn model_of_classes(
+pub(crate) fn model_of_classes(size: (usize, usize), seed: u32, classes: Vec<String>) -> Model {
+    model_around(size, seed, classes, 0.0)
+}
+
+/// As [`model_of_classes`], for images whose pixels are `least` to `least` + 1, and not for others.
+pub(crate) fn model_around(
     (height, width): (usize, usize),
     seed: u32,
     classes: Vec<String>,
+    least: f32,
 ) -> Model {
     let features = height * width;
-    let dense = |outputs: usize, inputs: usize, seed: u32| {
-        let weights = numbers(outputs * inputs, seed)
-            .iter()
-            .map(|w| 2.0 * w - 1.0)
+    let dense = |outputs: usize, inputs: usize, seed: u32, least: f32| {
+        let numbers = numbers(outputs * inputs, seed);
+        let weights: Vec<f32> = numbers.iter().map(|w| 2.0 * w - 1.0).collect();
+        let rows = weights.chunks_exact(inputs);
+        let bias = rows
+            .map(|row| 0.1 - least * row.iter().sum::<f32>())
             .collect();
-        let weight = Tensor::new(&[outputs, inputs], weights).unwrap();
-        Op::Dense {
-            weight,
-            bias: vec![0.1; outputs],
-        }
+        let weight = Tensor::new(&[outputs, inputs], weights.clone()).unwrap();
+        Op::Dense { weight, bias }
     };
     let mut graph = Graph::builder(Shape::map(1, height, width));
     let mut x = graph.push("input", Op::Input, &[]);
     x = graph.push("flatten", Op::Flatten, &[x]);
-    x = graph.push("first", dense(8, features, seed), &[x]);
+    x = graph.push("first", dense(8, features, seed, least), &[x]);
     let (a, b, c) = (vec![0.2], vec![0.5], vec![0.2]);
     let quadratic = Op::Quadratic {
         granularity: Granularity::Layer,
@@ -53,7 +58,7 @@ pub(crate) fn model_of_classes(
         c,
     };
     x = graph.push("activation", quadratic, &[x]);
-    graph.push("second", dense(classes.len(), 8, seed + 1), &[x]);
+    graph.push("second", dense(classes.len(), 8, seed + 1, 0.0), &[x]);
     let mut model = Model {
         graph: graph.finish().unwrap(),
         preprocess: Preprocess {
@@ -76,7 +81,10 @@ pub(crate) fn model_of_classes(
         operating_points: None,
         training: serde_json::Value::Null,
     };
-    let images = numbers(500 * features, 77);
+    let images: Vec<f32> = numbers(500 * features, 77)
+        .iter()
+        .map(|pixel| least + pixel)
+        .collect();
     model.calibration = Some(calibrate(&model, &images, 500, &mut |_| ()).unwrap());
     model
 }

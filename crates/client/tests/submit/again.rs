@@ -115,7 +115,7 @@ async fn a_ruined_batch_is_sent_once_more_without_the_image() {
         // The server sees no other number of images.
         assert_eq!(state.images, [COUNT as u64; 2]);
     }
-    setup.check_folder(&["out.csv", "state"]);
+    setup.check_folder(&["out.csv", "out.csv.provenance.json", "state"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,5 +160,5 @@ async fn ended_in_the_second_sending_it_resumes_there() {
     assert!(submitted.resumed);
     assert_eq!(submitted.predictions.len(), COUNT - 1);
     assert_eq!((setup.heard.count("SentAgain"), setup.made()), (1, 2));
-    setup.check_folder(&["out.csv", "state"]);
+    setup.check_folder(&["out.csv", "out.csv.provenance.json", "state"]);
 }

@@ -40,9 +40,16 @@ async fn a_submission_has_keys_of_its_own() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
+    let expected = [
+        "out.csv",
+        "out.csv.provenance.json",
+        "again.csv",
+        "again.csv.provenance.json",
+        "state",
+    ];
     assert!(
         left.iter()
-            .all(|name| ["out.csv", "again.csv", "state"].contains(&&*name.to_string_lossy())),
+            .all(|name| expected.contains(&&*name.to_string_lossy())),
         "{left:?}"
     );
 }
